@@ -1,5 +1,17 @@
-"""Multi-label contrastive learning for scikit-learn."""
+"""Multi-label contrastive learning for scikit-learn.
+
+Estimators for data whose rows carry many labels, on PyTorch through skorch:
+contrastive encoders with logistic heads, end-to-end nets, and the heads alone.
+"""
 
 from sklearn_mlcl._version import __version__
+from sklearn_mlcl.contrastive import ContrastiveMultiLabelClassifier
+from sklearn_mlcl.logistic import MultiLabelLogisticRegression
+from sklearn_mlcl.mlp import MultiLabelMLPClassifier
 
-__all__ = ["__version__"]
+__all__ = [
+    "ContrastiveMultiLabelClassifier",
+    "MultiLabelLogisticRegression",
+    "MultiLabelMLPClassifier",
+    "__version__",
+]

@@ -1,0 +1,39 @@
+# Every target makes the environment that it needs: `make quickstart` and `make test` run on a
+# machine with nothing but Python >= 3.11 and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+DATASET ?= digits
+
+.PHONY: quickstart test lint bench doc clean
+.DEFAULT_GOAL := quickstart
+
+$(RUN):
+	$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed: make PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp an extra: an environment grows, and is made again only when its list changes.
+$(VENV)/with-%: setup.cfg constraints.txt | $(RUN)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[$*]"
+	touch $@
+
+quickstart: $(VENV)/with-example  ## Fit, search, compare and plot; DATASET=yeast for another set
+	$(RUN) examples/plot_quickstart.py $(DATASET)
+
+test: $(VENV)/with-test  ## The whole test suite
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/with-lint  ## Style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+bench: $(VENV)/with-bench  ## The performance bars, with the machine named
+	$(RUN) -m benchmarks
+
+doc: $(VENV)/with-doc  ## The documentation, warnings as errors
+	$(RUN) -m sphinx -W --keep-going -b html doc doc/_build/html
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info doc/_build doc/auto_examples doc/generated

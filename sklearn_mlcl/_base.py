@@ -1,0 +1,179 @@
+"""What every classifier of the package shares: checked input, and predictions from logits."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from sklearn_mlcl._targets import Indicator, TargetFormat, infer_format
+
+Features = np.ndarray | sp.csr_matrix
+FLOATS = (np.float64, np.float32)
+
+
+@contextmanager
+def kept_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Put the attributes of an estimator back if the block fails: no half-fitted state."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def inside(probabilities: np.ndarray) -> np.ndarray:
+    """Return probabilities strictly inside (0, 1): at least a rounding error from either end."""
+    limits = np.finfo(probabilities.dtype)
+    return np.clip(probabilities, limits.tiny, 1 - limits.epsneg)
+
+
+def probabilities_from(logits: np.ndarray) -> np.ndarray:
+    """Return sigmoids strictly inside (0, 1), in the dtype of ``logits``."""
+    return inside(expit(logits))
+
+
+class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
+    """Base of the classifiers: a subclass gives ``fit`` and ``_logits``."""
+
+    @abstractmethod
+    def _logits(self, X: Features) -> np.ndarray:
+        """Return logits of shape (n, L) for checked X, in the dtype of X."""
+
+    # ------------------------------------------------------------------ input
+
+    def _check_features(self, X: Any, reset: bool) -> Features:
+        return validate_data(self, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
+
+    def _check_fit_input(
+        self, X: Any, y: Any, sample_weight: Any, *, classes: Any = None, reset: bool = True
+    ) -> tuple[Features, Indicator, np.ndarray | None]:
+        """Check what ``fit`` was given; rows of weight zero are left out."""
+        if y is None:
+            validate_data(self, X, y=None, reset=reset)
+        X = self._check_features(X, reset=reset)
+        if reset:
+            self._set_format(infer_format(y, classes))
+        Y = self._check_targets(y)
+        check_consistent_length(X, Y)
+        weights = self._check_weights(sample_weight, X)
+        if weights is not None and not weights.all():
+            rows = weights > 0
+            X, Y, weights = X[rows], Y[rows], weights[rows]
+        return X, Y, weights
+
+    def _set_format(self, target_format: TargetFormat) -> None:
+        self._format = target_format
+        self.classes_ = target_format.classes
+        if target_format.label_names is not None:
+            self.label_names_ = target_format.label_names
+        elif hasattr(self, "label_names_"):
+            del self.label_names_
+
+    def _check_targets(self, y: Any) -> Indicator:
+        Y = self._format.indicator(y)
+        if Y.shape[1] != self._format.n_labels:
+            raise ValueError(
+                f"y has {Y.shape[1]} labels, but {type(self).__name__} was fitted with "
+                f"{self._format.n_labels}."
+            )
+        return Y
+
+    def _check_weights(self, sample_weight: Any, X: Features) -> np.ndarray | None:
+        if sample_weight is None:
+            return None
+        weights = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+        if not weights.any():
+            raise ValueError("All of sample_weight is zero: there is no row left to fit.")
+        return weights
+
+    # ------------------------------------------------------------------ predictions
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the logit of every label.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        logits : ndarray of shape (n_samples, n_labels)
+            Log-odds, in the dtype of X (float64 or float32); of shape (n_samples,) for binary
+            1-D targets.
+        """
+        check_is_fitted(self)
+        return self._format.decisions(self._logits(self._check_features(X, reset=False)))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of every label.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_labels)
+            Strictly inside (0, 1), in the dtype of X. For 1-D targets of shape
+            (n_samples, n_classes) with rows that sum to 1.
+        """
+        check_is_fitted(self)
+        return self._format.probabilities(self._marginals(X))
+
+    def predict(self, X: Any) -> Any:
+        """Return the labels whose probability reaches the threshold.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        labels : ndarray or CSR matrix of shape (n_samples, n_labels)
+            Indicator matrix in the dtype and storage that the targets had (int64 where they had
+            NaN); classes of shape (n_samples,) for 1-D targets.
+        """
+        check_is_fitted(self)
+        return self._format.predictions(self._marginals(X), self._thresholds())
+
+    def _marginals(self, X: Any) -> np.ndarray:
+        return probabilities_from(self._logits(self._check_features(X, reset=False)))
+
+    def _thresholds(self) -> float | np.ndarray:
+        threshold = np.asarray(self.threshold, dtype=np.float64)
+        n_labels = self._format.n_labels
+        if threshold.ndim and threshold.shape != (n_labels,):
+            raise ValueError(
+                f"threshold must be a number or have shape ({n_labels},), one a label; got "
+                f"shape {threshold.shape}."
+            )
+        if not ((threshold >= 0) & (threshold <= 1)).all():
+            raise ValueError(f"threshold must lie in [0, 1], got {self.threshold!r}.")
+        return threshold
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,31 @@
+"""What we use of scikit-learn that is private there or younger than our lowest version.
+
+One file to mend when a scikit-learn release moves something.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn 1.8 has no callbacks
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stand-in without behaviour: the callback protocol begins with scikit-learn 1.9."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Return ``method`` unchanged: there are no callbacks to tear down."""
+        return method
+
+
+__all__ = [
+    "CallbackSupportMixin",
+    "Interval",
+    "StrOptions",
+    "_fit_context",
+    "with_callbacks",
+]

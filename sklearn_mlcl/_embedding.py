@@ -1,0 +1,88 @@
+"""From rows to embeddings, and the statistics that a net starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from sklearn_mlcl.modules import InputScaler
+
+#: Rows that are embedded at once: bounds the memory of a prediction.
+CHUNK_ROWS = 8192
+
+
+def embed(
+    encoder: nn.Module,
+    X: np.ndarray | sp.csr_matrix,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> np.ndarray:
+    """Return the embeddings of all rows, computed in ``dtype``, in chunks.
+
+    For float64 rows the weights are cast up first: a float32 pass gives a row another answer
+    in another batch, by more than scikit-learn's checks allow.
+    """
+    state = {
+        name: value.to(device, dtype if value.is_floating_point() else None)
+        for name, value in encoder.state_dict().items()
+    }
+    encoder.eval()
+    chunks = []
+    with torch.inference_mode():
+        for start in range(0, X.shape[0], CHUNK_ROWS):
+            rows = _dense_tensor(X[start : start + CHUNK_ROWS], dtype, device)
+            chunks.append(functional_call(encoder, state, (rows,)).cpu().numpy())
+    return np.concatenate(chunks)
+
+
+def _dense_tensor(
+    rows: np.ndarray | sp.csr_matrix, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    dense = rows.toarray() if sp.issparse(rows) else rows
+    # from_numpy warns about read-only memory, which a memory map is.
+    dense = dense if dense.flags.writeable else dense.copy()
+    return torch.from_numpy(dense).to(device=device, dtype=dtype)
+
+
+def input_scaler(X: np.ndarray | sp.csr_matrix, weights: np.ndarray | None) -> InputScaler:
+    """Return the layer that standardises dense features; CSR is scaled by one number.
+
+    Centring would make CSR dense, and a factor a feature would blow up the rarest words; the
+    one factor brings the mean square of all entries to 1.
+    """
+    if sp.issparse(X):
+        mean_square = X.multiply(X).mean()
+        shift = np.zeros(X.shape[1])
+        factor = np.full(X.shape[1], 1.0 / np.sqrt(mean_square) if mean_square > 0 else 1.0)
+    else:
+        shift = np.average(X, axis=0, weights=weights)
+        deviation = np.sqrt(np.average(np.square(X - shift), axis=0, weights=weights))
+        # A spread within rounding of a constant is none.
+        constant = deviation <= 10 * np.finfo(X.dtype).eps * np.abs(shift)
+        factor = 1.0 / np.where(constant, 1.0, deviation)
+    return InputScaler(_float32(shift), _float32(factor))
+
+
+def _float32(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(array, dtype=np.float32))
+
+
+def label_log_odds(
+    Y: np.ndarray | sp.csr_array, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return smoothed log-odds (L,) of the labels, and which show a single value.
+
+    Each count is raised by one half, so that a constant label has finite log-odds.
+    """
+    w = np.ones(Y.shape[0]) if weights is None else weights
+    if sp.issparse(Y):
+        positive = w @ Y
+        negative = w.sum() - positive
+    else:
+        positive = w @ np.nan_to_num(Y)
+        negative = w @ (Y == 0)
+    constant = (positive <= 0) | (negative <= 0)
+    return np.log((positive + 0.5) / (negative + 0.5)), constant

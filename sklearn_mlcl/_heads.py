@@ -1,0 +1,97 @@
+"""Logistic heads on features or embeddings: scaling, choice of C, one batched solve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.model_selection import check_cv
+
+from sklearn_mlcl._targets import Indicator
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from sklearn_mlcl.solvers import fit_logistic, select_C
+
+
+@dataclass(frozen=True)
+class LogisticHeads:
+    """Solved heads.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (L, d)
+    intercept : ndarray of shape (L,)
+    C : ndarray of shape (L,)
+    n_iter : ndarray of shape (L,)
+    converged : ndarray of shape (L,)
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    C: np.ndarray
+    n_iter: np.ndarray
+    converged: np.ndarray
+
+
+def fit_heads(
+    X: np.ndarray | sp.csr_matrix,
+    Y: Indicator,
+    sample_weight: np.ndarray | None,
+    C: float | np.ndarray | str,
+    *,
+    Cs: Sequence[float],
+    cv: Any = 5,
+    **solver_options: Any,
+) -> LogisticHeads:
+    """Solve one logistic regression per label; ``C="cv"`` chooses C per label first.
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n, d)
+        Features or embeddings.
+    Y : ndarray or CSR of shape (n, L)
+        Indicator matrix, NaN where unknown.
+    sample_weight : ndarray of shape (n,) or None
+        Weights of the rows.
+    C : float, ndarray of shape (L,) or "cv"
+        Inverse regularisation.
+    Cs : sequence of float
+        Grid for ``C="cv"``.
+    cv : int or splitter
+        Folds for ``C="cv"``.
+    **solver_options
+        As for :func:`sklearn_mlcl.solvers.fit_logistic`.
+    """
+    labels = Y.astype(np.uint8).toarray() if sp.issparse(Y) else Y
+    if isinstance(C, str):
+        intercept = {k: v for k, v in solver_options.items() if k == "fit_intercept"}
+        splits = list(_splitter(cv, X.shape[0]).split(X, Y))
+        C = select_C(X, labels, Cs, cv=splits, sample_weight=sample_weight, **intercept).C
+    solution = fit_logistic(X, labels, C=C, sample_weight=sample_weight, **solver_options)
+    return LogisticHeads(
+        solution.coef,
+        solution.intercept,
+        np.broadcast_to(np.asarray(C, dtype=np.float64), solution.intercept.shape).copy(),
+        solution.n_iter,
+        solution.converged,
+    )
+
+
+def _splitter(cv: Any, n_rows: int) -> Any:
+    if not isinstance(cv, Integral):
+        return check_cv(cv)
+    return MultilabelStratifiedKFold(min(cv, n_rows), shuffle=True, random_state=0)
+
+
+def standardised(
+    embedding: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return embeddings of mean 0 and variance 1 in float64, their mean and their scale."""
+    embedding = embedding.astype(np.float64)
+    mean = np.average(embedding, axis=0, weights=weights)
+    scale = np.sqrt(np.average(np.square(embedding - mean), axis=0, weights=weights))
+    scale[scale <= 1e-6 * np.abs(mean) + np.finfo(np.float32).tiny] = 1.0
+    return (embedding - mean) / scale, mean, scale

@@ -1,0 +1,390 @@
+"""The base of the net-based classifiers: encoder training, embeddings, heads."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from scipy.special import expit, logit
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sklearn_mlcl._base import (
+    Features,
+    MultiLabelClassifier,
+    inside,
+    kept_on_error,
+    probabilities_from,
+)
+from sklearn_mlcl._compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    _fit_context,
+    with_callbacks,
+)
+from sklearn_mlcl._embedding import embed, input_scaler, label_log_odds
+from sklearn_mlcl._neighbors import NeighborVote
+from sklearn_mlcl._targets import Indicator, warn_constant_labels
+from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+from sklearn_mlcl.modules import ACTIVATIONS, MLPEncoder, ScaledEncoder
+from sklearn_mlcl.training import (
+    OPTIMIZERS,
+    SCHEDULES,
+    EarlyStopping,
+    FitTaskCallback,
+    IndexBatchNet,
+    RowTensors,
+    epoch_log,
+    few_threads_for,
+    resolve_device,
+    seeded,
+)
+
+Rows = tuple[Features, Indicator, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long to train and who listens; ``chunk`` marks the rows as a part of the data."""
+
+    max_epochs: int
+    schedule: str
+    context: Any
+    chunk: bool = False
+
+
+class NetClassifier(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, MultiLabelClassifier
+):
+    """Base: an encoder trained by an objective, linear heads on its embedding.
+
+    A subclass gives the objective (``_make_objective``) and the heads (``_fit_heads``).
+    The docstring of each subclass documents the shared parameters.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "module": [callable, None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
+        "schedule": [StrOptions(set(SCHEDULES))],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "neighbor_weight": [Interval(Real, 0, 1, closed="both")],
+        "neighbor_temperature": [Interval(Real, 0, None, closed="neither")],
+        "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
+        "device": [str, torch.device],
+        "callbacks": [list, None],
+        "net_params": [dict, None],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Sequence[int],
+        activation: str,
+        dropout: float,
+        module: Any,
+        max_epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        weight_decay: float,
+        optimizer: Any,
+        schedule: str,
+        early_stopping: bool,
+        validation_fraction: float,
+        n_iter_no_change: int,
+        neighbor_weight: float,
+        neighbor_temperature: float,
+        threshold: Any,
+        device: Any,
+        callbacks: list | None,
+        net_params: dict | None,
+        warm_start: bool,
+        verbose: int,
+        random_state: Any,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.module = module
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.neighbor_weight = neighbor_weight
+        self.neighbor_temperature = neighbor_temperature
+        self.threshold = threshold
+        self.device = device
+        self.callbacks = callbacks
+        self.net_params = net_params
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @abstractmethod
+    def _make_objective(self, n_embedding: int, log_odds: np.ndarray) -> nn.Module:
+        """Return what the net minimises: called with (embedding, labels, sample_weight)."""
+
+    @abstractmethod
+    def _fit_heads(
+        self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return coefficients (L, h) and intercepts (L,) on the trained ``embedding``."""
+
+    # ------------------------------------------------------------------ fit
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train the encoder, then the heads.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Features without NaN or infinity.
+        y : {array-like, DataFrame, CSR matrix} of shape (n_samples, n_labels)
+            Indicator matrix, NaN for an unknown label; or 1-D classes of shape (n_samples,).
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; rows of weight zero are left out.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator. If fitting fails, what was fitted before stays as it was.
+        """
+        continuing = self.warm_start and hasattr(self, "net_")
+        plan = TrainingPlan(self.max_epochs, self.schedule, self._new_fit_context())
+        with kept_on_error(self):
+            rows = self._check_fit_input(X, y, sample_weight, reset=not continuing)
+            self._train(rows, continuing, plan)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one more epoch on the rows given, at a constant learning rate.
+
+        The first call sets the architecture and the input scaling from its rows. Heads are
+        those of the latest rows; a label that shows a single value in them keeps its head.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples, n_labels) or (n_samples,)
+            Targets, as in :meth:`fit`.
+        classes : array-like, default=None
+            All classes, at the first call with 1-D targets; a label matrix does not need it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : estimator
+            The estimator after one more epoch.
+        """
+        continuing = hasattr(self, "net_")
+        with kept_on_error(self):
+            rows = self._check_fit_input(
+                X, y, sample_weight, classes=classes, reset=not continuing
+            )
+            self._train(rows, continuing, TrainingPlan(1, "constant", context=None, chunk=True))
+        return self
+
+    def _new_fit_context(self) -> Any:
+        if not hasattr(self, "_init_callback_context"):
+            return None
+        context = self._init_callback_context(max_subtasks=self.max_epochs)
+        return context.call_on_fit_task_begin(estimator=self)
+
+    def _train(self, rows: Rows, continuing: bool, plan: TrainingPlan) -> None:
+        device = self._device()
+        epochs_before = self.n_iter_ if continuing else 0
+        seed = check_random_state(self.random_state).randint(2**31 - 1) + epochs_before
+        log_odds, constant = label_log_odds(*rows[1:])
+        with seeded(seed, device) as generator:
+            net = self.net_ if continuing else self._make_net(rows, log_odds)
+            with few_threads_for(net.batch_size * net.n_weights, device), net.kept_on_error():
+                self._run_epochs(net.to(device), rows, plan, seed, generator)
+                embedding = embed(net.module_, rows[0], device, torch.float32)
+                heads = self._fit_heads(net, embedding, rows)
+        self._keep_heads(*heads, log_odds, constant, plan)
+        self._keep_neighbors(embedding, rows, constant, np.random.RandomState(seed))
+        self._keep_net(net)
+        if plan.context is not None:
+            plan.context.call_on_fit_task_end(estimator=self)
+
+    def _run_epochs(
+        self,
+        net: IndexBatchNet,
+        rows: Rows,
+        plan: TrainingPlan,
+        seed: int,
+        generator: torch.Generator,
+    ) -> None:
+        use_all = plan.chunk or not self.early_stopping
+        train, valid = (rows, None) if use_all else self._split(rows, seed)
+        callbacks: list[Any] = [] if use_all else [EarlyStopping(self.n_iter_no_change)]
+        if plan.context is not None:
+            callbacks.append(FitTaskCallback(self, plan.context))
+        device = torch.device(net.device)
+        net.train_rows(
+            RowTensors(*train, device),
+            None if valid is None else RowTensors(*valid, device),
+            max_epochs=plan.max_epochs,
+            schedule=plan.schedule,
+            generator=generator,
+            callbacks=callbacks,
+        )
+
+    def _split(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
+        X, Y, weights = rows
+        splitter = MultilabelStratifiedShuffleSplit(
+            n_splits=1, test_size=self.validation_fraction, random_state=seed
+        )
+        train, valid = next(splitter.split(X, Y))
+        return tuple(  # type: ignore[return-value]
+            (X[part], Y[part], None if weights is None else weights[part])
+            for part in (train, valid)
+        )
+
+    def _keep_heads(
+        self,
+        coef: np.ndarray,
+        intercept: np.ndarray,
+        log_odds: np.ndarray,
+        constant: np.ndarray,
+        plan: TrainingPlan,
+    ) -> None:
+        """Store the heads; a label with a single value gets its log-odds, or keeps its head."""
+        if plan.chunk and hasattr(self, "coef_"):
+            coef[constant], intercept[constant] = self.coef_[constant], self.intercept_[constant]
+        else:
+            coef[constant], intercept[constant] = 0.0, log_odds[constant]
+        if not plan.chunk and self._format.kind == "multilabel":
+            warn_constant_labels(constant, self._format.label_names)
+        self.coef_, self.intercept_ = coef, intercept
+
+    def _keep_neighbors(
+        self,
+        embedding: np.ndarray,
+        rows: Rows,
+        constant: np.ndarray,
+        random_state: np.random.RandomState,
+    ) -> None:
+        _, Y, weights = rows
+        if self.neighbor_weight == 0:
+            self.neighbors_ = None
+            return
+        prior = expit(label_log_odds(Y, weights)[0])
+        self.neighbors_ = NeighborVote.of(embedding, Y, weights, prior, constant, random_state)
+
+    def _keep_net(self, net: IndexBatchNet) -> None:
+        # On the CPU a pickle loads anywhere; predictions move the weights where they run.
+        self.net_ = net.to(torch.device("cpu"))
+        self.n_iter_ = len(net.history)
+        self.history_ = epoch_log(net.history)
+
+    def _make_net(self, rows: Rows, log_odds: np.ndarray) -> IndexBatchNet:
+        X, _, weights = rows
+        encoder = ScaledEncoder(input_scaler(X, weights), self._make_encoder(X.shape[1]))
+        objective = self._make_objective(encoder.n_outputs(X.shape[1]), log_odds)
+        return IndexBatchNet(
+            encoder,
+            objective,
+            optimizer_name=self.optimizer,
+            weight_decay=self.weight_decay,
+            lr=self.learning_rate,
+            batch_size=min(self.batch_size, X.shape[0]),
+            callbacks=self.callbacks,
+            verbose=self.verbose,
+            **(self.net_params or {}),
+        ).initialize()
+
+    def _make_encoder(self, n_features: int) -> nn.Module:
+        if self.module is not None:
+            return self.module(n_features)
+        return MLPEncoder(
+            n_features,
+            hidden_layer_sizes=self._hidden_layer_sizes(),
+            activation=self.activation,
+            dropout=self.dropout,
+        )
+
+    def _hidden_layer_sizes(self) -> tuple[int, ...]:
+        sizes = tuple(np.atleast_1d(self.hidden_layer_sizes).tolist())
+        if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must hold one positive integer a layer, at least one; got "
+                f"{self.hidden_layer_sizes!r}."
+            )
+        return sizes
+
+    # ------------------------------------------------------------------ predictions
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the embedding of each row: what the heads see.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Rows to embed.
+
+        Returns
+        -------
+        embedding : ndarray of shape (n_samples, n_embedding)
+            In the dtype of X.
+        """
+        check_is_fitted(self)
+        return self._embed(self._check_features(X, reset=False))
+
+    def _embed(self, X: Features) -> np.ndarray:
+        dtype = torch.float64 if X.dtype == np.float64 else torch.float32
+        return embed(self.net_.module_, X, self._device(), dtype)
+
+    def _logits(self, X: Features) -> np.ndarray:
+        embedding = self._embed(X)
+        coef, intercept = (a.astype(X.dtype) for a in (self.coef_, self.intercept_))
+        logits = embedding @ coef.T + intercept
+        if self.neighbors_ is None or self.neighbor_weight == 0:
+            return logits
+        votes = self.neighbors_.probabilities(
+            embedding, self.neighbor_temperature, self._device()
+        )
+        heads = probabilities_from(logits)
+        return logit(inside(heads + self.neighbor_weight * (votes - heads)))
+
+    def _device(self) -> torch.device:
+        return resolve_device(self.device)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.coef_.shape[1]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+

@@ -1,0 +1,110 @@
+"""The text of the parameters and attributes that the net-based classifiers share."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TypeVar
+
+from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES
+
+Class = TypeVar("Class", bound=type)
+
+SHARED_PARAMETERS = """
+hidden_layer_sizes : sequence of int, default=(256, 256)
+    Widths of the encoder's layers (Linear, LayerNorm, activation, dropout); the last one is the
+    width of the embedding.
+activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
+    Non-linearity of the encoder.
+dropout : float, default=0.4
+    Share of the units zeroed while training, in [0, 1).
+module : callable, default=None
+    A torch module class of your own in place of the built-in encoder: called with
+    ``n_features``, it returns a module that maps (n, n_features), standardised, to embeddings
+    (n, n_embedding).
+max_epochs : int, default=30
+    Passes over the training rows.
+batch_size : int, default=128
+    Rows a step, at most as many as there are.
+learning_rate : float, default=2e-3
+    Peak of the schedule.
+weight_decay : float, default=0.01
+    Decoupled decay of all matrices; biases and norms are not decayed.
+optimizer : {"adamw", "adam", "sgd"} or torch optimizer class, default="adamw"
+    Fused where torch offers it.
+schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
+    Course of the learning rate over ``max_epochs``.
+early_stopping : bool, default=False
+    Hold out a part of the rows, stratified over the labels, stop when its loss no longer falls
+    and put the best weights back.
+validation_fraction : float, default=0.1
+    Share of the rows held out for early stopping.
+n_iter_no_change : int, default=10
+    Epochs without improvement before early stopping ends the training.
+neighbor_weight : float, default=0.8
+    Share of the vote of the training rows in the probability, in [0, 1]; the rest is the
+    heads'. The vote is a kernel regression of the labels on cosines of embeddings; 0 leaves
+    the heads alone and keeps no training rows.
+neighbor_temperature : float, default=0.07
+    Divides the cosines in the vote: the smaller, the fewer rows decide.
+threshold : float or array-like of shape (n_labels,), default=0.5
+    Probability from which on a label is predicted.
+device : str or torch.device, default="auto"
+    "auto" is the GPU where torch sees one, else the CPU.
+callbacks : list of skorch callbacks, default=None
+    They see the events and the history of ``net_``; raising ``KeyboardInterrupt`` in one ends
+    the training early.
+net_params : dict, default=None
+    More arguments of the skorch net, e.g. ``{"optimizer__betas": (0.9, 0.99)}``.
+warm_start : bool, default=False
+    Let :meth:`fit` go on from the weights of the last fit.
+verbose : int, default=0
+    Above 0 the losses of every epoch are printed.
+random_state : int, RandomState instance or None, default=None
+    Seeds initialisation, batches, dropout and splits; torch's global generators and thread
+    count are left as they were found.
+"""
+
+SHARED_ATTRIBUTES = """
+classes_ : ndarray
+    ``arange(n_labels)`` for a label matrix, else the classes.
+label_names_ : ndarray of str
+    Column names of y; only if y was a DataFrame.
+coef_ : ndarray of shape (n_labels, n_embedding)
+    Coefficients of the heads on the embedding; zero for a label with a single value.
+intercept_ : ndarray of shape (n_labels,)
+    Intercepts of the heads.
+neighbors_ : NeighborVote or None
+    The training rows (20,000 at most) that vote, as embeddings and labels.
+net_ : skorch net
+    The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
+history_ : dict of ndarray of shape (n_iter_,)
+    What was recorded per epoch: ``train_loss``, ``valid_loss``, ``dur`` in seconds.
+n_iter_ : int
+    Epochs run since the weights were initialised.
+n_features_in_ : int
+    Number of features.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Feature names; only if X had string names.
+"""
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text.strip(), "    ").lstrip()
+
+
+def _names(registry: dict) -> str:
+    return "{" + ", ".join(f'"{name}"' for name in registry) + "}"
+
+
+def fill_shared_parameters(cls: Class) -> Class:
+    """Put the shared texts into the docstring of a classifier."""
+    doc = cls.__doc__ or ""
+    for field, text in {
+        "{shared_parameters}": _indented(SHARED_PARAMETERS),
+        "{shared_attributes}": _indented(SHARED_ATTRIBUTES),
+        "{loss_names}": _names(LOGIT_LOSSES),
+        "{contrastive_loss_names}": _names(CONTRASTIVE_LOSSES),
+    }.items():
+        doc = doc.replace(field, text)
+    cls.__doc__ = doc
+    return cls

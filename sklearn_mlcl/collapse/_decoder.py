@@ -1,0 +1,246 @@
+"""The fitted one-nearest-neighbour decoder: plain arrays in, label sets and marginals out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import logsumexp
+
+from sklearn_mlcl.collapse._label_sets import as_rows, is_sparse, row_blocks
+from sklearn_mlcl.collapse._marginals import observed_marginals, subset_marginals
+from sklearn_mlcl.collapse._search import (
+    nearest_cosine,
+    nearest_equinorm,
+    nearest_prototype,
+    nearest_tags,
+)
+
+
+@dataclass(frozen=True)
+class ONNDecoder:
+    r"""Decoder by the nearest label-set prototype, as `fit_onn_decoder` returns it.
+
+    Prototypes are :math:`P_S = g + \alpha_m \sum_{k\in S} t_k` for the candidate sizes m, beside
+    listed sets with prototypes of their own. Every attribute is an array, a CSR array, a number
+    or a string; `to_arrays` and `from_arrays` turn the whole into plain arrays and back.
+
+    Attributes
+    ----------
+    variant : str
+        "tags", "etf", "cosine" or "observed".
+    n_labels : int
+        K, the width of what `decode` returns.
+    labels : ndarray of shape (K',), int
+        Labels with a tag vector. Others are predicted only within a set of `own_sets`.
+    tags, intercept : ndarrays of shape (K', d) and (d,)
+        t_k and g.
+    sizes, scales, log_prior : ndarrays of shape (M,)
+        Candidate sizes m, alpha_m > 0, and the log prior of one set of that size.
+    own_sets, own_prototypes, own_log_prior : csr_array (U, K), ndarrays (U, d) and (U,)
+        Sets with prototypes of their own: the empty and the full set if seen; for "observed"
+        every set seen.
+    seen_sets, seen_log_prior : csr_array (V, K') and ndarray (V,)
+        Training sets of the candidate sizes: the support of the marginals under general tags.
+    variance : float
+        Isotropic variance v of the features about their prototypes, per dimension.
+    prior : float
+        Strength t of the prior in `decode`.
+    """
+
+    variant: str
+    n_labels: int
+    labels: np.ndarray
+    tags: np.ndarray
+    intercept: np.ndarray
+    sizes: np.ndarray
+    scales: np.ndarray
+    log_prior: np.ndarray
+    own_sets: sp.csr_array
+    own_prototypes: np.ndarray
+    own_log_prior: np.ndarray
+    seen_sets: sp.csr_array
+    seen_log_prior: np.ndarray
+    variance: float
+    prior: float
+
+    def decode(self, features, *, max_candidates: int = 4096) -> sp.csr_array:
+        """Label set of the nearest prototype of each row.
+
+        Parameters
+        ----------
+        features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
+        max_candidates : int, default=4096
+            For general tags: list the sets, which is exact, up to this number; see `nearest_tags`.
+
+        Returns
+        -------
+        csr_array of shape (n, K), int8
+            Indicator rows.
+
+        Raises
+        ------
+        ValueError
+            If the features have another width than in the fit, or hold NaN or infinity.
+        """
+        parts = [
+            self._decode_block(block, max_candidates)
+            for _, block in row_blocks(self._checked(features), width=len(self.labels))
+        ]
+        if not parts:
+            parts = [sp.csr_array((0, self.n_labels), dtype=np.int8)]
+        return sp.csr_array(sp.vstack(parts, format="csr"))
+
+    def marginals(self, features) -> np.ndarray:
+        r"""Probability of each label under :math:`P(S|h) \propto \pi(S) e^{-\|h-P_S\|^2/2v}`.
+
+        Exact over all sets of the candidate sizes where the norm of a tag sum depends on the size
+        alone (variants "etf" and "cosine", or tags on a simplex ETF); otherwise over the label
+        sets seen in training.
+
+        Parameters
+        ----------
+        features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, K), float64
+            In [0, 1]; not clipped.
+        """
+        features = self._checked(features)
+        out = np.empty((features.shape[0], self.n_labels))
+        exact = len(self.sizes) > 0 and self.equinorm()
+        work = self._exact_marginals if exact else self._listed_marginals
+        width = len(self.labels) * (2 + self.sizes.max(initial=0)) if exact else self._n_listed()
+        for index, block in row_blocks(features, width=width):
+            out[index] = work(block - self.intercept)
+        return np.clip(out, 0.0, 1.0)  # rounding of sums of probabilities
+
+    def equinorm(self) -> bool:
+        """Whether the size of a set alone fixes the norm of its tag sum."""
+        if self.variant in ("etf", "cosine"):
+            return True
+        K = len(self.labels)
+        gram = self.tags @ self.tags.T
+        ideal = np.trace(gram) * (np.eye(K) - 1 / K) / max(K - 1, 1)
+        return bool(np.linalg.norm(gram - ideal) <= 1e-9 * np.linalg.norm(gram))
+
+    def size_costs(self) -> np.ndarray:
+        """alpha_m^2 tau^2 m(K'-m)/(K'-1): squared prototype norms on a simplex ETF, shape (M,)."""
+        K, m = len(self.labels), self.sizes
+        tau2 = (self.tags**2).sum() / max(K, 1)
+        return self.scales**2 * tau2 * m * (K - m) / max(K - 1, 1)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The state as a flat dict of arrays (strings and numbers as 0-d arrays)."""
+        out = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if is_sparse(value):
+                out[f"{field.name}.indices"], out[f"{field.name}.indptr"] = (
+                    value.indices,
+                    value.indptr,
+                )
+            else:
+                out[field.name] = np.asarray(value)
+        return out
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ONNDecoder:
+        """Rebuild the decoder from what `to_arrays` returned."""
+        width = {"own_sets": int(arrays["n_labels"]), "seen_sets": len(arrays["labels"])}
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            name = field.name
+            if name in width:
+                indices, indptr = arrays[f"{name}.indices"], arrays[f"{name}.indptr"]
+                shape = (len(indptr) - 1, width[name])
+                values[name] = sp.csr_array((np.ones(len(indices)), indices, indptr), shape=shape)
+            else:
+                value = arrays[name]
+                values[name] = value.item() if np.ndim(value) == 0 else np.asarray(value)
+        return cls(**values)
+
+    def _checked(self, features):
+        features = as_rows(features)
+        if features.shape[1] != len(self.intercept):
+            raise ValueError(
+                f"features has {features.shape[1]} columns; the decoder was fitted on "
+                f"{len(self.intercept)}."
+            )
+        return features
+
+    def _n_listed(self):
+        return len(self.own_log_prior) + len(self.seen_log_prior)
+
+    def _decode_block(self, block, max_candidates):
+        centered = block - self.intercept
+        if not len(self.sizes):
+            return self._own(centered)[0]
+        sets, distances = self._nearest_modelled(centered, max_candidates)
+        sets = sp.csr_array(
+            (sets.data, self.labels[sets.indices], sets.indptr), (len(block), self.n_labels)
+        )
+        if self.variant == "cosine" or not len(self.own_log_prior):
+            return sets
+        own, own_distances = self._own(centered)
+        closer = own_distances < distances
+        if not closer.any():
+            return sets
+        stacked = sp.vstack([sets, own], format="csr")
+        return stacked[np.arange(len(block)) + len(block) * closer]
+
+    def _nearest_modelled(self, centered, max_candidates):
+        scores = centered @ self.tags.T
+        costs = -2 * self.variance * self.prior * self.log_prior
+        # All the labels with a tag have no direction in common; only norms can tell that set apart.
+        if self.variant == "cosine" and self.sizes[-1] < len(self.labels):
+            return nearest_cosine(scores, self.sizes)
+        if self.equinorm():
+            return nearest_equinorm(scores, self.sizes, self.scales, self.size_costs() + costs)
+        gram = self.tags @ self.tags.T
+        return nearest_tags(
+            scores, gram, self.sizes, self.scales, costs, max_candidates=max_candidates
+        )
+
+    def _own(self, centered):
+        costs = -2 * self.variance * self.prior * self.own_log_prior
+        index, distances = nearest_prototype(centered, self.own_prototypes - self.intercept, costs)
+        return self.own_sets[index].astype(np.int8), distances
+
+    def _exact_marginals(self, centered):
+        v, scores = self.variance, centered @ self.tags.T
+        offsets = self.log_prior - self.size_costs() / (2 * v)
+        given_size, log_mass = subset_marginals(scores, self.sizes, self.scales / v, offsets)
+        own = self._log_weights(centered, self.own_prototypes - self.intercept, self.own_log_prior)
+        log_all = np.concatenate([log_mass, own], axis=1)
+        share = np.exp(log_all - logsumexp(log_all, axis=1, keepdims=True))
+        out = (self.own_sets.T @ share[:, len(self.sizes) :].T).T
+        out[:, self.labels] += np.einsum("nm,nmk->nk", share[:, : len(self.sizes)], given_size)
+        return out
+
+    def _listed_marginals(self, centered):
+        scale = self.scales[np.searchsorted(self.sizes, np.diff(self.seen_sets.indptr))]
+        seen = scale[:, None] * (self.seen_sets @ self.tags)
+        log_weights = np.concatenate(
+            [
+                self._log_weights(centered, seen, self.seen_log_prior),
+                self._log_weights(
+                    centered, self.own_prototypes - self.intercept, self.own_log_prior
+                ),
+            ],
+            axis=1,
+        )
+        wide = sp.csr_array(
+            (self.seen_sets.data, self.labels[self.seen_sets.indices], self.seen_sets.indptr),
+            (self.seen_sets.shape[0], self.n_labels),
+        )
+        return observed_marginals(log_weights, sp.vstack([wide, self.own_sets]))
+
+    def _log_weights(self, centered, prototypes, log_prior):
+        """log pi(S) - ||h - P_S||^2 / 2v, up to a term of the row, as _exact_marginals has it."""
+        half = (prototypes**2).sum(axis=1) / 2
+        return (centered @ prototypes.T - half) / self.variance + log_prior

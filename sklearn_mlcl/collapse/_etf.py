@@ -1,0 +1,192 @@
+"""The simplex equiangular tight frame and the phi identity: the geometry of exact collapse."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import check_random_state
+
+
+def simplex_etf(n_labels, dim=None, *, scale=1.0, rotation="random", random_state=None):
+    r"""Simplex equiangular tight frame: K vectors of equal norm, as far apart as K vectors can be.
+
+    :math:`W = s \sqrt{K/(K-1)}\, B U^\top` with B (K, K-1) an orthonormal basis of the complement
+    of the ones vector and U (d, K-1) orthonormal columns, so that
+    :math:`W W^\top = s^2 \frac{K}{K-1} (I - \tfrac1K 1 1^\top)`.
+
+    Parameters
+    ----------
+    n_labels : int
+        Number of vectors K, at least 2.
+    dim : int, default=None
+        Dimension d of the vectors, at least K-1; None stands for K-1.
+    scale : float, default=1.0
+        Norm s of every vector.
+    rotation : {"random", "identity"}, default="random"
+        How the frame lies in the space: along a random (K-1)-dimensional subspace, or along the
+        first K-1 axes.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the random rotation.
+
+    Returns
+    -------
+    ndarray of shape (n_labels, dim), float64
+
+    Raises
+    ------
+    ValueError
+        If ``n_labels < 2``, ``dim < n_labels - 1``, ``scale`` is not positive or ``rotation`` is
+        unknown.
+
+    References
+    ----------
+    .. [1] Li, Li, Wang, Qu, "Neural Collapse in Multi-label Learning with Pick-all-label Loss",
+       ICML 2024, arXiv 2310.15903.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import simplex_etf
+    >>> W = simplex_etf(4, 8, random_state=0)
+    >>> np.round(W @ W.T, 3)[0]
+    array([ 1.   , -0.333, -0.333, -0.333])
+    """
+    K, d = int(n_labels), int(n_labels) - 1 if dim is None else int(dim)
+    if K < 2:
+        raise ValueError(f"n_labels must be at least 2 for a simplex, got {n_labels!r}.")
+    if d < K - 1:
+        raise ValueError(
+            f"dim={d} is too small: a simplex of n_labels={K} vectors needs dim >= {K - 1}."
+        )
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale!r}.")
+    U = _orthonormal_columns(d, K - 1, rotation, random_state)
+    return scale * np.sqrt(K / (K - 1)) * _helmert(K) @ U.T
+
+
+def _helmert(K):
+    """(K, K-1) orthonormal basis of the complement of the ones vector."""
+    j = np.arange(1, K)
+    B = np.triu(np.ones((K, K - 1)))
+    B[j, j - 1] = -j
+    return B / np.sqrt(j * (j + 1))
+
+
+def _orthonormal_columns(d, r, rotation, random_state):
+    if rotation == "identity":
+        return np.eye(d, r)
+    if rotation != "random":
+        raise ValueError(f'rotation must be "random" or "identity", got {rotation!r}.')
+    Q, R = np.linalg.qr(check_random_state(random_state).standard_normal((d, r)))
+    return Q * np.sign(np.diag(R))  # uniform draw, whatever signs the LAPACK build chose
+
+
+def phi_matrix(label_sets, other=None):
+    r"""Phi coefficients between label sets: the cosines of their prototypes under exact collapse.
+
+    For sets S and T of m and l labels out of K that share r,
+
+    .. math:: \phi(S, T) = \frac{rK - ml}{\sqrt{m(K-m)\, l(K-l)}},
+
+    the Pearson correlation of the two 0/1 rows and, for a simplex ETF :math:`u_k`, the cosine of
+    :math:`\sum_{k\in S} u_k` and :math:`\sum_{k\in T} u_k`.
+
+    Parameters
+    ----------
+    label_sets : {array-like, sparse array} of shape (n, K)
+        Indicator rows, one per label set.
+    other : {array-like, sparse array} of shape (n_other, K), default=None
+        Second family of sets; None stands for `label_sets`.
+
+    Returns
+    -------
+    ndarray of shape (n, n_other), float64
+        NaN where a set is empty or full: its prototype is the zero vector.
+
+    Raises
+    ------
+    ValueError
+        If the two families have different numbers of labels.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.collapse import phi_matrix
+    >>> phi_matrix([[1, 1, 0, 0]], [[0, 0, 1, 1], [1, 0, 1, 0]])
+    array([[-1.,  0.]])
+    """
+    A = sp.csr_array(label_sets, dtype=np.float64)
+    B = A if other is None else sp.csr_array(other, dtype=np.float64)
+    K = A.shape[1]
+    if B.shape[1] != K:
+        raise ValueError(f"other has {B.shape[1]} labels where label_sets has {K}.")
+    m, l = np.asarray(A.sum(axis=1)), np.asarray(B.sum(axis=1))
+    return phi_coefficient((A @ B.T).toarray(), m[:, None], l[None, :], K)
+
+
+def phi_coefficient(overlap, m, l, K):
+    """Phi of sets of m and l labels out of K that share `overlap`; arrays that broadcast."""
+    spread = np.sqrt(m * (K - m) * l * (K - l))
+    out = np.full(np.broadcast_shapes(np.shape(overlap), spread.shape), np.nan)
+    return np.divide(overlap * K - m * l, spread, out=out, where=spread > 0)
+
+
+def etf_deviation(A, B=None, *, center=True):
+    r"""Distance of a Gram matrix from the simplex ETF: NC2 with one argument, NC3 with two.
+
+    :math:`\| G/\|G\|_F - (I - \tfrac1K 1 1^\top)/\sqrt{K-1} \|_F` with :math:`G = A B^\top`: 0 for
+    a simplex ETF of any scale, and with B the self-duality of classifier and prototypes. With
+    fewer than K-1 dimensions it cannot fall below `etf_deviation_floor`; without centring, K
+    orthogonal vectors of one norm stay at :math:`\sqrt{2 - 2\sqrt{(K-1)/K}}`.
+
+    Parameters
+    ----------
+    A, B : array-like of shape (K, d)
+        The vectors as rows. B=None stands for A.
+    center : bool, default=True
+        Subtract the mean row first.
+
+    Returns
+    -------
+    float
+        NaN if K < 2 or the Gram matrix is zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import etf_deviation
+    >>> round(etf_deviation(np.eye(10)), 6), round(etf_deviation(np.eye(10), center=False), 4)
+    (0.0, 0.3204)
+    """
+    A = np.asarray(A, dtype=np.float64)
+    B = A if B is None else np.asarray(B, dtype=np.float64)
+    K = len(A)
+    if center:
+        A, B = A - A.mean(axis=0), B - B.mean(axis=0)
+    G = A @ B.T
+    norm = np.linalg.norm(G)
+    if K < 2 or norm == 0:
+        return float("nan")
+    return float(np.linalg.norm(G / norm - (np.eye(K) - 1 / K) / np.sqrt(K - 1)))
+
+
+def etf_deviation_floor(n_labels, dim):
+    r"""Smallest NC2 that K vectors in d dimensions can have: :math:`\sqrt{2-2\sqrt{d/(K-1)}}`.
+
+    Parameters
+    ----------
+    n_labels, dim : int
+        K and d.
+
+    Returns
+    -------
+    float
+        0 when ``dim >= n_labels - 1``.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.collapse import etf_deviation_floor
+    >>> round(etf_deviation_floor(5, 3), 3), etf_deviation_floor(5, 4)
+    (0.518, 0.0)
+    """
+    ratio = min(1.0, dim / max(n_labels - 1, 1))
+    return float(np.sqrt(2 - 2 * np.sqrt(ratio)))

@@ -1,0 +1,282 @@
+"""Neural-collapse metrics of multi-label features."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import check_random_state
+
+from sklearn_mlcl.collapse._angles import phi_alignment, tag_angles
+from sklearn_mlcl.collapse._decision import topk_decision
+from sklearn_mlcl.collapse._decoder import ONNDecoder
+from sklearn_mlcl.collapse._decoder_fit import decoder_from_means
+from sklearn_mlcl.collapse._etf import etf_deviation, etf_deviation_floor
+from sklearn_mlcl.collapse._label_sets import LabelSets, grouped, label_sets, row_blocks, set_means
+from sklearn_mlcl.collapse._tags import fit_tags, set_weights
+from sklearn_mlcl.collapse._within import within_between
+
+MIN_POSITIVES = 5  # labels with fewer stay out of NC2 and NC3: their tags are noise
+
+
+class CollapseReport(dict):
+    """Flat dict of metric values (floats), with the arrays that plots need.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        "tags" (K, d), "intercept" (d,), "multiplicities" and "scales" (M,), "label_sets" (U, K)
+        bool, "set_means" (U, d), "set_counts" (U,), "phi", "cosine" and "pair_sizes" of the
+        sampled pairs of sets, "excluded_labels".
+    """
+
+    def __init__(self, values, arrays):
+        super().__init__(values)
+        self.arrays = arrays
+
+    def __reduce__(self):
+        return CollapseReport, (dict(self), self.arrays)
+
+
+def neural_collapse_metrics(
+    features,
+    Y,
+    W=None,
+    b=None,
+    *,
+    method: str = "lstsq",
+    weights: str = "sqrt",
+    min_count: int = 2,
+    max_rows: int | None = 20000,
+    n_random_sets: int = 4000,
+    n_pairs: int = 20000,
+    random_state=0,
+) -> CollapseReport:
+    r"""How far features have collapsed onto the geometry of the pick-all-label optimum.
+
+    Values, with m a number of labels per row ("nan" where fewer than two label sets of that size
+    have `min_count` rows):
+
+    - ``nc1_m{m}``: :math:`\frac1r \sum_{j\le r} v_j^\top \Sigma_W v_j / \lambda_j` over the top
+      r = min(K-1, U_m-1, d, rank) eigenpairs of the between-set scatter; ``nc1_trace_m{m}``: ratio
+      of traces; ``nc1_code``: :math:`\mathrm{tr}(\Sigma_W \Sigma_B^+)/K` of single-label rows.
+    - ``tag_r2``: share of the between-set scatter that the tag model explains, 1 at collapse.
+    - ``nc2_h``, ``nc2_w``, ``nc3``: deviation of the tags, the classifier rows and their
+      products from the simplex ETF (`etf_deviation`), centred; ``nc2_w_raw`` without centring,
+      ``nc2_w_excess`` above what d dimensions allow. ``tag_norm_cv``, ``tag_cos_mean``,
+      ``tag_cos_std`` (cosines plus 1/(K-1)), ``w_norm_cv``, ``tag_w_cos``: scale-free companions.
+    - ``ncm_deg_m{m}``: weighted mean angle, in degrees, between set means and sums of their tags;
+      ``ncm_chance_deg_m{m}``: the same against arbitrary m-sets; ``ncm_m{m}``: the ratio.
+    - ``phi_rmse``, ``phi_corr``: cosines of set means against phi coefficients (`phi_matrix`).
+    - ``alpha_m{m}``: scales of the tag model. ``nc4``: share of rows whose nearest prototype is
+      the top-m set of the logits.
+    - ``kappa_m{m}``: smallest eigenvalue, across the ones vector, of the centred second moment of
+      the label sets of size m; m(K-m)/(K(K-1)) when balanced. ``rows_m{m}``, ``imbalance_m{m}``
+      (largest over smallest label count), ``singles_share``, ``coverage`` (share of rows in sets
+      of `min_count`), ``n_sets``, ``n_rows``, ``n_incomplete``, ``n_degenerate``.
+
+    Parameters
+    ----------
+    features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
+        Read twice in blocks of 8 MiB, in float64.
+    Y : {array-like, CSR} of shape (n, K)
+        Indicator matrix. Rows with a missing label (NaN) are left out and counted.
+    W : array-like of shape (K, d), default=None
+        Classifier rows, for ``nc2_w``, ``nc3`` and ``nc4``.
+    b : array-like of shape (K,), default=None
+        Classifier bias, for ``nc4``.
+    method, weights
+        As in `fit_tag_prototypes`.
+    min_count : int, default=2
+        Rows that a label set needs to enter all but the tag fit.
+    max_rows : int or None, default=20000
+        Larger samples are cut to this, stratified on the number of labels.
+    n_random_sets, n_pairs : int, default=4000, 20000
+        Sampled sets for the chance angle and pairs for phi, where listing all takes more.
+    random_state : int, RandomState instance or None, default=0
+        Seeds the three samples.
+
+    Returns
+    -------
+    CollapseReport
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, no label set is neither empty nor full, or an argument is outside its
+        range.
+
+    References
+    ----------
+    .. [1] Li, Li, Wang, Qu, "Neural Collapse in Multi-label Learning with Pick-all-label Loss",
+       ICML 2024, arXiv 2310.15903.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import neural_collapse_metrics, simplex_etf
+    >>> Y = np.repeat([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]], 5, axis=0)
+    >>> report = neural_collapse_metrics(Y @ simplex_etf(4), Y)
+    >>> round(report["tag_r2"], 6), round(report["phi_rmse"], 6)
+    (1.0, 0.0)
+    """
+    if min_count < 1:
+        raise ValueError(f"min_count must be at least 1, got {min_count!r}.")
+    rng = check_random_state(random_state)
+    features, groups = grouped(features, Y)
+    n_total, n_complete = len(groups.of_row), int((groups.of_row >= 0).sum())
+    if max_rows is not None and n_complete > max_rows:
+        groups = label_sets(Y, _stratified_rows(groups, max_rows, rng))
+    means = set_means(features, groups)
+    tags = fit_tags(means, groups, method=method, weights=weights)
+    used = groups.proper() & (groups.counts >= min_count)
+    values = {"tag_r2": tags.r2, "n_incomplete": float(n_total - n_complete)}
+    values |= within_between(features, groups, means, len(tags.labels), min_count)
+    angles, arrays = _angle_metrics(groups, means, tags, used, weights, n_random_sets, n_pairs, rng)
+    frequent = _frequent_labels(groups, tags)
+    values |= angles | _tag_shape(tags, frequent) | _balance(groups, tags, used)
+    if W is not None:
+        W, b = _checked_head(W, b, groups.n_labels, means.shape[1])
+        values |= _head_metrics(W, tags, frequent)
+        values["nc4"] = _agreement(features, groups, decoder_from_means(groups, means), W, b)
+    arrays["excluded_labels"] = np.setdiff1d(np.arange(groups.n_labels), frequent)
+    return CollapseReport(values, arrays)
+
+
+def _stratified_rows(groups, max_rows, rng):
+    """0/1 row weights of a systematic sample along (multiplicity, random order)."""
+    rows = np.flatnonzero(groups.of_row >= 0)
+    rows = rows[np.lexsort((rng.random_sample(len(rows)), groups.sizes[groups.of_row[rows]]))]
+    weight = np.zeros(len(groups.of_row))
+    weight[rows[np.arange(max_rows) * len(rows) // max_rows]] = 1.0
+    return weight
+
+
+def _angle_metrics(groups, means, tags, used, weights, n_random_sets, n_pairs, rng):
+    sets = sp.csr_array(groups.sets[used][:, tags.labels])
+    sizes, directions = groups.sizes[used], means[used] - tags.intercept
+    values = tag_angles(
+        directions,
+        sets,
+        sizes,
+        set_weights(groups, weights)[used],
+        tags.tags[tags.labels],
+        n_random_sets,
+        rng,
+    )
+    cosine, phi, pair_sizes = phi_alignment(directions, sets, sizes, n_pairs, rng)
+    varied = len(phi) > 1 and np.std(phi) > 0 and np.std(cosine) > 0
+    values["phi_rmse"] = float(np.sqrt(np.mean((cosine - phi) ** 2))) if len(phi) else np.nan
+    values["phi_corr"] = float(np.corrcoef(cosine, phi)[0, 1]) if varied else np.nan
+    return values, {
+        "tags": tags.tags,
+        "intercept": tags.intercept,
+        "multiplicities": tags.multiplicities,
+        "scales": tags.scales,
+        "label_sets": groups.sets[used].toarray().astype(bool),
+        "set_means": means[used],
+        "set_counts": groups.counts[used],
+        "cosine": cosine,
+        "phi": phi,
+        "pair_sizes": pair_sizes,
+    }
+
+
+def _frequent_labels(groups, tags):
+    positives = groups.counts @ groups.sets
+    return tags.labels[positives[tags.labels] >= MIN_POSITIVES]
+
+
+def _tag_shape(tags, frequent):
+    T = tags.tags[frequent]
+    out = {f"alpha_m{m}": a for m, a in zip(tags.multiplicities, tags.scales.tolist(), strict=True)}
+    out["nc2_h"] = etf_deviation(T)
+    out["tag_norm_cv"], out["tag_cos_mean"], out["tag_cos_std"] = _shape(T)
+    return out
+
+
+def _shape(T):
+    """Variation of the norms; mean and spread of the cosines about those of a simplex."""
+    K = len(T)
+    if K < 2:
+        return (float("nan"),) * 3
+    T = T - T.mean(axis=0)
+    norms = np.linalg.norm(T, axis=1)
+    if not (norms > 0).all():
+        return (float("nan"),) * 3
+    unit = T / norms[:, None]
+    off = (unit @ unit.T)[~np.eye(K, dtype=bool)] + 1 / (K - 1)
+    return float(norms.std() / norms.mean()), float(off.mean()), float(off.std())
+
+
+def _checked_head(W, b, K, d):
+    W = _array(W)
+    b = np.zeros(K) if b is None else _array(b)
+    if W.shape != (K, d) or b.shape != (K,):
+        raise ValueError(f"W, b must be ({K}, {d}) and ({K},), got {W.shape} and {b.shape}.")
+    return W, b
+
+
+def _array(A):
+    if hasattr(A, "detach"):
+        A = A.detach().cpu().double().numpy()
+    return np.asarray(A, dtype=np.float64)
+
+
+def _head_metrics(W, tags, frequent):
+    T, W = tags.tags[frequent], W[frequent]
+    centered = W - W.mean(axis=0) if len(W) else W
+    t = T - T.mean(axis=0) if len(T) else T
+    norms = np.linalg.norm(t, axis=1) * np.linalg.norm(centered, axis=1)
+    cosine = np.divide((t * centered).sum(axis=1), norms, out=np.zeros(len(t)), where=norms > 0)
+    nc2 = etf_deviation(W)
+    return {
+        "nc2_w": nc2,
+        "nc2_w_raw": etf_deviation(W, center=False),
+        "nc2_w_excess": nc2 - etf_deviation_floor(len(W), W.shape[1]),
+        "nc3": etf_deviation(W, T),
+        "w_norm_cv": _shape(W)[0],
+        "tag_w_cos": float(cosine.mean()) if len(cosine) else float("nan"),
+    }
+
+
+def _agreement(features, groups, decoder: ONNDecoder, W, b):
+    """Share of rows whose ONN set is the set of as many largest logits."""
+    rows = np.flatnonzero(groups.of_row >= 0)
+    same = 0
+    for _, block in row_blocks(features, rows, width=len(W)):
+        sets = decoder.decode(block)
+        top = topk_decision(block @ W.T + b, np.diff(sets.indptr))
+        same += int((np.diff(sets.multiply(top).tocsr().indptr) == np.diff(sets.indptr)).sum())
+    return same / len(rows)
+
+
+def _balance(groups: LabelSets, tags, used):
+    proper, K = groups.proper(), len(tags.labels)
+    single = groups.sizes == 1
+    rows = groups.counts.sum()
+    out = {
+        "n_rows": float(rows),
+        "n_sets": float(len(groups.sizes)),
+        "coverage": float(groups.counts[used].sum() / rows),
+        "singles_share": float(groups.sets[single].sum() / groups.n_labels),
+    }
+    for m in tags.multiplicities.tolist():
+        at = proper & (groups.sizes == m)
+        sets, counts = sp.csr_array(groups.sets[at][:, tags.labels]), groups.counts[at]
+        label_counts = counts @ sets
+        low = label_counts.min()
+        out[f"rows_m{m}"] = float(counts.sum())
+        out[f"imbalance_m{m}"] = float(label_counts.max() / low) if low > 0 else float("inf")
+        out[f"kappa_m{m}"] = _kappa(sets, counts, label_counts, m, K)
+    return out
+
+
+def _kappa(sets, counts, label_counts, m, K):
+    """Smallest eigenvalue of E[(y - m/K)(y - m/K)'] on the complement of the ones vector."""
+    n, share = counts.sum(), m / K
+    second = (sets.T @ (sp.diags_array(counts / n) @ sets)).toarray()
+    mean = label_counts / n
+    second += share**2 - share * (mean[:, None] + mean)
+    # The ones vector has eigenvalue 0; lifting it above the trace leaves the others in front.
+    lifted = second + (np.trace(second) + 1.0) / K
+    return float(max(np.linalg.eigvalsh(lifted)[0], 0.0)) if K > 1 else float("nan")

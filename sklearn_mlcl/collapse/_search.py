@@ -1,0 +1,270 @@
+"""One-nearest-neighbour search over label sets: never a list of 2^K prototypes.
+
+Every search here minimises a distance over label sets of the allowed sizes, ties going to the
+smaller, then lexicographically first set. Rows come in blocks the caller has bounded.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import scipy.sparse as sp
+
+N_SPARE = 16  # labels beyond the largest size that single swaps may bring in
+
+
+def nearest_equinorm(scores, sizes, slopes, costs):
+    r"""Exact search when the size of a set alone fixes the norm of its tag sum (an ETF).
+
+    Minimises :math:`D(S) = -2 a_m \sum_{k\in S} s_k + q_m` with m = \|S\|: for each size the
+    top-m scores, then the best size; O(K + M log M) a row.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, K)
+        s_k = <t_k, h - g>.
+    sizes : array-like of shape (M,), int
+        Allowed sizes, ascending, in 1..K.
+    slopes, costs : array-like of shape (M,)
+        a_m >= 0 and q_m = a_m^2 ||sum of m tags||^2 (plus the cost of the prior).
+
+    Returns
+    -------
+    label_sets : csr_array of shape (n, K), int8
+    distances : ndarray of shape (n,)
+        D(S), that is ||h - P_S||^2 - ||h - g||^2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import nearest_equinorm
+    >>> sets, D = nearest_equinorm(np.array([[2.0, 1.8, -3.0]]), [1, 2], [1.0, 0.8], [1.0, 0.64])
+    >>> sets.toarray(), np.round(D, 2)
+    (array([[1, 1, 0]], dtype=int8), array([-5.44]))
+    """
+    sizes = np.asarray(sizes)
+    order = top_labels(scores, sizes[-1])
+    sums = np.cumsum(np.take_along_axis(scores, order, axis=1), axis=1)[:, sizes - 1]
+    distances = np.asarray(costs) - 2 * np.asarray(slopes) * sums
+    best = distances.argmin(axis=1)
+    sets = members_to_csr(order, sizes[best], scores.shape[1])
+    return sets, distances[np.arange(len(best)), best]
+
+
+def nearest_cosine(scores, sizes=None):
+    r"""Set whose simplex-ETF prototype has the largest cosine with the scores: Otsu's split.
+
+    Maximises the Pearson correlation of scores and 0/1 row, that is
+    :math:`\sum_{k\in S} (s_k - \bar s) / \sqrt{m(K-m)}`; a prefix of the sorted scores for each
+    size, so O(K log K) a row. Needs no training statistics: plain logits will do.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, K)
+        Logits or tag scores, K >= 2.
+    sizes : array-like of int, default=None
+        Allowed sizes, ascending, in 1..K-1; None stands for all of them.
+
+    Returns
+    -------
+    label_sets : csr_array of shape (n, K), int8
+    distances : ndarray of shape (n,)
+        Minus the correlation; 0 where all scores are equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import nearest_cosine
+    >>> nearest_cosine(np.array([[4.0, 3.5, -1.0, 0.0]]))[0].toarray()
+    array([[1, 1, 0, 0]], dtype=int8)
+    """
+    n, K = scores.shape
+    if K < 2:
+        raise ValueError("scores has one label; the cosine rule needs at least 2.")
+    sizes = np.arange(1, K) if sizes is None else np.asarray(sizes)
+    order = top_labels(scores, sizes[-1])
+    top = np.take_along_axis(scores, order, axis=1)
+    top -= scores.mean(axis=1, keepdims=True)
+    sums = np.cumsum(top, axis=1, out=top)[:, sizes - 1]
+    sums /= np.sqrt(sizes * (K - sizes))
+    spread = scores.std(axis=1)
+    flat = spread <= 1e-14 * np.abs(scores).max(axis=1)  # no direction: the first set of all
+    best = np.where(flat, 0, sums.argmax(axis=1))
+    correlation = np.zeros(n)
+    np.divide(sums[np.arange(n), best], spread, out=correlation, where=~flat)
+    return members_to_csr(order, sizes[best], K), -correlation
+
+
+def nearest_tags(scores, gram, sizes, scales, costs, *, max_candidates=4096):
+    r"""Search for general tags: :math:`D(S) = -2 a_m s(S) + a_m^2 1_S^\top G 1_S + q_m`.
+
+    Exact, by listing the sets, while they are at most `max_candidates`. Beyond that a local
+    search: for each size the top-m scores, improved by best single swaps until none helps.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, K)
+        s_k = <t_k, h - g>.
+    gram : ndarray of shape (K, K)
+        G = T T'.
+    sizes, scales, costs : array-like of shape (M,)
+        Allowed sizes, ascending; a_m > 0; cost of the prior.
+    max_candidates : int, default=4096
+        Largest number of sets to list.
+
+    Returns
+    -------
+    label_sets : csr_array of shape (n, K), int8
+    distances : ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import nearest_tags
+    >>> T = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> h = np.array([[1.0, 1.0]])
+    >>> nearest_tags(h @ T.T, T @ T.T, [1, 2], [1.0, 1.0], [0.0, 0.0])[0].toarray()
+    array([[1, 0, 1]], dtype=int8)
+    """
+    sizes, scales, costs = np.asarray(sizes), np.asarray(scales), np.asarray(costs)
+    if sum(comb(scores.shape[1], int(m)) for m in sizes) <= max_candidates:
+        return _nearest_listed(scores, gram, sizes, scales, costs)
+    return _nearest_by_swaps(scores, gram, sizes, scales, costs)
+
+
+def _nearest_listed(scores, gram, sizes, scales, costs):
+    n, K = scores.shape
+    sets = [list(S) for m in sizes for S in combinations(range(K), int(m))]
+    lengths = np.array([len(S) for S in sets])
+    listed = members_to_csr(_padded(sets, sizes[-1]), lengths, K)
+    at = np.searchsorted(sizes, lengths)
+    dense = listed.toarray().astype(scores.dtype)
+    norms = ((dense @ gram) * dense).sum(axis=1)
+    constant = scales[at] ** 2 * norms + costs[at]
+    best, value = np.empty(n, dtype=np.intp), np.empty(n)
+    step = max(1, 2**20 // len(sets))
+    for start in range(0, n, step):
+        D = constant - scores[start : start + step] @ (2 * scales[at][:, None] * dense).T
+        best[start : start + step] = D.argmin(axis=1)
+        value[start : start + step] = D.min(axis=1)
+    return listed[best], value
+
+
+def _padded(sets, width):
+    out = np.zeros((len(sets), int(width)), dtype=np.intp)
+    for row, S in zip(out, sets, strict=True):
+        row[: len(S)] = S
+    return out
+
+
+def _nearest_by_swaps(scores, gram, sizes, scales, costs):
+    n, K = scores.shape
+    width = int(min(K, sizes[-1] + N_SPARE))
+    short = top_labels(scores, width)
+    s = np.take_along_axis(scores, short, axis=1)
+    G = gram[short[:, :, None], short[:, None, :]]
+    best, size = np.full(n, np.inf), np.zeros(n, dtype=np.intp)
+    chosen = np.zeros((n, int(sizes[-1])), dtype=np.intp)
+    for m, a, cost in zip(sizes.tolist(), scales, costs, strict=True):
+        members = np.tile(np.arange(m), (n, 1))
+        value = _swap_until_stable(members, s, G, a) + cost
+        better = value < best
+        best[better], size[better] = value[better], m
+        chosen[better, :m] = np.take_along_axis(short[better], members[better], axis=1)
+    return members_to_csr(chosen, size, K), best
+
+
+def _swap_until_stable(members, s, G, a):
+    """Improve `members` (n, m) in place; return D without the prior's cost."""
+    value = np.empty(len(members))
+    active = np.arange(len(members))
+    for _ in range(2 * members.shape[1] + 2):
+        rows, mine, sa = np.arange(len(active))[:, None], members[active], s[active]
+        near = G[active[:, None], mine]  # (rows, m, width): inner products with the members
+        pull = near.sum(axis=1)
+        linear = a * (2 * a * pull - 2 * sa)
+        square = a * a * np.diagonal(G, axis1=1, axis2=2)[active]
+        value[active] = -2 * a * sa[rows, mine].sum(axis=1) + a * a * pull[rows, mine].sum(axis=1)
+        enter = linear + square
+        enter[rows, mine] = np.inf
+        leave = (square - linear)[rows, mine]
+        change = leave[:, :, None] + enter[:, None, :] - 2 * a * a * near
+        flat = change.reshape(len(active), -1)
+        pick = flat.argmin(axis=1)
+        gain = flat[np.arange(len(active)), pick]
+        # Only a gain beyond rounding counts, or two equal sets would swap for ever.
+        moved = gain < -1e-12 * (np.abs(value[active]) + square.max(axis=1))
+        if not moved.any():
+            return value
+        width = s.shape[1]
+        members[active[moved], pick[moved] // width] = pick[moved] % width
+        active = active[moved]
+    value[active] = _distance(members[active], s[active], G[active], a)
+    return value
+
+
+def _distance(members, s, G, a):
+    rows = np.arange(len(members))[:, None]
+    inner = G[rows[:, :, None], members[:, :, None], members[:, None, :]].sum(axis=(1, 2))
+    return -2 * a * s[rows, members].sum(axis=1) + a * a * inner
+
+
+def nearest_prototype(features, prototypes, costs):
+    """Index of the nearest prototype and ||h - P||^2 - ||h||^2 + cost, the first on ties.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, d)
+    prototypes : ndarray of shape (U, d)
+    costs : ndarray of shape (U,)
+
+    Returns
+    -------
+    index : ndarray of shape (n,), int
+    distances : ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import nearest_prototype
+    >>> nearest_prototype(np.array([[1.0, 0.2]]), np.eye(2), np.zeros(2))
+    (array([0]), array([-1.]))
+    """
+    index = np.empty(len(features), dtype=np.intp)
+    value = np.empty(len(features))
+    constant = (prototypes**2).sum(axis=1) + costs
+    step = max(1, 2**20 // max(len(prototypes), 1))
+    for start in range(0, len(features), step):
+        D = constant - 2 * features[start : start + step] @ prototypes.T
+        index[start : start + step] = D.argmin(axis=1)
+        value[start : start + step] = D.min(axis=1)
+    return index, value
+
+
+def top_labels(scores, m):
+    """(n, m) labels of the m largest scores, descending, the smaller label first on ties."""
+    K = scores.shape[1]
+    if 4 * m > K:
+        return np.argsort(-scores, axis=1, kind="stable")[:, :m]
+    top = np.sort(np.argpartition(scores, K - m, axis=1)[:, K - m :], axis=1)
+    values = np.take_along_axis(scores, top, axis=1)
+    within = np.argsort(-values, axis=1, kind="stable")
+    order = np.take_along_axis(top, within, axis=1)
+    # Where equal scores straddle the cut the partition's choice among them is arbitrary.
+    tied = (scores >= values.min(axis=1, keepdims=True)).sum(axis=1) > m
+    if tied.any():
+        order[tied] = np.argsort(-scores[tied], axis=1, kind="stable")[:, :m]
+    return order
+
+
+def members_to_csr(members, sizes, n_labels):
+    """CSR indicator rows from the first sizes[i] entries of members[i]."""
+    keep = np.arange(members.shape[1]) < sizes[:, None]
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    indices = members[keep]
+    data = np.ones(len(indices), dtype=np.int8)
+    out = sp.csr_array((data, indices, indptr), shape=(len(members), n_labels))
+    out.sort_indices()
+    return out

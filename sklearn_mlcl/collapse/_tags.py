@@ -1,0 +1,267 @@
+"""The tag model: every label-set mean as an intercept plus a scaled sum of label vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import cho_factor, cho_solve
+
+from sklearn_mlcl.collapse._label_sets import LabelSets, grouped, set_means
+
+
+@dataclass(frozen=True)
+class TagPrototypes:
+    """Fitted tag model, as `fit_tag_prototypes` returns it.
+
+    Attributes
+    ----------
+    tags : ndarray of shape (K, d)
+        Tag vectors t_k, summing to zero; NaN rows for labels that no usable row carries.
+    intercept : ndarray of shape (d,)
+        Global vector g.
+    multiplicities : ndarray of shape (M,), int
+        Observed numbers of labels per row, ascending.
+    scales : ndarray of shape (M,)
+        alpha_m; 1 for the smallest multiplicity. Negative values can occur far from collapse.
+    labels : ndarray of shape (K',), int
+        Labels with a tag vector.
+    r2 : float
+        1 - weighted residual / weighted between-set scatter: 1 at collapse. NaN for a single set.
+    rank : int
+        Rank of the label design; less than K'-1 means that some tags share their vectors.
+    n_sweeps : int
+        Sweeps of the alternating fit.
+    """
+
+    tags: np.ndarray
+    intercept: np.ndarray
+    multiplicities: np.ndarray
+    scales: np.ndarray
+    labels: np.ndarray
+    r2: float
+    rank: int
+    n_sweeps: int
+
+    def prototypes(self, label_sets) -> np.ndarray:
+        """Prototypes g + alpha_m * sum of tags, shape (n, d), of indicator rows (n, K).
+
+        Raises
+        ------
+        ValueError
+            If a set holds a label without a tag, or a number of labels that was not observed.
+        """
+        sets = sp.csr_array(label_sets, dtype=np.float64)
+        sizes = np.diff(sets.indptr)
+        if np.isnan(self.tags[sets.indices]).any():
+            raise ValueError("label_sets holds a label without a tag vector; see `labels`.")
+        if not np.isin(sizes, self.multiplicities).all():
+            raise ValueError(f"label_sets may only have {self.multiplicities.tolist()} labels.")
+        scale = self.scales[np.searchsorted(self.multiplicities, sizes)]
+        return self.intercept + scale[:, None] * (sets @ np.nan_to_num(self.tags))
+
+
+def fit_tag_prototypes(
+    features,
+    Y,
+    *,
+    sample_weight=None,
+    method: str = "lstsq",
+    weights: str = "sqrt",
+    max_sweeps: int = 100,
+    tol: float = 1e-12,
+) -> TagPrototypes:
+    r"""Fit one vector per label such that label-set means are scaled sums of them.
+
+    .. math:: \min_{g, t, \alpha} \sum_S \omega_S \Big\| M_S - g - \alpha_{|S|} \sum_{k\in S} t_k
+       \Big\|^2, \qquad \sum_k t_k = 0,
+
+    over the observed label sets S with mean :math:`M_S`, by alternating least squares: the tags
+    and g given the scales, then each scale by a projection. No single-label row is needed. Empty
+    rows and rows with every label are left out: the model gives both the prototype g.
+
+    Parameters
+    ----------
+    features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
+        Read in bounded blocks, in float64.
+    Y : {array-like, CSR} of shape (n, K)
+        Indicator matrix. Rows with a missing label (NaN) belong to no known set and are left out.
+    sample_weight : array-like of shape (n,), default=None
+        Row weights.
+    method : {"lstsq", "singles"}, default="lstsq"
+        "singles" takes the centred single-label means as tags instead, as in [1]_, and fits only
+        the scales.
+    weights : {"sqrt", "rows", "sets"}, default="sqrt"
+        Weight of a set with n_S rows: its square root, n_S, or 1.
+    max_sweeps : int, default=100
+        Upper bound on alternating sweeps.
+    tol : float, default=1e-12
+        Stop when tags and scales change relatively by less.
+
+    Returns
+    -------
+    TagPrototypes
+
+    Raises
+    ------
+    ValueError
+        If no row has a label set that is neither empty nor full, if ``method="singles"`` and a
+        label has no single-label row, or if an argument is outside its range.
+
+    References
+    ----------
+    .. [1] Li, Li, Wang, Qu, "Neural Collapse in Multi-label Learning with Pick-all-label Loss",
+       ICML 2024, arXiv 2310.15903.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import fit_tag_prototypes, simplex_etf
+    >>> Y = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1]])
+    >>> H = 5 + np.where(Y.sum(1) == 1, 1.0, 0.8)[:, None] * (Y @ simplex_etf(3))
+    >>> fitted = fit_tag_prototypes(H, Y)
+    >>> np.round(fitted.scales, 6), np.round(fitted.intercept, 6), round(fitted.r2, 6)
+    (array([1. , 0.8]), array([5., 5.]), 1.0)
+    """
+    features, groups = grouped(features, Y, sample_weight)
+    means = set_means(features, groups)
+    return fit_tags(means, groups, method=method, weights=weights, max_sweeps=max_sweeps, tol=tol)
+
+
+def set_weights(groups: LabelSets, weights: str) -> np.ndarray:
+    """Weight of each label set in a fit or an average over sets."""
+    powers = {"sqrt": 0.5, "rows": 1.0, "sets": 0.0}
+    if weights not in powers:
+        raise ValueError(f"weights must be one of {sorted(powers)}, got {weights!r}.")
+    return groups.weights ** powers[weights]
+
+
+def fit_tags(means, groups, *, method="lstsq", weights="sqrt", max_sweeps=100, tol=1e-12):
+    """`fit_tag_prototypes` from the means of the label sets."""
+    if method not in ("lstsq", "singles"):
+        raise ValueError(f'method must be "lstsq" or "singles", got {method!r}.')
+    proper = groups.proper()
+    if not proper.any():
+        raise ValueError("No row of Y has a label set that is neither empty nor full.")
+    problem = _TagProblem(means[proper], groups, proper, set_weights(groups, weights)[proper])
+    fit = _alternate(problem, max_sweeps, tol) if method == "lstsq" else _from_singles(problem)
+    return _expand(problem, *fit)
+
+
+class _TagProblem:
+    """The weighted regression of set means on scaled, centred labels."""
+
+    def __init__(self, means, groups, proper, weight):
+        sets = groups.sets[proper]
+        self.n_all = groups.n_labels
+        self.labels = np.flatnonzero(np.asarray(sets.sum(axis=0)) > 0)
+        self.sets = sp.csr_array(sets[:, self.labels])
+        self.sizes = groups.sizes[proper]
+        self.multiplicities, self.at = np.unique(self.sizes, return_inverse=True)
+        self.weight = weight / weight.sum()
+        self.center = self.weight @ means
+        self.means = means - self.center  # the offset of the features leaves before any product
+
+    def gram(self, scale):
+        """Normal matrix of the design scale * (y - m/K), weighted columns centred."""
+        K, a = len(self.labels), scale[self.at]
+        w, m = self.weight * a**2, self.sizes
+        cross = self.sets.T @ (w * m)
+        first = self.sets.T @ (self.weight * a) - self.weight @ (a * m) / K
+        A = (self.sets.T @ (sp.diags_array(w) @ self.sets)).toarray()
+        A += w @ m**2 / K**2 - (cross[:, None] + cross) / K
+        return A - np.outer(first, first)
+
+    def moment(self, scale):
+        """Design-transpose times means."""
+        weighted = (self.weight * scale[self.at])[:, None] * self.means
+        return self.sets.T @ weighted - (self.sizes @ weighted) / len(self.labels)
+
+    def intercept(self, tags, scale):
+        return -(self.weight * scale[self.at]) @ (self.sets @ tags)
+
+    def project_scales(self, tags, g):
+        """alpha_m = <M_S - g, sum of tags> / ||sum of tags||^2, pooled over the sets of size m."""
+        sums = self.sets @ tags
+        top = np.bincount(self.at, self.weight * ((self.means - g) * sums).sum(axis=1))
+        bottom = np.bincount(self.at, self.weight * (sums**2).sum(axis=1))
+        # With one multiplicity of all the fitted labels the sums vanish and any scale is right.
+        return np.divide(top, bottom, out=np.ones_like(top), where=bottom > 0)
+
+    def residual_r2(self, tags, g, scale):
+        residual = self.means - g - scale[self.at][:, None] * (self.sets @ tags)
+        total = self.weight @ (self.means**2).sum(axis=1)
+        return 1 - self.weight @ (residual**2).sum(axis=1) / total if total > 0 else np.nan
+
+
+def _alternate(problem, max_sweeps, tol):
+    scale = np.ones(len(problem.multiplicities))
+    tags = np.zeros((len(problem.labels), problem.means.shape[1]))
+    n_sweeps = 0
+    while n_sweeps < max_sweeps:
+        n_sweeps += 1
+        before = tags, scale
+        tags = _solve_tags(problem, tags, scale)
+        g = problem.intercept(tags, scale)
+        scale = problem.project_scales(tags, g)
+        size = np.sqrt((scale**2).mean())
+        tags, scale = (tags * size, scale / size) if size > 0 else (tags, scale)
+        if max(_change(tags, before[0]), _change(scale, before[1])) < tol:
+            break
+    rank = np.linalg.matrix_rank(problem.gram(scale), hermitian=True)
+    return tags, problem.intercept(tags, scale), scale, n_sweeps, int(rank)
+
+
+def _solve_tags(problem, tags, scale):
+    """One proximal step from `tags`: ridge-regularised, yet exact in the limit of the sweeps."""
+    A = problem.gram(scale)
+    ridge = 1e-8 * max(np.trace(A) / len(A), np.finfo(float).tiny)
+    factor = cho_factor(A + ridge * np.eye(len(A)), check_finite=False)
+    moment = problem.moment(scale)
+    for _ in range(2):  # the second step removes what the ridge of the first left
+        tags = tags + cho_solve(factor, moment - A @ tags, check_finite=False)
+    return tags - tags.mean(axis=0)
+
+
+def _change(new, old):
+    return np.linalg.norm(new - old) / max(np.linalg.norm(new), np.finfo(float).tiny)
+
+
+def _from_singles(problem):
+    single = problem.sizes == 1
+    missing = np.setdiff1d(np.arange(len(problem.labels)), problem.sets[single].indices)
+    if len(missing):
+        raise ValueError(
+            'method="singles" needs a row with that label alone for every label that occurs; '
+            f"none for labels {problem.labels[missing].tolist()}."
+        )
+    tags = np.empty((len(problem.labels), problem.means.shape[1]))
+    tags[problem.sets[single].indices] = problem.means[single]
+    g = tags.mean(axis=0)
+    tags = tags - g
+    scale = problem.project_scales(tags, g)
+    return tags, g, scale, 0, int(np.linalg.matrix_rank(problem.gram(scale), hermitian=True))
+
+
+def _expand(problem, tags, g, scale, sweeps, rank):
+    """Scale so that the first multiplicity has alpha = 1, and put every label in its place."""
+    unit = _unit_scale(scale)
+    full = np.full((problem.n_all, tags.shape[1]), np.nan)
+    full[problem.labels] = tags * unit
+    return TagPrototypes(
+        tags=full,
+        intercept=g + problem.center,
+        multiplicities=problem.multiplicities,
+        scales=scale / unit,
+        labels=problem.labels,
+        r2=float(problem.residual_r2(tags, g, scale)),
+        rank=rank,
+        n_sweeps=sweeps,
+    )
+
+
+def _unit_scale(scale):
+    """The first scale that can serve as a unit: positive and not lost in rounding."""
+    usable = scale[scale > 1e-6 * np.abs(scale).max()]
+    return usable[0] if len(usable) else 1.0

@@ -1,0 +1,213 @@
+"""Real handwritten digits composed to a multi-label set: the label set is the digits present."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.random import RandomState
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.utils import Bunch, check_random_state
+
+from sklearn_mlcl.datasets._bunch import hand_over
+
+N_CLASSES = 10
+N_CORNERS = 4
+SIDE = 8
+
+DESCR = """Multi-label digits (M-lab digits)
+
+The 8 x 8 digits of scikit-learn's `load_digits` (handwritten, UCI) on canvases of 16 x 16 pixels:
+a row of multiplicity m shows m different digits in m different corners, and its labels are the
+digits shown. The base digits were split into training and test digits before the canvases were
+composed, so that no image of a digit occurs in both parts. Pixels are in [0, 1].
+"""
+
+
+def _check_counts(name: str, counts: Sequence[int]) -> None:
+    ok = np.ndim(counts) == 1 and 1 <= len(counts) <= N_CORNERS and np.any(counts)
+    if not ok or not all(isinstance(c, Integral) and c >= 0 for c in counts):
+        raise ValueError(
+            f"{name} must hold 1 to {N_CORNERS} non-negative integers, not all 0: the number of "
+            f"rows per label set of 1, 2, ... digits; got {counts!r}."
+        )
+
+
+def _draw_base(pool: np.ndarray, n: int, rng: RandomState) -> np.ndarray:
+    """n base digits of a pool, each used again only after all of them have been."""
+    rounds = [rng.permutation(pool) for _ in range(-(-n // len(pool)))]
+    return np.concatenate(rounds)[:n]
+
+
+def _compose_set(
+    label_set: Sequence[int], n: int, pools: Sequence[np.ndarray], rng: RandomState
+) -> np.ndarray:
+    """Base digit in each of the four corners, -1 for none: n rows of one label set."""
+    corners = np.full((n, N_CORNERS), -1)
+    for place, digit in enumerate(label_set):
+        corners[:, place] = _draw_base(pools[digit], n, rng)
+    order = rng.uniform(size=corners.shape).argsort(axis=1)
+    return np.take_along_axis(corners, order, axis=1)
+
+
+def _compose_part(
+    counts: Sequence[int],
+    left_out: set[tuple[int, ...]],
+    pools: Sequence[np.ndarray],
+    rng: RandomState,
+) -> np.ndarray:
+    """Corners of all rows of the training or the test part, in random order."""
+    blocks = [
+        _compose_set(label_set, n, pools, rng)
+        for m, n in enumerate(counts, start=1)
+        for label_set in combinations(range(N_CLASSES), m)
+        if n and label_set not in left_out
+    ]
+    return rng.permutation(np.concatenate(blocks))
+
+
+def _draw_canvases(corners: np.ndarray, digits: np.ndarray) -> np.ndarray:
+    """(n, 16, 16) pixels in [0, 1] from the base digits in the corners; -1 takes a blank image."""
+    images = np.concatenate([digits, np.zeros((1, SIDE, SIDE))]).astype(np.float32) / 16
+    quarters = images[corners].reshape(-1, 2, 2, SIDE, SIDE)
+    return quarters.transpose(0, 1, 3, 2, 4).reshape(-1, 2 * SIDE, 2 * SIDE)
+
+
+def _indicator(corners: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    Y = np.zeros((len(corners), N_CLASSES + 1), dtype=np.int64)
+    np.put_along_axis(Y, np.append(classes, N_CLASSES)[corners], 1, axis=1)
+    return Y[:, :N_CLASSES]
+
+
+def make_multilabel_digits(
+    n_train_per_set: Sequence[int] = (100, 20, 5),
+    n_test_per_set: Sequence[int] = (30, 6, 2),
+    *,
+    n_unseen_pairs: int = 8,
+    base_test_size: float = 0.3,
+    subset: str = "all",
+    return_X_y: bool = False,
+    as_frame: bool = False,
+    random_state: int | RandomState | None = 0,
+) -> Any:
+    """Compose scikit-learn's bundled digits to a multi-label image set.
+
+    A row of multiplicity m shows m different digits, each 8 x 8 pixels in a corner of its own of
+    a 16 x 16 canvas; its labels are the digits shown. The 1,797 base digits are split, stratified
+    by class, into training and test digits before anything is composed. Every label set of m
+    digits gets the same number of rows, but for a few pairs that only the test rows show.
+
+    Parameters
+    ----------
+    n_train_per_set : sequence of int, default=(100, 20, 5)
+        Training rows for each label set of 1, 2, ... digits; at most 4 entries.
+    n_test_per_set : sequence of int, default=(30, 6, 2)
+        The same for the test rows.
+    n_unseen_pairs : int, default=8
+        Number of the 45 pairs, drawn at random, that no training row has as its label set
+        (larger sets may contain them).
+    base_test_size : float, default=0.3
+        Share of the base digits that the test rows are composed of, in (0, 1).
+    subset : {"all", "train", "test"}, default="all"
+        Which rows to return.
+    return_X_y : bool, default=False
+        Return ``(data, target)`` instead of a Bunch.
+    as_frame : bool, default=False
+        Return data and target as DataFrames.
+    random_state : int, RandomState instance or None, default=0
+        Fixes the base split, the unseen pairs and the composition. The default gives the same
+        set on each call.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        data : ndarray of shape (n, 256), float32 in [0, 1]
+            Training rows first, then test rows, each part in random order. With the defaults
+            2,340 + 810 rows.
+        target : ndarray of shape (n, 10), int64
+        images : ndarray of shape (n, 16, 16)
+            The data as images.
+        base_idx : ndarray of shape (n, 4), int64
+            Row of `load_digits` in each corner (upper left, upper right, lower left, lower
+            right); -1 for an empty one.
+        train_idx, test_idx : ndarray of int64
+            Row numbers of the parts; only for ``subset="all"``.
+        unseen_pairs : list of tuple of int
+        feature_names, target_names : list of str
+        DESCR : str
+    (data, target) : tuple if `return_X_y`
+
+    Raises
+    ------
+    ValueError
+        If a count is negative or there are none, if `n_unseen_pairs` is not in 0..45, if
+        `base_test_size` leaves a part without a digit of each class, or `subset` is unknown.
+
+    References
+    ----------
+    .. [1] Li, Li, Wang and Qu, "Neural collapse in multi-label learning with pick-all-label
+       loss", ICML 2024, whose M-lab MNIST composes digits in this manner.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.datasets import make_multilabel_digits
+    >>> digits = make_multilabel_digits()
+    >>> digits.data.shape, digits.target.shape, len(digits.train_idx)
+    ((3150, 256), (3150, 10), 2340)
+    >>> X, Y = make_multilabel_digits(subset="test", return_X_y=True)
+    >>> X.shape
+    (810, 256)
+    """
+    _check_counts("n_train_per_set", n_train_per_set)
+    _check_counts("n_test_per_set", n_test_per_set)
+    pairs = list(combinations(range(N_CLASSES), 2))
+    if not isinstance(n_unseen_pairs, Integral) or not 0 <= n_unseen_pairs <= len(pairs):
+        raise ValueError(f"n_unseen_pairs must be an integer in 0..45, got {n_unseen_pairs!r}.")
+    rng = check_random_state(random_state)
+    base = load_digits()
+    train_pools, test_pools = _split_base(base.target, base_test_size, rng)
+    unseen = sorted(pairs[i] for i in rng.choice(len(pairs), n_unseen_pairs, replace=False))
+    train = _compose_part(n_train_per_set, set(unseen), train_pools, rng)
+    corners = np.concatenate([train, _compose_part(n_test_per_set, set(), test_pools, rng)])
+    bunch = _as_bunch(corners, len(train), base)
+    bunch.unseen_pairs = unseen
+    return hand_over(
+        bunch,
+        subset=subset,
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+        per_row=("data", "target", "images", "base_idx"),
+    )
+
+
+def _split_base(
+    classes: np.ndarray, test_size: float, rng: RandomState
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Training and test base digits of each class."""
+    if not 0 < test_size < 1:
+        raise ValueError(f"base_test_size must be in (0, 1), got {test_size!r}.")
+    rows = np.arange(len(classes))
+    parts = train_test_split(rows, test_size=test_size, stratify=classes, random_state=rng)
+    pools = [[part[classes[part] == c] for c in range(N_CLASSES)] for part in parts]
+    if not all(len(pool) for part in pools for pool in part):
+        raise ValueError(f"base_test_size={test_size} leaves a part without some digit.")
+    return pools[0], pools[1]
+
+
+def _as_bunch(corners: np.ndarray, n_train: int, base: Bunch) -> Bunch:
+    images = _draw_canvases(corners, base.images)
+    return Bunch(
+        data=images.reshape(len(images), -1),
+        target=_indicator(corners, base.target),
+        images=images,
+        base_idx=corners,
+        train_idx=np.arange(n_train),
+        test_idx=np.arange(n_train, len(corners)),
+        feature_names=[f"pixel_{i}_{j}" for i in range(2 * SIDE) for j in range(2 * SIDE)],
+        target_names=[str(c) for c in range(N_CLASSES)],
+        DESCR=DESCR,
+    )

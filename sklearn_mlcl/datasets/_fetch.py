@@ -1,0 +1,142 @@
+"""The multi-label classics by name, from a local folder or from OpenML."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from sklearn.utils import Bunch
+
+from sklearn_mlcl.datasets._bunch import hand_over
+from sklearn_mlcl.datasets._npz import DATA_ENV, local_data_home, per_row_entries, read_npz
+from sklearn_mlcl.datasets._openml import OPENML_SETS, read_openml
+from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+
+TEST_SHARE = 1 / 3
+SPLIT_OF_FILE = "as stored in the file"
+SPLIT_MADE = "made by fetch_multilabel: iterative stratification, one third test rows, seed 0"
+
+
+def _describe_ways(name: str, home: Path | None) -> str:
+    """What a user can do to get at a set."""
+    where = f"{home} (which holds no such file)" if home else "data_home or $" + DATA_ENV
+    return (
+        f"Either put {name}.npz (format: see load_npz) into a folder and name that folder by "
+        f"data_home or the environment variable {DATA_ENV}, or use a set that OpenML has: "
+        f"{', '.join(sorted(OPENML_SETS))}. Looked in: {where}."
+    )
+
+
+def _make_split(bunch: Bunch) -> None:
+    splitter = MultilabelStratifiedShuffleSplit(1, test_size=TEST_SHARE, random_state=0)
+    bunch.train_idx, bunch.test_idx = next(splitter.split(bunch.data, bunch.target))
+    bunch.split = SPLIT_MADE
+
+
+def _from_openml(name: str, data_home: Any, home: Path | None, download: bool) -> Bunch:
+    if name not in OPENML_SETS:
+        raise ValueError(f"No set named {name!r}. {_describe_ways(name, home)}")
+    if not download:
+        raise OSError(f"{name} is not there and downloads are off. {_describe_ways(name, home)}")
+    try:
+        return read_openml(name, data_home)
+    except OSError as error:
+        message = f"OpenML could not be read ({error}). {_describe_ways(name, home)}"
+        raise OSError(message) from error
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str) or not name or name != Path(name).name:
+        raise ValueError(f"name must be the plain name of a set such as 'yeast', got {name!r}.")
+
+
+def fetch_multilabel(
+    name: str,
+    *,
+    data_home: str | PathLike[str] | None = None,
+    subset: str = "all",
+    return_X_y: bool = False,
+    as_frame: bool = False,
+    download_if_missing: bool = True,
+) -> Any:
+    """Load a multi-label set by name.
+
+    A local file ``<name>.npz`` comes first, with the split it holds. Without one, the sets
+    emotions, reuters, scene and yeast are downloaded from OpenML (and cached) by
+    :func:`sklearn.datasets.fetch_openml`. OpenML has no split of them, so one is made here:
+    iterative stratification, one third of the rows for testing, always the same; figures on it
+    do not compare with those on the published splits.
+
+    Parameters
+    ----------
+    name : str
+        Name of the set, for instance ``"yeast"``.
+    data_home : str or path-like, default=None
+        Folder of local ``.npz`` files, also the cache folder of downloads. If None, the
+        environment variable ``SKLEARN_MLCL_DATA`` names the former, and downloads are cached
+        where scikit-learn keeps them.
+    subset : {"all", "train", "validation", "test"}, default="all"
+        Which rows to return.
+    return_X_y : bool, default=False
+        Return ``(data, target)`` instead of a Bunch.
+    as_frame : bool, default=False
+        Return data and target as DataFrames, with sparse columns for a sparse matrix; the index
+        is the row number in the whole set.
+    download_if_missing : bool, default=True
+        If False, never go to OpenML.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        data : ndarray or CSR matrix of shape (n, d)
+            float32 from OpenML, else as stored.
+        target : ndarray or CSR matrix of shape (n, L), int64
+            float64 if the file has missing cells (NaN).
+        feature_names, target_names : list of str
+        train_idx, test_idx, val_idx : ndarray of int64
+            Row numbers of the split (val_idx if there is one); only for ``subset="all"``.
+        split : str
+            Where the split comes from.
+        DESCR : str
+    (data, target) : tuple if `return_X_y`
+
+    Raises
+    ------
+    ValueError
+        If the name is neither a local file nor a listed OpenML set, the file is damaged, or
+        the set has no such subset.
+    OSError
+        If the download fails, or would be needed with ``download_if_missing=False``.
+
+    See Also
+    --------
+    make_multilabel_digits : A multi-label set that needs no file and no network.
+    load_npz : The format of the local files.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.datasets import fetch_multilabel
+    >>> X, Y = fetch_multilabel("yeast", return_X_y=True)  # doctest: +SKIP
+    >>> X.shape, Y.shape  # doctest: +SKIP
+    ((2417, 103), (2417, 14))
+    """
+    _check_name(name)
+    home = local_data_home(data_home)
+    if home is not None and (home / f"{name}.npz").is_file():
+        bunch = read_npz(home / f"{name}.npz")
+        bunch.DESCR = f"{name}, from the file {name}.npz."
+        bunch.split = SPLIT_OF_FILE
+    else:
+        bunch = _from_openml(name, data_home, home, download_if_missing)
+    if "train_idx" not in bunch:
+        _make_split(bunch)
+    bunch.name = name
+    bunch.DESCR += f"\n\nSplit: {bunch.split}."
+    return hand_over(
+        bunch,
+        subset=subset,
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+        per_row=per_row_entries(bunch),
+    )

@@ -1,0 +1,183 @@
+"""Sets as `.npz` files: dense or CSR matrices, names and the rows of the official split."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from contextlib import nullcontext
+from itertools import pairwise
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.lib.npyio import NpzFile
+from sklearn.utils import Bunch
+
+from sklearn_mlcl.datasets._bunch import SUBSETS, hand_over, numbered_names
+from sklearn_mlcl.datasets._labels import as_indicator
+
+DATA_ENV = "SKLEARN_MLCL_DATA"
+CSR_PARTS = ("data", "indices", "indptr", "shape")
+
+
+def local_data_home(data_home: str | PathLike[str] | None = None) -> Path | None:
+    """Folder of local sets: `data_home`, else the environment variable, else None."""
+    home = data_home if data_home is not None else os.environ.get(DATA_ENV)
+    return Path(home).expanduser() if home else None
+
+
+def _read_matrix(arrays: NpzFile, key: str) -> Any:
+    matrix: Any
+    if key in arrays:
+        matrix = arrays[key]
+    elif all(f"{key}_{part}" in arrays for part in CSR_PARTS):
+        data, indices, indptr, shape = (arrays[f"{key}_{part}"] for part in CSR_PARTS)
+        matrix = sp.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
+        matrix.check_format(full_check=True)
+    else:
+        raise ValueError(f"it holds neither {key!r} nor the CSR parts {key}_data, ..., {key}_shape")
+    if matrix.ndim != 2:
+        raise ValueError(f"{key} must have 2 dimensions, got {matrix.ndim}")
+    return matrix
+
+
+def _read_names(arrays: NpzFile, key: str, stem: str, n: int) -> list[str]:
+    if key not in arrays:
+        return numbered_names(stem, n)
+    names = [str(name) for name in arrays[key]]
+    if len(names) != n:
+        raise ValueError(f"{key} has {len(names)} entries for {n} columns")
+    return names
+
+
+def _read_split(arrays: NpzFile, n: int) -> dict[str, np.ndarray]:
+    """The index arrays there are: disjoint, and together all rows."""
+    split = {key: arrays[key].astype(np.int64) for key in SUBSETS.values() if key in arrays}
+    if split and not np.array_equal(np.sort(np.concatenate(list(split.values()))), np.arange(n)):
+        raise ValueError(f"{', '.join(split)} do not name each of the {n} rows exactly once")
+    return split
+
+
+def _read_texts(arrays: NpzFile, n: int) -> dict[str, np.ndarray]:
+    """Strings per row, stored as the UTF-8 bytes of all and the offsets of each."""
+    texts = {}
+    for key in arrays.files:
+        if key.endswith("_utf8"):
+            stem = key.removesuffix("_utf8")
+            raw, ends = arrays[key].tobytes(), arrays[f"{stem}_offsets"].tolist()
+            if len(ends) != n + 1:
+                raise ValueError(f"{stem}_offsets has {len(ends)} entries for {n} rows")
+            rows = [raw[a:b].decode() for a, b in pairwise(ends)]
+            texts[stem] = np.array(rows, dtype=object)
+    return texts
+
+
+def _read_bunch(arrays: NpzFile) -> Bunch:
+    X, Y = _read_matrix(arrays, "X"), _read_matrix(arrays, "Y")
+    if X.shape[0] != Y.shape[0]:
+        raise ValueError(f"X has {X.shape[0]} rows, Y has {Y.shape[0]}")
+    return Bunch(
+        data=X,
+        target=as_indicator(Y),
+        feature_names=_read_names(arrays, "feature_names", "x", X.shape[1]),
+        target_names=_read_names(arrays, "label_names", "label", Y.shape[1]),
+        **_read_split(arrays, X.shape[0]),
+        **_read_texts(arrays, X.shape[0]),
+    )
+
+
+def _opened(source: str | PathLike[str] | IO[bytes]) -> Any:
+    """A context with the file; numpy would leave one that it opens open after an error."""
+    return open(source, "rb") if isinstance(source, str | PathLike) else nullcontext(source)
+
+
+def read_npz(source: str | PathLike[str] | IO[bytes]) -> Bunch:
+    """The whole set of a file, with one kind of error for whatever may be wrong with it."""
+    try:
+        with _opened(source) as file:
+            arrays = np.load(file, allow_pickle=False)
+            if not isinstance(arrays, NpzFile):
+                raise ValueError("it holds one array, not named arrays")
+            with arrays:
+                return _read_bunch(arrays)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        name = getattr(source, "name", source)
+        raise ValueError(f"{name} is no readable multi-label npz file: {error}") from error
+
+
+def per_row_entries(bunch: Bunch) -> list[str]:
+    """Entries of a bunch with one item per row: the matrices, and texts where there are any."""
+    return [k for k, v in bunch.items() if k in ("data", "target") or _is_text(v)]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == object
+
+
+def load_npz(
+    path: str | PathLike[str] | IO[bytes],
+    *,
+    subset: str = "all",
+    return_X_y: bool = False,
+    as_frame: bool = False,
+) -> Any:
+    """Read a multi-label set from an `.npz` file.
+
+    The file holds ``X`` and ``Y``, each either as one 2-D array or as the parts ``X_data``,
+    ``X_indices``, ``X_indptr``, ``X_shape`` of a CSR matrix. Optional are ``label_names``,
+    ``feature_names``, the row numbers ``train_idx``, ``test_idx``, ``val_idx`` (disjoint, together
+    all rows), and strings per row as ``<name>_utf8`` (bytes) with ``<name>_offsets``. Nothing
+    pickled is read.
+
+    Parameters
+    ----------
+    path : str, path-like or binary file object
+    subset : {"all", "train", "validation", "test"}, default="all"
+        Which rows to return, if the file holds a split.
+    return_X_y : bool, default=False
+        Return ``(data, target)`` instead of a Bunch.
+    as_frame : bool, default=False
+        Return data and target as DataFrames, with sparse columns for a sparse matrix.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        data : ndarray or CSR matrix of shape (n, d), dtype as stored
+        target : ndarray or CSR matrix of shape (n, L)
+            int64; float64 if cells are missing (NaN).
+        feature_names, target_names : list of str
+            ``x0, x1, ...`` and ``label0, label1, ...`` if the file has none.
+        train_idx, test_idx, val_idx : ndarray of int64
+            Those that the file holds; only for ``subset="all"``.
+    (data, target) : tuple if `return_X_y`
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or its arrays disagree, or if it has no such subset.
+
+    Examples
+    --------
+    >>> import io
+    >>> import numpy as np
+    >>> from sklearn_mlcl.datasets import load_npz
+    >>> file = io.BytesIO()
+    >>> np.savez(file, X=np.eye(3), Y=np.array([[0, 1], [1, 1], [0, 0]], dtype=np.uint8))
+    >>> _ = file.seek(0)
+    >>> X, Y = load_npz(file, return_X_y=True)
+    >>> Y.dtype, Y.sum(axis=0)
+    (dtype('int64'), array([1, 2]))
+    """
+    bunch = read_npz(path)
+    return hand_over(
+        bunch,
+        subset=subset,
+        return_X_y=return_X_y,
+        as_frame=as_frame,
+        per_row=per_row_entries(bunch),
+    )

@@ -1,0 +1,169 @@
+"""The heads as an estimator: L logistic regressions in one batched solve."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_mlcl._base import Features, MultiLabelClassifier, kept_on_error
+from sklearn_mlcl._compat import Interval, StrOptions, _fit_context
+from sklearn_mlcl._embedding import label_log_odds
+from sklearn_mlcl._heads import LogisticHeads, fit_heads
+from sklearn_mlcl._targets import warn_constant_labels
+from sklearn_mlcl.solvers.select import DEFAULT_CS
+
+
+class MultiLabelLogisticRegression(MultiLabelClassifier):
+    r"""One L2-regularised logistic regression per label, all solved together.
+
+    For every label :math:`l`, with :math:`\tilde y_{il} \in \{-1, 1\}` and row weights
+    :math:`s_i`,
+
+    .. math::
+        \min_{w_l, b_l} \; \tfrac12 \|w_l\|^2
+        + C_l \sum_i s_i \log\big(1 + e^{-\tilde y_{il} (w_l \cdot x_i + b_l)}\big)
+
+    which is the objective of scikit-learn's ``LogisticRegression`` inside
+    ``OneVsRestClassifier``. All labels share X, so one product gives the gradients of all;
+    step lengths and convergence are each label's own.
+
+    Parameters
+    ----------
+    C : float, array-like of shape (n_labels,) or "cv", default=1.0
+        Inverse regularisation, one for all labels or one a label. "cv" chooses it per label
+        from ``Cs`` by the held-out log loss; labels too rare for the folds share one choice.
+    Cs : sequence of float, default=(1e-5, ..., 1e3)
+        Grid for ``C="cv"``, a decade a step.
+    cv : int, splitter or iterable of (train, test) pairs, default=5
+        Folds for ``C="cv"``; an int means :class:`MultilabelStratifiedKFold`.
+    fit_intercept : bool, default=True
+        Add an unpenalised intercept.
+    tol : float, default=1e-10
+        Relative size of the gradient at which a label is solved.
+    max_iter : int, default=100
+        Most Newton steps a label.
+    threshold : float or array-like of shape (n_labels,), default=0.5
+        Probability from which on a label is predicted.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+        ``arange(n_labels)`` for a label matrix, else the classes.
+    label_names_ : ndarray of str
+        Column names of y; only if y was a DataFrame.
+    coef_ : ndarray of shape (n_labels, n_features)
+        Coefficients; zero for a label with a single value.
+    intercept_ : ndarray of shape (n_labels,)
+        Intercepts; the smoothed log-odds for a label with a single value.
+    C_ : ndarray of shape (n_labels,)
+        The C of each label.
+    n_iter_ : ndarray of shape (n_labels,)
+        Steps taken for each label.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Feature names; only if X had string names.
+
+    See Also
+    --------
+    ContrastiveMultiLabelClassifier : The same heads on a learned embedding.
+
+    Notes
+    -----
+    Unknown labels (NaN in y) leave their cell out. 1-D targets work too: binary ones are one
+    label, more classes are solved one against the rest and their probabilities normalised.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn_mlcl import MultiLabelLogisticRegression
+    >>> X, Y = make_multilabel_classification(n_samples=100, n_classes=3, random_state=0)
+    >>> heads = MultiLabelLogisticRegression(C=0.1).fit(X, Y)
+    >>> heads.coef_.shape, heads.predict(X).shape
+    ((3, 20), (100, 3))
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"}), "array-like"],
+        "Cs": ["array-like"],
+        "cv": [Interval(Integral, 2, None, closed="left"), "cv_object"],
+        "fit_intercept": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
+    }
+
+    def __init__(
+        self,
+        *,
+        C: Any = 1.0,
+        Cs: Sequence[float] = DEFAULT_CS,
+        cv: Any = 5,
+        fit_intercept: bool = True,
+        tol: float = 1e-10,
+        max_iter: int = 100,
+        threshold: Any = 0.5,
+    ) -> None:
+        self.C = C
+        self.Cs = Cs
+        self.cv = cv
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.threshold = threshold
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Solve all heads.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Features without NaN or infinity; CSR stays CSR.
+        y : {array-like, DataFrame, CSR matrix} of shape (n_samples, n_labels)
+            Indicator matrix, NaN for an unknown label; or 1-D classes of shape (n_samples,).
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : MultiLabelLogisticRegression
+            The fitted estimator.
+        """
+        with kept_on_error(self):
+            X, Y, weights = self._check_fit_input(X, y, sample_weight)
+            heads = fit_heads(
+                X,
+                Y,
+                weights,
+                self.C,
+                Cs=self.Cs,
+                cv=self.cv,
+                fit_intercept=self.fit_intercept,
+                tol=self.tol,
+                max_iter=self.max_iter,
+            )
+            self._keep(heads, label_log_odds(Y, weights)[1])
+        return self
+
+    def _keep(self, heads: LogisticHeads, constant: np.ndarray) -> None:
+        self.coef_, self.intercept_ = heads.coef, heads.intercept
+        self.C_, self.n_iter_ = heads.C, heads.n_iter
+        if self._format.kind == "multilabel":
+            warn_constant_labels(constant, self._format.label_names)
+        if not heads.converged.all():
+            warnings.warn(
+                f"{(~heads.converged).sum()} of {len(constant)} labels did not reach tol="
+                f"{self.tol:g} in max_iter={self.max_iter} steps.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _logits(self, X: Features) -> np.ndarray:
+        coef, intercept = (a.astype(X.dtype) for a in (self.coef_, self.intercept_))
+        return X @ coef.T + intercept

@@ -1,0 +1,67 @@
+"""Multi-label losses as torch modules: on embeddings (contrastive) and on logits."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sklearn_mlcl.losses._base import ContrastiveLoss
+from sklearn_mlcl.losses._elementwise import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
+from sklearn_mlcl.losses._label_indices import LabelIndices
+from sklearn_mlcl.losses._per_label import (
+    MSCLoss,
+    MulSupConLoss,
+    PrototypeLoss,
+    RegularizedContrastiveLoss,
+)
+from sklearn_mlcl.losses._queue import MemoryQueue
+from sklearn_mlcl.losses._setwise import TwoWayLoss, ZLPRLoss
+from sklearn_mlcl.losses._supcon import (
+    JaccardSupConLoss,
+    MultiSupConLoss,
+    SimilarityDissimilarityLoss,
+    SupConAllLoss,
+    SupConLoss,
+)
+
+CONTRASTIVE_LOSSES: dict[str, type[ContrastiveLoss]] = {
+    "reg": RegularizedContrastiveLoss,
+    "jaccard": JaccardSupConLoss,
+    "any": SupConLoss,
+    "all": SupConAllLoss,
+    "multisupcon": MultiSupConLoss,
+    "simdis": SimilarityDissimilarityLoss,
+    "mulsupcon": MulSupConLoss,
+    "proto": PrototypeLoss,
+    "msc": MSCLoss,
+}
+"""Contrastive losses by the name that estimators know them by."""
+
+LOGIT_LOSSES: dict[str, type[nn.Module]] = {
+    "bce": BinaryCrossEntropyLoss,
+    "asl": AsymmetricLoss,
+    "focal": FocalLoss,
+    "zlpr": ZLPRLoss,
+    "two_way": TwoWayLoss,
+}
+"""Losses on logits by the name that estimators know them by."""
+
+__all__ = [
+    "CONTRASTIVE_LOSSES",
+    "LOGIT_LOSSES",
+    "AsymmetricLoss",
+    "BinaryCrossEntropyLoss",
+    "ContrastiveLoss",
+    "FocalLoss",
+    "JaccardSupConLoss",
+    "LabelIndices",
+    "MSCLoss",
+    "MemoryQueue",
+    "MulSupConLoss",
+    "MultiSupConLoss",
+    "PrototypeLoss",
+    "RegularizedContrastiveLoss",
+    "SimilarityDissimilarityLoss",
+    "SupConLoss",
+    "TwoWayLoss",
+    "ZLPRLoss",
+]

@@ -1,0 +1,111 @@
+"""Checks of what comes into a contrastive loss, and its reduction to dense columns."""
+
+from __future__ import annotations
+
+from math import log
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+from sklearn_mlcl.losses._label_indices import LabelIndices, active_labels, sample_negatives
+
+Labels = Tensor | LabelIndices
+
+
+def check_number(name: str, value: float, *, zero: bool = False) -> None:
+    """Raise unless value is a finite number above zero, or zero where allowed."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not (0 <= value < float("inf")) or (value == 0 and not zero):
+        raise ValueError(f"{name} must be finite and {'>=' if zero else '>'} 0, got {value!r}")
+
+
+def check_count(name: str, value: int, *, zero: bool = False) -> None:
+    """Raise unless value is an integer of at least one, or zero where allowed."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+    if value < (0 if zero else 1):
+        raise ValueError(f"{name} must be >= {0 if zero else 1}, got {value!r}")
+
+
+def check_option(name: str, value: str, options: tuple[str, ...]) -> None:
+    """Raise unless value is one of the options."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {options}, got {value!r}")
+
+
+def width(labels: Labels) -> int:
+    """Number of labels L."""
+    return labels.n_labels if isinstance(labels, LabelIndices) else labels.shape[1]
+
+
+def check_rows(name: str, vectors: Tensor, labels_name: str, labels: Labels) -> None:
+    """Raise unless vectors are (n, d) floats with one label row each."""
+    if vectors.ndim != 2 or not vectors.is_floating_point():
+        raise ValueError(
+            f"{name} must be a floating tensor of shape (n, d), got {vectors.dtype} of shape "
+            f"{tuple(vectors.shape)}"
+        )
+    if isinstance(labels, Tensor) and labels.ndim != 2:
+        raise ValueError(f"{labels_name} must have shape (n, L), got {tuple(labels.shape)}")
+    if len(labels) != len(vectors):
+        raise ValueError(f"{name} has {len(vectors)} rows but {labels_name} has {len(labels)}")
+
+
+def check_vectors(name: str, vectors: Tensor, embeddings: Tensor) -> None:
+    """Raise unless vectors are (n, d) with the d of the embeddings."""
+    if vectors.ndim != 2 or vectors.shape[1] != embeddings.shape[1]:
+        raise ValueError(
+            f"{name} must have shape (n, {embeddings.shape[1]}) as the embeddings do, got "
+            f"{tuple(vectors.shape)}"
+        )
+
+
+def check_width(name: str, given: int, labels: Labels) -> None:
+    """Raise unless a count of labels is the L of the labels."""
+    if given != width(labels):
+        raise ValueError(f"{name} has {given} labels but labels has {width(labels)}")
+
+
+def check_weight(sample_weight: Tensor, embeddings: Tensor) -> None:
+    """Raise unless there is one weight a row."""
+    if sample_weight.shape != (len(embeddings),):
+        raise ValueError(
+            f"sample_weight must have shape ({len(embeddings)},), got {tuple(sample_weight.shape)}"
+        )
+
+
+def dense_columns(
+    labels: Labels, queue_labels: Labels | None, prototypes: Tensor | None, n_negatives: int | None
+) -> tuple[Tensor, Tensor | None, Tensor | None, float | None]:
+    """Indicator matrices over the label columns that matter, and their prototypes.
+
+    Returns labels, queue labels, prototypes and the log weight of the sampled negatives, which are
+    the prototypes beyond the label columns (None when every prototype is there).  Leaving out
+    labels without a positive changes no overlap of label sets.
+    """
+    sampled = n_negatives is not None and prototypes is not None
+    lists = isinstance(labels, LabelIndices) or isinstance(queue_labels, LabelIndices)
+    if not sampled and (prototypes is not None or not lists):
+        queue = None if queue_labels is None else to_dense(queue_labels)
+        return to_dense(labels), queue, prototypes, None
+    active = active_labels(labels)
+    if queue_labels is not None:
+        active = torch.cat([active, active_labels(queue_labels)]).unique()
+    batch = _restrict(labels, active)
+    queue = None if queue_labels is None else _restrict(queue_labels, active)
+    if n_negatives is None or prototypes is None:
+        return batch, queue, None, None
+    negatives, weight = sample_negatives(active, len(prototypes), n_negatives)
+    chosen = prototypes[torch.cat([active, negatives])]
+    return batch, queue, chosen, log(weight) if len(negatives) else None
+
+
+def to_dense(labels: Labels) -> Tensor:
+    """The indicator matrix over all L labels."""
+    return labels.dense() if isinstance(labels, LabelIndices) else labels
+
+
+def _restrict(labels: Labels, active: Tensor) -> Tensor:
+    return labels.restrict(active) if isinstance(labels, LabelIndices) else labels[:, active]

@@ -1,0 +1,186 @@
+"""Losses on logits that treat every cell of the label matrix by itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sklearn_mlcl.losses._arguments import check_number
+from sklearn_mlcl.losses._targets import cell_weight, read_targets, weighted_mean
+
+
+class _ElementwiseLoss(nn.Module):
+    """Mean over the observed cells, weighted by ``sample_weight``."""
+
+    pos_weight: Tensor | None
+
+    def __init__(self, pos_weight: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("pos_weight", pos_weight)
+
+    @abstractmethod
+    def _cells(self, x: Tensor, y: Tensor) -> Tensor:
+        """Loss of every cell, before the weight of the positives."""
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Mean loss of the observed cells.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (B, L)
+            float16 and bfloat16 are computed in float32.
+        labels : Tensor of shape (B, L)
+            Indicator matrix.  In a floating one NaN marks an unknown cell, which counts neither
+            in the sum nor in the mean; boolean and integer ones are taken as fully known.
+        sample_weight : Tensor of shape (B,), optional
+            A weight of 2 counts as two copies of the row.
+
+        Returns
+        -------
+        Tensor
+            A scalar; 0 when nothing is observed.
+
+        Raises
+        ------
+        ValueError
+            If the shapes of ``labels`` or ``sample_weight`` do not match ``logits``.
+        """
+        x, y, known = read_targets(logits, labels, sample_weight)
+        cells = self._cells(x, y)
+        if self.pos_weight is not None:
+            cells = cells * torch.where(y > 0, self.pos_weight.to(cells), 1.0)
+        return weighted_mean(cells, cell_weight(known, sample_weight, cells))
+
+
+class BinaryCrossEntropyLoss(_ElementwiseLoss):
+    r"""Binary cross-entropy, :math:`-y \log p - (1 - y) \log(1 - p)` with p the sigmoid.
+
+    Parameters
+    ----------
+    pos_weight : Tensor of shape (L,), optional
+        Factor on the loss of the positives of each label.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.losses import BinaryCrossEntropyLoss
+    >>> logits, labels = torch.tensor([[2.0, -1.0]]), torch.tensor([[True, False]])
+    >>> round(BinaryCrossEntropyLoss()(logits, labels).item(), 4)
+    0.2201
+    """
+
+    def _cells(self, x: Tensor, y: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(x, y, reduction="none")
+
+
+class FocalLoss(_ElementwiseLoss):
+    r"""Cross-entropy of a cell times :math:`(1 - p_t)^\gamma`, p_t the probability of its label.
+
+    Parameters
+    ----------
+    gamma : float, default=2.0
+        0 is binary cross-entropy.
+    pos_weight : Tensor of shape (L,), optional
+        Factor on the loss of the positives of each label.
+
+    Raises
+    ------
+    ValueError
+        If ``gamma`` is negative.
+
+    References
+    ----------
+    Lin et al., "Focal loss for dense object detection", ICCV 2017, equation 4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.losses import FocalLoss
+    >>> logits, labels = torch.tensor([[2.0, -1.0]]), torch.tensor([[True, False]])
+    >>> round(FocalLoss()(logits, labels).item(), 4)
+    0.0122
+    """
+
+    def __init__(self, gamma: float = 2.0, *, pos_weight: Tensor | None = None) -> None:
+        super().__init__(pos_weight)
+        check_number("gamma", gamma, zero=True)
+        self.gamma = gamma
+
+    def _cells(self, x: Tensor, y: Tensor) -> Tensor:
+        # With u = x on positives and -x on negatives: p_t = sigmoid(u), 1 - p_t = sigmoid(-u).
+        u = x * (2.0 * y - 1.0)
+        return -functional.logsigmoid(u) * torch.exp(self.gamma * functional.logsigmoid(-u))
+
+
+class AsymmetricLoss(_ElementwiseLoss):
+    r"""Focusing of its own for negatives, and a shift that drops the easy ones.
+
+    .. math:: -y (1 - p)^{\gamma_+} \log p - (1 - y) p_m^{\gamma_-} \log(1 - p_m), \qquad
+       p_m = \max(p - m, 0)
+
+    The published loss is the sum over cells; this is their mean, so its value is smaller by the
+    number of cells and the learning rate means the same at every batch size.  Gradients flow
+    through the focusing factors.
+
+    Parameters
+    ----------
+    gamma_neg : float, default=4.0
+        Focusing of negatives.
+    gamma_pos : float, default=1.0
+        Focusing of positives.
+    clip : float, default=0.05
+        The shift m, in [0, 1).
+    pos_weight : Tensor of shape (L,), optional
+        Factor on the loss of the positives of each label.
+
+    Raises
+    ------
+    ValueError
+        If a gamma is negative or ``clip`` is not in [0, 1).
+
+    References
+    ----------
+    Ridnik et al., "Asymmetric loss for multi-label classification", ICCV 2021, equation 7.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.losses import AsymmetricLoss
+    >>> logits, labels = torch.tensor([[2.0, -1.0]]), torch.tensor([[True, False]])
+    >>> round(AsymmetricLoss()(logits, labels).item(), 4)
+    0.0078
+    """
+
+    def __init__(
+        self,
+        gamma_neg: float = 4.0,
+        gamma_pos: float = 1.0,
+        clip: float = 0.05,
+        *,
+        pos_weight: Tensor | None = None,
+    ) -> None:
+        super().__init__(pos_weight)
+        check_number("gamma_neg", gamma_neg, zero=True)
+        check_number("gamma_pos", gamma_pos, zero=True)
+        check_number("clip", clip, zero=True)
+        if clip >= 1:
+            raise ValueError(f"clip must be below 1, got {clip!r}")
+        self.gamma_neg = gamma_neg
+        self.gamma_pos = gamma_pos
+        self.clip = clip
+
+    def _cells(self, x: Tensor, y: Tensor) -> Tensor:
+        log_p, log_q = functional.logsigmoid(x), functional.logsigmoid(-x)
+        positive = -log_p * torch.exp(self.gamma_pos * log_q)
+        if self.clip == 0:
+            negative = -log_q * torch.exp(self.gamma_neg * log_p)
+        else:
+            # p_m = max(p - m, 0); the floor keeps the slope of p_m^gamma finite at p_m = 0.
+            p_m = (log_p.exp() - self.clip).clamp_min(torch.finfo(x.dtype).eps)
+            negative = -torch.log1p(-p_m) * p_m.pow(self.gamma_neg)
+        return torch.where(y > 0, positive, negative)

@@ -1,0 +1,304 @@
+"""Metrics of the labels' order within a row, ties at their expected value."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from sklearn_mlcl._cells import Cells, check_scores, positives_and_known
+from sklearn_mlcl.metrics._decisions import undefined
+
+
+def _expected_discounts(scores: np.ndarray, discounts: np.ndarray) -> np.ndarray:
+    """Discount of each cell: that of its rank, averaged over the ranks that its ties share.
+
+    `scores` (n, L) holds -inf for cells that take no part; `discounts` (L,) belongs to the ranks.
+    """
+    n, L = scores.shape
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ranked = np.take_along_axis(scores, order, axis=1)
+    starts = np.ones((n, L), dtype=bool)
+    starts[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    tie = np.cumsum(starts.ravel()) - 1
+    mean = np.bincount(tie, weights=np.tile(discounts, n)) / np.bincount(tie)
+    expected = np.empty((n, L))
+    np.put_along_axis(expected, order, mean[tie].reshape(n, L), axis=1)
+    return expected
+
+
+def _discounts_at(cells: Cells, discounts: np.ndarray) -> np.ndarray:
+    """Expected discounts of the known cells in each row's order, 0 for the unknown ones."""
+    if cells.known is None:
+        return _expected_discounts(cells.values, discounts)
+    expected = _expected_discounts(np.where(cells.known, cells.values, -np.inf), discounts)
+    return np.where(cells.known, expected, 0.0)
+
+
+def _check_k(k: Any, n_labels: int, name: str = "k") -> int:
+    if not isinstance(k, Integral) or not 1 <= k <= n_labels:
+        raise ValueError(f"{name} must be an integer from 1 to the {n_labels} labels, got {k!r}.")
+    return int(k)
+
+
+def _mean_over_rows(cells: Cells, values: np.ndarray, empty_rows: float | None, name: str) -> float:
+    """Weighted mean; rows without a positive get `empty_rows`, or are left out if that is None."""
+    kept = cells.known_mask().any(axis=1)
+    empty = ~cells.positive.any(axis=1)
+    if empty_rows is None:
+        kept &= ~empty
+    else:
+        values = np.where(empty, empty_rows, values)
+    if not kept.any():
+        return undefined(name, "no row is left to average over")
+    return float(np.average(values[kept], weights=cells.row_weight()[kept]))
+
+
+def precision_at_k(
+    y_true: Any,
+    y_score: Any,
+    *,
+    k: int = 1,
+    sample_weight: Any = None,
+    empty_rows: float | None = None,
+) -> float:
+    """Share of the k labels with the highest scores that are positive, averaged over rows.
+
+    Labels with tied scores count with their expected value under a random order of the ties.
+    Unknown labels leave the ranking; a row with fewer than k known labels is divided by its
+    number of known labels.
+
+    Parameters
+    ----------
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_score : array-like of shape (n, L)
+        Probabilities or other scores, finite.
+    k : int, default=1
+        From 1 to L.
+    sample_weight : array-like of shape (n,), default=None
+        Weights of the rows.
+    empty_rows : float or None, default=None
+        Score of a row without a positive; None leaves such rows out, since no order is right.
+
+    Returns
+    -------
+    score : float
+        In [0, 1]; NaN with an ``UndefinedMetricWarning`` if no row is left.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, other entries, scores that are not finite, or a k out of range.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.metrics import precision_at_k
+    >>> precision_at_k([[1, 0, 1], [0, 1, 0]], [[0.9, 0.2, 0.7], [0.5, 0.1, 0.2]], k=2)
+    0.5
+    """
+    cells = check_scores(y_true, y_score, sample_weight)
+    L = cells.shape[1]
+    k = _check_k(k, L)
+    hits = (_discounts_at(cells, (np.arange(L) < k) * 1.0) * cells.positive).sum(axis=1)
+    ranked = np.minimum(k, cells.known_mask().sum(axis=1))
+    return _mean_over_rows(cells, hits / np.maximum(ranked, 1), empty_rows, "precision_at_k")
+
+
+def ndcg_at_k(
+    y_true: Any,
+    y_score: Any,
+    *,
+    k: int | None = None,
+    sample_weight: Any = None,
+    empty_rows: float | None = None,
+) -> float:
+    r"""Normalised discounted cumulative gain of the first k labels, averaged over rows.
+
+    .. math:: \sum_{r \le k} \frac{y_{(r)}}{\log_2(r + 1)} \Big/
+              \sum_{r \le \min(k, |Y|)} \frac{1}{\log_2(r + 1)}
+
+    with ties at their expected value, as in :func:`sklearn.metrics.ndcg_score`, which counts rows
+    without a positive as 0 (``empty_rows=0.0`` here).
+
+    Parameters
+    ----------
+    y_true, y_score, sample_weight, empty_rows
+        As in :func:`precision_at_k`.
+    k : int or None, default=None
+        From 1 to L; None for all labels.
+
+    Returns
+    -------
+    score : float
+        In [0, 1]; NaN with an ``UndefinedMetricWarning`` if no row is left.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`precision_at_k`.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.metrics import ndcg_at_k
+    >>> round(ndcg_at_k([[1, 0, 1]], [[0.9, 0.7, 0.2]]), 4)
+    0.9197
+    """
+    cells = check_scores(y_true, y_score, sample_weight)
+    L = cells.shape[1]
+    k = L if k is None else _check_k(k, L)
+    discounts = (np.arange(L) < k) / np.log2(np.arange(L) + 2)
+    gain = (_discounts_at(cells, discounts) * cells.positive).sum(axis=1)
+    ideal = np.concatenate([[0.0], np.cumsum(discounts)])[cells.positive.sum(axis=1)]
+    return _mean_over_rows(cells, gain / np.where(ideal > 0, ideal, 1), empty_rows, "ndcg_at_k")
+
+
+def coverage(
+    y_true: Any, y_score: Any, *, sample_weight: Any = None, empty_rows: float | None = None
+) -> float:
+    r"""How far down its ranking a row must go to meet all its positives, averaged over rows.
+
+    .. math:: \#\{j : s_{ij} \ge \min_{l \in Y_i} s_{il}\}
+
+    among known labels; the best value is the mean number of positives. The same as
+    :func:`sklearn.metrics.coverage_error`, which counts rows without a positive as 0
+    (``empty_rows=0.0`` here).
+
+    Parameters
+    ----------
+    y_true, y_score, sample_weight, empty_rows
+        As in :func:`precision_at_k`.
+
+    Returns
+    -------
+    depth : float
+        In [1, L]; lower is better; NaN with an ``UndefinedMetricWarning`` if no row is left.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`precision_at_k`.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.metrics import coverage
+    >>> coverage([[1, 0, 1]], [[0.9, 0.7, 0.2]])
+    3.0
+    """
+    cells = check_scores(y_true, y_score, sample_weight)
+    lowest = np.where(cells.positive, cells.values, np.inf).min(axis=1)
+    depth = ((cells.values >= lowest[:, None]) & cells.known_mask()).sum(axis=1)
+    return _mean_over_rows(cells, depth.astype(np.float64), empty_rows, "coverage")
+
+
+def label_propensities(y_train: Any, *, A: float = 0.55, B: float = 1.5) -> np.ndarray:
+    r"""Probability that a positive of each label was recorded at all, from label frequencies.
+
+    .. math:: p_l = \frac{1}{1 + C (N_l + B)^{-A}}, \qquad C = (\log N - 1)(B + 1)^A
+
+    with :math:`N` training rows and :math:`N_l` positives of label l. Under NaN, N is the number
+    of known cells of the label.
+
+    Parameters
+    ----------
+    y_train : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of the training rows, at least 3 of them.
+    A, B : float, default=0.55, 1.5
+        Constants of the model; the defaults are the paper's for most sets.
+
+    Returns
+    -------
+    propensities : ndarray of float64, shape (L,)
+        In (0, 1).
+
+    Raises
+    ------
+    ValueError
+        If ``y_train`` is no indicator matrix or a label has fewer than 3 known cells, where
+        :math:`\log N - 1` is not positive.
+
+    References
+    ----------
+    Jain, Prabhu and Varma, "Extreme multi-label loss functions for recommendation, tagging,
+    ranking and other missing label applications", KDD 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.metrics import label_propensities
+    >>> label_propensities(np.repeat([[1, 0], [1, 1]], [90, 10], axis=0)).round(3)
+    array([0.68 , 0.391])
+    """
+    positive, known = positives_and_known(y_train)
+    n = np.full(positive.shape[1], len(positive)) if known is None else known.sum(axis=0)
+    if n.min() < 3:
+        raise ValueError(f"y_train must have 3 known cells or more a label, got {n.min()}.")
+    C = (np.log(n) - 1) * (B + 1) ** A
+    return 1 / (1 + C * (positive.sum(axis=0) + B) ** -A)
+
+
+def propensity_scored_precision_at_k(
+    y_true: Any,
+    y_score: Any,
+    *,
+    propensities: Any,
+    k: int = 1,
+    sample_weight: Any = None,
+) -> float:
+    r"""Precision at k that weighs each hit by the inverse propensity of its label, normalised.
+
+    .. math:: \frac{\sum_i w_i \sum_{r \le k} y_{i(r)} / p_{(r)}}
+              {\sum_i w_i \max_{z} \sum_{r \le k} y_{i z_r} / p_{z_r}}
+
+    The denominator is what a ranking by the truth would reach. Ties count with their expected
+    value; unknown labels leave the ranking.
+
+    Parameters
+    ----------
+    y_true, y_score, k, sample_weight
+        As in :func:`precision_at_k`.
+    propensities : array-like of shape (L,)
+        In (0, 1], from the training rows: :func:`label_propensities`.
+
+    Returns
+    -------
+    score : float
+        In [0, 1]; NaN with an ``UndefinedMetricWarning`` if no row has a positive.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`precision_at_k`, and for propensities outside (0, 1].
+
+    References
+    ----------
+    Jain, Prabhu and Varma, KDD 2016, as in :func:`label_propensities`.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.metrics import propensity_scored_precision_at_k
+    >>> y, s = [[1, 0, 1]], [[0.9, 0.7, 0.2]]
+    >>> round(propensity_scored_precision_at_k(y, s, propensities=[0.5, 0.9, 0.25]), 12)
+    0.5
+    """
+    cells = check_scores(y_true, y_score, sample_weight)
+    L = cells.shape[1]
+    first_k = (np.arange(L) < _check_k(k, L)) * 1.0
+    gain = cells.positive / _check_propensities(propensities, L)
+    reached = (_discounts_at(cells, first_k) * gain).sum(axis=1)
+    best = -np.sort(-gain, axis=1)[:, :k].sum(axis=1)
+    weight = cells.row_weight()
+    if not cells.positive.any():
+        return undefined("propensity_scored_precision_at_k", "no row has a positive")
+    return float(weight @ reached / (weight @ best))
+
+
+def _check_propensities(propensities: Any, n_labels: int) -> np.ndarray:
+    p = np.asarray(propensities, dtype=np.float64)
+    if p.shape != (n_labels,) or not ((p > 0) & (p <= 1)).all():
+        raise ValueError(
+            f"propensities must have shape ({n_labels},) with values in (0, 1], "
+            f"got shape {p.shape}."
+        )
+    return p

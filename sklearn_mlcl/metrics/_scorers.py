@@ -1,0 +1,192 @@
+"""Scorer objects for ``scoring=``, for label matrices with unknown labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.metadata_routing import UNUSED
+
+from sklearn_mlcl._response import METHODS, first_method, label_scores
+from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
+
+_RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
+
+
+class MultiLabelScorer(BaseEstimator):
+    """Scorer ``scorer(estimator, X, y, sample_weight=None)`` made from a metric.
+
+    It asks the estimator for decisions, scores or probabilities of shape (n, L) whatever form
+    its ``classes_`` and ``predict_proba`` have: one matrix, or a list of arrays as forests give,
+    also with a label of which training saw one value. scikit-learn's scorers guess that form from
+    ``classes_``, and refuse NaN in y.
+
+    Parameters
+    ----------
+    metric : callable
+        ``metric(y_true, y_pred, *, sample_weight=None, **options)``, one number.
+    response : {"predict", "decision", "proba"}, default="predict"
+        What the metric takes: decisions; scores (``decision_function``, else
+        ``predict_proba``); or probabilities.
+    greater_is_better : bool, default=True
+        If False, the score is the metric with its sign turned.
+    options : dict or None, default=None
+        More keyword arguments of the metric, such as ``{"k": 3}``.
+
+    Raises
+    ------
+    ValueError
+        When called: for an unknown ``response``, and whatever the metric raises.
+    AttributeError
+        When called: if the estimator lacks the method asked for.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn_mlcl.metrics import MultiLabelScorer, precision_at_k
+    >>> X, Y = make_multilabel_classification(100, random_state=0)
+    >>> scorer = MultiLabelScorer(precision_at_k, response="proba", options={"k": 2})
+    >>> forest = RandomForestClassifier(10, random_state=0)
+    >>> cross_val_score(forest, X, Y, scoring=scorer, cv=3).shape
+    (3,)
+    """
+
+    # The scorer's own first argument is no metadata.
+    __metadata_request__score = {"estimator": UNUSED}  # noqa: RUF012
+
+    def __init__(
+        self,
+        metric: Callable[..., float],
+        *,
+        response: str = "predict",
+        greater_is_better: bool = True,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.metric = metric
+        self.response = response
+        self.greater_is_better = greater_is_better
+        self.options = options
+
+    def __call__(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the score of a fitted estimator; as :meth:`score`."""
+        return self.score(estimator, X, y, sample_weight)
+
+    def score(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the score of a fitted estimator on rows X with targets y.
+
+        Parameters
+        ----------
+        estimator : classifier
+            Fitted on a label matrix with the labels of ``y``.
+        X : array-like of shape (n, n_features)
+            Rows to score.
+        y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+            Indicator matrix, NaN where unknown.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Greater is better.
+        """
+        keywords = dict(self.options or {})
+        if sample_weight is not None:
+            keywords["sample_weight"] = sample_weight
+        value = self.metric(y, self._answer(estimator, X, y), **keywords)
+        return value if self.greater_is_better else -value
+
+    def _answer(self, estimator: Any, X: Any, y: Any) -> Any:
+        if self.response == "predict":
+            return estimator.predict(X)
+        if self.response not in _RESPONSES:
+            raise ValueError(
+                f"response must be 'predict', 'decision' or 'proba', got {self.response!r}."
+            )
+        method = first_method(estimator, _RESPONSES[self.response])
+        n_labels = y.shape[1] if np.ndim(y) == 2 or hasattr(y, "toarray") else 1
+        return label_scores(estimator, X, n_labels, method)
+
+    def _accept_sample_weight(self) -> bool:  # scikit-learn asks it of scorers without routing
+        return True
+
+
+def _at(metric: Callable[..., float], k: int) -> MultiLabelScorer:
+    return MultiLabelScorer(metric, response="decision", options={"k": k})
+
+
+def _down(metric: Callable[..., float], average: str) -> MultiLabelScorer:
+    return MultiLabelScorer(metric, response="decision", options={"average": average})
+
+
+def _loss(metric: Callable[..., float], response: str = "proba") -> MultiLabelScorer:
+    return MultiLabelScorer(metric, response=response, greater_is_better=False)
+
+
+f1_samples_scorer = MultiLabelScorer(_decisions.f1_samples)
+f1_micro_scorer = MultiLabelScorer(_decisions.f1_micro)
+f1_macro_scorer = MultiLabelScorer(_decisions.f1_macro)
+jaccard_samples_scorer = MultiLabelScorer(_decisions.jaccard_samples)
+hamming_accuracy_scorer = MultiLabelScorer(_decisions.hamming_accuracy)
+subset_accuracy_scorer = MultiLabelScorer(_decisions.subset_accuracy)
+precision_at_1_scorer = _at(_ranking.precision_at_k, 1)
+precision_at_3_scorer = _at(_ranking.precision_at_k, 3)
+precision_at_5_scorer = _at(_ranking.precision_at_k, 5)
+ndcg_scorer = MultiLabelScorer(_ranking.ndcg_at_k, response="decision")
+neg_coverage_scorer = _loss(_ranking.coverage, response="decision")
+average_precision_macro_scorer = _down(_probabilities.average_precision, "macro")
+average_precision_micro_scorer = _down(_probabilities.average_precision, "micro")
+roc_auc_macro_scorer = _down(_probabilities.roc_auc, "macro")
+roc_auc_micro_scorer = _down(_probabilities.roc_auc, "micro")
+neg_log_loss_scorer = _loss(_probabilities.multilabel_log_loss)
+neg_brier_score_scorer = _loss(_probabilities.brier_score)
+
+SCORERS: dict[str, MultiLabelScorer] = {
+    name.removesuffix("_scorer"): scorer
+    for name, scorer in list(globals().items())
+    if isinstance(scorer, MultiLabelScorer)
+}
+
+
+def get_scorer_names() -> list[str]:
+    """Return the names that :func:`get_scorer` knows, in alphabetical order.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.metrics import get_scorer_names
+    >>> get_scorer_names()[:2]
+    ['average_precision_macro', 'average_precision_micro']
+    """
+    return sorted(SCORERS)
+
+
+def get_scorer(name: str) -> MultiLabelScorer:
+    """Return a new scorer by name, for ``scoring=``.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`get_scorer_names`. A score that is a loss begins with ``neg_``.
+
+    Returns
+    -------
+    scorer : MultiLabelScorer
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.metrics import get_scorer
+    >>> get_scorer("neg_log_loss").response
+    'proba'
+    """
+    if name not in SCORERS:
+        raise ValueError(f"name must be one of {get_scorer_names()}, got {name!r}.")
+    return clone(SCORERS[name])

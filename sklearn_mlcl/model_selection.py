@@ -1,0 +1,348 @@
+"""Stratified splitting for label matrices, in scikit-learn's splitter protocol."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.random import RandomState
+from sklearn.model_selection import BaseCrossValidator, ShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
+
+__all__ = ["MultilabelStratifiedKFold", "MultilabelStratifiedShuffleSplit"]
+
+
+def _positives_of_classes(y: np.ndarray) -> sp.csr_matrix:
+    """One-hot rows of a 1-D y; a NaN leaves its row without a positive."""
+    present = ~np.isnan(y) if y.dtype.kind == "f" else np.ones(len(y), dtype=bool)
+    kind = type_of_target(y[present], input_name="y") if present.any() else "binary"
+    if kind not in ("binary", "multiclass"):
+        raise ValueError(
+            "A 1-D y must hold classes (integers, booleans or strings) to be stratified; "
+            f"got {kind} values."
+        )
+    classes, codes = np.unique(y[present], return_inverse=True)
+    positions = (np.flatnonzero(present), codes)
+    return sp.csr_matrix((np.ones(len(codes), dtype=bool), positions), shape=(len(y), len(classes)))
+
+
+def _check_indicator_values(values: np.ndarray) -> None:
+    ok = (values == 0) | (values == 1) | np.isnan(values)
+    if not ok.all():
+        raise ValueError(
+            "A 2-D y must be an indicator matrix with entries 0, 1 or NaN (missing); "
+            f"it holds {values[~ok][0]:g}."
+        )
+
+
+def _as_float(y: Any) -> np.ndarray:
+    """Dense indicator matrix of any spelling as floats, missing cells as NaN."""
+    if hasattr(y, "to_numpy"):  # DataFrames, whose nullable columns hold pd.NA
+        return y.to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.ma.isMaskedArray(y):
+        return np.ma.filled(y.astype(np.float64), np.nan)
+    return np.asarray(y, dtype=np.float64)
+
+
+def _positives_of_sparse(y: Any) -> sp.csr_matrix:
+    Y = sp.csr_matrix(y, copy=True)
+    Y.sum_duplicates()
+    _check_indicator_values(Y.data.astype(np.float64))
+    Y.data = Y.data == 1
+    Y.eliminate_zeros()
+    return Y
+
+
+def _positives(y: Any) -> sp.csr_matrix:
+    """The known positives of y as a boolean CSR matrix of shape (n_samples, n_labels)."""
+    if hasattr(y, "sparse"):  # a DataFrame with sparse columns only
+        y = y.sparse.to_coo()
+    if sp.issparse(y):
+        return _positives_of_sparse(y)
+    try:
+        shape = np.shape(y)
+        if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
+            return _positives_of_classes(np.asarray(y).ravel())
+        values = _as_float(y)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "y must be an indicator matrix with entries 0, 1 or NaN (missing), or a 1-D array of "
+            f"classes; for sets of labels use sklearn.preprocessing.MultiLabelBinarizer. ({error})"
+        ) from error
+    if values.ndim != 2:
+        raise ValueError(f"y must have 1 or 2 dimensions, got {values.ndim}.")
+    _check_indicator_values(values)
+    return sp.csr_matrix(values == 1)
+
+
+def _greedy_counts(need: np.ndarray, cost: int, room: np.ndarray, n_rows: int) -> np.ndarray:
+    """Rows per fold if each of `n_rows` goes where need is greatest, then where room is.
+
+    A row lowers the need of its fold by `cost` and the room by 1, so that the greedy walk merges
+    one falling sequence per fold: sorting their members at once gives the same counts.
+    """
+    n_tokens = np.minimum(room, n_rows)
+    fold = np.repeat(np.arange(len(room)), n_tokens)
+    step = np.arange(len(fold)) - np.repeat(np.cumsum(n_tokens) - n_tokens, n_tokens)
+    order = np.lexsort((fold, step - room[fold], step * cost - need[fold]))
+    return np.bincount(fold[order[:n_rows]], minlength=len(room))
+
+
+def _spread(counts: np.ndarray) -> np.ndarray:
+    """Fold of each row in turn, the rows of a fold evenly spaced among all."""
+    fold = np.repeat(np.arange(len(counts)), counts)
+    rank = np.arange(len(fold)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return fold[np.lexsort((fold, (rank + 0.5) / counts[fold]))]
+
+
+def _iterative_stratification(
+    Y: sp.csr_matrix, shares: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
+    """Fold of every row of Y: labels from the rarest on, their rows where most needed.
+
+    How many rows of a label each fold gets depends on the needs of that label alone, and not on
+    the rows, so that all its open rows are placed in one step. Needs are exact integers,
+    count * share - total * placed with `total` the sum of the shares, so that ties are ties.
+    """
+    n_samples, done = Y.shape[0], Y.shape[0] + 1
+    columns, total = Y.tocsc(), int(shares.sum())
+    n_open = np.diff(columns.indptr).astype(np.int64)
+    need = n_open[:, None] * shares.astype(np.int64)
+    n_open[n_open == 0] = done
+    room = sizes.astype(np.int64)
+    fold_of = np.full(n_samples, -1, dtype=np.int64)
+    while n_open.size and n_open[label := int(n_open.argmin())] < done:
+        rows = columns.indices[columns.indptr[label] : columns.indptr[label + 1]]
+        rows = rows[fold_of[rows] < 0]
+        counts = _greedy_counts(need[label], total, room, len(rows))
+        fold_of[rows] = folds = _spread(counts)
+        room -= counts
+        placed = Y[rows]
+        np.subtract.at(need, (placed.indices, np.repeat(folds, np.diff(placed.indptr))), total)
+        np.subtract.at(n_open, placed.indices, 1)
+        n_open[placed.indices[n_open[placed.indices] == 0]] = done
+    unlabelled = np.flatnonzero(fold_of < 0)
+    fold_of[unlabelled] = _spread(room)
+    return fold_of
+
+
+def _stratified_folds(
+    Y: sp.csr_matrix, shares: np.ndarray, sizes: np.ndarray, rng: RandomState | None
+) -> np.ndarray:
+    """Fold of every row; with `rng`, rows that are alike to the algorithm swap at random.
+
+    Rows are dealt out in order of cardinality: folds then get like numbers of positives early on,
+    which leaves the frequent labels, placed last, less to make up for.
+    """
+    order = np.arange(Y.shape[0]) if rng is None else rng.permutation(Y.shape[0])
+    order = order[np.argsort(np.diff(Y.indptr)[order], kind="stable")]
+    fold_of = np.empty(len(order), dtype=np.int64)
+    fold_of[order] = _iterative_stratification(Y[order], shares, sizes)
+    return fold_of
+
+
+def _n_rows(X: Any) -> int:
+    return X.shape[0] if hasattr(X, "shape") else len(X)
+
+
+class _MultilabelSplitter(BaseCrossValidator):
+    """What both splitters share: reading y, and scikit-learn's splitter protocol."""
+
+    n_splits: int
+
+    @abstractmethod
+    def _iter_splits(self, Y: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Splits of the rows of Y, given as its known positives."""
+
+    def _check_n_splits(self, lowest: int) -> None:
+        if not isinstance(self.n_splits, Integral) or self.n_splits < lowest:
+            raise ValueError(
+                f"n_splits must be an integer of at least {lowest}, got {self.n_splits!r}."
+            )
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            Ignored, there for scikit-learn's splitter protocol.
+
+        Returns
+        -------
+        n_splits : int
+        """
+        return self.n_splits
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the row numbers of the training and test part of every split.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Only its number of rows is read.
+        y : {ndarray, DataFrame, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
+            Indicator matrix with entries 0, 1 or NaN (missing, counts for nothing), or a 1-D
+            array of classes, which is stratified as its one-hot matrix.
+        groups : object
+            Ignored; a warning says so.
+
+        Yields
+        ------
+        train : ndarray of shape (n_train,), dtype int64
+            Row numbers, ascending.
+        test : ndarray of shape (n_test,), dtype int64
+            Row numbers, ascending.
+
+        Raises
+        ------
+        ValueError
+            If y is None, is no indicator matrix or class array, or disagrees with X in length;
+            if the splitter's parameters do not fit the number of rows.
+        """
+        if y is None:
+            raise ValueError(f"{type(self).__name__} needs y to stratify by, got None.")
+        if groups is not None:
+            warnings.warn(f"groups is ignored by {type(self).__name__}.", UserWarning, stacklevel=2)
+        Y = _positives(y)
+        if X is not None and _n_rows(X) != Y.shape[0]:
+            raise ValueError(f"X has {_n_rows(X)} rows, y has {Y.shape[0]}.")
+        return self._iter_splits(Y)
+
+
+class MultilabelStratifiedKFold(_MultilabelSplitter):
+    """K-fold splitter that keeps the share of every label about equal in all folds.
+
+    Iterative stratification [1]_: labels are taken from the rarest on; each row that has the
+    label and no fold yet goes to the fold that lacks most of the label's positives,
+    ``count / n_splits`` less those it has, and among equals to the one with most room. Rows
+    without a positive fill up the folds. Fold sizes are those of
+    :class:`sklearn.model_selection.KFold`: the first ``n_samples % n_splits`` folds have one row
+    more than the others.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2 and at most the number of rows.
+    shuffle : bool, default=False
+        Whether to shuffle the rows before they are dealt out. If False, the folds depend on the
+        data alone; rows are still not kept in consecutive blocks.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the shuffling; only with ``shuffle=True``.
+
+    References
+    ----------
+    .. [1] Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data",
+       ECML PKDD 2011, Algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+    >>> Y = np.array([[1, 0], [1, 1], [0, 1], [0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
+    >>> for train, test in MultilabelStratifiedKFold(2).split(np.zeros((8, 1)), Y):
+    ...     print(test, Y[test].sum(axis=0))
+    [0 1 2 3] [2 2]
+    [4 5 6 7] [2 2]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        shuffle: bool = False,
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.n_splits = n_splits
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self._check_n_splits(lowest=2)
+        if not isinstance(shuffle, bool):
+            raise TypeError(f"shuffle must be True or False, got {shuffle!r}.")
+        if not shuffle and random_state is not None:
+            raise ValueError(
+                "random_state has no effect with shuffle=False; leave it None or set shuffle=True."
+            )
+
+    def _iter_splits(self, Y: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        n_samples, k = Y.shape[0], self.n_splits
+        if k > n_samples:
+            raise ValueError(
+                f"n_splits={k} cannot be greater than the number of rows, {n_samples}."
+            )
+        shares, sizes = np.ones(k), n_samples // k + (np.arange(k) < n_samples % k)
+        rng = check_random_state(self.random_state) if self.shuffle else None
+        fold_of = _stratified_folds(Y, shares, sizes, rng)
+        return ((np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f)) for f in range(k))
+
+
+class MultilabelStratifiedShuffleSplit(_MultilabelSplitter):
+    """Random splits into training and test rows that keep the share of every label.
+
+    Iterative stratification [1]_ with two parts (three, if `train_size` and `test_size` leave
+    rows over) of exactly the sizes that :class:`sklearn.model_selection.ShuffleSplit` gives. A
+    label with fewer positives than ``1 / test_size`` goes to the larger part, the training rows.
+
+    Parameters
+    ----------
+    n_splits : int, default=10
+        Number of independent splits, at least 1.
+    test_size : float or int, default=None
+        Share (rounded up) or number of test rows. If None, what `train_size` leaves, or 0.1.
+    train_size : float or int, default=None
+        Share (rounded down) or number of training rows. If None, what `test_size` leaves.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the splits.
+
+    References
+    ----------
+    .. [1] Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data",
+       ECML PKDD 2011, Algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+    >>> Y = np.repeat([[1, 0], [1, 1], [0, 0]], [40, 20, 40], axis=0)
+    >>> splitter = MultilabelStratifiedShuffleSplit(1, test_size=0.25, random_state=0)
+    >>> train, test = next(splitter.split(np.zeros((100, 1)), Y))
+    >>> len(train), len(test), Y[test].sum(axis=0)
+    (75, 25, array([15,  5]))
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 10,
+        *,
+        test_size: float | int | None = None,
+        train_size: float | int | None = None,
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.n_splits = n_splits
+        self.test_size = test_size
+        self.train_size = train_size
+        self.random_state = random_state
+        self._check_n_splits(lowest=1)
+
+    def _part_sizes(self, n_samples: int) -> np.ndarray:
+        """Numbers of training, test and unused rows, by scikit-learn's own rules."""
+        sizes = ShuffleSplit(
+            1, test_size=self.test_size, train_size=self.train_size, random_state=0
+        )
+        train, test = next(sizes.split(np.empty((n_samples, 0))))
+        return np.array([len(train), len(test), n_samples - len(train) - len(test)])
+
+    def _iter_splits(self, Y: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        sizes = self._part_sizes(Y.shape[0])
+        rng = check_random_state(self.random_state)
+        for _ in range(self.n_splits):
+            part_of = _stratified_folds(Y, sizes, sizes, rng)
+            yield np.flatnonzero(part_of == 0), np.flatnonzero(part_of == 1)

@@ -1,0 +1,100 @@
+"""The strength of the regularisation, per label, by held-out log loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.model_selection import KFold
+from torch import Tensor
+
+from ._design import Design
+from ._inputs import ArrayLike, label_block
+from ._task import Fits, Rows, solve
+from .logistic import MEMORY_BUDGET, as_grid, prepare
+
+DEFAULT_CS = tuple(10.0**k for k in range(-5, 4))
+TIE = 1e-9  # relative difference of log loss below which two values of C are a tie
+
+
+@dataclass(frozen=True)
+class SelectedC:
+    """What `select_C` returns: NumPy arrays, or tensors on its device where X was a tensor.
+
+    Attributes
+    ----------
+    C : array of shape (L,), float64
+    log_loss : array of shape (n_C, L), float64
+        Weighted mean held-out log loss at the sorted values `Cs`; NaN for an unobserved label.
+    Cs : array of shape (n_C,), float64
+    pooled : array of shape (L,), bool
+        Labels with too few positives or negatives, which share one pooled choice.
+    """
+
+    C: Any
+    log_loss: Any
+    Cs: Any
+    pooled: Any
+
+
+def select_C(
+    X: ArrayLike | sp.spmatrix,
+    Y: ArrayLike,
+    Cs: Sequence[float] = DEFAULT_CS,
+    *,
+    cv: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5,
+    sample_weight: ArrayLike | None = None,
+    fit_intercept: bool = True,
+    tol: float = 1e-6,
+    max_iter: int = 100,
+    memory_budget: int = MEMORY_BUDGET,
+) -> SelectedC:
+    """Choose C per label from a grid by cross-validated log loss."""
+    design, rows = prepare(X, Y, sample_weight, fit_intercept)
+    L, device = rows.Y.shape[1], design.penalty.device
+    Cs = torch.as_tensor(sorted(Cs), dtype=torch.float64, device=device)
+    grid = as_grid(Cs.tolist(), L, device)
+    loss = torch.zeros_like(grid)
+    weight = grid.new_zeros(L)
+    pooled = torch.zeros(L, dtype=torch.bool, device=device)
+    for train, test in _splits(cv, rows.Y.shape[0]):
+        fits = solve(
+            rows.take(train.to(device)), design, grid, None, tol, max_iter, memory_budget
+        )
+        _add_losses(rows.take(test.to(device)), fits, memory_budget, loss, weight)
+        pooled |= fits[0].constant
+    pooled |= weight == 0
+    chosen = torch.where(pooled, Cs[_smallest(loss.sum(1))], Cs[_smallest(loss)])
+    parts = (chosen, loss / weight, Cs, pooled)
+    return SelectedC(*(parts if isinstance(X, Tensor) else (part.numpy() for part in parts)))
+
+
+def _splits(cv: int | Iterable, n: int) -> list[tuple[Tensor, Tensor]]:
+    splits = KFold(cv, shuffle=True, random_state=0).split(np.empty(n)) if isinstance(cv, int) else cv
+    return [(torch.as_tensor(train), torch.as_tensor(test)) for train, test in splits]
+
+
+def _add_losses(
+    rows: Rows, fits: list[Fits], memory_budget: int, loss: Tensor, weight: Tensor
+) -> None:
+    """Add the held-out losses and weights of one fold."""
+    n, L = rows.Y.shape
+    width = max(1, int(memory_budget // (40 * n)))
+    for first in range(0, L, width):
+        columns = slice(first, min(first + width, L))
+        y, s = label_block(rows.Y, rows.s, columns, loss.device)
+        s = torch.ones_like(y[:, :1]) if s is None else s
+        weight[columns] += s.expand_as(y).sum(0)
+        for k, fit in enumerate(fits):
+            logits = rows.double.forward(fit.theta[:, columns])
+            cells = torch.nn.functional.softplus(logits).addcmul_(y, logits, value=-1)
+            loss[k, columns] += cells.mul_(s).sum(0)
+
+
+def _smallest(loss: Tensor) -> Tensor:
+    """Index of the smallest C whose loss ties with the best."""
+    return (loss <= loss.min(0).values * (1 + TIE)).to(torch.int8).argmax(0)

@@ -1,0 +1,125 @@
+"""Thresholds per label for objectives that do not split over labels: coordinate ascent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sklearn_mlcl._cells import Cells
+from sklearn_mlcl.thresholds._common import RowScore
+from sklearn_mlcl.thresholds._curves import cut_above, last_argmax, midpoints
+
+# Of the mean row score: a gain below is rounding; a round of all labels below it is the end.
+ROUNDING, NEGLIGIBLE = 1e-12, 1e-6
+Objective = Callable[[np.ndarray], float]
+
+
+class RowState:
+    """Decisions of all rows, their counts, and the best threshold of one label given the others."""
+
+    def __init__(self, cells: Cells, cuts: np.ndarray, score: RowScore) -> None:
+        self.positive = np.ascontiguousarray(cells.positive.T)
+        self.known = np.ascontiguousarray(cells.known_mask().T)
+        self.scores = np.ascontiguousarray(cells.values.T)
+        self.weight = cells.row_weight()
+        self.score = score
+        self.decided = (self.scores >= cuts[:, None]) & self.known
+        self.positives = self.positive.sum(axis=0)
+        self.accepted = self.decided.sum(axis=0)
+        self.hits = (self.decided & self.positive).sum(axis=0)
+
+    def improve(self, label: int) -> tuple[float, float]:
+        """Move one label to its best threshold; return it and the gain (0: it stays)."""
+        rows = np.flatnonzero(self.known[label])
+        scores = self.scores[label, rows]
+        gain = self._gain_of_accepting(label, rows)
+        order = np.argsort(-scores, kind="stable")
+        ranked = scores[order]
+        ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)])
+        total = np.append(0.0, np.cumsum(gain[order])[ends])
+        best = int(total.argmax())
+        current = gain[self.decided[label, rows]].sum()
+        gained = (total[best] - current) / self.weight.sum()
+        if gained <= ROUNDING:
+            return np.nan, 0.0
+        cut = _cut_at(ranked, ends, best)
+        self._decide(label, (self.scores[label] >= cut) & self.known[label])
+        return cut, gained
+
+    def _gain_of_accepting(self, label: int, rows: np.ndarray) -> np.ndarray:
+        y, decided = self.positive[label, rows], self.decided[label, rows]
+        hits = self.hits[rows] - (decided & y)
+        accepted = self.accepted[rows] - decided
+        with_it = self.score(hits + y, accepted + 1, self.positives[rows])
+        return self.weight[rows] * (with_it - self.score(hits, accepted, self.positives[rows]))
+
+    def _decide(self, label: int, decided: np.ndarray) -> None:
+        change = decided.astype(np.int64) - self.decided[label]
+        self.accepted += change
+        self.hits += change * self.positive[label]
+        self.decided[label] = decided
+
+
+def _cut_at(ranked: np.ndarray, ends: np.ndarray, best: int) -> float:
+    """Threshold that accepts the first `best` groups of equal scores; inf for none."""
+    if best == 0:
+        return np.inf
+    end = ends[best - 1]
+    return float(midpoints(ranked[end], ranked[min(end + 1, len(ranked) - 1)]))
+
+
+def row_ascent(cells: Cells, cuts: np.ndarray, score: RowScore, max_passes: int) -> np.ndarray:
+    """Raise a mean of row scores label by label, from `cuts`, until a round gains nothing.
+
+    Each move is the exact best for its label with the others held, so that the objective never
+    falls: the result is never below the start. It ends where no single threshold can be moved to
+    advantage, which need not be the best set of thresholds.
+    """
+    state, cuts = RowState(cells, cuts, score), cuts.copy()
+    for _ in range(max_passes):
+        gains = np.zeros(len(cuts))
+        for label in range(len(cuts)):
+            cut, gains[label] = state.improve(label)
+            if gains[label] > 0:
+                cuts[label] = cut
+        if gains.sum() < NEGLIGIBLE:
+            break
+    return cuts
+
+
+def grid_of(scores: np.ndarray, size: int) -> np.ndarray:
+    """Thresholds between the distinct scores, thinned evenly to `size`, and one above all."""
+    met = np.unique(scores)
+    if len(met) == 0:
+        return met
+    cuts = midpoints(met, np.append(met[:1], met[:-1]))
+    at = np.unique(np.linspace(0, len(cuts) - 1, min(size, len(cuts))).round().astype(int))
+    return np.append(cuts[at], cut_above(met))
+
+
+def common_grid_cut(cells: Cells, value_of: Objective, size: int) -> float:
+    """Best common threshold on a grid, for an objective known only by its values."""
+    grid = grid_of(cells.values[cells.known_mask()], size)
+    values = np.array([value_of(np.full(cells.shape[1], cut)) for cut in grid])
+    if np.isnan(values).all():
+        raise ValueError("objective returned NaN at every common threshold; expected a number.")
+    return float(grid[last_argmax(np.where(np.isnan(values), -np.inf, values))])
+
+
+def grid_ascent(
+    cells: Cells, cuts: np.ndarray, value_of: Objective, size: int, max_passes: int
+) -> np.ndarray:
+    """Coordinate ascent on a grid per label; accepts only what raises the objective."""
+    cuts, value = cuts.copy(), value_of(cuts)
+    for _ in range(max_passes):
+        before = value
+        for label in range(len(cuts)):
+            _, scores, _ = cells.column(label)
+            for cut in grid_of(scores, size):
+                trial = np.where(np.arange(len(cuts)) == label, cut, cuts)
+                if (raised := value_of(trial)) > value:
+                    cuts, value = trial, raised
+        if value == before:
+            break
+    return cuts

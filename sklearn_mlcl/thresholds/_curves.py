@@ -1,0 +1,94 @@
+"""What each threshold of one label accepts: the sweep over its sorted scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_mlcl._cells import Cells
+
+LABELS_PER_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Thresholds of one label at which a positive joins the accepted rows, ascending.
+
+    Every objective here falls when a negative joins, so that its best threshold is one of these
+    or the one that accepts nothing.
+
+    Attributes
+    ----------
+    cuts : ndarray of float64, shape (m,)
+        Halfway between the lowest accepted score and the next lower one.
+    hits, accepted : ndarray of float64, shape (m,)
+        Weight of the positives, and of all rows, at or above each cut.
+    positives : float
+        Weight of all positives.
+    """
+
+    cuts: np.ndarray
+    hits: np.ndarray
+    accepted: np.ndarray
+    positives: float
+
+
+def columns(cells: Cells) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Yield positives, scores and weights of the known rows of every label.
+
+    Blocks of labels are turned to rows first: a column of a C-ordered matrix lies scattered.
+    """
+    for start in range(0, cells.shape[1], LABELS_PER_BLOCK):
+        block = slice(start, start + LABELS_PER_BLOCK)
+        scores = np.ascontiguousarray(cells.values[:, block].T)
+        positive = np.ascontiguousarray(cells.positive[:, block].T)
+        if cells.known is None:
+            for y, s in zip(positive, scores, strict=True):
+                yield y, s, cells.weight
+            continue
+        for y, s, known in zip(positive, scores, cells.known[:, block].T, strict=True):
+            yield y[known], s[known], None if cells.weight is None else cells.weight[known]
+
+
+def midpoints(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """Halves between two scores, never rounded down onto the lower one."""
+    upper, lower = np.asarray(upper, dtype=np.float64), np.asarray(lower, dtype=np.float64)
+    middle = lower + (upper - lower) / 2
+    return np.where(middle > lower, middle, upper)
+
+
+def cut_above(scores: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """Return the lowest threshold that no score reaches."""
+    return np.nextafter(scores.max(axis=axis).astype(np.float64), np.inf)
+
+
+def weight_from(
+    scores: np.ndarray, weight: np.ndarray | None, cuts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the weight of the scores >= each cut, the sorted scores, and the cuts' places."""
+    if weight is None:
+        ordered = np.sort(scores)
+        at = np.searchsorted(ordered, cuts)
+        return (len(scores) - at).astype(np.float64), ordered, at
+    order = np.argsort(scores)
+    ordered = scores[order]
+    at = np.searchsorted(ordered, cuts)
+    from_here = np.append(np.cumsum(weight[order][::-1])[::-1], 0.0)
+    return from_here[at], ordered, at
+
+
+def sweep(positive: np.ndarray, scores: np.ndarray, weight: np.ndarray | None) -> Sweep:
+    """Sweep the threshold of one label over the distinct scores of its positives."""
+    met = np.unique(scores[positive])
+    hits, _, _ = weight_from(scores[positive], None if weight is None else weight[positive], met)
+    accepted, ordered, at = weight_from(scores, weight, met)
+    cuts = midpoints(met, ordered[np.maximum(at - 1, 0)])
+    total = hits[0] if len(hits) else 0.0
+    return Sweep(cuts, hits, accepted, float(total))
+
+
+def last_argmax(values: np.ndarray) -> int:
+    """Return the index of the maximum; among equals the last, the highest threshold."""
+    return len(values) - 1 - int(values[::-1].argmax())

@@ -1,0 +1,29 @@
+"""The skorch room: the net, its batches, objectives, callbacks and runtime.
+
+Nothing outside this package imports skorch.
+"""
+
+from sklearn_mlcl.training.batches import IndexBatches, RowTensors
+from sklearn_mlcl.training.callbacks import EarlyStopping, FitTaskCallback, epoch_log
+from sklearn_mlcl.training.net import IndexBatchNet, NonFiniteLossError
+from sklearn_mlcl.training.objectives import ContrastiveObjective, LinearHead, LogitObjective
+from sklearn_mlcl.training.optimizers import OPTIMIZERS, SCHEDULES
+from sklearn_mlcl.training.runtime import few_threads_for, resolve_device, seeded
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "ContrastiveObjective",
+    "EarlyStopping",
+    "FitTaskCallback",
+    "IndexBatchNet",
+    "IndexBatches",
+    "LinearHead",
+    "LogitObjective",
+    "NonFiniteLossError",
+    "RowTensors",
+    "epoch_log",
+    "few_threads_for",
+    "resolve_device",
+    "seeded",
+]

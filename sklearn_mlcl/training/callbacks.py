@@ -1,0 +1,87 @@
+"""Callbacks of the net: early stopping, scikit-learn's protocol, the epoch log."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from skorch.callbacks import Callback
+from skorch.history import History
+
+
+class EarlyStopping(Callback):
+    """Stop when the validation loss has not improved, and put the best weights back.
+
+    Unlike skorch's own, it keeps the weights of the criterion too: heads and prototypes live
+    there.
+
+    Parameters
+    ----------
+    n_iter_no_change : int
+        Epochs without an improvement after which training stops.
+    tol : float
+        Smallest decrease of the loss that counts as an improvement.
+    """
+
+    def __init__(self, n_iter_no_change: int = 10, tol: float = 1e-4) -> None:
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        self.best_loss_ = np.inf
+        self.best_epoch_ = 0
+        self.misses_ = 0
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        loss = net.history[-1, "valid_loss"]
+        if loss < self.best_loss_ - self.tol:
+            self.best_loss_, self.best_epoch_, self.misses_ = loss, len(net.history), 0
+            self._best_states = [copy.deepcopy(m.state_dict()) for m in self._modules(net)]
+            return
+        self.misses_ += 1
+        if self.misses_ >= self.n_iter_no_change:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        if self.best_epoch_:
+            for module, state in zip(self._modules(net), self._best_states, strict=True):
+                module.load_state_dict(state)
+            del self._best_states
+
+    @staticmethod
+    def _modules(net: Any) -> tuple[Any, Any]:
+        return net.module_, net.criterion_
+
+
+class FitTaskCallback(Callback):
+    """Report each epoch to scikit-learn's callbacks (1.9) and stop when one asks for it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The estimator whose ``fit`` is running.
+    context : sklearn.callback.CallbackContext
+        The root context of that ``fit``.
+    """
+
+    def __init__(self, estimator: Any, context: Any) -> None:
+        self.estimator = estimator
+        self.context = context
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        self._epoch = self.context.subcontext(task_name="epoch")
+        self._epoch.call_on_fit_task_begin(estimator=self.estimator)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        metadata = {key: net.history[-1].get(key) for key in ("train_loss", "valid_loss")}
+        if self._epoch.call_on_fit_task_end(estimator=self.estimator, metadata=metadata):
+            raise KeyboardInterrupt
+
+
+def epoch_log(history: History) -> dict[str, np.ndarray]:
+    """Return what was recorded for every epoch, one array of shape (n_epochs,) a name."""
+    if not len(history):
+        return {}
+    names = [name for name in history[-1] if name != "batches"]
+    return {name: np.array([row.get(name, np.nan) for row in history]) for name in names}

@@ -1,0 +1,241 @@
+"""The one skorch net: index batches in, nothing read back inside an epoch."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import EpochTimer, PrintLog
+from torch import Tensor, nn
+
+from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors
+from sklearn_mlcl.training.optimizers import SCHEDULES, make_optimizer
+
+
+class NonFiniteLossError(FloatingPointError, ValueError):
+    """The training loss became NaN or infinite; nothing that was fitted before is touched."""
+
+
+class StopTraining(Exception):  # noqa: N818 - a signal, not an error
+    """A callback asked to end the training."""
+
+
+class IndexBatchNet(NeuralNet):
+    """A skorch net whose epoch costs what a hand-written torch loop costs.
+
+    The module maps X to embeddings, the criterion (an objective of this package) maps
+    ``(embedding, labels, sample_weight)`` to a scalar loss. Compared with skorch as shipped:
+    data come from :class:`RowTensors` by index, the loss stays on the device until the epoch
+    ends, the history keeps epochs and not batches, and the learning rate follows a schedule
+    given by name. Callbacks see every event of skorch; one that raises ``KeyboardInterrupt``
+    (skorch's way to stop) ends the training, while an interrupt from the keyboard passes on.
+
+    Parameters
+    ----------
+    module, criterion : torch.nn.Module
+        Encoder and objective; both are trained.
+    optimizer_name : str or type
+        A key of ``OPTIMIZERS`` or a torch optimizer class.
+    weight_decay : float
+        Decay of matrices; vectors are not decayed.
+    **kwargs
+        As for ``skorch.NeuralNet``.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        criterion: nn.Module,
+        *,
+        optimizer_name: str | type[torch.optim.Optimizer] = "adamw",
+        weight_decay: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(module, criterion, train_split=None, **kwargs)
+        self.optimizer_name = optimizer_name
+        self.weight_decay = weight_decay
+
+    def get_default_callbacks(self) -> list[tuple[str, Any]]:
+        timer = [("epoch_timer", EpochTimer())]
+        return [*timer, ("print_log", PrintLog())] if self.verbose else timer
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> IndexBatchNet:
+        options = {
+            key.removeprefix("optimizer__"): value
+            for key, value in self.get_params(deep=False).items()
+            if key.startswith("optimizer__")
+        }
+        parameters = [parameter for _, parameter in self.get_all_learnable_params()]
+        self.optimizer_ = make_optimizer(
+            self.optimizer_name, parameters, self.lr, self.weight_decay, **options
+        )
+        return self
+
+    # ------------------------------------------------------------------ data
+
+    def get_split_datasets(
+        self, X: tuple[RowTensors, RowTensors | None], y: None = None, **fit_params: Any
+    ) -> tuple[RowTensors, RowTensors | None]:
+        return X
+
+    def get_iterator(self, dataset: RowTensors, training: bool = False) -> IndexBatches:
+        return IndexBatches(dataset, self.batch_size, self.generator_ if training else None)
+
+    # ------------------------------------------------------------------ loop
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Tell the callbacks; turn skorch's way to stop into a signal of its own."""
+        getattr(self, method_name)(self, **cb_kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **cb_kwargs)
+            except KeyboardInterrupt as error:
+                raise StopTraining from error
+
+    def on_batch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Record nothing: a history that grows with the batches is slow and fat."""
+
+    def train_rows(
+        self,
+        train: RowTensors,
+        valid: RowTensors | None,
+        *,
+        max_epochs: int,
+        schedule: str,
+        generator: torch.Generator,
+        callbacks: Sequence[Any] = (),
+    ) -> None:
+        """Train for up to ``max_epochs`` more epochs.
+
+        Parameters
+        ----------
+        train, valid : RowTensors
+            Rows to learn from, and rows whose loss is recorded as ``valid_loss`` (or None).
+        max_epochs : int
+            Number of epochs, unless a callback stops earlier.
+        schedule : str
+            A key of ``SCHEDULES``, stretched over these epochs.
+        generator : torch.Generator
+            Draws the permutations.
+        callbacks : sequence of callbacks
+            Called in this training only, after those of the net.
+        """
+        self.generator_, self.schedule_ = generator, schedule
+        self._steps_done = 0
+        self._steps_total = max_epochs * len(self.get_iterator(train, training=True))
+        own_callbacks = self.callbacks_
+        self.callbacks_ = [*own_callbacks, *((type(c).__name__, c) for c in callbacks)]
+        try:
+            self.notify("on_train_begin", X=train, y=None)
+            with suppress(StopTraining):
+                self.fit_loop((train, valid), epochs=max_epochs)
+            self.notify("on_train_end", X=train, y=None)
+        finally:
+            self.callbacks_ = own_callbacks
+            del self.generator_
+
+    @contextmanager
+    def kept_on_error(self) -> Iterator[None]:
+        """Put weights, optimizer and history back if the block fails."""
+        parts = (self.module_, self.criterion_, self.optimizer_)
+        states = [copy.deepcopy(part.state_dict()) for part in parts]
+        n_epochs = len(self.history)
+        try:
+            yield
+        except BaseException:
+            for part, state in zip(parts, states, strict=True):
+                part.load_state_dict(state)
+            del self.history[n_epochs:]
+            raise
+
+    @property
+    def n_weights(self) -> int:
+        """Entries of all matrices: multiply-adds of a row's way through the net."""
+        return sum(p.numel() for _, p in self.get_all_learnable_params() if p.ndim > 1)
+
+    def run_single_epoch(
+        self,
+        iterator: IndexBatches | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Tensor]],
+        **fit_params: Any,
+    ) -> None:
+        if iterator is None:
+            return
+        self._set_training(training)
+        total, n_rows = 0.0, 0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch)
+            rows = len(batch[0])
+            total, n_rows = total + step["loss"] * rows, n_rows + rows
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        self._record_loss(f"{prefix}_loss", float(total) / n_rows)
+
+    def _record_loss(self, name: str, loss: float) -> None:
+        self.history.record(name, loss)
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(
+                f"The {name} became {loss} in epoch {len(self.history)} at learning_rate="
+                f"{self.lr:g}. Likely remedies: a smaller learning_rate, a larger temperature, "
+                "features on a common scale (StandardScaler), precision='float32'."
+            )
+
+    def _loss(self, batch: Batch) -> Tensor:
+        X, (labels, sample_weight) = batch
+        return self.criterion_(self.module_(X), labels, sample_weight)
+
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+        self._set_learning_rate(self.lr * SCHEDULES[self.schedule_](self._progress()))
+        self.optimizer_.zero_grad(set_to_none=True)
+        loss = self._loss(batch)
+        loss.backward()
+        self.notify(
+            "on_grad_computed",
+            named_parameters=self._named_parameters(),
+            batch=batch,
+            training=True,
+        )
+        self.optimizer_.step()
+        self._steps_done += 1
+        return {"loss": loss.detach()}
+
+    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return {"loss": self._loss(batch)}
+
+    def _progress(self) -> float:
+        return self._steps_done / self._steps_total
+
+    def _set_learning_rate(self, learning_rate: float) -> None:
+        for group in self.optimizer_.param_groups:
+            group["lr"] = learning_rate
+
+    def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        yield from self.get_all_learnable_params()
+
+    # ------------------------------------------------------------------ keeping
+
+    def to(self, device: torch.device) -> IndexBatchNet:
+        """Move module, objective and optimizer state to ``device``."""
+        self.device = str(device)
+        self.module_.to(device)
+        self.criterion_.to(device)
+        for state in self.optimizer_.state.values():
+            for key, value in state.items():
+                # Counters of fused optimizers live with the parameters too.
+                state[key] = value.to(device) if isinstance(value, Tensor) else value
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        # skorch packs the weights into a second pickle to re-map CUDA; ours are on the CPU by now.
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)

@@ -1,0 +1,246 @@
+"""load_arff and load_xc on small files written out here, round trips, and malformed lines."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from sklearn_mlcl.datasets import load_arff, load_xc
+
+DENSE = r"""% a comment
+@RELATION 'toy set'
+
+@attribute 'first \'one\'' NUMERIC
+@attribute colour {red, 'dark, blue', green}
+@attribute "is on" {FALSE, TRUE}
+@attribute flag {1,0}
+@attribute 'label a' {0,1}
+@attribute b {0, 1}
+@data
+1.5, red, TRUE, 1, 0, 1
+% between rows
+-2e-1,'dark, blue',FALSE,0,1,?
+?,?,TRUE,0,1,0
+"""
+SPARSE = """@relation s
+@attribute f0 numeric
+@attribute f1 {0,1}
+@attribute kind {x,y}
+@attribute l0 {0,1}
+@attribute l1 {0,1}
+@data
+{0 2.5, 3 1}
+{}
+{1 1,2 'y', 4 1}
+"""
+XML = b"""<?xml version="1.0"?><labels xmlns="http://mulan.sourceforge.net/labels">
+<label name="b"><label name="label a"></label></label></labels>"""
+N = np.nan
+
+
+def test_dense_file():
+    bunch = load_arff(io.StringIO(DENSE), n_labels=2)
+    assert bunch.relation == "toy set"
+    assert bunch.feature_names == [
+        "first 'one'", "colour=red", "colour=dark, blue", "colour=green", "is on", "flag",
+    ]  # fmt: skip
+    assert bunch.target_names == ["label a", "b"]
+    assert_array_equal(
+        bunch.data, [[1.5, 1, 0, 0, 1, 1], [-0.2, 0, 1, 0, 0, 0], [N, N, N, N, 1, 0]]
+    )
+    assert_array_equal(bunch.target, [[0, 1], [1, N], [1, 0]])
+
+
+def test_nominal_codes_and_dropped_attributes():
+    X, _ = load_arff(
+        io.StringIO(DENSE),
+        n_labels=2,
+        nominal="codes",
+        drop_attributes=["is on"],
+        return_X_y=True,
+    )
+    assert_array_equal(X, [[1.5, 0, 1], [-0.2, 1, 0], [N, N, 0]])
+
+
+def test_string_attributes_must_be_dropped():
+    text = "@relation r\n@attribute id string\n@attribute f real\n@attribute l {0,1}\n@data\n"
+    text += "'a, b',1,1\nc,2,0\n"
+    with pytest.raises(ValueError, match=r"line 2: attribute 'id' has the type 'string'"):
+        load_arff(io.StringIO(text), n_labels=1)
+    bunch = load_arff(io.StringIO(text), n_labels=1, drop_attributes=["id"])
+    assert_array_equal(bunch.data, [[1], [2]])
+    assert bunch.target.dtype == np.int64
+
+
+def test_labels_by_name_and_by_xml_in_the_order_given(tmp_path):
+    by_name = load_arff(io.StringIO(DENSE), labels=["b", "label a"])
+    (tmp_path / "toy.xml").write_bytes(XML)
+    for xml in (io.BytesIO(XML), tmp_path / "toy.xml"):
+        bunch = load_arff(io.StringIO(DENSE), xml=xml)
+        assert bunch.target_names == by_name.target_names == ["b", "label a"]
+        assert_array_equal(bunch.target, by_name.target)
+        assert_array_equal(bunch.target, [[1, 0], [N, 1], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("option", "arguments", "names"),
+    [
+        ("-C 1", {}, ["p"]),
+        ("-C -2", {}, ["q", "r"]),
+        ("-C 1", {"n_labels": 1}, ["r"]),
+        ("", {"n_labels": 2, "label_location": "start"}, ["p", "q"]),
+    ],
+)
+def test_where_the_labels_are(option, arguments, names):
+    text = f"@relation 'x: {option} -split-percentage 67'\n"
+    text += "".join(f"@attribute {name} {{0,1}}\n" for name in "pqr") + "@data\n0,1,0\n"
+    assert load_arff(io.StringIO(text), **arguments).target_names == names
+
+
+def test_sparse_file_is_csr_with_first_nominal_value_as_default():
+    bunch = load_arff(io.StringIO(SPARSE), n_labels=2)
+    assert isinstance(bunch.data, sp.csr_matrix) and isinstance(bunch.target, sp.csr_matrix)
+    assert bunch.feature_names == ["f0", "f1", "kind=x", "kind=y"]
+    assert_array_equal(bunch.data.toarray(), [[2.5, 0, 1, 0], [0, 0, 1, 0], [0, 1, 0, 1]])
+    assert_array_equal(bunch.target.toarray(), [[1, 0], [0, 0], [0, 1]])
+    assert bunch.target.dtype == np.int64
+    codes = load_arff(io.StringIO(SPARSE), n_labels=2, nominal="codes")
+    assert_array_equal(codes.data.toarray(), [[2.5, 0, 0], [0, 0, 0], [0, 1, 1]])
+
+
+def test_sparse_label_declared_one_first():
+    text = "@relation r\n@attribute f real\n@attribute l {1,0}\n@data\n{0 3}\n{1 0}\n"
+    bunch = load_arff(io.StringIO(text), n_labels=1)
+    assert_array_equal(bunch.target.toarray(), [[1], [0]])
+
+
+@pytest.mark.parametrize(("end", "opener"), [("", open), (".gz", gzip.open), (".bz2", bz2.open)])
+def test_paths_and_packed_files(tmp_path, end, opener):
+    path = tmp_path / f"toy.arff{end}"
+    with opener(path, "wb") as file:
+        file.write(SPARSE.encode())
+    assert load_arff(path, n_labels=2).data.shape == (3, 4)
+    assert load_arff(str(path), n_labels=2).data.shape == (3, 4)
+
+
+def test_binary_file_objects_stay_open():
+    file = io.BytesIO(SPARSE.encode())
+    assert load_arff(file, n_labels=2, as_frame=True).data.shape == (3, 4)
+    assert not file.closed
+
+
+HEAD = "@relation r\n@attribute f real\n@attribute l {0,1}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD, "line 3: the file ends before @data"),
+        (HEAD + "@data\n1,0\n1\n", "line 6: 1 values for 2 attributes"),
+        (HEAD + "@data\n1,0\n\n1,2\n", "line 7: attribute 'l' has the value '2', not one of"),
+        (HEAD + "@data\nx,0\n", "line 5: attribute 'f' has the value 'x', not a number"),
+        (HEAD + "@data\n'1,0\n", "line 5: cannot read .* quotation mark"),
+        (HEAD + "@data\n{0 1}\n1,0\n", "line 6: a row of a sparse file must stand in braces"),
+        (HEAD + "@data\n{0 1, 2 1}\n", r"line 5: attribute numbers must differ and be in 0\.\.1"),
+        (HEAD + "@data\n{0 1, 0 2}\n", "line 5: attribute numbers must differ"),
+        (HEAD + "@data\n{0}\n", "line 5: the items of a sparse row"),
+        ("@relation r\n@attribute\n", "line 2: an attribute must read"),
+        ("@relation r\nhello\n", "line 2: expected @relation, @attribute or @data"),
+    ],
+)
+def test_malformed_arff_names_the_line(text, message):
+    with pytest.raises(ValueError, match=f"input, {message}|StringIO.*{message}"):
+        load_arff(io.StringIO(text), n_labels=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "Which attributes are labels"),
+        ({"n_labels": 6}, r"n_labels must be in 1\.\.5"),
+        ({"n_labels": 0}, r"n_labels must be in 1\.\.5"),
+        ({"n_labels": 3}, None),
+        ({"labels": ["b", "zz"]}, r"not: \['zz'\]"),
+        ({"labels": ["b", "b"]}, "must differ"),
+        ({"labels": ["colour"]}, "Label 'colour' has the values"),
+        ({"labels": ["first 'one'"]}, "entries other than 0, 1 and NaN"),
+        ({"labels": ["b"], "n_labels": 1}, "only one of"),
+        ({"n_labels": 1, "label_location": "middle"}, "label_location must be"),
+        ({"n_labels": 1, "nominal": "binary"}, "nominal must be"),
+        ({"n_labels": 1, "drop_attributes": ["zz"]}, r"not: \['zz'\]"),
+        ({"xml": io.BytesIO(b"<labels>")}, "is no XML header"),
+        ({"xml": io.BytesIO(b"<labels></labels>")}, "must hold elements"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    if message is None:  # 'flag' counts as a label too
+        assert load_arff(io.StringIO(DENSE), **arguments).target.shape == (3, 3)
+        return
+    with pytest.raises(ValueError, match=message):
+        load_arff(io.StringIO(DENSE), **arguments)
+
+
+def test_neither_path_nor_file():
+    with pytest.raises(TypeError, match="path or a file object, got int"):
+        load_arff(5, n_labels=1)
+
+
+def write_xc(X, Y):
+    lines = [f"{X.shape[0]} {X.shape[1]} {Y.shape[1]}"]
+    for x, y in zip(X, Y, strict=True):
+        labels = ",".join(map(str, np.flatnonzero(y)))
+        features = " ".join(f"{j}:{x[j]!r}" for j in np.flatnonzero(x)[::-1])
+        lines.append(f"{labels} {features}")
+    return "\n".join(lines) + "\n"
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**16))
+def test_xc_round_trip(n, d, L, seed):
+    rng = np.random.default_rng(seed)
+    X = (rng.normal(size=(n, d)) * (rng.uniform(size=(n, d)) < 0.5)).tolist()
+    X, Y = np.array(X, dtype=object), (rng.uniform(size=(n, L)) < 0.4).astype(int)
+    A, B = load_xc(io.StringIO(write_xc(X, Y)))
+    assert isinstance(A, sp.csr_matrix) and isinstance(B, sp.csr_matrix)
+    assert A.has_sorted_indices and A.dtype == np.float64 and B.dtype == np.int64
+    assert_array_equal(A.toarray(), X.astype(float))
+    assert_array_equal(B.toarray(), Y)
+
+
+def test_xc_paths_dtype_and_rows_without_labels(tmp_path):
+    path = tmp_path / "set.txt.gz"
+    with gzip.open(path, "wt") as file:
+        file.write("4 3 2\n0:1 2:2\n 1:1\n1\n\n")
+    X, Y = load_xc(path, dtype=np.float32)
+    assert X.dtype == np.float32
+    assert_array_equal(X.toarray(), [[1, 0, 2], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
+    assert_array_equal(Y.toarray(), [[0, 0], [0, 0], [0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the header must be"),
+        ("2 3\n", "line 1: the header must be"),
+        ("1 3 2\n0 1:x\n", "line 2: could not convert"),
+        ("2 3 2\n0 1:1\n0,a 1:1\n", "line 3: invalid literal"),
+        ("1 3 2\n2 1:1\n", r"line 2: label numbers must be in 0\.\.1, got \[2\]"),
+        ("1 3 2\n0 3:1\n", r"line 2: feature numbers must be in 0\.\.2"),
+        ("1 3 2\n0,0 1:1\n", "line 2: label numbers occur twice"),
+        ("1 3 2\n0 1:1 1:2\n", "line 2: feature numbers occur twice"),
+        ("1 3 2\n0 1\n", "line 2: features must be written as"),
+        ("2 3 2\n0 1:1\n", "has 1 rows; its header says 2"),
+        ("1 3 2\n0 1:1\n1 1:1\n", "has 2 rows; its header says 1"),
+    ],
+)
+def test_malformed_xc(text, message):
+    with pytest.raises(ValueError, match=message):
+        load_xc(io.StringIO(text))

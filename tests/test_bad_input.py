@@ -1,0 +1,170 @@
+"""Bad input gets an error that names the argument, what came and what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from skorch.callbacks import Callback
+from sklearn.base import clone
+
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from tests.test_contract import ALL, NETS, by_name
+
+every_classifier = pytest.mark.parametrize("estimator", ALL, ids=by_name)
+every_net = pytest.mark.parametrize("estimator", NETS, ids=by_name)
+
+
+@every_classifier
+@pytest.mark.parametrize(
+    ("make_y", "message"),
+    [
+        (lambda Y: Y[:-1], "inconsistent numbers of samples"),
+        (lambda Y: np.where(Y, "a", "b"), "MultiLabelBinarizer"),
+        (lambda Y: [set(np.flatnonzero(row)) for row in Y], "MultiLabelBinarizer"),
+        (lambda Y: [np.flatnonzero(row).tolist() for row in Y], "MultiLabelBinarizer"),
+        (lambda Y: 2 * Y, r"got also \[2.0\]"),
+        (lambda Y: 2 * Y - 1, r"got also \[-1.0\]"),
+        (lambda Y: Y[:, :, None], "must have shape|dim 3|1d array"),
+        (lambda Y: np.ma.masked_array(Y, Y == 1), "masked array"),
+        (lambda Y: np.random.default_rng(0).normal(size=len(Y)), "Unknown label type"),
+        (lambda Y: None, "requires y to be passed"),
+    ],
+)
+def test_targets(estimator: Any, label_data: Any, make_y: Any, message: str) -> None:
+    X, Y = label_data
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).fit(X, make_y(Y))
+
+
+@every_classifier
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_must_be_finite(estimator: Any, label_data: Any, value: float) -> None:
+    X, Y = label_data
+    X = X.copy()
+    X[3, 1] = value
+    with pytest.raises(ValueError, match="NaN|infinity"):
+        clone(estimator).fit(X, Y)
+
+
+@every_classifier
+def test_other_features_at_predict(estimator: Any, label_data: Any) -> None:
+    X, Y = label_data
+    clf = clone(estimator).fit(X, Y)
+    with pytest.raises(ValueError, match="19 features, but .* is expecting 20"):
+        clf.predict(X[:, 1:])
+
+
+@every_classifier
+@pytest.mark.parametrize("threshold", [1.5, [0.5, 0.5], "best"])
+def test_threshold(estimator: Any, label_data: Any, threshold: Any) -> None:
+    X, Y = label_data
+    with pytest.raises(ValueError, match="threshold"):
+        clone(estimator).set_params(threshold=threshold).fit(X, Y).predict(X)
+
+
+@every_net
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("loss", "no_such_loss"),
+        ("learning_rate", 0),
+        ("dropout", 1.0),
+        ("batch_size", 0),
+        ("hidden_layer_sizes", (16, 0)),
+        ("hidden_layer_sizes", ()),
+        ("activation", "step"),
+        ("optimizer", "lion"),
+        ("schedule", "warp"),
+        ("validation_fraction", 1.0),
+        ("device", "cuda:0"),
+        ("callbacks", "loud"),
+    ],
+)
+def test_parameters_of_the_nets(
+    estimator: Any, label_data: Any, parameter: str, value: Any
+) -> None:
+    X, Y = label_data
+    with pytest.raises(ValueError, match=parameter):
+        clone(estimator).set_params(**{parameter: value}).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("temperature", 0),
+        ("temperature", -0.1),
+        ("lambda_reg", -1),
+        ("lambda_bce", -1),
+        ("projection_dim", 0),
+        ("head_C", 0),
+        ("head_C", "best"),
+        ("head_C", [1.0, 2.0]),
+    ],
+)
+def test_parameters_of_the_contrastive_classifier(
+    label_data: Any, parameter: str, value: Any
+) -> None:
+    X, Y = label_data
+    clf = ContrastiveMultiLabelClassifier(max_epochs=1).set_params(**{parameter: value})
+    with pytest.raises(ValueError, match="C must be|head_C" if parameter == "head_C" else parameter):
+        clf.fit(X, Y)
+
+
+@every_net
+@pytest.mark.parametrize("n_rows", [1, 2, 5])
+def test_few_rows(estimator: Any, label_data: Any, n_rows: int) -> None:
+    X, Y = (a[:n_rows] for a in label_data)
+    clf = clone(estimator)
+    if (Y == Y[0]).all(axis=0).any():
+        with pytest.warns(UserWarning, match="single value"):
+            clf.fit(X, Y)
+    else:
+        clf.fit(X, Y)
+    assert clf.predict(X).shape == Y.shape
+
+
+@every_net
+def test_a_last_batch_of_one_row(estimator: Any, label_data: Any) -> None:
+    X, Y = (a[:33] for a in label_data)
+    clf = clone(estimator).set_params(batch_size=16).fit(X, Y)
+    assert np.isfinite(clf.history_["train_loss"]).all()
+
+
+class Poison(Callback):
+    """Spoil a weight in the second epoch, as an overflow would."""
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        if len(net.history) == 2:
+            with torch.no_grad():
+                next(net.module_.parameters()).fill_(torch.nan)
+
+
+@every_net
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_non_finite_loss_names_the_remedies_and_keeps_the_old_fit(
+    estimator: Any, label_data: Any, warm_start: bool
+) -> None:
+    X, Y = label_data
+    clf = clone(estimator).set_params(max_epochs=1).fit(X, Y)
+    before = clf.predict_proba(X)
+    clf.set_params(max_epochs=3, warm_start=warm_start, callbacks=[Poison()])
+    if warm_start:
+        clf.net_.callbacks_.append(("poison", Poison()))
+    with pytest.raises(ValueError, match="nan in epoch 2 at learning_rate=.* smaller learning_"):
+        clf.fit(X, Y)
+    assert_array_equal(clf.predict_proba(X), before)
+    assert clf.n_iter_ == len(clf.net_.history) == 1
+
+
+def test_a_module_that_returns_no_embedding(label_data: Any) -> None:
+    X, Y = label_data
+    with pytest.raises(ValueError, match="module must map"):
+        MultiLabelMLPClassifier(module=_Summing).fit(X, Y)
+
+
+def _Summing(n_features: int) -> Any:
+    return torch.nn.Flatten(0)
