@@ -72,13 +72,13 @@ def problem(B: int, L: int, d: int = 128) -> tuple[torch.Tensor, torch.Tensor, t
 
 
 def step(B: int, L: int, memory_budget: int) -> Callable[[], None]:
-    """Forward and backward of the regularised loss, alpha 0, gradients made afresh."""
+    """Forward and backward of the regularised loss, alpha 0; the gradients are let go."""
     loss = RegularizedContrastiveLoss(memory_budget=memory_budget)
     z, Y, p = problem(B, L)
 
     def run() -> None:
-        z.grad = p.grad = None
         loss(z, Y, p).backward()
+        z.grad = p.grad = None
 
     return run
 
@@ -87,8 +87,8 @@ def literal_step(B: int, L: int) -> Callable[[], None]:
     z, Y, p = problem(B, L)
 
     def run() -> None:
-        z.grad = p.grad = None
         literal_regularized_loss(z, Y, p, alpha=0.0, temperature=0.1)[1].backward()
+        z.grad = p.grad = None
 
     return run
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from scipy.special import expit, logit
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -53,11 +56,16 @@ Rows = tuple[Features, Indicator, np.ndarray | None]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long to train and who listens; ``chunk`` marks the rows as a part of the data."""
+    """How long to train and who listens; ``chunk`` marks the rows as a part of the data.
+
+    ``context`` is that of scikit-learn's callbacks (None without them), ``given`` what they are
+    shown of the arguments of ``fit``.
+    """
 
     max_epochs: int
     schedule: str
-    context: Any
+    context: Any = None
+    given: dict[str, Any] = field(default_factory=dict)
     chunk: bool = False
 
 
@@ -144,8 +152,13 @@ class NetClassifier(
         self.verbose = verbose
         self.random_state = random_state
 
+    #: How often ``fit`` runs ``max_epochs`` epochs.
+    _n_stages = 1
+
     @abstractmethod
-    def _make_objective(self, n_embedding: int, log_odds: np.ndarray) -> nn.Module:
+    def _make_objective(
+        self, n_embedding: int, log_odds: np.ndarray, labels_known: bool
+    ) -> nn.Module:
         """Return what the net minimises: called with (embedding, labels, sample_weight)."""
 
     @abstractmethod
@@ -176,7 +189,9 @@ class NetClassifier(
             The fitted estimator. If fitting fails, what was fitted before stays as it was.
         """
         continuing = self.warm_start and hasattr(self, "net_")
-        plan = TrainingPlan(self.max_epochs, self.schedule, self._new_fit_context())
+        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+        given = {"X": X, "y": y, "metadata": metadata}
+        plan = TrainingPlan(self.max_epochs, self.schedule, self._new_fit_context(given), given)
         with kept_on_error(self):
             rows = self._check_fit_input(X, y, sample_weight, reset=not continuing)
             self._train(rows, continuing, plan)
@@ -210,14 +225,14 @@ class NetClassifier(
             rows = self._check_fit_input(
                 X, y, sample_weight, classes=classes, reset=not continuing
             )
-            self._train(rows, continuing, TrainingPlan(1, "constant", context=None, chunk=True))
+            self._train(rows, continuing, TrainingPlan(1, "constant", chunk=True))
         return self
 
-    def _new_fit_context(self) -> Any:
+    def _new_fit_context(self, given: dict[str, Any]) -> Any:
         if not hasattr(self, "_init_callback_context"):
             return None
-        context = self._init_callback_context(max_subtasks=self.max_epochs)
-        return context.call_on_fit_task_begin(estimator=self)
+        context = self._init_callback_context(max_subtasks=self.max_epochs * self._n_stages)
+        return context.call_on_fit_task_begin(estimator=self, **given)
 
     def _train(self, rows: Rows, continuing: bool, plan: TrainingPlan) -> None:
         device = self._device()
@@ -228,13 +243,15 @@ class NetClassifier(
             net = self.net_ if continuing else self._make_net(rows, log_odds)
             with few_threads_for(net.batch_size * net.n_weights, device), net.kept_on_error():
                 self._run_epochs(net.to(device), rows, plan, seed, generator)
-                embedding = embed(net.module_, rows[0], device, torch.float32)
-                heads = self._fit_heads(net, embedding, rows)
-        self._keep_heads(*heads, log_odds, constant, plan)
-        self._keep_neighbors(embedding, rows, constant, np.random.RandomState(seed))
-        self._keep_net(net)
+                self._keep_fit(net, rows, plan, seed)
+        # On the CPU a pickle loads anywhere; predictions move the weights where they run.
+        net.to(torch.device("cpu"))
+        if not plan.chunk and self._format.kind == "multilabel":
+            warn_constant_labels(constant, self._format.label_names)
         if plan.context is not None:
-            plan.context.call_on_fit_task_end(estimator=self)
+            plan.context.call_on_fit_task_end(
+                estimator=self, **plan.given, reconstruction_attributes={}
+            )
 
     def _run_epochs(
         self,
@@ -248,7 +265,8 @@ class NetClassifier(
         train, valid = (rows, None) if use_all else self._split(rows, seed)
         callbacks: list[Any] = [] if use_all else [EarlyStopping(self.n_iter_no_change)]
         if plan.context is not None:
-            callbacks.append(FitTaskCallback(self, plan.context))
+            as_if_stopped = partial(self._attributes_as_if_stopped, net, rows, plan, seed)
+            callbacks.append(FitTaskCallback(self, plan.context, plan.given, as_if_stopped))
         device = torch.device(net.device)
         net.train_rows(
             RowTensors(*train, device),
@@ -270,6 +288,23 @@ class NetClassifier(
             for part in (train, valid)
         )
 
+    def _attributes_as_if_stopped(self, net: IndexBatchNet, *args: Any) -> dict[str, Any]:
+        """Return the attributes of a fit that ends here, while this one goes on untouched."""
+        fitted = copy.copy(self)
+        fitted._keep_fit(net.snapshot(), *args)
+        return vars(fitted)
+
+    def _keep_fit(self, net: IndexBatchNet, rows: Rows, plan: TrainingPlan, seed: int) -> None:
+        """Store all that predictions need: the net, the heads and the neighbours."""
+        embedding = embed(net.module_, rows[0], torch.device(net.device), torch.float32)
+        log_odds, constant = label_log_odds(*rows[1:])
+        self._keep_heads(*self._fit_heads(net, embedding, rows), log_odds, constant, plan)
+        self._keep_neighbors(
+            embedding, rows, expit(log_odds), constant, np.random.RandomState(seed)
+        )
+        self.net_, self.n_iter_ = net, len(net.history)
+        self.history_ = epoch_log(net.history)
+
     def _keep_heads(
         self,
         coef: np.ndarray,
@@ -283,14 +318,13 @@ class NetClassifier(
             coef[constant], intercept[constant] = self.coef_[constant], self.intercept_[constant]
         else:
             coef[constant], intercept[constant] = 0.0, log_odds[constant]
-        if not plan.chunk and self._format.kind == "multilabel":
-            warn_constant_labels(constant, self._format.label_names)
         self.coef_, self.intercept_ = coef, intercept
 
     def _keep_neighbors(
         self,
         embedding: np.ndarray,
         rows: Rows,
+        prior: np.ndarray,
         constant: np.ndarray,
         random_state: np.random.RandomState,
     ) -> None:
@@ -298,19 +332,13 @@ class NetClassifier(
         if self.neighbor_weight == 0:
             self.neighbors_ = None
             return
-        prior = expit(label_log_odds(Y, weights)[0])
         self.neighbors_ = NeighborVote.of(embedding, Y, weights, prior, constant, random_state)
 
-    def _keep_net(self, net: IndexBatchNet) -> None:
-        # On the CPU a pickle loads anywhere; predictions move the weights where they run.
-        self.net_ = net.to(torch.device("cpu"))
-        self.n_iter_ = len(net.history)
-        self.history_ = epoch_log(net.history)
-
     def _make_net(self, rows: Rows, log_odds: np.ndarray) -> IndexBatchNet:
-        X, _, weights = rows
+        X, Y, weights = rows
         encoder = ScaledEncoder(input_scaler(X, weights), self._make_encoder(X.shape[1]))
-        objective = self._make_objective(encoder.n_outputs(X.shape[1]), log_odds)
+        labels_known = sp.issparse(Y) or not np.isnan(Y).any()
+        objective = self._make_objective(encoder.n_outputs(X.shape[1]), log_odds, labels_known)
         return IndexBatchNet(
             encoder,
             objective,

@@ -44,7 +44,7 @@ neighbor_weight : float, default=0.8
     Share of the vote of the training rows in the probability, in [0, 1]; the rest is the
     heads'. The vote is a kernel regression of the labels on cosines of embeddings; 0 leaves
     the heads alone and keeps no training rows.
-neighbor_temperature : float, default=0.07
+neighbor_temperature : float, default=0.05
     Divides the cosines in the vote: the smaller, the fewer rows decide.
 threshold : float or array-like of shape (n_labels,), default=0.5
     Probability from which on a label is predicted.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import assert_all_finite, column_or_1d
 
 Indicator = np.ndarray | sp.csr_array
 
@@ -109,13 +109,15 @@ def infer_format(y: Any, classes: Any = None) -> TargetFormat:
 
 
 def as_1d_target(y: Any) -> np.ndarray:
-    """Ravel a column vector with scikit-learn's warning; refuse lists of label sets."""
+    """Ravel a column vector with scikit-learn's warning; refuse label sets, NaN and infinity."""
     if _is_label_sets(y):
         raise ValueError(
             "y looks like a list of label sets; expected an indicator matrix of shape "
             "(n_samples, n_labels). Use sklearn.preprocessing.MultiLabelBinarizer to make one."
         )
-    return column_or_1d(y, warn=True)
+    y = column_or_1d(y, warn=True)
+    assert_all_finite(y, input_name="y")
+    return y
 
 
 def _is_label_sets(y: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._heads import fit_heads, standardised
 from sklearn_mlcl._net_base import NetClassifier, Rows
 from sklearn_mlcl._shared_docs import fill_shared_parameters
-from sklearn_mlcl.losses import CONTRASTIVE_LOSSES
+from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, LinearHead
@@ -45,17 +46,39 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
 
     Parameters
     ----------
-    loss : {contrastive_loss_names}, default="reg"
-        Contrastive loss of stage one; see :mod:`sklearn_mlcl.losses`.
+    loss : {contrastive_loss_names} or torch.nn.Module, default="reg"
+        Contrastive loss of stage one; see :mod:`sklearn_mlcl.losses`. A module of your own is
+        called as ``loss(projections, labels)``, with ``prototypes=``, ``queue=`` and
+        ``queue_labels=``, ``sample_weight=`` added where they apply, and brings its own
+        temperature and clamp.
     temperature : float, default=0.1
         Divides the cosine similarities.
     lambda_reg : float, default=1.0
-        Share of the repulsion between positives that is removed from the gradient: 1 is the
-        regularised loss as published, 0 the plain loss.
+        Share of the repulsion between positives that is removed from the gradient, for every
+        loss: 1 is the regularised loss as published, 0 the plain loss.
+    alpha : float, default=0.0
+        Overlap exponent of "reg": 0 lets every shared label count alike, above 0 discounts
+        candidates with foreign labels, below 0 keeps those without any.
+    beta : float, default=0.1
+        Repulsion of instances relative to prototypes in "msc".
+    overlap_threshold : float, default=0.3
+        Smallest Jaccard overlap of a positive in "multisupcon".
+    anchor_weighting : {"label", "sample"}, default="label"
+        Whether in "mulsupcon" every label of a row or every row weighs the same.
+    prototypes : {"auto"} or bool, default="auto"
+        Whether trainable label prototypes are candidates; "auto" where the loss has them.
+    n_negatives : int or None, default=None
+        Prototypes of absent labels drawn a batch, for very many labels ("reg", "msc", "proto");
+        None takes all.
+    queue_size : int, default=0
+        Projections of past batches that stay candidates.
     lambda_bce : float, default=1.0
         Weight of the cross-entropy term; 0 is the published two-stage recipe.
     projection_dim : int or None, default=128
         Width of the projection; None compares the embeddings themselves.
+    finetune : bool, default=False
+        After the contrastive stage train encoder and a linear head by cross-entropy for another
+        ``max_epochs``; that head replaces the logistic ones.
     head_C : float, array-like of shape (n_labels,) or "cv", default=0.01
         Inverse regularisation of the logistic heads; "cv" chooses it per label by
         cross-validation on the embedding.
@@ -66,7 +89,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     prototypes_ : ndarray of shape (n_labels, projection_dim)
         Unit rows, the label prototypes; only for losses that have them.
     head_C_ : ndarray of shape (n_labels,)
-        The C of each head.
+        The C of each logistic head; not with ``finetune=True``.
     {shared_attributes}
 
     See Also
@@ -91,10 +114,18 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
 
     _parameter_constraints: ClassVar[dict] = {
         **NetClassifier._parameter_constraints,
-        "loss": [StrOptions(set(CONTRASTIVE_LOSSES))],
+        "loss": [StrOptions(set(CONTRASTIVE_LOSSES)), nn.Module],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "lambda_reg": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, None, None, closed="neither")],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+        "overlap_threshold": [Interval(Real, 0, 1, closed="both")],
+        "anchor_weighting": [StrOptions({"label", "sample"})],
+        "prototypes": [StrOptions({"auto"}), "boolean"],
+        "n_negatives": [Interval(Integral, 0, None, closed="left"), None],
+        "queue_size": [Interval(Integral, 0, None, closed="left")],
         "lambda_bce": [Interval(Real, 0, None, closed="left")],
+        "finetune": ["boolean"],
         "projection_dim": [Interval(Integral, 1, None, closed="left"), None],
         "head_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"}), "array-like"],
     }
@@ -102,10 +133,18 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     def __init__(
         self,
         *,
-        loss: str = "reg",
+        loss: str | nn.Module = "reg",
         temperature: float = 0.1,
         lambda_reg: float = 1.0,
+        alpha: float = 0.0,
+        beta: float = 0.1,
+        overlap_threshold: float = 0.3,
+        anchor_weighting: str = "label",
+        prototypes: str | bool = "auto",
+        n_negatives: int | None = None,
+        queue_size: int = 0,
         lambda_bce: float = 1.0,
+        finetune: bool = False,
         projection_dim: int | None = 128,
         head_C: Any = 0.01,
         hidden_layer_sizes: Sequence[int] = (256, 256),
@@ -122,7 +161,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         neighbor_weight: float = 0.8,
-        neighbor_temperature: float = 0.07,
+        neighbor_temperature: float = 0.05,
         threshold: Any = 0.5,
         device: Any = "auto",
         callbacks: list | None = None,
@@ -158,34 +197,72 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         self.loss = loss
         self.temperature = temperature
         self.lambda_reg = lambda_reg
+        self.alpha = alpha
+        self.beta = beta
+        self.overlap_threshold = overlap_threshold
+        self.anchor_weighting = anchor_weighting
+        self.prototypes = prototypes
+        self.n_negatives = n_negatives
+        self.queue_size = queue_size
         self.lambda_bce = lambda_bce
+        self.finetune = finetune
         self.projection_dim = projection_dim
         self.head_C = head_C
 
-    def _make_objective(self, n_embedding: int, log_odds: np.ndarray) -> nn.Module:
-        loss = CONTRASTIVE_LOSSES[self.loss](
-            temperature=self.temperature, lambda_reg=self.lambda_reg
-        )
-        projection: nn.Module = nn.Identity()
-        if self.projection_dim is not None:
-            projection = ProjectionHead(n_embedding, self.projection_dim, self.activation)
+    @property
+    def _n_stages(self) -> int:
+        return 2 if self.finetune else 1
+
+    def _make_loss(self) -> nn.Module:
+        if isinstance(self.loss, nn.Module):
+            return copy.deepcopy(self.loss)
+        factory = CONTRASTIVE_LOSSES[self.loss]
+        options = {name: getattr(self, name) for name in factory.options if hasattr(self, name)}
+        return factory(temperature=self.temperature, lambda_reg=self.lambda_reg, **options)
+
+    def _make_objective(
+        self, n_embedding: int, log_odds: np.ndarray, labels_known: bool
+    ) -> nn.Module:
+        n_projection, n_labels = self.projection_dim or n_embedding, len(log_odds)
+        loss = self._make_loss()
+        with_prototypes = self.prototypes
+        if self.prototypes == "auto":
+            with_prototypes = getattr(loss, "uses_prototypes", False)
         return ContrastiveObjective(
             loss,
-            projection,
-            self._initial_prototypes(loss, self.projection_dim or n_embedding, len(log_odds)),
+            self._make_projection(n_embedding),
             LinearHead(n_embedding, log_odds),
-            self.lambda_bce,
+            prototypes=_initial_prototypes(n_labels, n_projection) if with_prototypes else None,
+            queue=self._make_queue(n_projection, n_labels, labels_known),
+            lambda_bce=self.lambda_bce,
         )
 
-    @staticmethod
-    def _initial_prototypes(loss: nn.Module, n_projection: int, n_labels: int) -> Tensor | None:
-        if not loss.uses_prototypes:
+    def _make_projection(self, n_embedding: int) -> nn.Module:
+        if self.projection_dim is None:
+            return nn.Identity()
+        return ProjectionHead(n_embedding, self.projection_dim, self.activation)
+
+    def _make_queue(
+        self, n_projection: int, n_labels: int, labels_known: bool
+    ) -> MemoryQueue | None:
+        if self.queue_size == 0:
             return None
-        return nn.init.xavier_uniform_(torch.empty(n_labels, n_projection))
+        dtype = torch.bool if labels_known else torch.float32
+        return MemoryQueue(self.queue_size, n_projection, n_labels, label_dtype=dtype)
+
+    def _run_epochs(self, net: IndexBatchNet, *args: Any) -> None:
+        net.criterion_.finetuning = False
+        super()._run_epochs(net, *args)
+        if self.finetune:
+            net.criterion_.finetuning = True
+            net.initialize_optimizer()
+            super()._run_epochs(net, *args)
 
     def _fit_heads(
         self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows
     ) -> tuple[np.ndarray, np.ndarray]:
+        if self.finetune:
+            return net.criterion_.head.arrays()
         _, Y, weights = rows
         features, mean, scale = standardised(embedding, weights)
         heads = fit_heads(features, Y, weights, self.head_C, Cs=DEFAULT_CS, tol=HEAD_TOL)
@@ -198,5 +275,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         """Unit rows of the trained prototypes, of shape (n_labels, projection_dim)."""
         prototypes = self.net_.criterion_.prototypes
         if prototypes is None:
-            raise AttributeError(f"loss={self.loss!r} has no prototypes.")
+            raise AttributeError(f"loss={self.loss!r} was trained without prototypes.")
         return nn.functional.normalize(prototypes.detach(), dim=1).numpy()
+
+
+def _initial_prototypes(n_labels: int, n_projection: int) -> Tensor:
+    return nn.init.xavier_uniform_(torch.empty(n_labels, n_projection))

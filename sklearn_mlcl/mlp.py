@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -30,9 +31,10 @@ class MultiLabelMLPClassifier(NetClassifier):
 
     Parameters
     ----------
-    loss : {loss_names}, default="bce"
+    loss : {loss_names} or torch.nn.Module, default="bce"
         Loss on the logits: binary cross-entropy, the asymmetric loss, the focal loss, ZLPR, or
-        the two-way loss; see :mod:`sklearn_mlcl.losses`.
+        the two-way loss; see :mod:`sklearn_mlcl.losses`. A module of your own is called as
+        ``loss(logits, labels, sample_weight)``.
     {shared_parameters}
 
     Attributes
@@ -61,13 +63,13 @@ class MultiLabelMLPClassifier(NetClassifier):
 
     _parameter_constraints: ClassVar[dict] = {
         **NetClassifier._parameter_constraints,
-        "loss": [StrOptions(set(LOGIT_LOSSES))],
+        "loss": [StrOptions(set(LOGIT_LOSSES)), nn.Module],
     }
 
     def __init__(
         self,
         *,
-        loss: str = "bce",
+        loss: str | nn.Module = "bce",
         hidden_layer_sizes: Sequence[int] = (256, 256),
         activation: str = "silu",
         dropout: float = 0.4,
@@ -82,7 +84,7 @@ class MultiLabelMLPClassifier(NetClassifier):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         neighbor_weight: float = 0.8,
-        neighbor_temperature: float = 0.07,
+        neighbor_temperature: float = 0.05,
         threshold: Any = 0.5,
         device: Any = "auto",
         callbacks: list | None = None,
@@ -117,8 +119,14 @@ class MultiLabelMLPClassifier(NetClassifier):
         )
         self.loss = loss
 
-    def _make_objective(self, n_embedding: int, log_odds: np.ndarray) -> nn.Module:
-        return LogitObjective(LinearHead(n_embedding, log_odds), LOGIT_LOSSES[self.loss]())
+    def _make_objective(
+        self, n_embedding: int, log_odds: np.ndarray, labels_known: bool
+    ) -> nn.Module:
+        if isinstance(self.loss, nn.Module):
+            loss = copy.deepcopy(self.loss)
+        else:
+            loss = LOGIT_LOSSES[self.loss]()
+        return LogitObjective(LinearHead(n_embedding, log_odds), loss)
 
     def _fit_heads(
         self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows

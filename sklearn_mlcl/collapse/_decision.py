@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from sklearn_mlcl.collapse._decoder import ONNDecoder
 from sklearn_mlcl.collapse._label_sets import is_sparse
-from sklearn_mlcl.collapse._search import members_to_csr, top_labels
+from sklearn_mlcl.collapse._search import largest_to_csr, top_values
 
 SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
 
@@ -81,7 +81,9 @@ def topk_decision(scores, k) -> sp.csr_array:
     if k.shape not in ((), (n,)) or (k < 0).any() or (k > K).any():
         raise ValueError(f"k must be an int in 0..{K} or {n} of them, got {k!r}.")
     sizes = np.broadcast_to(k, (n,))
-    return members_to_csr(top_labels(scores, max(int(sizes.max(initial=1)), 1)), sizes, K)
+    top = top_values(scores, max(int(sizes.max(initial=1)), 1))
+    cut = np.where(sizes > 0, top[np.arange(n), np.maximum(sizes, 1) - 1], np.inf)
+    return largest_to_csr(scores, cut, sizes)
 
 
 def tune_topk(scores, Y, *, scoring: str = "f1_micro") -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import logsumexp
 
-from sklearn_mlcl.collapse._label_sets import as_rows, is_sparse, row_blocks
+from sklearn_mlcl.collapse._label_sets import as_rows, is_sparse, map_blocks, row_blocks
 from sklearn_mlcl.collapse._marginals import observed_marginals, subset_marginals
 from sklearn_mlcl.collapse._search import (
     nearest_cosine,
@@ -86,10 +87,12 @@ class ONNDecoder:
         ValueError
             If the features have another width than in the fit, or hold NaN or infinity.
         """
-        parts = [
-            self._decode_block(block, max_candidates)
-            for _, block in row_blocks(self._checked(features), width=len(self.labels))
-        ]
+        nearest = self._modelled_search(max_candidates)
+        parts = map_blocks(
+            lambda block: self._decode_block(block, nearest),
+            self._checked(features),
+            width=len(self.labels),
+        )
         if not parts:
             parts = [sp.csr_array((0, self.n_labels), dtype=np.int8)]
         return sp.csr_array(sp.vstack(parts, format="csr"))
@@ -176,11 +179,11 @@ class ONNDecoder:
     def _n_listed(self):
         return len(self.own_log_prior) + len(self.seen_log_prior)
 
-    def _decode_block(self, block, max_candidates):
+    def _decode_block(self, block, nearest):
         centered = block - self.intercept
         if not len(self.sizes):
             return self._own(centered)[0]
-        sets, distances = self._nearest_modelled(centered, max_candidates)
+        sets, distances = nearest(centered @ self.tags.T)
         sets = sp.csr_array(
             (sets.data, self.labels[sets.indices], sets.indptr), (len(block), self.n_labels)
         )
@@ -193,17 +196,23 @@ class ONNDecoder:
         stacked = sp.vstack([sets, own], format="csr")
         return stacked[np.arange(len(block)) + len(block) * closer]
 
-    def _nearest_modelled(self, centered, max_candidates):
-        scores = centered @ self.tags.T
+    def _modelled_search(self, max_candidates):
+        """The search over the sets of the tag model, as a function of the tag scores."""
         costs = -2 * self.variance * self.prior * self.log_prior
+        sizes, scales = self.sizes, self.scales
         # All the labels with a tag have no direction in common; only norms can tell that set apart.
-        if self.variant == "cosine" and self.sizes[-1] < len(self.labels):
-            return nearest_cosine(scores, self.sizes)
+        if self.variant == "cosine" and sizes.max(initial=0) < len(self.labels):
+            return partial(nearest_cosine, sizes=sizes)
         if self.equinorm():
-            return nearest_equinorm(scores, self.sizes, self.scales, self.size_costs() + costs)
-        gram = self.tags @ self.tags.T
-        return nearest_tags(
-            scores, gram, self.sizes, self.scales, costs, max_candidates=max_candidates
+            costs = costs + self.size_costs()
+            return partial(nearest_equinorm, sizes=sizes, slopes=scales, costs=costs)
+        return partial(
+            nearest_tags,
+            gram=self.tags @ self.tags.T,
+            sizes=sizes,
+            scales=scales,
+            costs=costs,
+            max_candidates=max_candidates,
         )
 
     def _own(self, centered):

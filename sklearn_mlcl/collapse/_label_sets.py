@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 BLOCK_ELEMENTS = 2**20  # float64 elements of a temporary block: 8 MiB
 
@@ -64,6 +66,16 @@ def row_blocks(features, rows=None, width=None) -> Iterator[tuple[np.ndarray, np
         index = rows[start : start + step]
         block = features[int(index[0]) : int(index[-1]) + 1] if contiguous else features[index]
         yield index, _as_float64(block)
+
+
+def map_blocks(function, features, width) -> list:
+    """function(block) of each block, in order, on as many threads as scikit-learn would use."""
+    step = max(1, BLOCK_ELEMENTS // max(features.shape[1], width))
+    parts = [slice(at, at + step) for at in range(0, features.shape[0], step)]
+    n_threads = min(_openmp_effective_n_threads(), max(len(parts), 1))
+    # A block is read inside its thread: no more than n_threads of them are in memory at once.
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(lambda part: function(_as_float64(features[part])), parts))
 
 
 def _as_float64(block):

@@ -12,6 +12,8 @@ from math import comb
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_mlcl.collapse._label_sets import map_blocks
+
 N_SPARE = 16  # labels beyond the largest size that single swaps may bring in
 
 
@@ -45,12 +47,12 @@ def nearest_equinorm(scores, sizes, slopes, costs):
     (array([[1, 1, 0]], dtype=int8), array([-5.44]))
     """
     sizes = np.asarray(sizes)
-    order = top_labels(scores, sizes[-1])
-    sums = np.cumsum(np.take_along_axis(scores, order, axis=1), axis=1)[:, sizes - 1]
+    top = top_values(scores, sizes[-1])
+    sums = np.cumsum(top, axis=1)[:, sizes - 1]
     distances = np.asarray(costs) - 2 * np.asarray(slopes) * sums
-    best = distances.argmin(axis=1)
-    sets = members_to_csr(order, sizes[best], scores.shape[1])
-    return sets, distances[np.arange(len(best)), best]
+    best, rows = distances.argmin(axis=1), np.arange(len(scores))
+    sets = largest_to_csr(scores, top[rows, sizes[best] - 1], sizes[best])
+    return sets, distances[rows, best]
 
 
 def nearest_cosine(scores, sizes=None):
@@ -80,28 +82,35 @@ def nearest_cosine(scores, sizes=None):
     >>> nearest_cosine(np.array([[4.0, 3.5, -1.0, 0.0]]))[0].toarray()
     array([[1, 1, 0, 0]], dtype=int8)
     """
-    n, K = scores.shape
+    K = scores.shape[1]
     if K < 2:
         raise ValueError("scores has one label; the cosine rule needs at least 2.")
     sizes = np.arange(1, K) if sizes is None else np.asarray(sizes)
-    order = top_labels(scores, sizes[-1])
-    top = np.take_along_axis(scores, order, axis=1)
-    top -= scores.mean(axis=1, keepdims=True)
-    sums = np.cumsum(top, axis=1, out=top)[:, sizes - 1]
+    parts = map_blocks(lambda block: _cosine_block(block, sizes), scores, width=K)
+    sets = [part for part, _ in parts] or [sp.csr_array((0, K), dtype=np.int8)]
+    distances = [distance for _, distance in parts] or [np.zeros(0)]
+    return sp.csr_array(sp.vstack(sets, format="csr")), np.concatenate(distances)
+
+
+def _cosine_block(scores, sizes):
+    n, K = scores.shape
+    top = top_values(scores, sizes[-1])
+    sums = np.cumsum(top - scores.mean(axis=1, keepdims=True), axis=1)[:, sizes - 1]
     sums /= np.sqrt(sizes * (K - sizes))
-    spread = scores.std(axis=1)
+    spread, rows = scores.std(axis=1), np.arange(n)
     flat = spread <= 1e-14 * np.abs(scores).max(axis=1)  # no direction: the first set of all
     best = np.where(flat, 0, sums.argmax(axis=1))
     correlation = np.zeros(n)
-    np.divide(sums[np.arange(n), best], spread, out=correlation, where=~flat)
-    return members_to_csr(order, sizes[best], K), -correlation
+    np.divide(sums[rows, best], spread, out=correlation, where=~flat)
+    return largest_to_csr(scores, top[rows, sizes[best] - 1], sizes[best]), -correlation
 
 
 def nearest_tags(scores, gram, sizes, scales, costs, *, max_candidates=4096):
     r"""Search for general tags: :math:`D(S) = -2 a_m s(S) + a_m^2 1_S^\top G 1_S + q_m`.
 
     Exact, by listing the sets, while they are at most `max_candidates`. Beyond that a local
-    search: for each size the top-m scores, improved by best single swaps until none helps.
+    search: for each size two starts, the top-m scores and the best smaller set plus one label,
+    improved by best single swaps among the labels of largest score until none helps.
 
     Parameters
     ----------
@@ -167,13 +176,33 @@ def _nearest_by_swaps(scores, gram, sizes, scales, costs):
     G = gram[short[:, :, None], short[:, None, :]]
     best, size = np.full(n, np.inf), np.zeros(n, dtype=np.intp)
     chosen = np.zeros((n, int(sizes[-1])), dtype=np.intp)
+    members = np.zeros((n, 0), dtype=np.intp)
     for m, a, cost in zip(sizes.tolist(), scales, costs, strict=True):
-        members = np.tile(np.arange(m), (n, 1))
-        value = _swap_until_stable(members, s, G, a) + cost
-        better = value < best
-        best[better], size[better] = value[better], m
+        members, value = _best_of_size(members, m, s, G, a)
+        better = value + cost < best
+        best[better], size[better] = value[better] + cost, m
         chosen[better, :m] = np.take_along_axis(short[better], members[better], axis=1)
     return members_to_csr(chosen, size, K), best
+
+
+def _best_of_size(smaller, m, s, G, a):
+    """The better of two local optima: from the smaller set grown greedily, from the top m."""
+    grown = smaller
+    while grown.shape[1] < m:
+        grown = _grow(grown, s, G, a)
+    top = np.tile(np.arange(m), (len(s), 1))
+    value, other = _swap_until_stable(grown, s, G, a), _swap_until_stable(top, s, G, a)
+    lower = other < value
+    return np.where(lower[:, None], top, grown), np.minimum(value, other)
+
+
+def _grow(members, s, G, a):
+    """Append the label that lowers D the most."""
+    rows = np.arange(len(s))[:, None]
+    pull = G[rows, members].sum(axis=1)
+    change = a * a * (2 * pull + np.diagonal(G, axis1=1, axis2=2)) - 2 * a * s
+    change[rows, members] = np.inf
+    return np.concatenate([members, change.argmin(axis=1)[:, None]], axis=1)
 
 
 def _swap_until_stable(members, s, G, a):
@@ -243,20 +272,35 @@ def nearest_prototype(features, prototypes, costs):
     return index, value
 
 
+def top_values(scores, m):
+    """(n, m) largest scores of each row, descending."""
+    K = scores.shape[1]
+    # A partition first pays only while it leaves most of the row unsorted.
+    top = scores if 4 * m > K else np.partition(scores, K - m, axis=1)[:, K - m :]
+    return np.sort(top, axis=1)[:, ::-1][:, :m]
+
+
+def largest_to_csr(scores, cut, sizes):
+    """CSR indicator of the sizes[i] largest scores, `cut` the last of them, small labels first."""
+    mask = scores >= cut[:, None]
+    tied = mask.sum(axis=1) > sizes
+    if tied.any():
+        order = np.argsort(-scores[tied], axis=1, kind="stable")
+        first = np.empty_like(order)
+        np.put_along_axis(first, order, np.arange(scores.shape[1])[None, :], axis=1)
+        mask[tied] = first < sizes[tied, None]
+    indices = np.nonzero(mask)[1]
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    return sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), scores.shape)
+
+
 def top_labels(scores, m):
     """(n, m) labels of the m largest scores, descending, the smaller label first on ties."""
-    K = scores.shape[1]
-    if 4 * m > K:
-        return np.argsort(-scores, axis=1, kind="stable")[:, :m]
-    top = np.sort(np.argpartition(scores, K - m, axis=1)[:, K - m :], axis=1)
-    values = np.take_along_axis(scores, top, axis=1)
-    within = np.argsort(-values, axis=1, kind="stable")
-    order = np.take_along_axis(top, within, axis=1)
-    # Where equal scores straddle the cut the partition's choice among them is arbitrary.
-    tied = (scores >= values.min(axis=1, keepdims=True)).sum(axis=1) > m
-    if tied.any():
-        order[tied] = np.argsort(-scores[tied], axis=1, kind="stable")[:, :m]
-    return order
+    values = top_values(scores, m)
+    sets = largest_to_csr(scores, values[:, -1], np.full(len(scores), m))
+    members = sets.indices.reshape(len(scores), m)
+    within = np.argsort(-np.take_along_axis(scores, members, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(members, within, axis=1)
 
 
 def members_to_csr(members, sizes, n_labels):

@@ -7,13 +7,11 @@ from torch import nn
 from sklearn_mlcl.losses._base import ContrastiveLoss
 from sklearn_mlcl.losses._elementwise import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
 from sklearn_mlcl.losses._label_indices import LabelIndices
-from sklearn_mlcl.losses._per_label import (
-    MSCLoss,
-    MulSupConLoss,
-    PrototypeLoss,
-    RegularizedContrastiveLoss,
-)
+from sklearn_mlcl.losses._msc import MSCLoss
+from sklearn_mlcl.losses._mulsupcon import MulSupConLoss
+from sklearn_mlcl.losses._prototype import PrototypeLoss
 from sklearn_mlcl.losses._queue import MemoryQueue
+from sklearn_mlcl.losses._regularized import RegularizedContrastiveLoss
 from sklearn_mlcl.losses._setwise import TwoWayLoss, ZLPRLoss
 from sklearn_mlcl.losses._supcon import (
     JaccardSupConLoss,

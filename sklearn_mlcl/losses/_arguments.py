@@ -98,7 +98,7 @@ def dense_columns(
     if n_negatives is None or prototypes is None:
         return batch, queue, None, None
     negatives, weight = sample_negatives(active, len(prototypes), n_negatives)
-    chosen = prototypes[torch.cat([active, negatives])]
+    chosen = prototypes.index_select(0, torch.cat([active, negatives]))
     return batch, queue, chosen, log(weight) if len(negatives) else None
 
 

@@ -8,11 +8,11 @@ _SHARED = """\
 temperature : float, default=0.1
     Cosines are divided by it.
 lambda_reg : float, default={lambda_reg}
-    Clamp of the gradient: on positives :math:`G_{{ij}} = a_i (x_{{ij}} - \\lambda \\max(x_{{ij}}, 0))`
-    with :math:`x_{{ij}} = \\bar W_i \\pi_{{ij}} - W_{{ij}}`.  0 is the plain cross-entropy, 1 takes the
-    repulsive part of positives out, above 1 turns it into attraction.  It is a rule for the
-    gradient and not the gradient of any function: the value stays the cross-entropy, line
-    searches and ``gradcheck`` do not apply.
+    Clamp of the gradient.  With :math:`x_{{ij}} = \\bar W_i \\pi_{{ij}} - W_{{ij}}` it is
+    :math:`a_i (x_{{ij}} - \\lambda \\max(x_{{ij}}, 0))` on positives: 0 is the plain cross-entropy,
+    1 takes the repulsive part of positives out, above 1 turns it into attraction.  It is a rule
+    for the gradient and not the gradient of any function: the value stays the cross-entropy,
+    line searches and ``gradcheck`` do not apply.
 reduction : {{"mean", "none"}}, default="mean"
     The average over anchors, or one value per anchor (0 where it has no positive).
 memory_budget : int, default=2**28

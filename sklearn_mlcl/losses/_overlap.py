@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sklearn_mlcl.losses._labels import ALL, LabelPairs
-from sklearn_mlcl.losses._weights import PairWeights, reciprocal, spans
+from sklearn_mlcl.losses._weights import PairWeights, active, reciprocal, spans
 
 Overlap = Callable[[LabelPairs, slice, slice], Tensor]
 
@@ -53,7 +53,7 @@ class OverlapWeights(PairWeights):
         if divide_by_count:
             divisor = self._sum_rows(edge, lambda tile: tile > 0)
         self.factor = reciprocal(divisor)
-        self.mass = (self.row_sum > 0).to(self.row_sum.dtype)
+        self.mass = active(self.row_sum)
 
     def tile(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
         return self._raw(rows, columns) if self._dense is None else self._dense

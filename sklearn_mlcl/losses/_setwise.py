@@ -24,7 +24,8 @@ def _members(y: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
 class ZLPRLoss(nn.Module):
     r"""Zero-bounded log-sum-exp of pairwise ranks, with threshold logit 0.
 
-    .. math:: \log \Big(1 + \sum_{l \notin y} e^{x_l}\Big) + \log \Big(1 + \sum_{l \in y} e^{-x_l}\Big)
+    .. math:: \log \Big(1 + \sum_{l \notin y} e^{x_l}\Big)
+       + \log \Big(1 + \sum_{l \in y} e^{-x_l}\Big)
 
     averaged over the rows with a known label; finite on empty and full rows.
 

@@ -72,3 +72,8 @@ def spans(length: int, edge: int | None) -> Iterator[slice]:
 def reciprocal(count: Tensor) -> Tensor:
     """1 / count, and 0 where the count is 0."""
     return torch.where(count > 0, count.reciprocal(), 0.0)
+
+
+def active(row_sum: Tensor) -> Tensor:
+    """1 for an anchor with a positive, else 0."""
+    return (row_sum > 0).to(row_sum.dtype)

@@ -3,7 +3,9 @@
 With weighted mean ``mu`` and Gram ``V diag(lam) V'`` of the rows, ``w = V lam^(-1/2) v`` turns the
 penalty ``|w|^2`` into ``sum_j v_j^2 / lam_j`` and leaves every other part of the objective as it
 is, so a diagonal metric preconditions all labels at once. Nothing is approximated: any orthogonal
-`V` and positive `lam` give the same minimum.
+`V` and positive `lam` give the same minimum. Dense X takes the eigenbasis; CSR X keeps its zeros
+and takes ``V = I``; with fewer rows than columns both take the row space, of n coordinates, which
+holds every minimum since ``w = X' a``.
 """
 
 from __future__ import annotations
@@ -19,155 +21,128 @@ from torch import Tensor
 from ._operator import DenseOperator, Operator, SparseOperator
 
 EIGENBASIS_LIMIT = 4096
+Map = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Design:
-    """``logits = operator.forward(theta)``; objective ``0.5 * sum(penalty * theta**2) + loss``.
+    """``logits = operator.forward(theta)``; ridge ``0.5 * sum(penalty * theta**2)``.
 
-    Attributes
-    ----------
-    operator : of shape (n, r) or, with an intercept (last column), (n, r + 1), float64
-    penalty : Tensor of shape (r,) or (r + 1,); 0 for the intercept
-    back : theta -> (coef (d, L), intercept (L,)) in the coordinates of X
-    into : the inverse of `back`, on the span of the rows
+    `rotate` takes working coefficients (r, L) to those of X (d, L) and `unrotate` back. With `mean`
+    (of X), the last row of theta is the intercept at the mean of X, unpenalised.
     """
 
     operator: Operator
     penalty: Tensor
-    back: Callable[[Tensor], tuple[Tensor, Tensor]]
-    into: Callable[[Tensor, Tensor], Tensor]
-    intercept: bool
+    mean: Tensor | None
+    rotate: Map
+    unrotate: Map
+
+    @property
+    def intercept(self) -> bool:
+        return self.mean is not None
+
+    def back(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients (d, L) and intercepts (L,) for X."""
+        if self.mean is None:
+            return self.rotate(theta), theta.new_zeros(theta.shape[1])
+        coef = self.rotate(theta[:-1])
+        return coef, theta[-1] - self.mean @ coef
+
+    def into(self, coef: Tensor, intercept: Tensor) -> Tensor:
+        """The inverse of `back`, on the span of the rows of X."""
+        if self.mean is None:
+            return self.unrotate(coef)
+        return torch.cat([self.unrotate(coef), (intercept + self.mean @ coef)[None]])
 
 
-def make_design(
-    X: Tensor | sp.csr_array, row_weight: Tensor | None, fit_intercept: bool
-) -> Design:
-    """Choose the coordinates: eigenbasis (dense), row space (n < d), scaled columns (others)."""
+def make_design(X: Tensor | sp.csr_array, weight: Tensor | None, fit_intercept: bool) -> Design:
+    """Coordinates for X with row weights of shape (n,), None meaning one."""
     n, d = X.shape
-    mean = _mean(X, row_weight) if fit_intercept else None
+    if isinstance(X, Tensor):
+        weight = X.new_ones(n) if weight is None else weight
+    else:
+        weight = torch.ones(n, dtype=torch.float64) if weight is None else weight
+    weight = weight / weight.sum()
+    mean = _times(X.T, weight[:, None])[:, 0] if fit_intercept else None
     if n < d and n <= EIGENBASIS_LIMIT:
         return _row_space(X, mean)
     if isinstance(X, Tensor):
-        return _dense(X, mean, row_weight)
-    return _scaled_sparse(X, mean, row_weight)
+        return _dense(X if mean is None else X - mean, mean, weight)
+    return _sparse(X, mean, weight)
 
 
-def _mean(X: Tensor | sp.csr_array, row_weight: Tensor | None) -> Tensor:
-    if isinstance(X, Tensor):
-        return X.mean(0) if row_weight is None else row_weight @ X / row_weight.sum()
-    weight = np.ones(X.shape[0]) if row_weight is None else row_weight.numpy()
-    return torch.from_numpy(X.T @ weight / weight.sum())
-
-
-def _dense(X: Tensor, mean: Tensor | None, row_weight: Tensor | None) -> Design:
-    n, d = X.shape
-    Xc = X if mean is None else X - mean
-    weighted = Xc if row_weight is None else Xc * row_weight[:, None]
-    total = n if row_weight is None else float(row_weight.sum())
-    if d <= EIGENBASIS_LIMIT:
-        lam, V = torch.linalg.eigh(weighted.T @ Xc / total)
-    else:
-        lam, V = (weighted * Xc).sum(0) / total, None
+def _dense(Xc: Tensor, mean: Tensor | None, weight: Tensor) -> Design:
+    if Xc.shape[1] > EIGENBASIS_LIMIT:
+        lam = _floored(weight @ Xc.square())
+        root = lam.sqrt()[:, None]
+        operator = DenseOperator(_with_ones(Xc / root[:, 0], mean))
+        return _design(operator, lam, mean, lambda v: v / root, lambda w: w * root)
+    lam, V = torch.linalg.eigh((Xc * weight[:, None]).T @ Xc)
     lam = _floored(lam)
-    basis = lam.rsqrt() if V is None else V * lam.rsqrt()
-    A = X.new_empty(n, d + (mean is not None))
-    if V is None:
-        torch.mul(Xc, basis, out=A[:, :d])
-    else:
-        A[:, :d] = Xc @ basis
-    if mean is not None:
-        A[:, d] = 1.0
-    rotate = (lambda v: v * basis[:, None]) if V is None else (lambda v: basis @ v)
-    unrotate = (
-        (lambda w: w / basis[:, None]) if V is None else (lambda w: (V.T @ w) * lam.sqrt()[:, None])
-    )
-    return _finish(DenseOperator(A), 1.0 / lam, mean, rotate, unrotate)
+    root = lam.sqrt()[:, None]
+    operator = DenseOperator(_with_ones(Xc @ (V / root.T), mean))
+    return _design(operator, lam, mean, lambda v: V @ (v / root), lambda w: (V.T @ w) * root)
 
 
-def _scaled_sparse(X: sp.csr_array, mean: Tensor | None, row_weight: Tensor | None) -> Design:
-    lam = torch.from_numpy(X.multiply(X).T @ np.ones(X.shape[0]) / X.shape[0])
-    if row_weight is not None:
-        w = row_weight.numpy()
-        lam = torch.from_numpy(X.multiply(X).T @ w / w.sum())
+def _sparse(X: sp.csr_array, mean: Tensor | None, weight: Tensor) -> Design:
+    lam = _times(X.multiply(X).T, weight[:, None])[:, 0]
+    lam = _floored(lam if mean is None else lam - mean.square())
+    root = lam.sqrt()[:, None]
+    A = sp.csr_array(X @ sp.diags_array(1 / root[:, 0].numpy()))
     if mean is not None:
-        lam = lam - mean.square()
-    lam = _floored(lam)
-    scale = lam.rsqrt()
-    A = sp.csr_array(X @ sp.diags_array(scale.numpy()))
-    if mean is not None:
-        A = sp.csr_array(sp.hstack([A, np.ones((X.shape[0], 1))], format="csr"))
-    shift = None if mean is None else mean * scale
-    return _finish(
-        SparseOperator(A, shift),
-        1.0 / lam,
-        mean,
-        lambda v: v * scale[:, None],
-        lambda w: w / scale[:, None],
-    )
+        A = sp.csr_array(sp.hstack([A, sp.csr_array(np.ones((X.shape[0], 1)))]))
+    operator = SparseOperator(A, None if mean is None else mean / root[:, 0])
+    return _design(operator, lam, mean, lambda v: v / root, lambda w: w * root)
 
 
 def _row_space(X: Tensor | sp.csr_array, mean: Tensor | None) -> Design:
     n = X.shape[0]
-    if isinstance(X, Tensor):
-        Xc = X if mean is None else X - mean
-        K = Xc @ Xc.T
-        apply, apply_t = (lambda w: Xc @ w), (lambda a: Xc.T @ a)
-    else:
-        K = torch.from_numpy((X @ X.T).toarray())
-        if mean is not None:
-            inner = torch.from_numpy(X @ mean.numpy())
-            K = K - inner[:, None] - inner[None, :] + mean @ mean
-        centre = 0.0 if mean is None else mean[:, None]
-        apply = lambda w: torch.from_numpy(X @ w.numpy()) - (  # noqa: E731
-            0.0 if mean is None else mean @ w
-        )
-        apply_t = lambda a: torch.from_numpy(X.T @ a.numpy()) - centre * a.sum(0)  # noqa: E731
-    lam, U = torch.linalg.eigh(K)
+    centre = torch.zeros(X.shape[1], 1, dtype=torch.float64) if mean is None else mean[:, None]
+    centre = centre.to(X.device) if isinstance(X, Tensor) else centre
+    lam, U = torch.linalg.eigh(_row_gram(X, centre))
     kept = lam > n * torch.finfo(lam.dtype).eps * lam[-1].clamp_min(0)
     lam, U = lam[kept], U[:, kept]
-    A = U * n**0.5
-    if mean is not None:
-        A = torch.cat([A, A.new_ones(n, 1)], 1)
-    return _finish(
-        DenseOperator(A),
-        n / lam,
-        mean,
-        lambda v: apply_t(U @ (v * (n**0.5 / lam)[:, None])),
-        lambda w: U.T @ apply(w) / n**0.5,
-    )
+    spread = (n**0.5 / lam)[:, None]
+
+    def rotate(v: Tensor) -> Tensor:
+        a = U @ (v * spread)
+        return _times(X.T, a) - centre * a.sum(0)
+
+    def unrotate(w: Tensor) -> Tensor:
+        return U.T @ (_times(X, w) - centre.T @ w) / n**0.5
+
+    return _design(DenseOperator(_with_ones(U * n**0.5, mean)), lam / n, mean, rotate, unrotate)
 
 
-def _finish(
-    operator: Operator,
-    penalty: Tensor,
-    mean: Tensor | None,
-    rotate: Callable[[Tensor], Tensor],
-    unrotate: Callable[[Tensor], Tensor],
+def _row_gram(X: Tensor | sp.csr_array, centre: Tensor) -> Tensor:
+    if isinstance(X, Tensor):
+        Xc = X - centre.T
+        return Xc @ Xc.T
+    inner = _times(X, centre)
+    return torch.from_numpy((X @ X.T).toarray()) - inner - inner.T + centre.square().sum()
+
+
+def _design(
+    operator: Operator, lam: Tensor, mean: Tensor | None, rotate: Map, unrotate: Map
 ) -> Design:
-    """Add the intercept, of which the working value is the logit at the mean of X."""
-    if mean is None:
-        return Design(
-            operator,
-            penalty,
-            lambda theta: (rotate(theta), theta.new_zeros(theta.shape[1])),
-            lambda coef, intercept: unrotate(coef),
-            False,
-        )
+    penalty = 1 / lam
+    if mean is not None:
+        penalty = torch.cat([penalty, penalty.new_zeros(1)])
+    return Design(operator, penalty, mean, rotate, unrotate)
 
-    def back(theta: Tensor) -> tuple[Tensor, Tensor]:
-        coef = rotate(theta[:-1])
-        return coef, theta[-1] - mean @ coef
 
-    def into(coef: Tensor, intercept: Tensor) -> Tensor:
-        return torch.cat([unrotate(coef), (intercept + mean @ coef)[None]])
+def _with_ones(A: Tensor, mean: Tensor | None) -> Tensor:
+    return A if mean is None else torch.cat([A, A.new_ones(len(A), 1)], 1)
 
-    return Design(operator, torch.cat([penalty, penalty.new_zeros(1)]), back, into, True)
+
+def _times(X: Tensor | sp.sparray, T: Tensor) -> Tensor:
+    return X @ T if isinstance(X, Tensor) else torch.from_numpy(X @ T.numpy())
 
 
 def _floored(lam: Tensor) -> Tensor:
     """Second moments kept off zero: directions without variance stay at a zero coefficient."""
-    top = lam.max()
+    top = float(lam.max())
     if top <= 0:
         return torch.ones_like(lam)
-    return lam.clamp_min(float(top) * lam.numel() * torch.finfo(lam.dtype).eps)
+    return lam.clamp_min(top * lam.numel() * torch.finfo(lam.dtype).eps)

@@ -12,10 +12,10 @@ from torch import Tensor
 ArrayLike = Any  # numpy array or torch tensor
 
 
-def as_features(X: ArrayLike | sp.spmatrix) -> Tensor | sp.csr_array:
+def as_features(X: ArrayLike) -> Tensor | sp.csr_array:
     """X in float64: a tensor on its own device, or a CSR array."""
     if sp.issparse(X):
-        out = sp.csr_array(X, dtype=np.float64)
+        out: sp.csr_array = X.tocsr().astype(np.float64)
         finite, shape = np.isfinite(out.data).all(), out.shape
     else:
         out = torch.as_tensor(X).to(torch.float64)
@@ -31,13 +31,17 @@ def as_labels(Y: ArrayLike, n: int) -> ArrayLike:
     """Y as it came, but checked: (n, L) with values 0, 1 and NaN for a missing label."""
     Y = Y if isinstance(Y, Tensor) else np.asarray(Y)
     if Y.ndim != 2 or Y.shape[0] != n:
-        raise ValueError(f"Y must have shape (n_samples, n_labels) = ({n}, L), got {tuple(Y.shape)}.")
-    if not bool(((Y == 0) | (Y == 1) | (Y != Y)).all()):  # noqa: PLR0124
+        raise ValueError(
+            f"Y must have shape (n_samples, n_labels) = ({n}, L), got {tuple(Y.shape)}."
+        )
+    if not bool(((Y == 0) | (Y == 1) | (Y != Y)).all()):
         raise ValueError("Y must hold 0, 1 and, for a missing label, NaN; got other values.")
     return Y
 
 
-def as_sample_weight(weight: ArrayLike | None, shape: tuple[int, int], device: Any) -> Tensor | None:
+def as_sample_weight(
+    weight: ArrayLike | None, shape: tuple[int, int], device: Any
+) -> Tensor | None:
     """None, or a float64 tensor of shape (n, 1) or (n, L)."""
     if weight is None:
         return None
@@ -63,7 +67,7 @@ def as_C(C: float | ArrayLike, L: int, device: Any) -> Tensor:
 
 def row_weight(Y: ArrayLike, s: Tensor | None, device: Any) -> Tensor | None:
     """Mean weight of each row over its labels (None: all alike), for the shared Gram matrix."""
-    observed = torch.as_tensor(Y == Y, device=device)  # noqa: PLR0124
+    observed = torch.as_tensor(Y == Y, device=device)
     if bool(observed.all()):
         weight = None if s is None else s.mean(1)
     else:

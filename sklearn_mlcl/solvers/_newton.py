@@ -1,7 +1,13 @@
 """Newton's method for many logistic regressions at once, in the working coordinates of a design.
 
 Per label l, with observed weight ``S_l = sum_i s_il``, the objective divided by ``C_l S_l``:
-``f_l(t) = sum_i (s_il / S_l) [softplus(a_i.t) - y_il a_i.t] + 0.5 * sum_j rho_jl t_j^2``.
+``f_l(t) = sum_i (s_il / S_l) softplus(u_il) + 0.5 * sum_j rho_jl t_j^2``, ``u_il = sign_il a_i.t``
+with sign -1 for a positive and 1 for a negative. ``p_il = sigmoid(u_il)``, the probability of the
+wrong class, keeps its relative precision where the data are separated.
+
+Each Newton system is solved by conjugate gradients whose metric is diagonal: the Gram matrix is
+near the identity, so ``M_jl = mean_i p_il (1 - p_il) + rho_jl``. The systems are solved in single
+precision, since Newton corrects their errors; logits and gradients stay in double precision.
 """
 
 from __future__ import annotations
@@ -13,30 +19,60 @@ from torch import Tensor
 
 from ._operator import Operator
 
-DOUBLE_AFTER = 15  # Newton steps after which the inner systems are solved in double precision
-INNER_LIMIT = 100
+SINGLE_STEPS = 15  # Newton steps after which the systems too are solved in double precision
+INNER_LIMIT = 200  # conjugate gradient steps per Newton step
+CURVATURE_FLOOR = 1e-20  # on p (1 - p): saturated rows keep the Newton system definite
+SUFFICIENT = 0.1  # the slope past the minimum, relative to the first one, that a full step may have
 
 
 @dataclass
 class Problems:
-    """Labels `y` (n, L), weights `s` (None, (n, 1) or (n, L)), `total` (L,) and `rho` (r, L)."""
+    """Signs -1 or 1 (n, L), weights `s` (None, (n, 1) or (n, L)), `total` (L,) and `rho` (r, L)."""
 
-    y: Tensor
+    sign: Tensor
     s: Tensor | None
     total: Tensor
     rho: Tensor
 
     def take(self, index: Tensor) -> Problems:
         s = self.s if self.s is None or self.s.shape[1] == 1 else self.s[:, index]
-        return Problems(self.y[:, index], s, self.total[index], self.rho[:, index])
+        return Problems(self.sign[:, index], s, self.total[index], self.rho[:, index])
 
-    def weighted(self, values: Tensor) -> Tensor:
-        return values if self.s is None else values.mul_(self.s)
+    def weighted(self, cells: Tensor) -> Tensor:
+        return cells if self.s is None else cells.mul_(self.s)
 
-    def value(self, theta: Tensor, logits: Tensor) -> Tensor:
-        loss = torch.nn.functional.softplus(logits).addcmul_(self.y, logits, value=-1)
+    def value(self, theta: Tensor, u: Tensor) -> Tensor:
+        loss = torch.nn.functional.softplus(u)
         ridge = 0.5 * (self.rho * theta * theta).sum(0)
         return self.weighted(loss).sum(0) / self.total + ridge
+
+
+@dataclass
+class State:
+    """A point of each label with its signed logits u, probabilities p and gradient."""
+
+    problems: Problems
+    theta: Tensor
+    u: Tensor
+    p: Tensor
+    gradient: Tensor
+
+    @classmethod
+    def at(cls, A: Operator, problems: Problems, theta: Tensor, u: Tensor) -> State:
+        p = torch.sigmoid(u)
+        residual = problems.weighted(p * problems.sign)
+        gradient = A.adjoint(residual).div_(problems.total).addcmul_(problems.rho, theta)
+        return cls(problems, theta, u, p, gradient)
+
+    def take(self, index: Tensor) -> State:
+        parts = (self.theta, self.u, self.p, self.gradient)
+        return State(self.problems.take(index), *(part[:, index] for part in parts))
+
+    def curvature(self) -> tuple[Tensor, Tensor]:
+        """Weights ``s p (1 - p)`` of the Hessian's rows, and the diagonal metric."""
+        cells = torch.addcmul(self.p, self.p, self.p, value=-1)
+        cells = self.problems.weighted(cells.clamp_min_(CURVATURE_FLOOR))
+        return cells, cells.sum(0) / self.problems.total + self.problems.rho
 
 
 @dataclass
@@ -48,127 +84,134 @@ class Minimum:
     n_iter: Tensor
     converged: Tensor
 
+    @classmethod
+    def empty(cls, like: Tensor) -> Minimum:
+        flags = torch.zeros_like(like[0], dtype=torch.bool)
+        return cls(torch.zeros_like(like), torch.zeros_like(like[0]), flags.long(), flags)
+
+    def record(self, where: Tensor, state: State, n_iter: int, converged: Tensor) -> None:
+        self.theta[:, where] = state.theta
+        self.value[where] = state.problems.value(state.theta, state.u)
+        self.n_iter[where] = n_iter
+        self.converged[where] = converged
+
 
 def minimise(
     double: Operator, single: Operator, problems: Problems, theta: Tensor, tol: float, max_iter: int
 ) -> Minimum:
-    """Newton with preconditioned conjugate gradients; labels leave as they converge."""
-    L = theta.shape[1]
-    out = Minimum(
-        theta.clone(),
-        theta.new_zeros(L),
-        torch.zeros(L, dtype=torch.int64, device=theta.device),
-        torch.zeros(L, dtype=torch.bool, device=theta.device),
-    )
-    active = torch.arange(L, device=theta.device)
-    logits = double.forward(theta)
-    gradient, prob = _gradient(double, problems, theta, logits)
+    """Minimise all labels; a label leaves once ``g' M^-1 g <= tol^2``.
+
+    The square root of that is, up to the spread of the curvature, the root mean square distance of
+    the logits from their optimum, weighted by p (1 - p).
+    """
+    out = Minimum.empty(theta)
+    active = torch.arange(theta.shape[1], device=theta.device)
+    state = State.at(double, problems, theta, double.forward(theta).mul_(problems.sign))
     for iteration in range(max_iter + 1):
-        curvature = problems.weighted(torch.addcmul(prob, prob, prob, value=-1))
-        if EXACT:
-            metric = single.squared_adjoint(curvature.float()).double().clamp_min_(0) / problems.total + problems.rho
-            metric += 1e-6*curvature.sum(0) / problems.total
-        else:
-            metric = curvature.sum(0) / problems.total + problems.rho
-        norm2 = (gradient.square() / metric).sum(0)
-        done = norm2 <= tol**2
-        leaving = torch.ones_like(done) if iteration == max_iter else done
-        if leaving.any():
-            index, at = active[leaving], leaving.nonzero()[:, 0]
-            out.theta[:, index] = theta[:, at]
-            out.value[index] = problems.take(at).value(theta[:, at], logits[:, at])
-            out.n_iter[index] = iteration
-            out.converged[index] = done[at]
-            stay = (~leaving).nonzero()[:, 0]
-            active = active[stay]
-            if not len(active):
+        curvature, metric = state.curvature()
+        norm = (state.gradient.square() / metric).sum(0).sqrt()
+        done = norm <= tol
+        leaves = done if iteration < max_iter else torch.ones_like(done)
+        if leaves.any():
+            at, stay = leaves.nonzero()[:, 0], (~leaves).nonzero()[:, 0]
+            out.record(active[at], state.take(at), iteration, done[at])
+            if not len(stay):
                 break
-            problems = problems.take(stay)
-            theta, logits, prob, gradient, curvature, metric, norm2 = (
-                t[..., stay] for t in (theta, logits, prob, gradient, curvature, metric, norm2)
-            )
-        inner = single if iteration < DOUBLE_AFTER else double
-        direction = _newton_direction(inner, problems, curvature, metric, gradient, norm2)
-        shift = double.forward(direction)
-        logits += shift
-        moved = theta + direction
-        slope = (gradient * direction).sum(0)
-        new_gradient, prob = _gradient(double, problems, moved, logits)
-        too_far = (new_gradient * direction).sum(0) > -0.1 * slope
-        if too_far.any():
-            step = torch.ones_like(slope)
-            at = too_far.nonzero()[:, 0]
-            step[at] = _line_search(
-                problems.take(at), theta[:, at], direction[:, at], logits[:, at] - shift[:, at], shift[:, at]
-            )
-            logits.addcmul_(shift, step - 1)
-            moved = theta + step * direction
-            new_gradient, prob = _gradient(double, problems, moved, logits)
-        theta, gradient = moved, new_gradient
+            active, state = active[stay], state.take(stay)
+            curvature, metric, norm = curvature[:, stay], metric[:, stay], norm[stay]
+        inner = single if iteration < SINGLE_STEPS else double
+        direction = _newton_direction(inner, state, curvature, metric, norm)
+        state = _step(double, state, direction)
     return out
 
 
-def _gradient(A: Operator, problems: Problems, theta: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    prob = torch.sigmoid(logits)
-    residual = problems.weighted(prob - problems.y)
-    return A.adjoint(residual).div_(problems.total).addcmul_(problems.rho, theta), prob
+def _newton_direction(
+    A: Operator, state: State, curvature: Tensor, metric: Tensor, norm: Tensor
+) -> Tensor:
+    """Solve to a residual that shrinks with the gradient, so that Newton is superlinear."""
+    eta = norm.clamp(1e-4, 0.1)
+    right = (state.gradient / -norm).to(A.dtype)  # scaled: single precision must not underflow
+    rho, total = state.problems.rho.to(A.dtype), state.problems.total.to(A.dtype)
+    x = _conjugate_gradients(
+        A, curvature.to(A.dtype) / total, rho, metric.to(A.dtype), right, eta.to(A.dtype)
+    )
+    return x.double() * norm
 
 
-ETA_MAX, ETA_MIN = 0.1, 1e-4
-STAT = [0, 0]
-EXACT = False
-LIVE=[0,0]
-
-def _newton_direction(A, problems, curvature, metric, gradient, norm2) -> Tensor:
-    """Conjugate gradients on the Newton system, per label to a residual that shrinks with the gradient."""
-    dtype = (A.A).dtype
-    size = norm2.sqrt()
-    weight, rho, M = curvature.to(dtype), problems.rho.to(dtype), metric.to(dtype)
-    total = problems.total.to(dtype)
-    residual = (gradient / -size).to(dtype)
-    x = torch.zeros_like(residual)
-    z = residual / M
-    q = z
-    rz = (residual * z).sum(0)
-    eta = size.clamp(ETA_MIN, ETA_MAX).to(dtype)
-    target = eta.square() * rz
-    STAT[0] += 1
+def _conjugate_gradients(
+    A: Operator, weight: Tensor, rho: Tensor, metric: Tensor, right: Tensor, eta: Tensor
+) -> Tensor:
+    """Solve ``(A' diag(weight_l) A + diag(rho_l)) x_l = right_l`` for each label l."""
+    out = torch.zeros_like(right)
+    x, residual, q = torch.zeros_like(right), right.clone(), right / metric
+    rz = (residual * q).sum(0)
+    target, where = eta.square() * rz, torch.arange(len(rz), device=rz.device)
     for _ in range(INNER_LIMIT):
         live = rz > target
-        if not live.any():
-            break
-        STAT[1] += 1; LIVE[0] += len(live); LIVE[1] += int(live.sum())
-        Hq = A.adjoint(A.forward(q).mul_(weight)).div_(total).addcmul_(rho, q)
+        left = int(live.sum())
+        if 4 * left <= 3 * len(live):  # narrower products pay for the copies
+            out[:, where] = x
+            if not left:
+                break
+            stay = live.nonzero()[:, 0]
+            weight, rho, metric, x, residual, q, rz, target, where, live = (
+                t[..., stay] for t in (weight, rho, metric, x, residual, q, rz, target, where, live)
+            )
+        Hq = A.adjoint(A.forward(q).mul_(weight)).addcmul_(rho, q)
         alpha = torch.where(live, rz / (q * Hq).sum(0), 0.0)
         x.addcmul_(q, alpha)
         residual.addcmul_(Hq, alpha, value=-1)
-        z = residual / M
-        rz, previous = (residual * z).sum(0), rz
-        q = torch.addcmul(z, q, rz / previous)
-    return x.double() * size
+        z = residual / metric
+        rz, before = (residual * z).sum(0), rz
+        q = torch.addcmul(z, q, torch.where(live, rz / before, 0.0))
+    out[:, where] = x
+    return out
 
 
-def _line_search(problems: Problems, theta, direction, logits, shift) -> Tensor:
-    """Step in (0, 1] at which the slope along the direction is between half the first and zero."""
-    ridge0 = (problems.rho * theta * direction).sum(0)
-    ridge1 = (problems.rho * direction * direction).sum(0)
-    low = torch.zeros_like(ridge0)
-    high = torch.ones_like(ridge0)
-    t = low
-    slope0 = None
-    for _ in range(60):
-        prob = torch.sigmoid(logits + t * shift)
-        slope = (problems.weighted(prob - problems.y) * shift).sum(0) / problems.total + ridge0 + t * ridge1
-        bend = (problems.weighted(prob * (1 - prob)) * shift * shift).sum(0) / problems.total + ridge1
-        if slope0 is None:
-            slope0 = slope
-        else:
-            good = (slope <= 0) & (slope >= 0.5 * slope0)
-            if good.all():
-                break
-            low = torch.where(slope <= 0, t, low)
-            high = torch.where(slope > 0, t, high)
-        aim = t - (slope - 0.25 * slope0) / bend
-        inside = (aim > low) & (aim < high)
-        t = torch.where(inside, aim, 0.5 * (low + high))
-    return t
+def _step(A: Operator, state: State, direction: Tensor) -> State:
+    """The full step; where the slope there is too far past zero, a shorter one."""
+    shift = A.forward(direction).mul_(state.problems.sign)
+    moved = State.at(A, state.problems, state.theta + direction, state.u + shift)
+    slope = (state.gradient * direction).sum(0)
+    too_far = (moved.gradient * direction).sum(0) > -SUFFICIENT * slope
+    if not too_far.any():
+        return moved
+    at = too_far.nonzero()[:, 0]
+    step = torch.ones_like(slope)
+    step[at] = _line_search(state.take(at), direction[:, at], shift[:, at])
+    return State.at(
+        A,
+        state.problems,
+        torch.addcmul(state.theta, direction, step),
+        torch.addcmul(state.u, shift, step),
+    )
+
+
+def _line_search(state: State, direction: Tensor, shift: Tensor) -> Tensor:
+    """Steps in (0, 1) of slope between half the first and zero: the convex objective falls there.
+
+    Newton's method on the slope, aimed at a quarter of the first, inside a shrinking bracket.
+    """
+    step = torch.zeros_like(direction[0])
+    low, high = step, torch.ones_like(step)
+    first, bend = _slope(state, direction, shift, step)
+    slope = first
+    for _ in range(100):
+        aim = step - (slope - 0.25 * first) / bend
+        step = torch.where((aim > low) & (aim < high), aim, 0.5 * (low + high))
+        slope, bend = _slope(state, direction, shift, step)
+        if bool(((slope <= 0) & (slope >= 0.5 * first)).all()):
+            return step
+        low, high = torch.where(slope <= 0, step, low), torch.where(slope > 0, step, high)
+    return low
+
+
+def _slope(state: State, direction: Tensor, shift: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """First and second derivative along the direction at `step`."""
+    problems = state.problems
+    p = torch.sigmoid(torch.addcmul(state.u, shift, step))
+    pull = problems.rho * direction
+    slope = problems.weighted(p * shift).sum(0) / problems.total
+    slope = slope + (pull * torch.addcmul(state.theta, direction, step)).sum(0)
+    bend = problems.weighted((p * (1 - p)).mul_(shift).mul_(shift)).sum(0) / problems.total
+    return slope, bend + (pull * direction).sum(0)

@@ -14,18 +14,13 @@ class DenseOperator:
     """``A @ T`` and ``A.T @ R`` for a dense tensor `A`."""
 
     def __init__(self, A: Tensor):
-        self.A = A
+        self.A, self.dtype = A, A.dtype
 
     def forward(self, T: Tensor) -> Tensor:
         return self.A @ T
 
     def adjoint(self, R: Tensor) -> Tensor:
         return self.A.T @ R
-
-    def squared_adjoint(self, R: Tensor) -> Tensor:
-        if not hasattr(self, "_A2"):
-            self._A2 = self.A.square()
-        return self._A2.T @ R
 
     def to(self, dtype: torch.dtype) -> DenseOperator:
         return DenseOperator(self.A.to(dtype))
@@ -37,11 +32,12 @@ class DenseOperator:
 class SparseOperator:
     """The same for a CSR matrix less ``shift`` in every row; the matrix and its transpose are kept.
 
-    The last column must be of ones where `shift` is given: the shift of the logits goes through it.
+    Where `shift` is given, the last column is of ones (the intercept), and the shift of the logits
+    goes through it.
     """
 
     def __init__(self, A: sp.csr_array, shift: Tensor | None, dtype: torch.dtype = torch.float64):
-        self._matrix, self._dtype = A, dtype
+        self._matrix, self.dtype = A, dtype
         self.shift = shift
         self.A = _torch_csr(A, dtype)
         self.At = _torch_csr(A.T.tocsr(), dtype)
@@ -57,23 +53,12 @@ class SparseOperator:
             G[:-1].addr_(self.shift, G[-1], alpha=-1)
         return G
 
-    def squared_adjoint(self, R: Tensor) -> Tensor:
-        """``(A * A).T @ R`` for the shifted A."""
-        if not hasattr(self, "_At2"):
-            self._At2 = torch.sparse_csr_tensor(self.At.crow_indices(), self.At.col_indices(), self.At.values().square(), size=self.At.shape)
-        G = self._At2 @ R
-        if self.shift is not None:
-            first = self.At @ R
-            mu = self.shift[:, None]
-            G[:-1] += mu * (mu * G[-1] - 2 * first[:-1])
-        return G
-
     def to(self, dtype: torch.dtype) -> SparseOperator:
         shift = None if self.shift is None else self.shift.to(dtype)
         return SparseOperator(self._matrix, shift, dtype)
 
     def rows(self, index: Tensor) -> SparseOperator:
-        return SparseOperator(self._matrix[index.numpy()], self.shift, self._dtype)
+        return SparseOperator(self._matrix[index.numpy()], self.shift, self.dtype)
 
 
 Operator = DenseOperator | SparseOperator
@@ -81,9 +66,10 @@ Operator = DenseOperator | SparseOperator
 
 def _torch_csr(A: sp.csr_array, dtype: torch.dtype) -> Tensor:
     index = np.int32 if A.nnz < 2**31 else np.int64
-    parts = [torch.from_numpy(part.astype(index)) for part in (A.indptr, A.indices)]
+    indptr, indices = (torch.from_numpy(part.astype(index)) for part in (A.indptr, A.indices))
+    values = torch.from_numpy(A.data).to(dtype)
     with warnings.catch_warnings():  # torch announces once that its CSR layout is in beta
         warnings.simplefilter("ignore", UserWarning)
-        return torch.sparse_csr_tensor(
-            *parts, torch.from_numpy(A.data).to(dtype), size=A.shape, check_invariants=False
+        return torch.sparse_compressed_tensor(
+            indptr, indices, values, A.shape, layout=torch.sparse_csr, check_invariants=False
         )

@@ -85,15 +85,17 @@ def _solve_block(
     y, s = label_block(rows.Y, rows.s, columns, design.penalty.device)
     positive, negative = _class_weights(y, s)
     constant = (positive == 0) | (negative == 0)
-    if design.intercept:
-        _set_constant(fits, grid, columns, constant, positive, negative)
-        solved = (~constant).nonzero()[:, 0]
-    else:
-        solved = (positive + negative > 0).nonzero()[:, 0]
+    closed = constant if design.intercept else positive + negative == 0
+    for fit, C in zip(fits, grid[:, columns], strict=True):
+        fit.constant[columns] = constant
+        fit.converged[columns] = closed
+        if design.intercept:
+            _set_log_odds(fit, C, columns.start, constant, positive, negative)
+    solved = (~closed).nonzero()[:, 0]
     if not len(solved):
         return
     total = (positive + negative)[solved]
-    problems = Problems(y, s, positive + negative, y[:1]).take(solved)
+    problems = Problems(1 - 2 * y, s, positive + negative, y[:1]).take(solved)
     where = solved + columns.start
     theta = design.penalty.new_zeros(len(design.penalty), len(solved))
     if start is not None:
@@ -124,23 +126,13 @@ def _class_weights(y: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:
     return (s * y).sum(0), (s * (1 - y)).sum(0)
 
 
-def _set_constant(
-    fits: list[Fits],
-    grid: Tensor,
-    columns: slice,
-    constant: Tensor,
-    positive: Tensor,
-    negative: Tensor,
+def _set_log_odds(
+    fit: Fits, C: Tensor, first: int, constant: Tensor, positive: Tensor, negative: Tensor
 ) -> None:
-    """Labels of one class: no coefficients, and the log odds of the counts plus one half."""
-    where = constant.nonzero()[:, 0]
-    positive, negative = positive[where], negative[where]
-    where = where + columns.start
+    """Labels of one class: no coefficients, and the log odds of the weights plus one half."""
+    at = constant.nonzero()[:, 0]
+    positive, negative = positive[at], negative[at]
     logit = torch.log((positive + 0.5) / (negative + 0.5))
     softplus = torch.nn.functional.softplus
-    loss = positive * softplus(-logit) + negative * softplus(logit)
-    for fit, C in zip(fits, grid, strict=True):
-        fit.theta[-1, where] = logit
-        fit.objective[where] = C[where] * loss
-        fit.converged[where] = True
-        fit.constant[where] = True
+    fit.theta[-1, first + at] = logit
+    fit.objective[first + at] = C[at] * (positive * softplus(-logit) + negative * softplus(logit))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -43,7 +42,7 @@ class LogisticSolution:
 
 
 def fit_logistic(
-    X: ArrayLike | sp.spmatrix,
+    X: ArrayLike,
     Y: ArrayLike,
     *,
     C: float | ArrayLike = 1.0,
@@ -56,14 +55,14 @@ def fit_logistic(
 ) -> LogisticSolution:
     """Fit one L2-regularised logistic regression per label."""
     design, rows = prepare(X, Y, sample_weight, fit_intercept)
-    start = None if init is None else _start(design, init)
+    start = None if init is None else _start(design, init, rows.Y.shape[1], X.shape[1])
     grid = as_C(C, rows.Y.shape[1], design.penalty.device)[None]
     fits = solve(rows, design, grid, start, tol, max_iter, memory_budget)
     return _solution(design, fits[0], isinstance(X, Tensor))
 
 
 def fit_logistic_path(
-    X: ArrayLike | sp.spmatrix,
+    X: ArrayLike,
     Y: ArrayLike,
     Cs: Sequence[float],
     *,
@@ -88,7 +87,7 @@ def as_grid(Cs: Sequence[float], L: int, device: torch.device) -> Tensor:
 
 
 def prepare(
-    X: ArrayLike | sp.spmatrix, Y: ArrayLike, sample_weight: ArrayLike | None, fit_intercept: bool
+    X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, fit_intercept: bool
 ) -> tuple[Design, Rows]:
     """Check the inputs and move X to working coordinates."""
     X = as_features(X)
@@ -99,10 +98,15 @@ def prepare(
     return design, Rows.of(design, Y, s)
 
 
-def _start(design: Design, init: tuple[ArrayLike, ArrayLike]) -> Tensor:
+def _start(design: Design, init: tuple[ArrayLike, ArrayLike], L: int, d: int) -> Tensor:
     device = design.penalty.device
     coef, intercept = (torch.as_tensor(part, dtype=torch.float64, device=device) for part in init)
-    return design.into(coef.T, intercept)
+    if coef.shape != (L, d) or intercept.shape != (L,):
+        raise ValueError(
+            f"init must hold a coef of shape {(L, d)} and an intercept of shape {(L,)}, "
+            f"got {tuple(coef.shape)} and {tuple(intercept.shape)}."
+        )
+    return design.into(coef.T.contiguous(), intercept)
 
 
 def _solution(design: Design, fit: Fits, tensors: bool) -> LogisticSolution:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from ._design import Design
 from ._inputs import ArrayLike, label_block
 from ._task import Fits, Rows, solve
 from .logistic import MEMORY_BUDGET, as_grid, prepare
@@ -42,39 +40,39 @@ class SelectedC:
 
 
 def select_C(
-    X: ArrayLike | sp.spmatrix,
+    X: ArrayLike,
     Y: ArrayLike,
     Cs: Sequence[float] = DEFAULT_CS,
     *,
     cv: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5,
     sample_weight: ArrayLike | None = None,
     fit_intercept: bool = True,
-    tol: float = 1e-6,
+    tol: float = 1e-8,
     max_iter: int = 100,
     memory_budget: int = MEMORY_BUDGET,
 ) -> SelectedC:
     """Choose C per label from a grid by cross-validated log loss."""
     design, rows = prepare(X, Y, sample_weight, fit_intercept)
     L, device = rows.Y.shape[1], design.penalty.device
-    Cs = torch.as_tensor(sorted(Cs), dtype=torch.float64, device=device)
-    grid = as_grid(Cs.tolist(), L, device)
+    grid = as_grid(sorted(Cs), L, device)
+    values = grid[:, 0]
     loss = torch.zeros_like(grid)
     weight = grid.new_zeros(L)
     pooled = torch.zeros(L, dtype=torch.bool, device=device)
     for train, test in _splits(cv, rows.Y.shape[0]):
-        fits = solve(
-            rows.take(train.to(device)), design, grid, None, tol, max_iter, memory_budget
-        )
+        fits = solve(rows.take(train.to(device)), design, grid, None, tol, max_iter, memory_budget)
         _add_losses(rows.take(test.to(device)), fits, memory_budget, loss, weight)
         pooled |= fits[0].constant
     pooled |= weight == 0
-    chosen = torch.where(pooled, Cs[_smallest(loss.sum(1))], Cs[_smallest(loss)])
-    parts = (chosen, loss / weight, Cs, pooled)
-    return SelectedC(*(parts if isinstance(X, Tensor) else (part.numpy() for part in parts)))
+    chosen = torch.where(pooled, values[_smallest(loss.sum(1))], values[_smallest(loss)])
+    parts = (chosen, loss / weight, values, pooled)
+    return SelectedC(*(parts if isinstance(X, Tensor) else (part.cpu().numpy() for part in parts)))
 
 
 def _splits(cv: int | Iterable, n: int) -> list[tuple[Tensor, Tensor]]:
-    splits = KFold(cv, shuffle=True, random_state=0).split(np.empty(n)) if isinstance(cv, int) else cv
+    splits = (
+        KFold(cv, shuffle=True, random_state=0).split(np.empty(n)) if isinstance(cv, int) else cv
+    )
     return [(torch.as_tensor(train), torch.as_tensor(test)) for train, test in splits]
 
 

@@ -13,11 +13,13 @@ from torch.utils.data import Dataset
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
 
-def _to_device(array: np.ndarray | sp.csr_array, device: torch.device) -> Tensor | sp.csr_array:
-    """Dense arrays become float32 tensors on the device; CSR stays where it is."""
+def _to_device(
+    array: np.ndarray | sp.csr_array, device: torch.device, dtype: type = np.float32
+) -> Tensor | sp.csr_array:
+    """Dense arrays become tensors on the device; CSR stays where it is."""
     if sp.issparse(array):
-        return sp.csr_array(array, dtype=np.float32)
-    dense = np.asarray(array, dtype=np.float32)
+        return sp.csr_array(array, dtype=dtype)
+    dense = np.asarray(array, dtype=dtype)
     # torch has no read-only tensors: a read-only memory map is copied rather than warned about.
     return torch.as_tensor(dense if dense.flags.writeable else dense.copy(), device=device)
 
@@ -46,7 +48,9 @@ class RowTensors(Dataset):
     ) -> None:
         self.device = device
         self.X = _to_device(X, device)
-        self.Y = _to_device(Y, device)
+        # Boolean labels tell the losses that none is unknown, which makes them cheaper.
+        known = sp.issparse(Y) or not np.isnan(Y).any()
+        self.Y = _to_device(Y, device, bool if known else np.float32)
         self.sample_weight = None if sample_weight is None else _to_device(sample_weight, device)
 
     def __len__(self) -> int:

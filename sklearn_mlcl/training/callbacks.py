@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,25 +64,39 @@ class FitTaskCallback(Callback):
         The estimator whose ``fit`` is running.
     context : sklearn.callback.CallbackContext
         The root context of that ``fit``.
+    given : dict
+        What ``fit`` was given: ``X``, ``y`` and ``metadata``, the keyword arguments of a scorer.
+    fitted_attributes : callable
+        Returns the attributes of a fit that stops here; called only if somebody asks for them.
     """
 
-    def __init__(self, estimator: Any, context: Any) -> None:
+    def __init__(
+        self,
+        estimator: Any,
+        context: Any,
+        given: dict[str, Any],
+        fitted_attributes: Callable[[], dict[str, Any]],
+    ) -> None:
         self.estimator = estimator
         self.context = context
+        self.given = given
+        self.fitted_attributes = fitted_attributes
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         self._epoch = self.context.subcontext(task_name="epoch")
-        self._epoch.call_on_fit_task_begin(estimator=self.estimator)
+        self._epoch.call_on_fit_task_begin(estimator=self.estimator, **self.given)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        metadata = {key: net.history[-1].get(key) for key in ("train_loss", "valid_loss")}
-        if self._epoch.call_on_fit_task_end(estimator=self.estimator, metadata=metadata):
+        if self._epoch.call_on_fit_task_end(
+            estimator=self.estimator,
+            **self.given,
+            reconstruction_attributes=self.fitted_attributes,
+        ):
             raise KeyboardInterrupt
 
 
 def epoch_log(history: History) -> dict[str, np.ndarray]:
     """Return what was recorded for every epoch, one array of shape (n_epochs,) a name."""
-    if not len(history):
-        return {}
-    names = [name for name in history[-1] if name != "batches"]
+    # An epoch that a callback broke off lacks some: take the names of all epochs.
+    names = dict.fromkeys(name for row in history for name in row if name != "batches")
     return {name: np.array([row.get(name, np.nan) for row in history]) for name in names}

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, PrintLog
+from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
+from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors
@@ -32,8 +33,9 @@ class IndexBatchNet(NeuralNet):
     ``(embedding, labels, sample_weight)`` to a scalar loss. Compared with skorch as shipped:
     data come from :class:`RowTensors` by index, the loss stays on the device until the epoch
     ends, the history keeps epochs and not batches, and the learning rate follows a schedule
-    given by name. Callbacks see every event of skorch; one that raises ``KeyboardInterrupt``
-    (skorch's way to stop) ends the training, while an interrupt from the keyboard passes on.
+    given by name. Callbacks see every event of skorch. One that raises ``KeyboardInterrupt``
+    (skorch's way to stop) ends the training once the others have seen the event too, while an
+    interrupt from the keyboard passes on.
 
     Parameters
     ----------
@@ -89,13 +91,21 @@ class IndexBatchNet(NeuralNet):
     # ------------------------------------------------------------------ loop
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
-        """Tell the callbacks; turn skorch's way to stop into a signal of its own."""
+        """Tell all callbacks; then turn skorch's way to stop into a signal of its own."""
         getattr(self, method_name)(self, **cb_kwargs)
+        stop = None
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)
             except KeyboardInterrupt as error:
-                raise StopTraining from error
+                stop = error
+        if stop is not None:
+            raise StopTraining from stop
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Open the one batch record of the epoch: skorch's callbacks read and write the last."""
+        super().on_epoch_begin(net, **kwargs)
+        self.history.new_batch()
 
     def on_batch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Record nothing: a history that grows with the batches is slow and fat."""
@@ -124,32 +134,49 @@ class IndexBatchNet(NeuralNet):
             Draws the permutations.
         callbacks : sequence of callbacks
             Called in this training only, after those of the net.
+
+        Raises
+        ------
+        ValueError
+            If a callback sets learning rates that the schedule would overwrite.
         """
+        self._check_one_schedule(schedule)
         self.generator_, self.schedule_ = generator, schedule
         self._steps_done = 0
         self._steps_total = max_epochs * len(self.get_iterator(train, training=True))
+        self._set_learning_rate(self.lr * SCHEDULES[schedule](0.0))
         own_callbacks = self.callbacks_
         self.callbacks_ = [*own_callbacks, *((type(c).__name__, c) for c in callbacks)]
         try:
-            self.notify("on_train_begin", X=train, y=None)
+            super().notify("on_train_begin", X=train, y=None)
             with suppress(StopTraining):
                 self.fit_loop((train, valid), epochs=max_epochs)
-            self.notify("on_train_end", X=train, y=None)
+            super().notify("on_train_end", X=train, y=None)
         finally:
             self.callbacks_ = own_callbacks
             del self.generator_
 
+    def _check_one_schedule(self, schedule: str) -> None:
+        own = [name for name, callback in self.callbacks_ if isinstance(callback, LRScheduler)]
+        if own and schedule != "constant":
+            raise ValueError(
+                f"callbacks hold a learning-rate scheduler ({own[0]}), whose rates "
+                f"schedule={schedule!r} would overwrite: use schedule='constant' with it."
+            )
+
     @contextmanager
     def kept_on_error(self) -> Iterator[None]:
         """Put weights, optimizer and history back if the block fails."""
-        parts = (self.module_, self.criterion_, self.optimizer_)
-        states = [copy.deepcopy(part.state_dict()) for part in parts]
+        parts = {name: getattr(self, name) for name in ("module_", "criterion_", "optimizer_")}
+        states = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
         n_epochs = len(self.history)
         try:
             yield
         except BaseException:
-            for part, state in zip(parts, states, strict=True):
-                part.load_state_dict(state)
+            for name, part in parts.items():
+                part.load_state_dict(states[name])
+                # The block may have put another optimizer in the place of this one.
+                setattr(self, name, part)
             del self.history[n_epochs:]
             raise
 
@@ -180,6 +207,8 @@ class IndexBatchNet(NeuralNet):
 
     def _record_loss(self, name: str, loss: float) -> None:
         self.history.record(name, loss)
+        best = all(loss < epoch.get(name, math.inf) for epoch in self.history[:-1])
+        self.history.record(f"{name}_best", best)
         if not math.isfinite(loss):
             raise NonFiniteLossError(
                 f"The {name} became {loss} in epoch {len(self.history)} at learning_rate="
@@ -187,38 +216,36 @@ class IndexBatchNet(NeuralNet):
                 "features on a common scale (StandardScaler), precision='float32'."
             )
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Loss and embedding, under the names that skorch's callbacks expect."""
         X, (labels, sample_weight) = batch
-        return self.criterion_(self.module_(X), labels, sample_weight)
+        embedding = self.module_(X)
+        return {"loss": self.criterion_(embedding, labels, sample_weight), "y_pred": embedding}
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
-        self._set_learning_rate(self.lr * SCHEDULES[self.schedule_](self._progress()))
+        if self.schedule_ != "constant":
+            progress = self._steps_done / self._steps_total
+            self._set_learning_rate(self.lr * SCHEDULES[self.schedule_](progress))
         self.optimizer_.zero_grad(set_to_none=True)
-        loss = self._loss(batch)
-        loss.backward()
+        step = self._forward(batch)
+        step["loss"].backward()
         self.notify(
             "on_grad_computed",
-            named_parameters=self._named_parameters(),
+            named_parameters=TeeGenerator(self.get_all_learnable_params()),
             batch=batch,
             training=True,
         )
         self.optimizer_.step()
         self._steps_done += 1
-        return {"loss": loss.detach()}
+        return {name: value.detach() for name, value in step.items()}
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         with torch.no_grad():
-            return {"loss": self._loss(batch)}
-
-    def _progress(self) -> float:
-        return self._steps_done / self._steps_total
+            return self._forward(batch)
 
     def _set_learning_rate(self, learning_rate: float) -> None:
         for group in self.optimizer_.param_groups:
             group["lr"] = learning_rate
-
-    def _named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        yield from self.get_all_learnable_params()
 
     # ------------------------------------------------------------------ keeping
 
@@ -232,6 +259,13 @@ class IndexBatchNet(NeuralNet):
                 # Counters of fused optimizers live with the parameters too.
                 state[key] = value.to(device) if isinstance(value, Tensor) else value
         return self
+
+    def snapshot(self) -> IndexBatchNet:
+        """Return a net with weights and a history of its own, as they are now, all else shared."""
+        net = copy.copy(self)
+        net.module_, net.criterion_ = copy.deepcopy((self.module_, self.criterion_))
+        net.history_ = copy.copy(self.history)
+        return net
 
     def __getstate__(self) -> dict[str, Any]:
         # skorch packs the weights into a second pickle to re-map CUDA; ours are on the CPU by now.

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses import BinaryCrossEntropyLoss
+from sklearn_mlcl.losses import BinaryCrossEntropyLoss, MemoryQueue
 
 
 class LinearHead(nn.Linear):
@@ -55,48 +55,71 @@ class LogitObjective(nn.Module):
 class ContrastiveObjective(nn.Module):
     r"""A contrastive loss on projections, plus cross-entropy on a linear head.
 
-    .. math:: \mathcal{L} = \mathcal{L}_{con}(g(h), Y, P) + \lambda_{bce} \mathcal{L}_{bce}(Wh + b, Y)
+    .. math:: \mathcal{L} = \mathcal{L}_{con}(g(h), Y, P) + \lambda_{bce} \mathcal{L}_{bce}(Vh + b, Y)
 
     Parameters
     ----------
     loss : torch.nn.Module
-        ``loss(projections, labels, prototypes=, sample_weight=)``.
+        ``loss(projections, labels, **terms)`` with the terms that apply: ``prototypes``,
+        ``queue`` and ``queue_labels``, ``sample_weight``.
     projection : torch.nn.Module
         The projection head g, maps embeddings h to projections.
-    prototypes : Tensor of shape (L, p) or None
-        Start of the trainable prototypes P.
     head : LinearHead
-        Trained only if ``lambda_bce > 0``.
-    lambda_bce : float
+        The head (V, b); trained only if it has a part in the objective.
+    prototypes : Tensor of shape (L, p), default=None
+        Start of the trainable prototypes P.
+    queue : MemoryQueue, default=None
+        Projections of past batches, further candidates of the loss.
+    lambda_bce : float, default=0.0
         Weight of the cross-entropy term.
+
+    Attributes
+    ----------
+    finetuning : bool
+        While True the objective is the cross-entropy alone.
     """
 
     def __init__(
         self,
         loss: nn.Module,
         projection: nn.Module,
-        prototypes: Tensor | None,
         head: LinearHead,
-        lambda_bce: float,
+        *,
+        prototypes: Tensor | None = None,
+        queue: MemoryQueue | None = None,
+        lambda_bce: float = 0.0,
     ) -> None:
         super().__init__()
         self.loss = loss
         self.projection = projection
+        self.head = head
         self.prototypes = None if prototypes is None else nn.Parameter(prototypes)
+        self.queue = queue
+        self.cross_entropy = BinaryCrossEntropyLoss()
         self.lambda_bce = lambda_bce
-        if lambda_bce > 0:
-            self.head = head
-            self.cross_entropy = BinaryCrossEntropyLoss()
+        self.finetuning = False
 
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch."""
-        value = self.loss(
-            self.projection(embedding),
-            labels,
-            prototypes=self.prototypes,
-            sample_weight=sample_weight,
-        )
+        if self.finetuning:
+            return self.cross_entropy(self.head(embedding), labels, sample_weight)
+        value = self._contrastive(self.projection(embedding), labels, sample_weight)
         if self.lambda_bce > 0:
             logits = self.head(embedding)
             value = value + self.lambda_bce * self.cross_entropy(logits, labels, sample_weight)
+        return value
+
+    def _contrastive(
+        self, projection: Tensor, labels: Tensor, sample_weight: Tensor | None
+    ) -> Tensor:
+        terms: dict[str, Tensor] = {}
+        if self.prototypes is not None:
+            terms["prototypes"] = self.prototypes
+        if self.queue is not None and len(self.queue):
+            terms.update(queue=self.queue.embeddings, queue_labels=self.queue.labels)
+        if sample_weight is not None:
+            terms["sample_weight"] = sample_weight
+        value = self.loss(projection, labels, **terms)
+        if self.queue is not None and self.training:
+            self.queue.push(projection, labels)
         return value

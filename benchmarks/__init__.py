@@ -1,0 +1,1 @@
+"""Performance bars, one ``bench_*.py`` a subject; ``python -m benchmarks`` runs them all."""

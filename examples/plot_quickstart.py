@@ -1,0 +1,277 @@
+"""
+Quickstart: search, compare, look
+=================================
+
+From data to predictions and an honest comparison: a pipeline with the contrastive classifier, a
+grid search over its temperature and its clamp, a table against the usual peers, and two pictures.
+
+The data are handwritten digits composed to a multi-label set, embedded in the package. From the
+command line any other set works too, e.g. ``python examples/plot_quickstart.py yeast``; see
+:func:`~sklearn_mlcl.datasets.fetch_multilabel` for the names.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from matplotlib.figure import Figure
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import TSNE
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Bunch
+
+from sklearn_mlcl import ContrastiveMultiLabelClassifier
+from sklearn_mlcl.datasets import fetch_multilabel, make_multilabel_digits
+from sklearn_mlcl.metrics import average_precision, f1_macro, f1_macro_scorer, f1_micro, f1_samples
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from sklearn_mlcl.thresholds import tune_thresholds
+
+OURS = "contrastive"
+RED, BLUE, QUIET = "#d1495b", "#2e4057", "#c9ccd1"
+FOLDS = MultilabelStratifiedKFold(3, shuffle=True, random_state=0)
+
+# %%
+# The data
+# --------
+# Every set comes with its split. Training rows choose parameters and thresholds; the test rows
+# are used once, for the table and the pictures.
+
+
+def load(name: str) -> Bunch:
+    """Return the training and test rows of a set, with dense labels."""
+    bunch = make_multilabel_digits() if name == "digits" else fetch_multilabel(name)
+    Y = bunch.target.toarray() if sp.issparse(bunch.target) else bunch.target
+    train, test = bunch.train_idx, bunch.test_idx
+    return Bunch(
+        X_train=bunch.data[train],
+        Y_train=Y[train],
+        X_test=bunch.data[test],
+        Y_test=Y[test],
+        label_names=np.array(bunch.target_names),
+    )
+
+
+# %%
+# The models
+# ----------
+# Two are searched on the same folds by the same score, macro-F1: ours over ``temperature`` and
+# ``lambda_reg``, logistic regression over ``C``. Sparse features go in as they are.
+
+
+def searched(classifier: Any, grid: dict[str, list], sparse: bool, n_jobs: int) -> GridSearchCV:
+    """Return a grid search over a scaled classifier."""
+    scale = "passthrough" if sparse else StandardScaler()
+    pipeline = Pipeline([("scale", scale), ("classify", classifier)])
+    grid = {f"classify__{name}": values for name, values in grid.items()}
+    return GridSearchCV(pipeline, grid, cv=FOLDS, scoring=f1_macro_scorer, n_jobs=n_jobs)
+
+
+def show_progress(search: GridSearchCV) -> GridSearchCV:
+    """Show a bar where scikit-learn has one (1.9, with rich), else a line for every fit."""
+    try:
+        from sklearn.callback import ProgressBar
+
+        return search.set_callbacks(ProgressBar(max_propagation_depth=0))
+    except ImportError:
+        return search.set_params(verbose=2)
+
+
+def make_models(
+    sparse: bool, *, n_trees: int = 300, n_jobs: int = 2, **net_arguments: Any
+) -> dict[str, Any]:
+    """Return the contrastive classifier and its peers, unfitted, by name."""
+    ours = ContrastiveMultiLabelClassifier(random_state=0, **net_arguments)
+    ours_grid = {"temperature": [0.05, 0.1, 0.3], "lambda_reg": [0.0, 1.0]}
+    logistic = OneVsRestClassifier(LogisticRegression(max_iter=1000))
+    logistic_grid = {"estimator__C": [0.001, 0.01, 0.1, 1.0, 10.0]}
+    return {
+        OURS: show_progress(searched(ours, ours_grid, sparse, n_jobs)),
+        "logistic regression": searched(logistic, logistic_grid, sparse, n_jobs),
+        "random forest": RandomForestClassifier(n_trees, random_state=0, n_jobs=n_jobs),
+        "extra trees": ExtraTreesClassifier(n_trees, random_state=0, n_jobs=n_jobs),
+    }
+
+
+# %%
+# One row of the table
+# --------------------
+# Each model answers with probabilities at the default threshold of 0.5, and a second time with
+# one common threshold, the best for macro-F1 on probabilities of its own for training rows that
+# it was not fitted on.
+
+
+@dataclass
+class Result:
+    """What one model said about the test rows, and what that took."""
+
+    model: Any
+    probabilities: np.ndarray
+    threshold: float
+    fit_seconds: float
+    tuning_seconds: float
+
+
+def label_probabilities(answer: Any, Y_train: np.ndarray) -> np.ndarray:
+    """Return an (n, L) matrix also where, as forests do, a model answers label by label."""
+    if not isinstance(answer, list):
+        return answer
+    constant = Y_train.min(axis=0) == Y_train.max(axis=0)
+    return np.column_stack(
+        [
+            np.full(len(columns), Y_train[0, label]) if constant[label] else columns[:, 1]
+            for label, columns in enumerate(answer)
+        ]
+    )
+
+
+def evaluate(model: Any, data: Bunch, *, n_jobs: int = 2) -> Result:
+    """Fit a model, tune its threshold inside the training rows, and predict the test rows."""
+    start = time.perf_counter()
+    model.fit(data.X_train, data.Y_train)
+    fitted = time.perf_counter()
+    answer = label_probabilities(model.predict_proba(data.X_test), data.Y_train)
+    chosen = getattr(model, "best_estimator_", model)
+    held_out = cross_val_predict(
+        chosen, data.X_train, data.Y_train, cv=FOLDS, method="predict_proba", n_jobs=n_jobs
+    )
+    held_out = label_probabilities(held_out, data.Y_train)
+    threshold = tune_thresholds(data.Y_train, held_out, objective="f1_macro", per_label=False)[0]
+    # Of a search, the fit with the chosen parameters; the rest of it is tuning.
+    fit_seconds = getattr(model, "refit_time_", fitted - start)
+    return Result(model, answer, threshold, fit_seconds, time.perf_counter() - start - fit_seconds)
+
+
+def table(results: dict[str, Result], Y: np.ndarray) -> pd.DataFrame:
+    """Return the scores of every model at threshold 0.5, then at its tuned threshold."""
+    rows = {}
+    for kind in ("0.5", "tuned"):
+        for name, result in results.items():
+            threshold = 0.5 if kind == "0.5" else result.threshold
+            decided = (result.probabilities >= threshold).astype(int)
+            rows[f"threshold {kind}", name] = {
+                "threshold": threshold,
+                "example-F1": f1_samples(Y, decided),
+                "micro-F1": f1_micro(Y, decided),
+                "macro-F1": f1_macro(Y, decided),
+                "mAP": average_precision(Y, result.probabilities),
+                "fit s": result.fit_seconds,
+                "tuning s": result.tuning_seconds,
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+# %%
+# The embedding
+# -------------
+# A t-SNE map of the test rows by the cosine of their embeddings, drawn once for each of the most
+# frequent labels: where the rows with a label lie together, its head has an easy task.
+
+
+def plot_embedding(result: Result, data: Bunch, *, max_rows: int = 1500) -> Figure:
+    """Draw the map of the test rows, one panel for each of at most ten labels."""
+    Y = data.Y_test[:max_rows]
+    embedding = result.model.best_estimator_.transform(data.X_test[:max_rows])
+    x, y = TSNE(metric="cosine", init="pca", random_state=0).fit_transform(embedding).T
+    frequent = np.sort(np.argsort(-data.Y_train.sum(axis=0), kind="stable")[:10])
+    n_columns = -(-len(frequent) // 2)
+    size = (2.2 * n_columns, 5.2)
+    figure, axes = plt.subplots(2, n_columns, figsize=size, layout="constrained")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, label in zip(axes.flat, frequent, strict=False):
+        carries = Y[:, label] == 1
+        axis.scatter(x[~carries], y[~carries], s=5, color=QUIET, linewidths=0)
+        axis.scatter(x[carries], y[carries], s=7, color=RED, linewidths=0)
+        axis.set_title(f"{data.label_names[label]} ({carries.mean():.0%})", fontsize=10)
+    figure.suptitle("Test rows in the learned embedding; red: rows with the label (their share)")
+    return figure
+
+
+# %%
+# Label by label
+# --------------
+# Average precision of ours and of the peer with the best mean, sorted. The bar is chance: the
+# share of the test rows that carry the label.
+
+
+def plot_average_precision(results: dict[str, Result], data: Bunch) -> Figure:
+    """Draw both average precisions of every label that has a positive in the test rows."""
+    seen = data.Y_test.any(axis=0)
+    Y, names = data.Y_test[:, seen], data.label_names[seen]
+    precision = {
+        name: average_precision(Y, result.probabilities[:, seen], average=None)
+        for name, result in results.items()
+    }
+    ours = precision.pop(OURS)
+    best = max(precision, key=lambda name: precision[name].mean())
+    theirs = precision[best]
+    order = np.argsort(ours)
+    height = np.arange(len(order))
+    few = len(order) <= 60
+    size, width = (36, 1.5) if few else (10, 0.8)
+    figure, axis = plt.subplots(
+        figsize=(7, np.clip(1.4 + 0.25 * len(order), 3, 11)), layout="constrained"
+    )
+    axis.hlines(height, ours[order], theirs[order], color=QUIET, linewidth=width, zorder=1)
+    axis.scatter(Y.mean(axis=0)[order], height, size, "grey", marker="|", label="chance")
+    axis.scatter(theirs[order], height, size, BLUE, linewidths=0, label=legend(best, theirs))
+    axis.scatter(ours[order], height, size, RED, linewidths=0, label=legend(OURS, ours))
+    axis.set_yticks(*((height, names[order]) if few else ([],)))
+    axis.set(xlim=(0, 1.01), ylim=(-0.7, len(order) - 0.3), xlabel="average precision, test rows")
+    axis.set_ylabel("" if few else f"{len(order)} labels, by ours")
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    return figure
+
+
+def legend(name: str, precision: np.ndarray) -> str:
+    """Return the name of a model with its mean average precision."""
+    return f"{name} (mean {precision.mean():.3f})"
+
+
+# %%
+# All together
+# ------------
+
+
+def main(name: str, output: Path = Path("quickstart_output")) -> None:
+    """Compare the models on a set, print the table and save the pictures."""
+    start = time.perf_counter()
+    data = load(name)
+    print(
+        f"{name}: {len(data.Y_train)} training and {len(data.Y_test)} test rows, "
+        f"{data.X_train.shape[1]} features, {data.Y_train.shape[1]} labels"
+    )
+    results = {}
+    for model_name, model in make_models(sp.issparse(data.X_train)).items():
+        print(f"fitting: {model_name}", flush=True)
+        results[model_name] = evaluate(model, data)
+    print(f"chosen: {results[OURS].model.best_params_}\n")
+    print(table(results, data.Y_test).to_string(float_format="{:.3f}".format))
+    output.mkdir(exist_ok=True)
+    pictures = {
+        "embedding": plot_embedding(results[OURS], data),
+        "average_precision": plot_average_precision(results, data),
+    }
+    for kind, figure in pictures.items():
+        path = output / f"{name}_{kind}.png"
+        figure.savefig(path, dpi=150)
+        print(f"saved {path}")
+    print(f"{time.perf_counter() - start:.0f} seconds in all")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "digits")

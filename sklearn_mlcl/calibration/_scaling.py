@@ -1,0 +1,191 @@
+"""Temperature and Platt scaling of every label at once, by Newton steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from sklearn_mlcl._cells import Cells, check_scores
+
+METHODS = ("platt", "temperature")
+LABELS_PER_BLOCK = 64
+LOWEST_SLOPE = 0.01  # a temperature of 100
+MAX_STEPS, MAX_HALVINGS, TOLERANCE = 100, 30, 1e-10
+
+
+@dataclass(frozen=True)
+class LabelCalibration:
+    r"""Calibrated log odds of each label, :math:`a_l z + b_l`.
+
+    Attributes
+    ----------
+    slope : ndarray of float64, shape (L,)
+        :math:`a_l`; the inverse temperature.
+    offset : ndarray of float64, shape (L,)
+        :math:`b_l`; zeros for temperature scaling.
+    """
+
+    slope: np.ndarray
+    offset: np.ndarray
+
+    @property
+    def temperature(self) -> np.ndarray:
+        """Inverse of the slope, shape (L,)."""
+        return 1 / self.slope
+
+    def logits(self, logits: np.ndarray) -> np.ndarray:
+        """Return calibrated logits of shape (n, L), in the dtype of the given ones."""
+        dtype = np.result_type(np.asarray(logits).dtype, np.float32)
+        return self.slope.astype(dtype) * logits + self.offset.astype(dtype)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities of shape (n, L), strictly inside (0, 1)."""
+        calibrated = self.logits(logits)
+        limits = np.finfo(calibrated.dtype)
+        return np.clip(expit(calibrated), limits.tiny, 1 - limits.epsneg)
+
+
+def fit_calibration(
+    y_true: Any, logits: Any, *, method: str = "platt", sample_weight: Any = None
+) -> LabelCalibration:
+    r"""Fit temperature or Platt scaling of each label on held-out logits.
+
+    Minimises for each label, over its known rows,
+
+    .. math:: \sum_i w_i \left[ \log(1 + e^{u_i}) - t_i u_i \right], \qquad u_i = a z_i + b
+
+    with :math:`b = 0` and :math:`a \ge 0.01` for "temperature" (:math:`a = 1/T`), both free for
+    "platt". The targets are Platt's: :math:`t_i = (N_+ + 1) / (N_+ + 2)` for a positive and
+    :math:`1 / (N_- + 2)` for a negative, N the weight of either, so that separable and constant
+    labels have a finite optimum. All labels take Newton steps together, each with its own step
+    length, halved until its loss does not rise.
+
+    Parameters
+    ----------
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    logits : array-like of shape (n, L)
+        Finite log odds, or for "platt" any score, of rows that the classifier was not fitted on.
+    method : {"platt", "temperature"}, default="platt"
+        Slope and offset, or the slope alone.
+    sample_weight : array-like of shape (n,), default=None
+        Weights of the rows, counted as repetitions.
+
+    Returns
+    -------
+    calibration : LabelCalibration
+        A label without a known row keeps its logits.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, other entries, logits that are not finite, or another method.
+
+    References
+    ----------
+    .. [1] Platt, "Probabilistic outputs for support vector machines and comparisons to
+       regularized likelihood methods", Advances in Large Margin Classifiers, 1999.
+    .. [2] Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.calibration import fit_calibration
+    >>> Y = np.tile([[1], [0], [1], [0]], (100, 1))
+    >>> z = np.tile([[4.0], [-4.0], [4.0], [4.0]], (100, 1))  # right in 3 of 4 rows
+    >>> fit_calibration(Y, z, method="temperature").temperature.round(1)
+    array([3.7])
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
+    cells = check_scores(y_true, logits, sample_weight)
+    starts = range(0, cells.shape[1], LABELS_PER_BLOCK)
+    blocks = [_fit_block(cells, slice(s, s + LABELS_PER_BLOCK), method) for s in starts]
+    slope, offset = np.concatenate(blocks, axis=1)
+    return LabelCalibration(slope, offset)
+
+
+def _fit_block(cells: Cells, block: slice, method: str) -> np.ndarray:
+    """Slope and offset of a block of labels, shape (2, number of labels)."""
+    known = None if cells.known is None else cells.known[:, block]
+    part = Cells(cells.positive[:, block], known, cells.values[:, block], cells.weight)
+    w, z = part.cell_weight(), part.values.astype(np.float64)
+    scale = np.sqrt(_per_known((w * z**2).sum(axis=0), w.sum(axis=0)))
+    scale = np.where(scale > 0, scale, 1.0)
+    lowest = LOWEST_SLOPE * scale if method == "temperature" else np.full(len(scale), -np.inf)
+    problem = _Problem(z / scale, _platt_targets(part.positive, w), w, method == "platt", lowest)
+    slope, offset = problem.solve()
+    fitted = w.any(axis=0)
+    return np.where(fitted, [slope / scale, offset], [[1.0], [0.0]])
+
+
+def _per_known(total: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    return total / np.where(mass > 0, mass, 1.0)
+
+
+def _platt_targets(positive: np.ndarray, w: np.ndarray) -> np.ndarray:
+    positives = (w * positive).sum(axis=0)
+    negatives = w.sum(axis=0) - positives
+    return np.where(positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+
+@dataclass
+class _Problem:
+    """Logistic regressions on one feature each: z, targets t and weights w of shape (n, L)."""
+
+    z: np.ndarray
+    t: np.ndarray
+    w: np.ndarray
+    with_offset: bool
+    lowest: np.ndarray
+
+    def loss(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        u = a * self.z + b
+        return (self.w * (np.logaddexp(0, u) - self.t * u)).sum(axis=0)
+
+    def step(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Newton step in slope and offset, and how much loss it promises to take off."""
+        p = expit(a * self.z + b)
+        r, v = self.w * (p - self.t), self.w * p * (1 - p)
+        ga, haa = (r * self.z).sum(axis=0), (v * self.z**2).sum(axis=0)
+        gb, hab, hbb = np.zeros_like(a), np.zeros_like(a), np.ones_like(a)
+        if self.with_offset:
+            gb, hab, hbb = r.sum(axis=0), (v * self.z).sum(axis=0), v.sum(axis=0)
+        # The ridge keeps a constant z, whose slope and offset are one thing, from dividing by 0.
+        ridge = 1e-9 * (haa + hbb) + np.finfo(np.float64).tiny
+        haa, hbb = haa + ridge, hbb + ridge
+        det = haa * hbb - hab**2
+        da, db = (hab * gb - hbb * ga) / det, (hab * ga - haa * gb) / det
+        return da, db, -(da * ga + db * gb)
+
+    def solve(self) -> tuple[np.ndarray, np.ndarray]:
+        a = np.maximum(np.zeros(self.z.shape[1]), self.lowest)
+        rate = _per_known((self.w * self.t).sum(axis=0), self.w.sum(axis=0))
+        b = logit(np.where(rate > 0, rate, 0.5)) if self.with_offset else np.zeros_like(a)
+        loss = self.loss(a, b)
+        for _ in range(MAX_STEPS):
+            da, db, promise = self.step(a, b)
+            moved_a, moved_b, fallen = self._search(a, b, da, db, loss)
+            converged = (promise <= TOLERANCE * (1 + loss)) | ~(fallen < loss)
+            a, b, loss = moved_a, moved_b, fallen
+            if converged.all():
+                break
+        return a, b
+
+    def _search(
+        self, a: np.ndarray, b: np.ndarray, da: np.ndarray, db: np.ndarray, loss: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Halve the steps of the labels whose loss would rise; a label may stay."""
+        length = np.ones_like(a)
+        for _ in range(MAX_HALVINGS):
+            to_a = np.maximum(a + length * da, self.lowest)
+            to_b = b + length * db
+            new = self.loss(to_a, to_b)
+            rising = ~(new <= loss)
+            if not rising.any():
+                break
+            length = np.where(rising, length / 2, length)
+        return np.where(rising, a, to_a), np.where(rising, b, to_b), np.where(rising, loss, new)

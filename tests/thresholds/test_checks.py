@@ -1,0 +1,44 @@
+"""scikit-learn's estimator checks of the meta-estimators.
+
+Of a threshold tuner scikit-learn itself expects `check_classifiers_train` to fail. The forest's
+own failures of the weight checks pass through both.
+"""
+
+from __future__ import annotations
+
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
+from sklearn_mlcl.threshold import MultiLabelThresholdClassifierCV
+
+INNER = (
+    LogisticRegression(C=1),
+    RidgeClassifier(),
+    RandomForestClassifier(5, random_state=0),
+)
+FOREST = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "a forest draws rows at random"
+    for kind in ("dense", "sparse")
+}
+
+
+def expected_failures(estimator):
+    expected = dict(FOREST) if isinstance(estimator.estimator, RandomForestClassifier) else {}
+    tuned = isinstance(estimator, MultiLabelThresholdClassifierCV)
+    if tuned and hasattr(estimator.estimator, "predict_proba"):
+        expected["check_classifiers_train"] = "the threshold is not 0.5"
+    return expected
+
+
+@parametrize_with_checks(
+    [
+        meta(inner, cv=3)
+        for meta in (MultiLabelThresholdClassifierCV, MultiLabelCalibratedClassifierCV)
+        for inner in INNER
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_estimator_checks(estimator, check):
+    check(estimator)
