@@ -5,6 +5,7 @@ Nothing outside this package imports skorch.
 
 from sklearn_mlcl.training.batches import IndexBatches, RowTensors
 from sklearn_mlcl.training.callbacks import EarlyStopping, FitTaskCallback, epoch_log
+from sklearn_mlcl.training.monitors import RepresentationMonitor
 from sklearn_mlcl.training.net import IndexBatchNet, NonFiniteLossError
 from sklearn_mlcl.training.objectives import ContrastiveObjective, LinearHead, LogitObjective
 from sklearn_mlcl.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -21,6 +22,7 @@ __all__ = [
     "LinearHead",
     "LogitObjective",
     "NonFiniteLossError",
+    "RepresentationMonitor",
     "RowTensors",
     "epoch_log",
     "few_threads_for",

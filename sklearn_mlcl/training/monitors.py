@@ -1,0 +1,82 @@
+"""What to record about the representation while it is learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from torch import Tensor
+
+from sklearn_mlcl.losses import ContrastiveLoss, MSCLoss
+from sklearn_mlcl.representation import alignment, positive_regularization_ratio, uniformity
+from sklearn_mlcl.training.objectives import ContrastiveObjective
+
+
+class RepresentationMonitor(Callback):
+    """Record alignment, uniformity and the positive-regularisation ratio of every epoch.
+
+    They are measured on the first training rows in evaluation mode: alignment and uniformity on
+    the embedding, the ratio on projections under the contrastive loss (only where there is one),
+    and end up in ``history_`` as ``alignment``, ``uniformity`` and ``prr``.
+
+    Parameters
+    ----------
+    n_rows : int, default=512
+        Number of rows looked at.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn_mlcl import ContrastiveMultiLabelClassifier
+    >>> from sklearn_mlcl.training import RepresentationMonitor
+    >>> X, Y = make_multilabel_classification(random_state=0)
+    >>> clf = ContrastiveMultiLabelClassifier(
+    ...     max_epochs=2, callbacks=[RepresentationMonitor()], random_state=0
+    ... ).fit(X, Y)
+    >>> clf.history_["prr"].shape
+    (2,)
+    """
+
+    def __init__(self, n_rows: int = 512) -> None:
+        self.n_rows = n_rows
+
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
+        index = torch.arange(min(self.n_rows, len(dataset_train)), device=dataset_train.device)
+        X, (labels, _) = dataset_train.rows(index)
+        net._set_training(False)
+        with torch.no_grad():
+            embedding = net.module_(X)
+            net.history.record("alignment", alignment(embedding, labels))
+            net.history.record("uniformity", uniformity(embedding))
+            net.history.record("prr", self._ratio(net.criterion_, embedding, labels))
+
+    def _ratio(self, objective: Any, embedding: Tensor, labels: Tensor) -> float:
+        """NaN where no contrastive loss of this package is at work."""
+        loss = getattr(objective, "loss", None)
+        if not isinstance(objective, ContrastiveObjective) or not isinstance(loss, ContrastiveLoss):
+            return float("nan")
+        prototypes = objective.prototypes
+        projection = objective.projection(embedding)
+        points = projection if prototypes is None else torch.cat([projection, prototypes])
+        weights = loss.pair_weights(labels, prototypes=prototypes is not None)
+        if weights.shape[1] == len(points):
+            candidates = None
+        else:  # the prototype loss: instances are no candidates
+            points, candidates = projection, prototypes
+        return positive_regularization_ratio(
+            points,
+            weights,
+            temperature=loss.temperature,
+            candidates=candidates,
+            repulsion=_repulsion(loss, len(labels), weights.shape[1]),
+        )
+
+
+def _repulsion(loss: ContrastiveLoss, n_instances: int, n_candidates: int) -> np.ndarray:
+    """b of every candidate: the prototypes of MSC push back more than its instances."""
+    repulsion = np.ones(n_candidates)
+    if isinstance(loss, MSCLoss):
+        repulsion[:n_instances] = loss.beta
+    return repulsion
