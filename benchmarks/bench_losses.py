@@ -1,45 +1,24 @@
-"""The bars of the contrastive losses: memory, time against the literal formula, 100,000 labels.
+"""The contrastive losses: memory, time against the literal formula, 100,000 labels.
 
-Peaks are tallies of the memory events of ``torch.profiler``, which sees every allocation and
-release of the CPU allocator: the largest running sum is the peak added by the call, exactly.
-Times are minima over repetitions, in one process, so that their ratios mean something.
-
-    python benchmarks/bench_losses.py [--json PATH] [--threads N]
+Run with ``python -m benchmarks.bench_losses [--json FILE] [--threads 2]``.  Peaks are tallies of
+the memory events of ``torch.profiler``, which sees every allocation and release of the CPU
+allocator: the largest running sum is the peak added by the call, exactly.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from literal_losses import literal_regularized_loss
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks._report import Bar, interleaved, median_ratio, report
+from benchmarks.literal_losses import literal_regularized_loss
 from sklearn_mlcl.losses import LabelIndices, MSCLoss, PrototypeLoss, RegularizedContrastiveLoss
 
 MIB = 2**20
 TILED = 2 * MIB
 DENSE = 2**40
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One line of the table."""
-
-    bar: str
-    goal: float
-    measured: float
-    unit: str
-
-    def __str__(self) -> str:
-        verdict = "ok" if self.measured <= self.goal else "MISSED"
-        return f"{self.bar:62s} <= {self.goal:6g} {self.unit:4s} {self.measured:9.3f}  {verdict}"
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
@@ -53,15 +32,6 @@ def peak_bytes(call: Callable[[], object]) -> int:
         running += event.nbytes()
         peak = max(peak, running)
     return peak
-
-
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    best = float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def problem(B: int, L: int, d: int = 128) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -105,14 +75,22 @@ def memory_bars() -> Iterator[Bar]:
 
 
 def time_bars() -> Iterator[Bar]:
-    dense, literal = step(256, 500, DENSE), literal_step(256, 500)
-    dense()
-    literal()
-    ratio = seconds(dense, 20) / seconds(literal, 2)
-    yield Bar("time, dense / literal three-way tensor, B 256 L 500", 0.25, ratio, "x")
-    tiled, dense = step(8192, 1000, 2**24), step(8192, 1000, DENSE)
-    ratio = seconds(tiled, 2) / seconds(dense, 2)
-    yield Bar("time, tiled / dense, reg alpha 0, B 8192 L 1000", 1.5, ratio, "x")
+    for bar, goal, repeats, calls in (
+        (
+            "time, dense / literal three-way tensor, B 256 L 500",
+            0.25,
+            3,
+            {"ours": step(256, 500, DENSE), "reference": literal_step(256, 500)},
+        ),
+        (
+            "time, tiled / dense, reg alpha 0, B 8192 L 1000",
+            1.5,
+            3,
+            {"ours": step(8192, 1000, 2**24), "reference": step(8192, 1000, DENSE)},
+        ),
+    ):
+        seconds = interleaved(calls, repeats)
+        yield Bar(bar, goal, median_ratio(seconds["ours"], seconds["reference"]))
 
 
 def many_label_step(name: str) -> Callable[[], None]:
@@ -121,6 +99,7 @@ def many_label_step(name: str) -> Callable[[], None]:
         n_negatives=4096
     )
     B, L, d = 512, 100_000, 128
+    torch.manual_seed(0)
     rows = torch.stack([torch.randperm(L)[:5] for _ in range(B)])
     labels = LabelIndices(rows.flatten(), torch.arange(0, 5 * B + 1, 5), L)
     x, encoder = torch.randn(B, d), torch.nn.Linear(d, d)
@@ -138,35 +117,22 @@ def many_label_step(name: str) -> Callable[[], None]:
 def many_label_bars() -> Iterator[Bar]:
     for name in ("reg", "msc", "proto"):
         shape = f"{name}, L 100,000 B 512 d 128"
-        yield Bar(f"peak of a step, {shape}", 1024, peak_bytes(many_label_step(name)) / MIB, "MiB")
-        yield Bar(f"time of a step, {shape}", 2, seconds(many_label_step(name), 3), "s")
+        peak = peak_bytes(many_label_step(name)) / MIB
+        yield Bar(f"peak of a step, {shape}", 1024, peak, "MiB")
+        seconds = interleaved({name: many_label_step(name)}, 3)[name]
+        yield Bar(f"time of a step, {shape}", 2, min(seconds), "s")
 
 
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    return f"{model}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+def bars() -> Iterator[Bar]:
+    """All bars."""
+    yield from memory_bars()
+    yield from time_bars()
+    yield from many_label_bars()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="also write the table here")
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    print(machine())
-    bars = []
-    for bars_of in (memory_bars, time_bars, many_label_bars):
-        for bar in bars_of():
-            print(bar, flush=True)
-            bars.append(bar)
-    if arguments.json is not None:
-        table = {"machine": machine(), "bars": [asdict(bar) for bar in bars]}
-        arguments.json.write_text(json.dumps(table, indent=2) + "\n")
+def main(argv: Sequence[str] | None = None) -> list[Bar]:
+    """Measure, print, and write the table where ``--json`` says."""
+    return report(bars, __doc__ or "", argv, threads=2)
 
 
 if __name__ == "__main__":

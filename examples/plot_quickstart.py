@@ -202,8 +202,7 @@ def plot_embedding(result: Result, data: Bunch, *, max_rows: int = 1500) -> Figu
 # %%
 # Label by label
 # --------------
-# Average precision of ours and of the peer with the best mean, sorted. The bar is chance: the
-# share of the test rows that carry the label.
+# Average precision of ours and of the peer with the best mean, sorted.
 
 
 def plot_average_precision(results: dict[str, Result], data: Bunch) -> Figure:
@@ -214,26 +213,25 @@ def plot_average_precision(results: dict[str, Result], data: Bunch) -> Figure:
         name: average_precision(Y, result.probabilities[:, seen], average=None)
         for name, result in results.items()
     }
-    ours = precision.pop(OURS)
-    best = max(precision, key=lambda name: precision[name].mean())
-    theirs = precision[best]
-    order = np.argsort(ours)
+    best = max(precision.keys() - {OURS}, key=lambda peer: precision[peer].mean())
+    order = np.argsort(precision[OURS])
+    ours, theirs = precision[OURS][order], precision[best][order]
     height = np.arange(len(order))
     few = len(order) <= 60
-    size, width = (36, 1.5) if few else (10, 0.8)
+    dots = {"s": 36 if few else 10, "linewidths": 0, "clip_on": False}
     figure, axis = plt.subplots(
         figsize=(7, np.clip(1.4 + 0.25 * len(order), 3, 11)), layout="constrained"
     )
-    axis.hlines(height, ours[order], theirs[order], color=QUIET, linewidth=width, zorder=1)
-    axis.scatter(Y.mean(axis=0)[order], height, size, "grey", marker="|", label="chance")
-    axis.scatter(theirs[order], height, size, BLUE, linewidths=0, label=legend(best, theirs))
-    axis.scatter(ours[order], height, size, RED, linewidths=0, label=legend(OURS, ours))
+    axis.hlines(height, ours, theirs, color=QUIET, linewidth=1.5 if few else 0.8, zorder=1)
+    axis.scatter(theirs, height, color=BLUE, label=legend(best, theirs), **dots)
+    axis.scatter(ours, height, color=RED, label=legend(OURS, ours), **dots)
     axis.set_yticks(*((height, names[order]) if few else ([],)))
-    axis.set(xlim=(0, 1.01), ylim=(-0.7, len(order) - 0.3), xlabel="average precision, test rows")
-    axis.set_ylabel("" if few else f"{len(order)} labels, by ours")
+    lowest = np.floor(20 * min(ours.min(), theirs.min())) / 20
+    axis.set(xlim=(lowest, 1), ylim=(-0.7, len(order) - 0.3), xlabel="average precision, test rows")
+    axis.set_ylabel("" if few else f"{len(order)} labels, in the order of ours")
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False)
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 
 from sklearn_mlcl._targets import Indicator, TargetFormat, infer_format
 
-Features = np.ndarray | sp.csr_matrix
+Features: TypeAlias = np.ndarray | sp.csr_matrix
 FLOATS = (np.float64, np.float32)
 
 
@@ -97,9 +97,7 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
     def _check_weights(self, sample_weight: Any, X: Features) -> np.ndarray | None:
         if sample_weight is None:
             return None
-        weights = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if not weights.any():
             raise ValueError("All of sample_weight is zero: there is no row left to fit.")
         return weights
@@ -161,7 +159,9 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
         return probabilities_from(self._logits(self._check_features(X, reset=False)))
 
     def _thresholds(self) -> float | np.ndarray:
-        threshold = np.asarray(self.threshold, dtype=np.float64)
+        """Return the threshold in force: the parameter, or what was tuned in its place."""
+        tuned = isinstance(self.threshold, str)
+        threshold = np.asarray(self.threshold_ if tuned else self.threshold, dtype=np.float64)
         n_labels = self._format.n_labels
         if threshold.ndim and threshold.shape != (n_labels,):
             raise ValueError(

@@ -116,8 +116,8 @@ def _positive_and_known(y: Any, name: str) -> tuple[np.ndarray, np.ndarray | Non
         y = np.asarray(y).reshape(-1, 1)
     if isinstance(y, np.ndarray) and not np.ma.isMaskedArray(y) and y.dtype.kind in "bui":
         return _positive_of_integers(y, name), None
-    Y = _LABEL_MATRIX.indicator(y)
-    Y = Y.toarray() if sp.issparse(Y) else np.asarray(Y)
+    matrix: Any = _LABEL_MATRIX.indicator(y)
+    Y = matrix.toarray() if sp.issparse(matrix) else matrix
     unknown = np.isnan(Y)
     return Y == 1, ~unknown if unknown.any() else None
 

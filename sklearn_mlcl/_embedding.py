@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -41,13 +43,13 @@ def embed(
 def _dense_tensor(
     rows: np.ndarray | sp.csr_matrix, dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:
-    dense = rows.toarray() if sp.issparse(rows) else rows
+    dense: Any = rows.toarray() if sp.issparse(rows) else rows
     # from_numpy warns about read-only memory, which a memory map is.
     dense = dense if dense.flags.writeable else dense.copy()
     return torch.from_numpy(dense).to(device=device, dtype=dtype)
 
 
-def input_scaler(X: np.ndarray | sp.csr_matrix, weights: np.ndarray | None) -> InputScaler:
+def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
     """Return the layer that standardises dense features; CSR is scaled by one number.
 
     Centring would make CSR dense, and a factor a feature would blow up the rarest words; the

@@ -83,7 +83,7 @@ def fit_heads(
 def _splitter(cv: Any, n_rows: int) -> Any:
     if not isinstance(cv, Integral):
         return check_cv(cv)
-    return MultilabelStratifiedKFold(min(cv, n_rows), shuffle=True, random_state=0)
+    return MultilabelStratifiedKFold(min(int(cv), n_rows), shuffle=True, random_state=0)
 
 
 def standardised(

@@ -65,7 +65,9 @@ class NeighborVote:
             weights = np.where(unknown, 0.0, weights)
         votes = weights * np.nan_to_num(labels)
         unit = nn.functional.normalize(torch.from_numpy(embedding[rows]), dim=1).numpy()
-        return cls(*(a.astype(np.float32) for a in (unit, votes, weights)), prior)
+        return cls(
+            unit.astype(np.float32), votes.astype(np.float32), weights.astype(np.float32), prior
+        )
 
     def probabilities(
         self, embedding: np.ndarray, temperature: float, device: torch.device

@@ -38,6 +38,7 @@ from sklearn_mlcl._neighbors import NeighborVote
 from sklearn_mlcl._targets import Indicator, warn_constant_labels
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import ACTIVATIONS, MLPEncoder, ScaledEncoder
+from sklearn_mlcl.thresholds import OBJECTIVES, tune_thresholds
 from sklearn_mlcl.training import (
     OPTIMIZERS,
     SCHEDULES,
@@ -94,7 +95,7 @@ class NetClassifier(
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "neighbor_weight": [Interval(Real, 0, 1, closed="both")],
         "neighbor_temperature": [Interval(Real, 0, None, closed="neither")],
-        "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
+        "threshold": [Interval(Real, 0, 1, closed="both"), "array-like", StrOptions(set(OBJECTIVES))],
         "device": [str, torch.device],
         "callbacks": [list, None],
         "net_params": [dict, None],
@@ -152,8 +153,10 @@ class NetClassifier(
         self.verbose = verbose
         self.random_state = random_state
 
-    #: How often ``fit`` runs ``max_epochs`` epochs.
-    _n_stages = 1
+    @property
+    def _n_stages(self) -> int:
+        """How often ``fit`` runs ``max_epochs`` epochs."""
+        return 1
 
     @abstractmethod
     def _make_objective(
@@ -222,9 +225,7 @@ class NetClassifier(
         """
         continuing = hasattr(self, "net_")
         with kept_on_error(self):
-            rows = self._check_fit_input(
-                X, y, sample_weight, classes=classes, reset=not continuing
-            )
+            rows = self._check_fit_input(X, y, sample_weight, classes=classes, reset=not continuing)
             self._train(rows, continuing, TrainingPlan(1, "constant", chunk=True))
         return self
 
@@ -238,44 +239,28 @@ class NetClassifier(
         device = self._device()
         epochs_before = self.n_iter_ if continuing else 0
         seed = check_random_state(self.random_state).randint(2**31 - 1) + epochs_before
-        log_odds, constant = label_log_odds(*rows[1:])
+        train, valid = self._split(rows, seed) if self._holds_out(plan) else (rows, None)
         with seeded(seed, device) as generator:
-            net = self.net_ if continuing else self._make_net(rows, log_odds)
+            net = self.net_ if continuing else self._make_net(train)
             with few_threads_for(net.batch_size * net.n_weights, device), net.kept_on_error():
-                self._run_epochs(net.to(device), rows, plan, seed, generator)
-                self._keep_fit(net, rows, plan, seed)
+                self._run_epochs(net.to(device), train, valid, plan, seed, generator)
+                self._keep_fit(net, train, valid, plan, seed)
         # On the CPU a pickle loads anywhere; predictions move the weights where they run.
         net.to(torch.device("cpu"))
         if not plan.chunk and self._format.kind == "multilabel":
-            warn_constant_labels(constant, self._format.label_names)
+            warn_constant_labels(label_log_odds(*train[1:])[1], self._format.label_names)
         if plan.context is not None:
             plan.context.call_on_fit_task_end(
                 estimator=self, **plan.given, reconstruction_attributes={}
             )
 
-    def _run_epochs(
-        self,
-        net: IndexBatchNet,
-        rows: Rows,
-        plan: TrainingPlan,
-        seed: int,
-        generator: torch.Generator,
-    ) -> None:
-        use_all = plan.chunk or not self.early_stopping
-        train, valid = (rows, None) if use_all else self._split(rows, seed)
-        callbacks: list[Any] = [] if use_all else [EarlyStopping(self.n_iter_no_change)]
-        if plan.context is not None:
-            as_if_stopped = partial(self._attributes_as_if_stopped, net, rows, plan, seed)
-            callbacks.append(FitTaskCallback(self, plan.context, plan.given, as_if_stopped))
-        device = torch.device(net.device)
-        net.train_rows(
-            RowTensors(*train, device),
-            None if valid is None else RowTensors(*valid, device),
-            max_epochs=plan.max_epochs,
-            schedule=plan.schedule,
-            generator=generator,
-            callbacks=callbacks,
-        )
+    @property
+    def _decides_on_held_out(self) -> bool:
+        """Whether decisions are tuned, which training rows are no judges of."""
+        return isinstance(self.threshold, str)
+
+    def _holds_out(self, plan: TrainingPlan) -> bool:
+        return self._decides_on_held_out or (self.early_stopping and not plan.chunk)
 
     def _split(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
         X, Y, weights = rows
@@ -288,22 +273,64 @@ class NetClassifier(
             for part in (train, valid)
         )
 
+    def _run_epochs(
+        self,
+        net: IndexBatchNet,
+        train: Rows,
+        valid: Rows | None,
+        plan: TrainingPlan,
+        seed: int,
+        generator: torch.Generator,
+    ) -> None:
+        callbacks: list[Any] = []
+        if self.early_stopping and not plan.chunk:
+            callbacks.append(EarlyStopping(self.n_iter_no_change))
+        if plan.context is not None:
+            as_if_stopped = partial(self._attributes_as_if_stopped, net, train, valid, plan, seed)
+            callbacks.append(FitTaskCallback(self, plan.context, plan.given, as_if_stopped))
+        device = torch.device(net.device)
+        net.train_rows(
+            RowTensors(*train, device),
+            None if valid is None else RowTensors(*valid, device),
+            max_epochs=plan.max_epochs,
+            schedule=plan.schedule,
+            generator=generator,
+            callbacks=callbacks,
+        )
+
     def _attributes_as_if_stopped(self, net: IndexBatchNet, *args: Any) -> dict[str, Any]:
         """Return the attributes of a fit that ends here, while this one goes on untouched."""
         fitted = copy.copy(self)
         fitted._keep_fit(net.snapshot(), *args)
-        return vars(fitted)
+        return dict(vars(fitted))
 
-    def _keep_fit(self, net: IndexBatchNet, rows: Rows, plan: TrainingPlan, seed: int) -> None:
-        """Store all that predictions need: the net, the heads and the neighbours."""
-        embedding = embed(net.module_, rows[0], torch.device(net.device), torch.float32)
-        log_odds, constant = label_log_odds(*rows[1:])
-        self._keep_heads(*self._fit_heads(net, embedding, rows), log_odds, constant, plan)
+    def _keep_fit(
+        self, net: IndexBatchNet, train: Rows, valid: Rows | None, plan: TrainingPlan, seed: int
+    ) -> None:
+        """Store all that predictions need: the net, the heads, the neighbours, the threshold."""
+        embedding = embed(net.module_, train[0], torch.device(net.device), torch.float32)
+        log_odds, constant = label_log_odds(*train[1:])
+        self._keep_heads(*self._fit_heads(net, embedding, train), log_odds, constant, plan)
         self._keep_neighbors(
-            embedding, rows, expit(log_odds), constant, np.random.RandomState(seed)
+            embedding, train, expit(log_odds), constant, np.random.RandomState(seed)
         )
         self.net_, self.n_iter_ = net, len(net.history)
         self.history_ = epoch_log(net.history)
+        self._keep_decisions(embedding, train, valid)
+
+    def _keep_decisions(self, embedding: np.ndarray, train: Rows, valid: Rows | None) -> None:
+        """Tune on held-out rows what turns probabilities into labels."""
+        if not isinstance(self.threshold, str):
+            self.threshold_ = self.threshold
+        elif valid is not None:
+            X, Y, weights = valid
+            self.threshold_ = tune_thresholds(
+                Y,
+                probabilities_from(self._logits(X)),
+                objective=self.threshold,
+                per_label=False,
+                sample_weight=weights,
+            )
 
     def _keep_heads(
         self,
@@ -334,8 +361,9 @@ class NetClassifier(
             return
         self.neighbors_ = NeighborVote.of(embedding, Y, weights, prior, constant, random_state)
 
-    def _make_net(self, rows: Rows, log_odds: np.ndarray) -> IndexBatchNet:
+    def _make_net(self, rows: Rows) -> IndexBatchNet:
         X, Y, weights = rows
+        log_odds, _ = label_log_odds(Y, weights)
         encoder = ScaledEncoder(input_scaler(X, weights), self._make_encoder(X.shape[1]))
         labels_known = sp.issparse(Y) or not np.isnan(Y).any()
         objective = self._make_objective(encoder.n_outputs(X.shape[1]), log_odds, labels_known)
@@ -398,9 +426,7 @@ class NetClassifier(
         logits = embedding @ coef.T + intercept
         if self.neighbors_ is None or self.neighbor_weight == 0:
             return logits
-        votes = self.neighbors_.probabilities(
-            embedding, self.neighbor_temperature, self._device()
-        )
+        votes = self.neighbors_.probabilities(embedding, self.neighbor_temperature, self._device())
         heads = probabilities_from(logits)
         return logit(inside(heads + self.neighbor_weight * (votes - heads)))
 
@@ -415,4 +441,3 @@ class NetClassifier(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-

@@ -35,9 +35,9 @@ schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
     Course of the learning rate over ``max_epochs``.
 early_stopping : bool, default=False
     Hold out a part of the rows, stratified over the labels, stop when its loss no longer falls
-    and put the best weights back.
+    and put the best weights back. Heads and neighbours come from the other rows.
 validation_fraction : float, default=0.1
-    Share of the rows held out for early stopping.
+    Share of the rows held out for early stopping and for tuned decisions.
 n_iter_no_change : int, default=10
     Epochs without improvement before early stopping ends the training.
 neighbor_weight : float, default=0.8
@@ -46,8 +46,11 @@ neighbor_weight : float, default=0.8
     the heads alone and keeps no training rows.
 neighbor_temperature : float, default=0.05
     Divides the cosines in the vote: the smaller, the fewer rows decide.
-threshold : float or array-like of shape (n_labels,), default=0.5
-    Probability from which on a label is predicted.
+threshold : float, array-like of shape (n_labels,) or str, default=0.5
+    Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
+    "jaccard", "accuracy" or "cardinality" tunes one threshold for all labels by that objective
+    on ``validation_fraction`` of the rows, which are then left out of the training; see
+    :func:`sklearn_mlcl.thresholds.tune_thresholds`.
 device : str or torch.device, default="auto"
     "auto" is the GPU where torch sees one, else the CPU.
 callbacks : list of skorch callbacks, default=None
@@ -75,6 +78,8 @@ intercept_ : ndarray of shape (n_labels,)
     Intercepts of the heads.
 neighbors_ : NeighborVote or None
     The training rows (20,000 at most) that vote, as embeddings and labels.
+threshold_ : float or array-like
+    The threshold in force after the fit.
 net_ : skorch net
     The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
 history_ : dict of ndarray of shape (n_iter_,)

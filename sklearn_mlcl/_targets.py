@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
-Indicator = np.ndarray | sp.csr_array
+Indicator: TypeAlias = np.ndarray | sp.csr_array
 
 
 @dataclass(frozen=True)
@@ -208,4 +208,3 @@ def warn_constant_labels(constant: np.ndarray, names: np.ndarray | None) -> None
         UserWarning,
         stacklevel=3,
     )
-

@@ -39,7 +39,12 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     Stage two freezes the encoder and solves, for every label :math:`l`, on standardised
     embeddings
 
-    .. math:: \min_{w, b} \; \tfrac12 \|w\|^2 + C \sum_i \log(1 + e^{-\tilde y_{il} (w \cdot h(x_i) + b)})
+    .. math::
+        \min_{w, b} \; \tfrac12 \|w\|^2
+        + C \sum_i \log(1 + e^{-\tilde y_{il} (w \cdot h(x_i) + b)})
+
+    The probability of a label is that of its head, blended with a vote of the training rows near
+    by: a kernel regression of the labels on cosines of embeddings (``neighbor_weight``).
 
     The default loss, the regularised one of [1]_, takes the repulsive part out of the gradient of
     positive pairs; ``lambda_reg`` scales how much of it.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
-from skorch.callbacks import Callback
 from sklearn.base import clone
+from skorch.callbacks import Callback
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from tests.test_contract import ALL, NETS, by_name
@@ -46,7 +46,7 @@ def test_features_must_be_finite(estimator: Any, label_data: Any, value: float) 
     X, Y = label_data
     X = X.copy()
     X[3, 1] = value
-    with pytest.raises(ValueError, match="NaN|infinity"):
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
         clone(estimator).fit(X, Y)
 
 
@@ -54,7 +54,7 @@ def test_features_must_be_finite(estimator: Any, label_data: Any, value: float) 
 def test_other_features_at_predict(estimator: Any, label_data: Any) -> None:
     X, Y = label_data
     clf = clone(estimator).fit(X, Y)
-    with pytest.raises(ValueError, match="19 features, but .* is expecting 20"):
+    with pytest.raises(ValueError, match=r"19 features, but .* is expecting 20"):
         clf.predict(X[:, 1:])
 
 
@@ -110,7 +110,9 @@ def test_parameters_of_the_contrastive_classifier(
 ) -> None:
     X, Y = label_data
     clf = ContrastiveMultiLabelClassifier(max_epochs=1).set_params(**{parameter: value})
-    with pytest.raises(ValueError, match="C must be|head_C" if parameter == "head_C" else parameter):
+    with pytest.raises(
+        ValueError, match="C must be|head_C" if parameter == "head_C" else parameter
+    ):
         clf.fit(X, Y)
 
 
@@ -119,7 +121,7 @@ def test_parameters_of_the_contrastive_classifier(
 def test_few_rows(estimator: Any, label_data: Any, n_rows: int) -> None:
     X, Y = (a[:n_rows] for a in label_data)
     clf = clone(estimator)
-    if (Y == Y[0]).all(axis=0).any():
+    if (Y[0] == Y).all(axis=0).any():
         with pytest.warns(UserWarning, match="single value"):
             clf.fit(X, Y)
     else:
@@ -154,7 +156,7 @@ def test_non_finite_loss_names_the_remedies_and_keeps_the_old_fit(
     clf.set_params(max_epochs=3, warm_start=warm_start, callbacks=[Poison()])
     if warm_start:
         clf.net_.callbacks_.append(("poison", Poison()))
-    with pytest.raises(ValueError, match="nan in epoch 2 at learning_rate=.* smaller learning_"):
+    with pytest.raises(ValueError, match=r"nan in epoch 2 at learning_rate=.* smaller learning_"):
         clf.fit(X, Y)
     assert_array_equal(clf.predict_proba(X), before)
     assert clf.n_iter_ == len(clf.net_.history) == 1

@@ -155,7 +155,7 @@ class _Problem:
         if self.with_offset:
             gb, hab, hbb = r.sum(axis=0), (v * self.z).sum(axis=0), v.sum(axis=0)
         # The ridge keeps a constant z, whose slope and offset are one thing, from dividing by 0.
-        ridge = 1e-9 * (haa + hbb) + np.finfo(np.float64).tiny
+        ridge = 1e-9 * (haa + hbb) + 1e-100
         haa, hbb = haa + ridge, hbb + ridge
         det = haa * hbb - hab**2
         da, db = (hab * gb - hbb * ga) / det, (hab * ga - haa * gb) / det

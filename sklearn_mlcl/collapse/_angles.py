@@ -26,7 +26,7 @@ def _unit(A):
     return np.divide(A, norm, out=np.full_like(A, np.nan), where=norm > 0)
 
 
-def tag_angles(directions, sets, sizes, weights, tags, n_random_sets, rng):
+def tag_angles(directions, sets, sizes, weights, tags, multiplicities, n_random_sets, rng):
     """NC_m per size: "ncm_deg_m{m}", its chance level, and the ratio of the two.
 
     `directions` (U, d) are set means about the intercept, `sets` (U, K) CSR of the tagged labels.
@@ -34,7 +34,7 @@ def tag_angles(directions, sets, sizes, weights, tags, n_random_sets, rng):
     K = len(tags)
     angles = angle_degrees(directions, sets @ tags)
     out = {"n_degenerate": float(np.isnan(angles).sum())}
-    for m in np.unique(sizes).tolist():
+    for m in multiplicities.tolist():
         mine = (sizes == m) & np.isfinite(angles)
         degrees = chance = float("nan")
         if mine.any() and K > 2 and m < K:

@@ -87,7 +87,7 @@ class ONNDecoder:
         ValueError
             If the features have another width than in the fit, or hold NaN or infinity.
         """
-        nearest = self._modelled_search(max_candidates)
+        nearest = self._modelled_search(max_candidates) if len(self.sizes) else None
         parts = map_blocks(
             lambda block: self._decode_block(block, nearest),
             self._checked(features),
@@ -181,7 +181,7 @@ class ONNDecoder:
 
     def _decode_block(self, block, nearest):
         centered = block - self.intercept
-        if not len(self.sizes):
+        if nearest is None:
             return self._own(centered)[0]
         sets, distances = nearest(centered @ self.tags.T)
         sets = sp.csr_array(
@@ -201,7 +201,7 @@ class ONNDecoder:
         costs = -2 * self.variance * self.prior * self.log_prior
         sizes, scales = self.sizes, self.scales
         # All the labels with a tag have no direction in common; only norms can tell that set apart.
-        if self.variant == "cosine" and sizes.max(initial=0) < len(self.labels):
+        if self.variant == "cosine" and sizes[-1] < len(self.labels):
             return partial(nearest_cosine, sizes=sizes)
         if self.equinorm():
             costs = costs + self.size_costs()

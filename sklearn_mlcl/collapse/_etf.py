@@ -160,11 +160,13 @@ def etf_deviation(A, B=None, *, center=True):
     A = np.asarray(A, dtype=np.float64)
     B = A if B is None else np.asarray(B, dtype=np.float64)
     K = len(A)
+    if K < 2:
+        return float("nan")
     if center:
         A, B = A - A.mean(axis=0), B - B.mean(axis=0)
     G = A @ B.T
     norm = np.linalg.norm(G)
-    if K < 2 or norm == 0:
+    if norm == 0:
         return float("nan")
     return float(np.linalg.norm(G / norm - (np.eye(K) - 1 / K) / np.sqrt(K - 1)))
 

@@ -160,6 +160,7 @@ def _angle_metrics(groups, means, tags, used, weights, n_random_sets, n_pairs, r
         sizes,
         set_weights(groups, weights)[used],
         tags.tags[tags.labels],
+        tags.multiplicities,
         n_random_sets,
         rng,
     )

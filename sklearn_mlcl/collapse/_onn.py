@@ -122,6 +122,7 @@ class ONNClassifier(ClassifierMixin, BaseEstimator):
             max_labels=self.max_labels,
             prior=self.prior,
         )
+        _warn_absent(Y)
         return self
 
     def predict(self, X):
@@ -206,13 +207,6 @@ class ONNClassifier(ClassifierMixin, BaseEstimator):
         missing = values.dtype.kind == "f" and bool(np.isnan(values).any())
         self.classes_ = np.arange(Y.shape[1])
         self._target_dtype = np.dtype(np.int64) if missing else Y.dtype
-        absent = np.flatnonzero(np.asarray((Y == 1).sum(axis=0)).ravel() == 0)
-        if len(absent):
-            warnings.warn(
-                f"Labels {absent.tolist()} have no positive row in y and are never predicted.",
-                UserWarning,
-                stacklevel=4,
-            )
         return Y
 
     def __sklearn_tags__(self):
@@ -228,3 +222,13 @@ def _is_indicator(Y):
     return values.dtype.kind in "biuf" and bool(
         np.isin(values[~np.isnan(values.astype(np.float64))], (0, 1)).all()
     )
+
+
+def _warn_absent(Y):
+    absent = np.flatnonzero(np.asarray((Y == 1).sum(axis=0)).ravel() == 0)
+    if len(absent):
+        warnings.warn(
+            f"Labels {absent.tolist()} have no positive row in y and are never predicted.",
+            UserWarning,
+            stacklevel=3,
+        )

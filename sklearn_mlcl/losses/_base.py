@@ -24,7 +24,7 @@ from sklearn_mlcl.losses._arguments import (
     width,
 )
 from sklearn_mlcl.losses._documentation import fill
-from sklearn_mlcl.losses._function import PairLoss
+from sklearn_mlcl.losses._function import PairLoss, full_precision
 from sklearn_mlcl.losses._kernel import tile_edge
 from sklearn_mlcl.losses._labels import LabelPairs, LabelSets
 from sklearn_mlcl.losses._weights import PairWeights, reciprocal
@@ -127,33 +127,28 @@ class ContrastiveLoss(nn.Module):
             If shapes disagree, or prototypes or a queue are given to a loss that has none, or
             the prototypes a loss needs are missing.
         """
-        check_rows("embeddings", embeddings, "labels", labels)
-        self._check_prototypes(prototypes, embeddings, labels)
-        self._check_queue(queue, queue_labels, embeddings, labels)
-        if sample_weight is not None:
-            check_weight(sample_weight, embeddings)
+        self._check(embeddings, labels, prototypes, queue, queue_labels, sample_weight)
         labels, queue_labels, prototypes, log_weight = dense_columns(
             labels, queue_labels, prototypes, self.n_negatives
         )
-        dtype = torch.promote_types(embeddings.dtype, torch.float32)
+        learns = embeddings.requires_grad or (prototypes is not None and prototypes.requires_grad)
         n_prototypes = 0 if prototypes is None else len(prototypes)
-        with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
+        with full_precision(embeddings):
+            dtype = torch.promote_types(embeddings.dtype, torch.float32)
             pairs = _pairs(labels, queue_labels, dtype)
             edge = self._edge(pairs, n_prototypes)
             weights = self._weights(pairs, n_prototypes, edge)
             weights.log_b = self._log_repulsion(pairs, n_prototypes, log_weight)
-            scale = self._scale(weights, sample_weight)
-        learns = embeddings.requires_grad or (prototypes is not None and prototypes.requires_grad)
-        return PairLoss.apply(
-            embeddings,
-            prototypes,
-            queue,
-            weights,
-            (self.temperature, self.lambda_reg, edge),
-            scale,
-            self.reduction == "mean",
-            learns and torch.is_grad_enabled(),
-        )
+            return PairLoss.apply(
+                embeddings,
+                prototypes,
+                queue,
+                weights,
+                (self.temperature, self.lambda_reg, edge),
+                self._scale(weights, sample_weight),
+                self.reduction == "mean",
+                learns and torch.is_grad_enabled(),
+            )
 
     @torch.no_grad()
     def pair_weights(
@@ -191,6 +186,21 @@ class ContrastiveLoss(nn.Module):
         if n_negatives is not None:
             check_count("n_negatives", n_negatives, zero=True)
         self.n_negatives = n_negatives
+
+    def _check(
+        self,
+        embeddings: Tensor,
+        labels: Labels,
+        prototypes: Tensor | None,
+        queue: Tensor | None,
+        queue_labels: Labels | None,
+        sample_weight: Tensor | None,
+    ) -> None:
+        check_rows("embeddings", embeddings, "labels", labels)
+        self._check_prototypes(prototypes, embeddings, labels)
+        self._check_queue(queue, queue_labels, embeddings, labels)
+        if sample_weight is not None:
+            check_weight(sample_weight, embeddings)
 
     def _check_prototypes(
         self, prototypes: Tensor | None, embeddings: Tensor, labels: Labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,14 @@ from sklearn_mlcl.losses._weights import PairWeights
 
 # A vector shorter than this has no direction: it stays zero and receives no gradient.
 _SHORTEST = 1e-12
+
+
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """Switch autocast off where it is on."""
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
 
 
 def _unit(stack: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,21 +51,16 @@ class PairLoss(torch.autograd.Function):
         differentiate: bool,
     ) -> Tensor:
         blocks = [block for block in (embeddings, queue, prototypes) if block is not None]
-        dtype = scale.dtype
-        with torch.autocast(embeddings.device.type, enabled=False):
-            stack = torch.cat([block.to(dtype) for block in blocks])
-            points, inverse = _unit(stack)
-            problem = Problem(points, weights, *settings[:2])
-            in_forward = scale if differentiate and summed else None
-            values, gradient = problem.evaluate(in_forward, settings[2])
-            if not summed:
-                ctx.later = problem, inverse, scale, settings[2]
-            ctx.blocks = [
-                None if x is None else (len(x), x.dtype) for x in (embeddings, prototypes)
-            ]
-            if gradient is not None:
-                ctx.gradient = _through_unit(gradient, points, inverse)
-            return torch.dot(values, scale) if summed else values * scale
+        points, inverse = _unit(torch.cat([block.to(scale.dtype) for block in blocks]))
+        problem = Problem(points, weights, *settings[:2])
+        in_forward = scale if differentiate and summed else None
+        values, gradient = problem.evaluate(in_forward, settings[2])
+        if not summed:
+            ctx.later = problem, inverse, scale, settings[2]
+        if gradient is not None:
+            ctx.gradient = _through_unit(gradient, points, inverse)
+        ctx.blocks = [None if x is None else (len(x), x.dtype) for x in (embeddings, prototypes)]
+        return torch.dot(values, scale) if summed else values * scale
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -64,7 +68,7 @@ class PairLoss(torch.autograd.Function):
         (grad_output,) = outer
         if hasattr(ctx, "later"):
             problem, inverse, scale, edge = ctx.later
-            with torch.autocast(grad_output.device.type, enabled=False):
+            with full_precision(grad_output):
                 _, gradient = problem.evaluate(scale * grad_output, edge)
                 total = _through_unit(gradient, problem.points, inverse)
         else:

@@ -36,9 +36,9 @@ def _discounts_at(cells: Cells, discounts: np.ndarray) -> np.ndarray:
     return np.where(cells.known, expected, 0.0)
 
 
-def _check_k(k: Any, n_labels: int, name: str = "k") -> int:
-    if not isinstance(k, Integral) or not 1 <= k <= n_labels:
-        raise ValueError(f"{name} must be an integer from 1 to the {n_labels} labels, got {k!r}.")
+def _check_k(k: Any, n_labels: int) -> int:
+    if not isinstance(k, Integral) or not 1 <= int(k) <= n_labels:
+        raise ValueError(f"k must be an integer from 1 to the {n_labels} labels, got {k!r}.")
     return int(k)
 
 

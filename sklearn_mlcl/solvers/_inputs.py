@@ -12,13 +12,21 @@ from torch import Tensor
 ArrayLike = Any  # numpy array or torch tensor
 
 
+def _as_tensor(array: ArrayLike) -> Tensor:
+    """A tensor; read-only memory, which a memory map is and torch warns about, is copied."""
+    if isinstance(array, Tensor):
+        return array
+    array = np.asarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
 def as_features(X: ArrayLike) -> Tensor | sp.csr_array:
     """X in float64: a tensor on its own device, or a CSR array."""
     if sp.issparse(X):
         out: sp.csr_array = X.tocsr().astype(np.float64)
         finite, shape = np.isfinite(out.data).all(), out.shape
     else:
-        out = torch.as_tensor(X).to(torch.float64)
+        out = _as_tensor(X).to(torch.float64)
         finite, shape = bool(torch.isfinite(out).all()), tuple(out.shape)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"X must be a matrix with a row and a column at least, got shape {shape}.")
@@ -79,7 +87,7 @@ def label_block(
     Y: ArrayLike, s: Tensor | None, columns: slice, device: Any
 ) -> tuple[Tensor, Tensor | None]:
     """Targets with 0 where missing, and weights (None, (n, 1) or (n, l)) with 0 where missing."""
-    y = torch.as_tensor(Y[:, columns], device=device).to(torch.float64).contiguous()
+    y = _as_tensor(Y[:, columns]).to(device).to(torch.float64).contiguous()
     s = s if s is None or s.shape[1] == 1 else s[:, columns].contiguous()
     missing = torch.isnan(y)
     if bool(missing.any()):

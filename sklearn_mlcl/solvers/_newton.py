@@ -21,6 +21,7 @@ from ._operator import Operator
 
 SINGLE_STEPS = 15  # Newton steps after which the systems too are solved in double precision
 INNER_LIMIT = 200  # conjugate gradient steps per Newton step
+BISECTIONS = 100
 CURVATURE_FLOOR = 1e-20  # on p (1 - p): saturated rows keep the Newton system definite
 SUFFICIENT = 0.1  # the slope past the minimum, relative to the first one, that a full step may have
 
@@ -192,17 +193,19 @@ def _line_search(state: State, direction: Tensor, shift: Tensor) -> Tensor:
 
     Newton's method on the slope, aimed at a quarter of the first, inside a shrinking bracket.
     """
-    step = torch.zeros_like(direction[0])
-    low, high = step, torch.ones_like(step)
-    first, bend = _slope(state, direction, shift, step)
+    low = torch.zeros_like(direction[0])
+    high, step, found = torch.ones_like(low), low, low > 0
+    first, bend = _slope(state, direction, shift, low)
     slope = first
-    for _ in range(100):
+    for _ in range(BISECTIONS):
         aim = step - (slope - 0.25 * first) / bend
-        step = torch.where((aim > low) & (aim < high), aim, 0.5 * (low + high))
+        aim = torch.where((aim > low) & (aim < high), aim, 0.5 * (low + high))
+        step = torch.where(found, step, aim)
         slope, bend = _slope(state, direction, shift, step)
-        if bool(((slope <= 0) & (slope >= 0.5 * first)).all()):
-            return step
+        found = (slope <= 0) & (slope >= 0.5 * first)
         low, high = torch.where(slope <= 0, step, low), torch.where(slope > 0, step, high)
+        if found.all():
+            break
     return low
 
 

@@ -53,7 +53,66 @@ def fit_logistic(
     max_iter: int = 100,
     memory_budget: int = MEMORY_BUDGET,
 ) -> LogisticSolution:
-    """Fit one L2-regularised logistic regression per label."""
+    """Fit one L2-regularised logistic regression per label, all labels in one solve.
+
+    For each label l, with ``t_il`` in {-1, 1}, minimises over w and b
+
+    ``0.5 * ||w||^2 + C_l * sum_i s_il * log(1 + exp(-t_il * (x_i . w + b)))``,
+
+    the objective of :class:`~sklearn.linear_model.LogisticRegression`, by an inexact Newton method
+    in coordinates in which the Gram matrix shared by all labels is close to the identity.
+
+    Parameters
+    ----------
+    X : array or tensor of shape (n, d), or SciPy CSR
+        Features; computed with in float64, on the device of a tensor. A CSR matrix stays sparse;
+        with fewer rows than columns (and at most 4096) its n x n Gram matrix is formed.
+    Y : array or tensor of shape (n, L)
+        0, 1, and NaN for a missing label: that cell is left out.
+    C : float or array of shape (L,), default=1.0
+        Inverse strength of the regularisation.
+    sample_weight : array of shape (n,) or (n, L), default=None
+        Weights of the rows, or of the cells; None means 1. A weight of k equals k copies of a row.
+    fit_intercept : bool, default=True
+        Whether to fit the unpenalised `b`; else it is 0.
+    init : (coef, intercept), default=None
+        Start, of shapes (L, d) and (L,); None starts from zero coefficients.
+    tol : float, default=1e-10
+        A label has converged once its gradient g satisfies ``g' M^-1 g <= (tol ** 2) * C * S``,
+        with S its observed weight and M a diagonal approximation of its Hessian. The relative
+        error of the objective is about ``tol ** 2``.
+    max_iter : int, default=100
+        Largest number of Newton steps.
+    memory_budget : int, default=2**28
+        Bytes for the working arrays of a block of labels; more labels are solved in turns.
+
+    Returns
+    -------
+    LogisticSolution
+        A label of one class among its observed rows of positive weight has zero coefficients and
+        the intercept ``log((s_pos + 0.5) / (s_neg + 0.5))``, 0 if nothing is observed. Without an
+        intercept it is fitted like the others: the penalty gives it a finite minimum.
+
+    Raises
+    ------
+    ValueError
+        If an argument has the wrong shape or values outside its range; the message names it.
+
+    References
+    ----------
+    Dembo, Eisenstat & Steihaug, "Inexact Newton methods", SIAM J. Numer. Anal. 19 (1982), 400-408.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.solvers import fit_logistic
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> Y = np.array([[0, 1], [0, 0], [1, 1], [1, 0]])
+    >>> solution = fit_logistic(X, Y)
+    >>> solution.coef.round(3), solution.converged
+    (array([[ 1.007],
+           [-0.291]]), array([ True,  True]))
+    """
     design, rows = prepare(X, Y, sample_weight, fit_intercept)
     start = None if init is None else _start(design, init, rows.Y.shape[1], X.shape[1])
     grid = as_C(C, rows.Y.shape[1], design.penalty.device)[None]
@@ -72,7 +131,51 @@ def fit_logistic_path(
     max_iter: int = 100,
     memory_budget: int = MEMORY_BUDGET,
 ) -> list[LogisticSolution]:
-    """Fit the regressions at each value of C in turn, each started from the one before."""
+    """Fit the regressions at each value of C in turn, each started from the one before.
+
+    X is prepared once. Each fit minimises the objective of :func:`fit_logistic` to the same
+    tolerance; ascending values of C make the best use of the starts.
+
+    Parameters
+    ----------
+    X : array or tensor of shape (n, d), or SciPy CSR
+        Features, as for :func:`fit_logistic`.
+    Y : array or tensor of shape (n, L)
+        0, 1, and NaN for a missing label.
+    Cs : sequence of float, or of arrays of shape (L,)
+        Inverse strengths of the regularisation.
+    sample_weight : array of shape (n,) or (n, L), default=None
+        Weights of the rows, or of the cells; None means 1. A weight of k equals k copies of a row.
+    fit_intercept : bool, default=True
+        Whether to fit the unpenalised `b`; else it is 0.
+    tol : float, default=1e-10
+        A label has converged once its gradient g satisfies ``g' M^-1 g <= (tol ** 2) * C * S``,
+        with S its observed weight and M a diagonal approximation of its Hessian. The relative
+        error of the objective is about ``tol ** 2``.
+    max_iter : int, default=100
+        Largest number of Newton steps.
+    memory_budget : int, default=2**28
+        Bytes for the working arrays of a block of labels; more labels are solved in turns.
+
+    Returns
+    -------
+    list of LogisticSolution
+        One for each of `Cs`, in their order.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`fit_logistic`, and if `Cs` is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.solvers import fit_logistic_path
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> Y = np.array([[0], [0], [1], [1]])
+    >>> [step.coef.round(2).item() for step in fit_logistic_path(X, Y, [0.1, 1.0, 10.0])]
+    [0.24, 1.01, 2.28]
+    """
     design, rows = prepare(X, Y, sample_weight, fit_intercept)
     grid = as_grid(Cs, rows.Y.shape[1], design.penalty.device)
     fits = solve(rows, design, grid, None, tol, max_iter, memory_budget)

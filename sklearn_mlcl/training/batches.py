@@ -19,7 +19,7 @@ def _to_device(
     """Dense arrays become tensors on the device; CSR stays where it is."""
     if sp.issparse(array):
         return sp.csr_array(array, dtype=dtype)
-    dense = np.asarray(array, dtype=dtype)
+    dense: np.ndarray = np.asarray(array, dtype=dtype)
     # torch has no read-only tensors: a read-only memory map is copied rather than warned about.
     return torch.as_tensor(dense if dense.flags.writeable else dense.copy(), device=device)
 

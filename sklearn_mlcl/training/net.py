@@ -49,6 +49,8 @@ class IndexBatchNet(NeuralNet):
         As for ``skorch.NeuralNet``.
     """
 
+    callbacks_: list[tuple[str, Any]]
+
     def __init__(
         self,
         module: nn.Module,
@@ -196,7 +198,8 @@ class IndexBatchNet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        total, n_rows = 0.0, 0
+        total: float | Tensor = 0.0
+        n_rows = 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)

@@ -55,7 +55,8 @@ class LogitObjective(nn.Module):
 class ContrastiveObjective(nn.Module):
     r"""A contrastive loss on projections, plus cross-entropy on a linear head.
 
-    .. math:: \mathcal{L} = \mathcal{L}_{con}(g(h), Y, P) + \lambda_{bce} \mathcal{L}_{bce}(Vh + b, Y)
+    .. math::
+        \mathcal{L} = \mathcal{L}_{con}(g(h), Y, P) + \lambda_{bce} \mathcal{L}_{bce}(Vh + b, Y)
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,7 +42,8 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
     """Split parameters into decayed matrices and undecayed vectors (biases, norms)."""
-    decayed, undecayed = [], []
+    decayed: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     for parameter in parameters:
         (decayed if parameter.ndim > 1 else undecayed).append(parameter)
     groups = [
@@ -56,10 +58,10 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter],
     learning_rate: float,
     weight_decay: float,
-    **options: object,
+    **options: Any,
 ) -> torch.optim.Optimizer:
     """Build the optimiser, in one fused kernel where torch has it."""
-    factory = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
+    factory: Any = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
     if issubclass(factory, _FUSED):
         options = {"fused": True, **options}
     return factory(parameter_groups(parameters, weight_decay), lr=learning_rate, **options)

@@ -18,13 +18,19 @@ def resolve_device(device: str | torch.device) -> torch.device:
     Raises
     ------
     ValueError
-        If a CUDA device is asked for and torch sees none.
+        If torch does not know the device, or a CUDA device is asked for that it does not see.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    resolved = torch.device(device)
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r} was asked for, but torch sees no CUDA device here.")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is no device that torch knows: {error}") from error
+    n_devices = torch.cuda.device_count()
+    if resolved.type == "cuda" and (resolved.index or 0) >= n_devices:
+        raise ValueError(
+            f"device={device!r} was asked for, but torch sees {n_devices} CUDA devices here."
+        )
     return resolved
 
 

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
+from benchmarks.literal_losses import literal_regularized_loss
 from sklearn_mlcl.losses import RegularizedContrastiveLoss, SupConLoss
 from tests.losses.cases import Batch
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def literal_regularized_loss(*args, **kwargs):
-    spec = importlib.util.spec_from_file_location("literal", BENCHMARKS / "literal_losses.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.literal_regularized_loss(*args, **kwargs)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from joblib import parallel_config
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import make_multilabel_classification
@@ -170,14 +171,14 @@ def test_sample_weight_reaches_the_search_and_the_estimator(data):
 
 def test_metadata_routing_to_estimator_and_splitter(data):
     X, Y = data
-    groups, w = np.arange(len(X)) % 5, np.ones(len(X))
+    groups, w = np.arange(len(X)) % 5, np.arange(len(X)) % 2 + 1.0
     with config_context(enable_metadata_routing=True):
         forest = clone(FOREST).set_fit_request(sample_weight=True)
         tuned = MultiLabelThresholdClassifierCV(forest, cv=GroupKFold(3))
         tuned.fit(X, Y, sample_weight=w, groups=groups)
-        plain = MultiLabelThresholdClassifierCV(
-            FOREST, cv=list(GroupKFold(3).split(X, Y, groups))
-        ).fit(X, Y)
+        splits = list(GroupKFold(3).split(X, Y, groups))
+        plain = MultiLabelThresholdClassifierCV(forest, cv=splits)
+        plain.fit(X, Y, sample_weight=w)
     np.testing.assert_array_equal(tuned.thresholds_, plain.thresholds_)
 
 
@@ -187,8 +188,8 @@ def test_common_threshold_shrinkage_and_parallel_folds(data):
     assert len(set(common.thresholds_)) == 1
     pulled = MultiLabelThresholdClassifierCV(FOREST, shrinkage=1e9, cv=3).fit(X, Y)
     np.testing.assert_allclose(pulled.thresholds_, common.thresholds_, rtol=1e-6)
-    twice = [
-        MultiLabelThresholdClassifierCV(FOREST, cv=3, n_jobs=jobs, random_state=1).fit(X, Y)
-        for jobs in (1, 2)
-    ]
-    np.testing.assert_array_equal(twice[0].thresholds_, twice[1].thresholds_)
+    seeded = MultiLabelThresholdClassifierCV(FOREST, cv=3, n_jobs=2, random_state=1)
+    with parallel_config(backend="threading"):
+        side_by_side = seeded.fit(X, Y).thresholds_
+    one_by_one = clone(seeded).set_params(n_jobs=1).fit(X, Y).thresholds_
+    np.testing.assert_array_equal(side_by_side, one_by_one)

@@ -1,0 +1,66 @@
+"""Run the benchmarks, each in a process of its own, and print one table.
+
+    python -m benchmarks [NAME ...] [--json FILE]
+
+A NAME is that of a file without ``bench_``; all by default. Exit status 1 if a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks._report import Bar
+
+FOLDER = Path(__file__).resolve().parent
+NAMES = sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
+
+
+def run(name: str) -> dict[str, Any]:
+    """Run one benchmark, which prints as it goes, and return the table that it wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "table.json"
+        command = [sys.executable, "-m", f"benchmarks.bench_{name}", "--json", str(table)]
+        subprocess.run(command, cwd=FOLDER.parent, check=True)
+        return json.loads(table.read_text())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what was asked for, print all bars, and return 1 if one is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--json", type=Path, help="also write all tables to this file")
+    options = parser.parse_args(argv)
+    unknown = sorted(set(options.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no benchmark named {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    tables = {}
+    for name in options.names or NAMES:
+        print(f"\n{name}", flush=True)
+        tables[name] = run(name)
+    if options.json is not None:
+        options.json.write_text(json.dumps(tables, indent=2) + "\n")
+    return summary(tables)
+
+
+def summary(tables: dict[str, Any]) -> int:
+    """Print bar, goal and measured of all tables; return 1 if a bar is missed."""
+    bars = {name: [Bar(**bar) for bar in table["bars"]] for name, table in tables.items()}
+    print(f"\n{'bar':66s} {'goal':>14s} {'measured':>11s}")
+    for name, measured in bars.items():
+        print(f"{name}: {', '.join(f'{k} {v}' for k, v in tables[name]['machine'].items())}")
+        print("\n".join(f"{bar}" for bar in measured))
+    with_goal = [bar for measured in bars.values() for bar in measured if bar.goal is not None]
+    missed = [bar for bar in with_goal if not bar.holds]
+    print(f"{len(missed)} of {len(with_goal)} bars missed")
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Sphinx configuration: the gallery is run, docstrings are numpydoc."""
+
+from __future__ import annotations
+
+import os
+
+import sklearn_mlcl
+
+# Figures are written, not shown; the gallery's worker processes take one thread each.
+os.environ.setdefault("MPLBACKEND", "agg")
+
+project = "sklearn-mlcl"
+author = "The sklearn-mlcl founders"
+copyright = author
+version = release = sklearn_mlcl.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+templates_path = ["templates"]
+
+autosummary_generate = True
+autosummary_ignore_module_all = False
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sklearn-mlcl"
+html_show_sourcelink = False
+html_theme_options = {"show_toc_level": 2, "secondary_sidebar_items": ["page-toc"]}

@@ -1,0 +1,105 @@
+"""The simplex ETF, the phi identity, NC2 and its floors, and the fixed ETF layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_mlcl.collapse import (
+    etf_deviation,
+    etf_deviation_floor,
+    phi_matrix,
+    simplex_etf,
+)
+from sklearn_mlcl.modules._etf import ETFLinear
+
+
+@pytest.mark.parametrize("rotation", ["random", "identity"])
+@pytest.mark.parametrize("K", [2, 3, 10])
+@pytest.mark.parametrize("dim_of", [lambda K: K - 1, lambda K: K, lambda K: 5 * K])
+def test_simplex_etf_gram(K, dim_of, rotation):
+    W = simplex_etf(K, dim_of(K), scale=1.5, rotation=rotation, random_state=3)
+    ideal = 1.5**2 * (K * np.eye(K) - 1) / (K - 1)
+    assert W.shape == (K, dim_of(K))
+    np.testing.assert_allclose(W @ W.T, ideal, atol=1e-13)
+
+
+def test_simplex_etf_seed_and_errors():
+    np.testing.assert_array_equal(
+        simplex_etf(6, 9, random_state=1), simplex_etf(6, 9, random_state=1)
+    )
+    assert not np.allclose(simplex_etf(6, 9, random_state=1), simplex_etf(6, 9, random_state=2))
+    with pytest.raises(ValueError, match="dim=8 is too small"):
+        simplex_etf(10, 8)
+    with pytest.raises(ValueError, match="n_labels"):
+        simplex_etf(1)
+    with pytest.raises(ValueError, match="rotation"):
+        simplex_etf(3, rotation="helmert")
+    with pytest.raises(ValueError, match="scale"):
+        simplex_etf(3, scale=0.0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(3, 12), st.integers(0, 10_000))
+def test_phi_is_pearson_and_the_cosine_on_a_simplex(K, seed):
+    rng = np.random.default_rng(seed)
+    Y = rng.integers(0, 2, (12, K))
+    Y = Y[(Y.sum(axis=1) > 0) & (Y.sum(axis=1) < K)]
+    P = Y @ simplex_etf(K, K + 2, random_state=seed)
+    norms = np.linalg.norm(P, axis=1)
+    phi = phi_matrix(Y)
+    np.testing.assert_allclose(phi, P @ P.T / np.outer(norms, norms), atol=1e-12)
+    np.testing.assert_allclose(phi, np.atleast_2d(np.corrcoef(Y)), atol=1e-12)
+    m = Y.sum(axis=1)
+    np.testing.assert_allclose(norms**2, m * (K - m) / (K - 1), atol=1e-12)
+
+
+def test_phi_of_trivial_sets_is_nan_and_shapes_are_checked():
+    phi = phi_matrix([[0, 0, 0], [1, 1, 1], [1, 0, 0]])
+    assert np.isnan(phi[:2]).all() and phi[2, 2] == 1
+    with pytest.raises(ValueError, match="2 labels where label_sets has 3"):
+        phi_matrix([[1, 0, 0]], [[1, 0]])
+
+
+@pytest.mark.parametrize(("K", "golden"), [(9, 0.3382), (10, 0.3204), (20, 0.2250), (100, 0.1001)])
+def test_uncentred_orthogonal_means_have_a_floor(K, golden):
+    assert etf_deviation(np.eye(K), center=False) == pytest.approx(golden, abs=5e-5)
+    assert etf_deviation(np.eye(K)) < 1e-12
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_rank_floor_is_reached_by_a_projected_simplex(d):
+    W = simplex_etf(5, 4, rotation="identity")[:, :d]
+    floor = etf_deviation_floor(5, d)
+    assert etf_deviation(W) == pytest.approx(floor, abs=1e-12)
+    random = np.random.default_rng(0).standard_normal((20, 5, d))
+    assert min(etf_deviation(R) for R in random) >= floor - 1e-12
+    assert etf_deviation_floor(5, 3) == pytest.approx(0.518, abs=5e-4)
+    assert etf_deviation_floor(5, 2) == pytest.approx(0.765, abs=5e-4)
+
+
+@pytest.mark.parametrize("learn_scale", [False, True])
+def test_etf_layer(learn_scale):
+    state = torch.random.get_rng_state()
+    layer = ETFLinear(7, 6, scale=2.0, learn_scale=learn_scale, random_state=0)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    names = {name for name, _ in layer.named_parameters()}
+    assert names == ({"bias", "log_scale"} if learn_scale else {"bias"})
+    H = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
+    frame = torch.tensor(simplex_etf(6, 7, scale=2.0, random_state=0), dtype=torch.float32)
+    torch.testing.assert_close(layer(H), H @ frame.T)
+    layer(H).square().sum().backward()
+    assert (layer.log_scale.grad is not None) == learn_scale
+    other = ETFLinear(7, 6, learn_scale=learn_scale, random_state=1)
+    other.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(other.weight, layer.weight)
+
+
+def test_etf_layer_needs_room():
+    with pytest.raises(ValueError, match="dim=8 is too small"):
+        ETFLinear(8, 10)
+    with pytest.raises(ValueError, match="scale"):
+        ETFLinear(9, 10, scale=-1.0)

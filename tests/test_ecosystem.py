@@ -1,0 +1,316 @@
+"""The estimators inside scikit-learn's searches, pipelines, ensembles, scorers and inspection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import StackingClassifier
+from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.metrics import average_precision_score, f1_score, get_scorer, roc_auc_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    KFold,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+)
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils import estimator_html_repr
+
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelLogisticRegression,
+    MultiLabelMLPClassifier,
+)
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+
+TINY: dict[str, Any] = {"hidden_layer_sizes": (16,), "max_epochs": 5, "random_state": 0}
+NETS = [ContrastiveMultiLabelClassifier(**TINY), MultiLabelMLPClassifier(**TINY)]
+ALL = [*NETS, MultiLabelLogisticRegression()]
+
+
+def by_name(estimator: Any) -> str:
+    return type(estimator).__name__
+
+
+every_classifier = pytest.mark.parametrize("estimator", ALL, ids=by_name)
+every_net = pytest.mark.parametrize("estimator", NETS, ids=by_name)
+
+
+# ---------------------------------------------------------------------- searches
+
+
+def test_grid_search_over_temperature_and_lambda_reg(label_data: Any) -> None:
+    """Each candidate is trained with its own values: no two score alike, and the best is refit."""
+    X, Y = label_data
+    pipe = Pipeline([("scale", StandardScaler()), ("clf", NETS[0])])
+    grid = {"clf__temperature": [0.05, 0.5], "clf__lambda_reg": [0.0, 1.0]}
+    search = GridSearchCV(
+        pipe,
+        grid,
+        cv=MultilabelStratifiedKFold(3),
+        scoring="average_precision",
+        error_score="raise",
+    ).fit(X, Y)
+    scores = search.cv_results_["mean_test_score"]
+    assert len(np.unique(scores)) == 4
+    assert search.best_score_ == scores.max()
+    loss = search.best_estimator_[-1].net_.criterion_.loss
+    assert loss.temperature == search.best_params_["clf__temperature"]
+    assert loss.lambda_reg == search.best_params_["clf__lambda_reg"]
+    assert search.predict_proba(X).shape == Y.shape
+    assert search.best_estimator_.transform(X).shape == (len(X), 16)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "grid"),
+    [
+        (NETS[0], {"loss": ["reg", "any"], "head_C": [0.01, "cv"]}),
+        (NETS[1], {"loss": ["bce", "asl"], "hidden_layer_sizes": [(8,), (8, 8)]}),
+        (ALL[2], {"C": [1e-2, 1.0, "cv"]}),
+    ],
+)
+def test_grids_of_several_metrics(estimator: Any, grid: Any, label_data: Any) -> None:
+    search = GridSearchCV(
+        estimator,
+        grid,
+        cv=MultilabelStratifiedKFold(2),
+        scoring=["f1_macro", "roc_auc"],
+        refit="roc_auc",
+        error_score="raise",
+    ).fit(*label_data)
+    results = search.cv_results_
+    assert results["mean_test_roc_auc"].min() > 0.5
+    assert (results["mean_test_f1_macro"] > 0).all()
+    assert search.best_score_ == results["mean_test_roc_auc"].max()
+
+
+@every_classifier
+@pytest.mark.parametrize("method", ["predict_proba", "decision_function", "predict"])
+def test_cross_val_predict_equals_the_fits_of_the_folds(
+    estimator: Any, method: str, label_data: Any
+) -> None:
+    X, Y = label_data
+    cv = MultilabelStratifiedKFold(3)
+    predicted = cross_val_predict(estimator, X, Y, cv=cv, method=method)
+    assert predicted.shape == Y.shape
+    for train, test in cv.split(X, Y):
+        fit = clone(estimator).fit(X[train], Y[train])
+        assert_allclose(predicted[test], getattr(fit, method)(X[test]), atol=1e-10)
+
+
+def test_two_processes_answer_as_one(label_data: Any) -> None:
+    X, Y = label_data
+    options = {"cv": MultilabelStratifiedKFold(2), "scoring": ["f1_micro", "roc_auc"]}
+    alone, two = (cross_validate(NETS[0], X, Y, n_jobs=n, **options) for n in (1, 2))
+    for name in ("test_f1_micro", "test_roc_auc"):
+        assert_allclose(two[name], alone[name], rtol=1e-6)
+
+
+# ---------------------------------------------------------------------- scorers
+
+
+@every_classifier
+@pytest.mark.filterwarnings("ignore:F-score is ill-defined")
+def test_scorers_are_their_metrics(estimator: Any, label_data_of_two_sizes: Any) -> None:
+    """At two labels scikit-learn's scorers fall into binary habits; ours must not be misread."""
+    X, Y = label_data_of_two_sizes
+    clf = clone(estimator).fit(X, Y)
+    logits, labels = clf.decision_function(X), clf.predict(X)
+    expected = {
+        "roc_auc": roc_auc_score(Y, logits),
+        "average_precision": average_precision_score(Y, logits),
+        "f1_macro": f1_score(Y, labels, average="macro"),
+        "f1_micro": f1_score(Y, labels, average="micro"),
+        "f1_samples": f1_score(Y, labels, average="samples", zero_division=0),
+        "accuracy": (labels == Y).all(axis=1).mean(),
+    }
+    measured = {name: get_scorer(name)(clf, X, Y) for name in expected}
+    assert measured == pytest.approx(expected)
+
+
+@every_classifier
+def test_cross_validated_scores(estimator: Any, label_data_of_two_sizes: Any) -> None:
+    X, Y = label_data_of_two_sizes
+    cv = MultilabelStratifiedKFold(2)
+    for scoring in ("roc_auc", "average_precision"):
+        scores = cross_val_score(estimator, X, Y, cv=cv, scoring=scoring, error_score="raise")
+        chance = 0.5 if scoring == "roc_auc" else Y.mean()
+        assert (scores > chance).all()
+
+
+# ---------------------------------------------------------------------- composition
+
+
+def frame_with_categories(X: np.ndarray, Y: np.ndarray) -> pd.DataFrame:
+    """Ten numeric columns, and two of words: one that tells label 0, one without meaning."""
+    frame = pd.DataFrame(X[:, :10], columns=[f"x{i}" for i in range(10)])
+    frame["tells"] = np.array(["cold", "warm"])[Y[:, 0]]
+    frame["noise"] = np.array(["a", "b", "c"])[np.arange(len(X)) % 3]
+    return frame
+
+
+@every_classifier
+@pytest.mark.parametrize("sparse_threshold", [0.0, 1.0])
+def test_column_transformer_with_categories(
+    estimator: Any, sparse_threshold: float, label_data: Any
+) -> None:
+    X, Y = label_data
+    frame = frame_with_categories(X, Y)
+    columns = make_column_transformer(
+        (StandardScaler(), [f"x{i}" for i in range(10)]),
+        (OneHotEncoder(handle_unknown="ignore"), ["tells", "noise"]),
+        sparse_threshold=sparse_threshold,
+    )
+    options = {} if isinstance(estimator, MultiLabelLogisticRegression) else {"max_epochs": 40}
+    pipe = make_pipeline(columns, clone(estimator).set_params(**options)).fit(frame[:150], Y[:150])
+    test = frame[150:]
+    warm, cold = (pipe.predict_proba(test.assign(tells=word))[:, 0] for word in ("warm", "cold"))
+    assert (warm > cold).mean() > 0.9 and (warm - cold).mean() > 0.2
+    shuffled = test[test.columns[::-1]]
+    assert_array_equal(pipe.predict_proba(shuffled), pipe.predict_proba(test))
+    unseen = test.assign(noise="never seen")
+    assert np.isfinite(pipe.decision_function(unseen)).all()
+
+
+@pytest.mark.parametrize("cv", [KFold(3), MultilabelStratifiedKFold(3)], ids=by_name)
+def test_stacking(cv: Any, label_data: Any) -> None:
+    X, Y = label_data
+    stack = StackingClassifier(
+        [(by_name(estimator), estimator) for estimator in ALL],
+        final_estimator=MultiLabelLogisticRegression(),
+        cv=cv,
+    ).fit(X, Y)
+    n_labels = Y.shape[1]
+    assert stack.transform(X).shape == (len(X), len(ALL) * n_labels)
+    first = stack.named_estimators_[by_name(ALL[0])]
+    assert_array_equal(stack.transform(X)[:, :n_labels], first.predict_proba(X))
+    # Of a final estimator's predict_proba scikit-learn expects a list of arrays here, and refuses
+    # one array from its own MLPClassifier too; scores and scorers go by decision_function.
+    assert stack.predict(X).shape == stack.decision_function(X).shape == Y.shape
+    assert get_scorer("roc_auc")(stack, X, Y) > 0.8
+
+
+@every_net
+def test_embeddings_feed_another_step(estimator: Any, label_data: Any) -> None:
+    """``transform`` in a pipeline and beside other features, with names all the way."""
+    X, Y = label_data
+    frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    union = FeatureUnion([("net", clone(estimator)), ("raw", StandardScaler())])
+    pipe = make_pipeline(union, MultiLabelLogisticRegression()).set_output(transform="pandas")
+    pipe.fit(frame, Y)
+    name = by_name(estimator).lower()
+    expected = [f"net__{name}{i}" for i in range(16)] + [f"raw__x{i}" for i in range(20)]
+    assert list(pipe[-1].feature_names_in_) == expected
+    assert roc_auc_score(Y, pipe.predict_proba(frame)) > 0.8
+
+
+@every_classifier
+def test_label_frames_through_a_pipeline(estimator: Any, label_data: Any) -> None:
+    X, Y = label_data
+    labels = pd.DataFrame(Y, columns=list("abcde"))
+    pipe = make_pipeline(StandardScaler(), clone(estimator)).fit(X, labels)
+    assert list(pipe[-1].label_names_) == list("abcde")
+    scores = cross_val_score(pipe, X, labels, cv=MultilabelStratifiedKFold(2), scoring="roc_auc")
+    assert (scores > 0.5).all()
+
+
+# ---------------------------------------------------------------------- cloning, routing, display
+
+
+@every_classifier
+def test_clones_and_nested_parameters(estimator: Any, label_data: Any) -> None:
+    """A clone of a fitted estimator has its parameters, none of its fit, and fits alike."""
+    X, Y = label_data
+    pipe = make_pipeline(StandardScaler(), clone(estimator).set_params(threshold=0.3)).fit(X, Y)
+    again = clone(pipe)
+    assert again.get_params()[f"{by_name(estimator).lower()}__threshold"] == 0.3
+    assert again[-1].get_params() == pipe[-1].get_params()
+    assert not [name for name in vars(again[-1]) if name.endswith("_") and name[0] != "_"]
+    assert_array_equal(again.fit(X, Y).predict_proba(X), pipe.predict_proba(X))
+
+
+@every_classifier
+def test_sample_weight_is_routed_through_a_pipeline(estimator: Any, label_data: Any) -> None:
+    X, Y = label_data
+    weights = np.where(Y[:, 0] == 1, 5.0, 0.2)
+    with config_context(enable_metadata_routing=True):
+        pipe = make_pipeline(
+            StandardScaler().set_fit_request(sample_weight=False),
+            clone(estimator).set_fit_request(sample_weight=True),
+        )
+        routed = pipe.fit(X, Y, sample_weight=weights).predict_proba(X)
+        cross_validate(
+            pipe,
+            X,
+            Y,
+            cv=MultilabelStratifiedKFold(2),
+            params={"sample_weight": weights},
+            scoring=get_scorer("roc_auc").set_score_request(sample_weight=True),
+            error_score="raise",
+        )
+        asking_nothing = make_pipeline(StandardScaler(), clone(estimator))
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            asking_nothing.fit(X, Y, sample_weight=weights)
+    scaled = StandardScaler().fit_transform(X)
+    by_hand = clone(estimator).fit(scaled, Y, sample_weight=weights).predict_proba(scaled)
+    assert_allclose(routed, by_hand, atol=1e-12)
+    assert np.abs(routed - clone(estimator).fit(scaled, Y).predict_proba(scaled)).max() > 1e-3
+
+
+@every_classifier
+def test_html_view(estimator: Any, label_data: Any) -> None:
+    X, Y = label_data
+    pipe = make_pipeline(StandardScaler(), clone(estimator).set_params(threshold=0.25))
+    for view in (estimator_html_repr(pipe), estimator_html_repr(pipe.fit(X, Y))):
+        assert by_name(estimator) in view and "0.25" in view
+
+
+def test_html_view_of_a_fit_without_prototypes(label_data: Any) -> None:
+    """An attribute that this fit does not have is left out of the view."""
+    clf = ContrastiveMultiLabelClassifier(**TINY, loss="any").fit(*label_data)
+    assert not hasattr(clf, "prototypes_")
+    assert "ContrastiveMultiLabelClassifier" in estimator_html_repr(clf)
+
+
+# ---------------------------------------------------------------------- inspection
+
+
+@every_classifier
+def test_permutation_importance_finds_the_feature_that_matters(estimator: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 6))
+    Y = (X[:, [3, 3]] * [1, -1] > 0.3).astype(int)
+    options = {} if isinstance(estimator, MultiLabelLogisticRegression) else {"max_epochs": 20}
+    clf = clone(estimator).set_params(**options).fit(X, Y)
+    importance = permutation_importance(
+        clf, X, Y, scoring="roc_auc", n_repeats=3, random_state=0
+    ).importances_mean
+    others = np.delete(importance, 3)
+    assert importance[3] > 0.2
+    assert others.max() < importance[3] / 4
+
+
+@every_classifier
+def test_partial_dependence_of_every_label(estimator: Any, label_data: Any) -> None:
+    """By hand: set the feature to a value in all rows, and average the probabilities."""
+    X, Y = label_data
+    clf = clone(estimator).fit(X, Y)
+    result = partial_dependence(
+        clf, X, [0], response_method="predict_proba", grid_resolution=4, kind="average"
+    )
+    assert result["average"].shape == (Y.shape[1], 4)
+    for column, value in enumerate(result["grid_values"][0]):
+        fixed = X.copy()
+        fixed[:, 0] = value
+        by_hand = clf.predict_proba(fixed).mean(axis=0)
+        assert_allclose(result["average"][:, column], by_hand, rtol=1e-10)

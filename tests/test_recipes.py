@@ -1,0 +1,22 @@
+"""Recipes are arguments that the estimators take, with what their sources say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, recipes
+
+ALL = [name for name in dir(recipes) if name.isupper()]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_recipes_fit(name: str, label_data: Any) -> None:
+    X, Y = label_data
+    recipe = getattr(recipes, name)
+    assert isinstance(recipe, Mapping)
+    clf = ContrastiveMultiLabelClassifier(**recipe, max_epochs=1, random_state=0).fit(X, Y)
+    assert clf.neighbors_ is None
+    assert clf.predict_proba(X).shape == Y.shape

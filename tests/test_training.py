@@ -1,0 +1,434 @@
+"""The training room, unit by unit: batches, schedules, optimisers, the net, the runtime."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from skorch.callbacks import Callback
+from skorch.history import History
+from torch import nn
+
+from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, BinaryCrossEntropyLoss, MemoryQueue
+from sklearn_mlcl.modules import MLPEncoder, ProjectionHead
+from sklearn_mlcl.training import (
+    SCHEDULES,
+    ContrastiveObjective,
+    EarlyStopping,
+    IndexBatches,
+    IndexBatchNet,
+    LinearHead,
+    LogitObjective,
+    RowTensors,
+    epoch_log,
+    few_threads_for,
+    resolve_device,
+    seeded,
+)
+from sklearn_mlcl.training.optimizers import make_optimizer, parameter_groups
+
+CPU = torch.device("cpu")
+
+
+def numbered_rows(n: int) -> RowTensors:
+    """Row i has feature i, label i % 2 and weight i."""
+    i = np.arange(n, dtype=float)
+    return RowTensors(i[:, None], (i % 2)[:, None], i, CPU)
+
+
+def seeds(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# ---------------------------------------------------------------------- batches
+
+
+@given(n=st.integers(1, 40), batch_size=st.integers(1, 12), seed=st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_an_epoch_shows_each_row_once(n: int, batch_size: int, seed: int) -> None:
+    batches = IndexBatches(numbered_rows(n), batch_size, seeds(seed))
+    epoch = list(batches)
+    assert len(epoch) == len(batches)
+    sizes = [len(X) for X, _ in epoch]
+    assert all(size == batch_size for size in sizes[:-1])
+    lone_row = batch_size > 1 and n > 1 and n % batch_size == 1
+    shown = torch.cat([X for X, _ in epoch]).ravel()
+    assert len(shown) == len(set(shown.tolist())) == n - lone_row
+    for X, (Y, weight) in epoch:
+        assert_array_equal(Y, X % 2 == 1)
+        assert_array_equal(weight, X.ravel())
+
+
+def test_the_lone_row_left_out_changes() -> None:
+    batches = IndexBatches(numbered_rows(9), 4, seeds(0))
+    left_out = set()
+    for _ in range(40):
+        shown = torch.cat([X for X, _ in batches]).ravel().tolist()
+        left_out |= set(range(9)) - {int(row) for row in shown}
+    assert left_out == set(range(9))
+
+
+def test_without_a_generator_all_rows_come_in_order() -> None:
+    shown = [X.ravel().tolist() for X, _ in IndexBatches(numbered_rows(9), 4)]
+    assert shown == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+
+
+def test_the_generator_decides_the_order() -> None:
+    def two_epochs(seed: int) -> list[torch.Tensor]:
+        batches = IndexBatches(numbered_rows(30), 8, seeds(seed))
+        return [torch.cat([X for X, _ in batches]) for _ in range(2)]
+
+    torch.manual_seed(0)
+    first = two_epochs(3)
+    torch.manual_seed(1)
+    again, other = two_epochs(3), two_epochs(4)
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("as_csr", [sp.csr_matrix, sp.csr_array])
+def test_csr_batches_equal_dense_batches(as_csr: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((23, 7)) < 0.3, rng.normal(size=(23, 7)), 0)
+    Y = (rng.random((23, 3)) < 0.4).astype(float)
+    dense, sparse = RowTensors(X, Y, None, CPU), RowTensors(as_csr(X), as_csr(Y), None, CPU)
+    pairs = zip(IndexBatches(dense, 5, seeds(0)), IndexBatches(sparse, 5, seeds(0)), strict=True)
+    for (X_dense, (Y_dense, _)), (X_sparse, (Y_sparse, weight)) in pairs:
+        assert X_dense.dtype == X_sparse.dtype == torch.float32
+        assert Y_dense.dtype == Y_sparse.dtype == torch.bool
+        assert torch.equal(X_dense, X_sparse) and torch.equal(Y_dense, Y_sparse)
+        assert weight is None
+
+
+def test_unknown_labels_stay_unknown() -> None:
+    Y = np.array([[0.0, np.nan], [1.0, 0.0]])
+    _, (labels, _) = RowTensors(np.zeros((2, 1)), Y, None, CPU).rows(torch.tensor([1, 0]))
+    assert labels.dtype == torch.float32
+    assert_array_equal(labels, Y[::-1])
+
+
+# ---------------------------------------------------------------------- schedules, optimisers
+
+
+def test_schedules_start_peak_and_end() -> None:
+    one_cycle, cosine, constant = (SCHEDULES[k] for k in ("one_cycle", "cosine", "constant"))
+    assert_allclose([one_cycle(p) for p in (0.0, 0.15, 0.3, 0.65)], [0.04, 0.52, 1.0, 0.5])
+    assert_allclose([cosine(p) for p in (0.0, 0.25, 0.5)], [1.0, (1 + math.sqrt(0.5)) / 2, 0.5])
+    assert_allclose([one_cycle(1.0), cosine(1.0)], 0, atol=1e-12)
+    assert {constant(p) for p in (0.0, 0.5, 1.0)} == {1.0}
+    values = np.array([one_cycle(p) for p in np.linspace(0, 1, 101)])
+    assert (np.diff(values[:31]) > 0).all() and (np.diff(values[30:]) < 0).all()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_steps_follow_the_schedule(schedule: str) -> None:
+    """Three epochs of four steps: step k is taken at k / 12 of the schedule."""
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_grad_computed(self, net: Any, **kwargs: Any) -> None:
+            rates.extend({group["lr"] for group in net.optimizer_.param_groups})
+
+    net = small_net(callbacks=[Rates()], lr=0.02)
+    train(net, small_rows(), max_epochs=3, schedule=schedule)
+    assert_allclose(rates, [0.02 * SCHEDULES[schedule](k / 12) for k in range(12)])
+
+
+def test_matrices_decay_and_vectors_do_not() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+    decayed, undecayed = parameter_groups(module.parameters(), 0.1)
+    assert decayed["weight_decay"] == 0.1 and undecayed["weight_decay"] == 0
+    assert [p.shape for p in decayed["params"]] == [(4, 3)]
+    assert [p.shape for p in undecayed["params"]] == [(4,), (4,), (4,)]
+    assert len(parameter_groups([nn.Parameter(torch.zeros(2))], 0.1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected", "fused"),
+    [
+        ("adamw", torch.optim.AdamW, True),
+        ("adam", torch.optim.Adam, True),
+        ("sgd", torch.optim.SGD, None),
+        (torch.optim.RMSprop, torch.optim.RMSprop, None),
+    ],
+)
+def test_optimizers_by_name_and_by_class(optimizer: Any, expected: Any, fused: Any) -> None:
+    made = make_optimizer(optimizer, nn.Linear(2, 2).parameters(), 0.3, 0.1)
+    assert type(made) is expected
+    assert {group["lr"] for group in made.param_groups} == {0.3}
+    assert made.defaults.get("fused") is fused
+
+
+def test_options_of_the_optimizer_arrive(label_data: Any) -> None:
+    clf = MultiLabelMLPClassifier(
+        hidden_layer_sizes=(4,), max_epochs=1, net_params={"optimizer__betas": (0.5, 0.6)}
+    ).fit(*label_data)
+    assert clf.net_.optimizer_.defaults["betas"] == (0.5, 0.6)
+
+
+# ---------------------------------------------------------------------- the net
+
+N_ROWS, N_FEATURES, N_LABELS, BATCH_SIZE = 64, 6, 3, 16
+
+
+def small_rows(seed: int = 0) -> RowTensors:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(N_ROWS, N_FEATURES))
+    return RowTensors(X, X[:, :N_LABELS] + X[:, N_LABELS:] > 0, None, CPU)
+
+
+def bce_objective() -> nn.Module:
+    return LogitObjective(LinearHead(8, np.zeros(N_LABELS)), BinaryCrossEntropyLoss())
+
+
+def contrastive_objective(**options: Any) -> ContrastiveObjective:
+    loss = CONTRASTIVE_LOSSES["reg"](temperature=0.2, lambda_reg=1.0)
+    prototypes = nn.init.xavier_uniform_(torch.empty(N_LABELS, 4))
+    head = LinearHead(8, np.zeros(N_LABELS))
+    return ContrastiveObjective(
+        loss, ProjectionHead(8, 4), head, **{"prototypes": prototypes, "lambda_bce": 0.5, **options}
+    )
+
+
+def small_net(make_objective: Any = bce_objective, dropout: float = 0.3, **options: Any) -> Any:
+    torch.manual_seed(0)
+    module = MLPEncoder(N_FEATURES, (8, 8), dropout=dropout)
+    options = {"lr": 0.01, "weight_decay": 0.1, "batch_size": BATCH_SIZE, "verbose": 0, **options}
+    return IndexBatchNet(module, make_objective(), **options).initialize()
+
+
+def train(net: Any, rows: RowTensors, valid: Any = None, **options: Any) -> None:
+    """Train under fixed seeds of the dropout and of the permutations."""
+    torch.manual_seed(1)
+    options = {"max_epochs": 2, "schedule": "one_cycle", "generator": seeds(2), **options}
+    net.train_rows(rows, valid, **options)
+
+
+def hand_written_loop(module: nn.Module, objective: nn.Module, rows: RowTensors) -> list[float]:
+    """Two epochs as one writes them by hand; returns the losses of the epochs."""
+    torch.manual_seed(1)
+    parameters = [*module.parameters(), *objective.parameters()]
+    matrices = [p for p in parameters if p.ndim == 2]
+    vectors = [p for p in parameters if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0}],
+        lr=0.01,
+        fused=True,
+    )
+    n_steps = 2 * N_ROWS // BATCH_SIZE
+    generator, step, losses = seeds(2), 0, []
+    for _ in range(2):
+        total = 0.0
+        for index in torch.randperm(N_ROWS, generator=generator).split(BATCH_SIZE):
+            p = step / n_steps
+            if p < 0.3:
+                factor = 0.04 + 0.96 * (1 - math.cos(math.pi * p / 0.3)) / 2
+            else:
+                factor = (1 + math.cos(math.pi * (p - 0.3) / 0.7)) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01 * factor
+            optimizer.zero_grad()
+            loss = objective(module(rows.X[index]), rows.Y[index], None)
+            loss.backward()
+            optimizer.step()
+            step += 1
+            total += loss.item() * len(index)
+        losses.append(total / N_ROWS)
+    return losses
+
+
+@pytest.mark.parametrize("make_objective", [bce_objective, contrastive_objective])
+def test_two_epochs_equal_a_hand_written_loop(make_objective: Any) -> None:
+    rows = small_rows()
+    net, twin = small_net(make_objective), small_net(make_objective)
+    train(net, rows)
+    losses = hand_written_loop(twin.module_, twin.criterion_, rows)
+    ours, theirs = (list(n.get_all_learnable_params()) for n in (net, twin))
+    for (name, weight), (_, expected) in zip(ours, theirs, strict=True):
+        assert_allclose(weight.detach(), expected.detach(), rtol=1e-6, atol=1e-7, err_msg=name)
+    assert_allclose(net.history[:, "train_loss"], losses, rtol=1e-6)
+    assert [len(epoch["batches"]) for epoch in net.history] == [1, 1], "epochs, not batches"
+
+
+def test_the_validation_loss_is_that_of_all_rows_without_dropout() -> None:
+    net, valid = small_net(), small_rows(seed=1)
+    train(net, small_rows(), valid)
+    X, (Y, _) = valid.rows(torch.arange(N_ROWS))
+    net.module_.eval()
+    with torch.no_grad():
+        expected = nn.functional.binary_cross_entropy_with_logits(
+            net.criterion_.head(net.module_(X)), Y.float()
+        )
+    assert_allclose(net.history[-1, "valid_loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make_objective", [bce_objective, contrastive_objective])
+def test_early_stopping_leaves_the_weights_with_the_best_validation_loss(
+    make_objective: Any,
+) -> None:
+    """Encoder and objective: the loss of the weights left is the smallest of the history."""
+    net, valid = small_net(make_objective, lr=0.05), small_rows(seed=1)
+    stopper = EarlyStopping(n_iter_no_change=3, tol=0.0)
+    train(net, small_rows(), valid, max_epochs=200, schedule="constant", callbacks=[stopper])
+    losses = net.history[:, "valid_loss"]
+    assert 3 < len(losses) < 200
+    assert len(losses) - 1 - int(np.argmin(losses)) == 3
+    net._set_training(False)
+    batches = IndexBatches(valid, BATCH_SIZE)
+    left = np.mean([net.validation_step(batch)["loss"].item() for batch in batches])
+    assert_allclose(left, min(losses), rtol=1e-6)
+    assert stopper not in [callback for _, callback in net.callbacks_]
+
+
+def test_an_error_takes_the_epochs_back() -> None:
+    """Weights, moments of the optimizer and history, even if the block exchanges the optimizer."""
+    net, undisturbed, rows = small_net(), small_net(), small_rows()
+    train(net, rows)
+    train(undisturbed, rows)
+    optimizer = net.optimizer_
+    with pytest.raises(ZeroDivisionError), net.kept_on_error():
+        train(net, rows)
+        net.initialize_optimizer()
+        train(net, rows)
+        raise ZeroDivisionError
+    assert net.optimizer_ is optimizer and len(net.history) == 2
+    for one in (net, undisturbed):
+        train(one, rows)
+    for (_, weight), (_, expected) in zip(
+        net.get_all_learnable_params(), undisturbed.get_all_learnable_params(), strict=True
+    ):
+        assert torch.equal(weight, expected)
+
+
+def test_the_log_has_a_value_for_every_epoch() -> None:
+    assert epoch_log(History()) == {}
+    history = History()
+    for loss in (0.5, None):
+        history.new_epoch()
+        history.new_batch()
+        history.record("epoch", len(history))
+        if loss is not None:
+            history.record("train_loss", loss)
+    log = epoch_log(history)
+    assert list(log) == ["epoch", "train_loss"]
+    assert_array_equal(log["epoch"], [1, 2])
+    assert_array_equal(log["train_loss"], [0.5, np.nan])
+
+
+# ---------------------------------------------------------------------- objectives
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(10, 8), torch.rand(10, N_LABELS) < 0.5
+
+
+def test_a_head_starts_at_the_log_odds() -> None:
+    head = LinearHead(8, np.array([0.5, -1.0]))
+    coef, intercept = head.arrays()
+    assert coef.shape == (2, 8) and coef.dtype == intercept.dtype == np.float64
+    assert_array_equal(intercept, [0.5, -1.0])
+
+
+def test_the_terms_of_the_contrastive_objective() -> None:
+    """The contrastive term plus lambda_bce cross-entropies; the latter alone in fine-tuning."""
+    embedding, labels = batch()
+    torch.manual_seed(0)
+    objective = contrastive_objective(lambda_bce=0.7)
+    weight = torch.rand(10)
+    contrastive = objective.loss(
+        objective.projection(embedding),
+        labels,
+        prototypes=objective.prototypes,
+        sample_weight=weight,
+    )
+    bce = BinaryCrossEntropyLoss()(objective.head(embedding), labels, weight)
+    assert_allclose(
+        objective(embedding, labels, weight).item(), (contrastive + 0.7 * bce).item(), rtol=1e-6
+    )
+    objective.finetuning = True
+    assert objective(embedding, labels, weight).item() == bce.item()
+
+
+def test_the_queue_fills_while_training_and_changes_the_loss() -> None:
+    embedding, labels = batch()
+    objective = ContrastiveObjective(
+        CONTRASTIVE_LOSSES["any"](),
+        ProjectionHead(8, 4),
+        LinearHead(8, np.zeros(N_LABELS)),
+        queue=MemoryQueue(20, 4, N_LABELS, label_dtype=torch.bool),
+    )
+    objective.eval()
+    alone = objective(embedding, labels, None)
+    assert len(objective.queue) == 0
+    objective.train()
+    assert torch.equal(objective(embedding, labels, None), alone)
+    assert len(objective.queue) == 10
+    assert objective(embedding, labels, None) > alone
+
+
+# ---------------------------------------------------------------------- runtime
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.mark.parametrize(("work", "expected"), [(1_000, 1), (10**10, 2)])
+def test_threads_are_few_for_little_work(two_threads: None, work: int, expected: int) -> None:
+    with few_threads_for(work, CPU):
+        assert torch.get_num_threads() == expected
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError), few_threads_for(work, CPU):
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 2
+
+
+def test_seeded_streams_leave_the_global_one_alone() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    draws = []
+    for seed in (0, 0, 1):
+        with seeded(seed, CPU) as generator:
+            draws.append((torch.rand(3), torch.rand(3, generator=generator)))
+    with pytest.raises(ZeroDivisionError), seeded(0, CPU):
+        torch.rand(3)
+        raise ZeroDivisionError
+    assert torch.equal(torch.rand(3), expected)
+    for first, again, other in zip(*draws, strict=True):
+        assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_devices() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert resolve_device("auto").type == expected
+    assert resolve_device("cpu") == resolve_device(CPU) == CPU
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("warp", "device='warp' is no device that torch knows"),
+        (f"cuda:{torch.cuda.device_count()}", r"device='cuda:\d+' was asked for, but torch sees"),
+    ],
+)
+def test_devices_that_are_not_there(device: str, message: str, label_data: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolve_device(device)
+    with pytest.raises(ValueError, match=message):
+        MultiLabelMLPClassifier(device=device).fit(*label_data)
