@@ -23,6 +23,8 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 templates_path = ["templates"]
+smartquotes = False  # quotes in the types of parameters are code
+toc_object_entries_show_parents = "hide"
 
 autosummary_generate = True
 autosummary_ignore_module_all = False

@@ -31,6 +31,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch
+from threadpoolctl import threadpool_limits
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.datasets import fetch_multilabel, make_multilabel_digits
@@ -183,7 +184,9 @@ def plot_embedding(result: Result, data: Bunch, *, max_rows: int = 1500) -> Figu
     """Draw the map of the test rows, one panel for each of at most ten labels."""
     Y = data.Y_test[:max_rows]
     embedding = result.model.best_estimator_.transform(data.X_test[:max_rows])
-    x, y = TSNE(metric="cosine", init="pca", random_state=0).fit_transform(embedding).T
+    # Threads that wait for each other make so small a map slower, on a busy machine by far.
+    with threadpool_limits(1):
+        x, y = TSNE(metric="cosine", init="pca", random_state=0).fit_transform(embedding).T
     frequent = np.sort(np.argsort(-data.Y_train.sum(axis=0), kind="stable")[:10])
     n_columns = -(-len(frequent) // 2)
     size = (2.2 * n_columns, 5.2)

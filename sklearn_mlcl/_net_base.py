@@ -33,12 +33,13 @@ from sklearn_mlcl._compat import (
     _fit_context,
     with_callbacks,
 )
+from sklearn_mlcl._decisions import HeldOut, common_threshold
 from sklearn_mlcl._embedding import embed, input_scaler, label_log_odds
 from sklearn_mlcl._neighbors import NeighborVote
 from sklearn_mlcl._targets import Indicator, warn_constant_labels
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
-from sklearn_mlcl.modules import ACTIVATIONS, MLPEncoder, ScaledEncoder
-from sklearn_mlcl.thresholds import OBJECTIVES, tune_thresholds
+from sklearn_mlcl.modules import ACTIVATIONS, MLPEncoder, ScaledEncoder, embedding_width
+from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import (
     OPTIMIZERS,
     SCHEDULES,
@@ -95,7 +96,11 @@ class NetClassifier(
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "neighbor_weight": [Interval(Real, 0, 1, closed="both")],
         "neighbor_temperature": [Interval(Real, 0, None, closed="neither")],
-        "threshold": [Interval(Real, 0, 1, closed="both"), "array-like", StrOptions(set(OBJECTIVES))],
+        "threshold": [
+            Interval(Real, 0, 1, closed="both"),
+            "array-like",
+            StrOptions(set(OBJECTIVES)),
+        ],
         "device": [str, torch.device],
         "callbacks": [list, None],
         "net_params": [dict, None],
@@ -320,17 +325,13 @@ class NetClassifier(
 
     def _keep_decisions(self, embedding: np.ndarray, train: Rows, valid: Rows | None) -> None:
         """Tune on held-out rows what turns probabilities into labels."""
-        if not isinstance(self.threshold, str):
-            self.threshold_ = self.threshold
-        elif valid is not None:
-            X, Y, weights = valid
-            self.threshold_ = tune_thresholds(
-                Y,
-                probabilities_from(self._logits(X)),
-                objective=self.threshold,
-                per_label=False,
-                sample_weight=weights,
-            )
+        self.threshold_ = self.threshold
+        if isinstance(self.threshold, str) and valid is not None:
+            self.threshold_ = common_threshold(self._held_out(valid), self.threshold)
+
+    def _held_out(self, valid: Rows) -> HeldOut:
+        X, Y, weights = valid
+        return HeldOut(self._embed(X), Y, probabilities_from(self._logits(X)), weights)
 
     def _keep_heads(
         self,
@@ -366,7 +367,9 @@ class NetClassifier(
         log_odds, _ = label_log_odds(Y, weights)
         encoder = ScaledEncoder(input_scaler(X, weights), self._make_encoder(X.shape[1]))
         labels_known = sp.issparse(Y) or not np.isnan(Y).any()
-        objective = self._make_objective(encoder.n_outputs(X.shape[1]), log_odds, labels_known)
+        objective = self._make_objective(
+            embedding_width(encoder, X.shape[1]), log_odds, labels_known
+        )
         return IndexBatchNet(
             encoder,
             objective,
@@ -422,13 +425,21 @@ class NetClassifier(
 
     def _logits(self, X: Features) -> np.ndarray:
         embedding = self._embed(X)
-        coef, intercept = (a.astype(X.dtype) for a in (self.coef_, self.intercept_))
-        logits = embedding @ coef.T + intercept
-        if self.neighbors_ is None or self.neighbor_weight == 0:
+        logits = self._head_logits(embedding)
+        if self.neighbor_weight == 0:
             return logits
+        if self.neighbors_ is None:
+            raise ValueError(
+                f"neighbor_weight={self.neighbor_weight} needs the training rows, but the fit with "
+                "neighbor_weight=0 kept none; fit again."
+            )
         votes = self.neighbors_.probabilities(embedding, self.neighbor_temperature, self._device())
         heads = probabilities_from(logits)
         return logit(inside(heads + self.neighbor_weight * (votes - heads)))
+
+    def _head_logits(self, embedding: np.ndarray) -> np.ndarray:
+        coef, intercept = (a.astype(embedding.dtype) for a in (self.coef_, self.intercept_))
+        return embedding @ coef.T + intercept
 
     def _device(self) -> torch.device:
         return resolve_device(self.device)

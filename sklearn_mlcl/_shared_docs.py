@@ -82,13 +82,13 @@ threshold_ : float or array-like
     The threshold in force after the fit.
 net_ : skorch net
     The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
-history_ : dict of ndarray of shape (n_iter_,)
+history_ : dict of ndarray of shape (n_epochs,)
     What was recorded per epoch: ``train_loss``, ``valid_loss``, ``dur`` in seconds.
 n_iter_ : int
     Epochs run since the weights were initialised.
 n_features_in_ : int
     Number of features.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (n_features,)
     Feature names; only if X had string names.
 """
 

@@ -77,8 +77,14 @@ class TargetFormat:
         positive = marginals >= threshold
         if self.kind == "binary":
             return self.classes[positive.ravel().astype(int)]
-        labels = positive.astype(self.dtype)
-        return sp.csr_matrix(labels) if self.sparse else labels
+        return self.label_matrix(positive)
+
+    def label_matrix(self, labels: Any) -> Any:
+        """Return an indicator matrix in the dtype and storage that the targets had."""
+        if self.sparse:
+            return sp.csr_matrix(labels, dtype=self.dtype)
+        dense = labels.toarray() if sp.issparse(labels) else labels
+        return dense.astype(self.dtype)
 
 
 def infer_format(y: Any, classes: Any = None) -> TargetFormat:

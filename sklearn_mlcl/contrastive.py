@@ -18,7 +18,7 @@ from sklearn_mlcl._shared_docs import fill_shared_parameters
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead
 from sklearn_mlcl.solvers.select import DEFAULT_CS
-from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, LinearHead
+from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, LinearHead, head_arrays
 
 #: The heads stand on float32 embeddings: more digits than this are not theirs to give.
 HEAD_TOL = 1e-6
@@ -79,11 +79,11 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         Projections of past batches that stay candidates.
     lambda_bce : float, default=1.0
         Weight of the cross-entropy term; 0 is the published two-stage recipe.
-    projection_dim : int or None, default=128
-        Width of the projection; None compares the embeddings themselves.
     finetune : bool, default=False
         After the contrastive stage train encoder and a linear head by cross-entropy for another
         ``max_epochs``; that head replaces the logistic ones.
+    projection_dim : int or None, default=128
+        Width of the projection; None compares the embeddings themselves.
     head_C : float, array-like of shape (n_labels,) or "cv", default=0.01
         Inverse regularisation of the logistic heads; "cv" chooses it per label by
         cross-validation on the embedding.
@@ -267,7 +267,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows
     ) -> tuple[np.ndarray, np.ndarray]:
         if self.finetune:
-            return net.criterion_.head.arrays()
+            return head_arrays(net.criterion_.head)
         _, Y, weights = rows
         features, mean, scale = standardised(embedding, weights)
         heads = fit_heads(features, Y, weights, self.head_C, Cs=DEFAULT_CS, tol=HEAD_TOL)

@@ -43,7 +43,7 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
         Folds for ``C="cv"``; an int means :class:`MultilabelStratifiedKFold`.
     fit_intercept : bool, default=True
         Add an unpenalised intercept.
-    tol : float, default=1e-10
+    tol : float, default=1e-8
         Relative size of the gradient at which a label is solved.
     max_iter : int, default=100
         Most Newton steps a label.
@@ -66,7 +66,7 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
         Steps taken for each label.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Feature names; only if X had string names.
 
     See Also
@@ -105,7 +105,7 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
         Cs: Sequence[float] = DEFAULT_CS,
         cv: Any = 5,
         fit_intercept: bool = True,
-        tol: float = 1e-10,
+        tol: float = 1e-8,
         max_iter: int = 100,
         threshold: Any = 0.5,
     ) -> None:

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
 from typing import Any
 
 import pytest
@@ -18,13 +19,13 @@ MODULES = sorted(
     info.name for info in pkgutil.walk_packages(sklearn_mlcl.__path__, "sklearn_mlcl.")
 )
 PRIVATE_ROOMS = {"solvers", "training"}
-# No summary, wrong sections or section order, undocumented or unknown parameters, missing
-# types, returns or examples. Left out are codes of taste (GL01: where the text begins).
-CODES = {
-    "GL03", "GL05", "GL06", "GL07", "GL08", "GL10", "SS01", "SS02", "SS03", "SS04",
-    "PR01", "PR02", "PR03", "PR04", "PR10", "RT01", "RT02", "YD01", "SA04", "EX01",
-}  # fmt: skip
-METHOD_CODES = CODES - {"EX01"}
+# What numpydoc shall find, by its codes: a summary in the right form; known sections in the right
+# order; parameters, each named in the signature, in its order and with a type; what is returned
+# or yielded; an example. Functions may group parameters ("as in ..."), in an order of their own.
+SUMMARY = {"GL03", "GL05", "GL06", "GL07", "GL08", "SS01", "SS02", "SS03", "SS04"}
+FUNCTION = SUMMARY | {"PR01", "PR02", "PR10", "RT01", "YD01", "EX01"}
+CLASS = SUMMARY | {"PR01", "PR02", "PR03", "PR10", "EX01"}
+METHOD = SUMMARY | {"PR01", "PR02", "PR03", "PR04", "PR10", "RT01", "YD01"}
 
 
 def is_public(module_name: str) -> bool:
@@ -45,13 +46,13 @@ def public_objects(module_name: str) -> Iterator[tuple[str, Any]]:
 
 
 def public_methods(name: str, cls: type) -> Iterator[tuple[str, Any]]:
-    """Methods that a class has from this package, not from scikit-learn or torch."""
-    for base in cls.__mro__:
-        for attribute, value in vars(base).items():
-            if not inspect.isfunction(value) or attribute.startswith("_"):
-                continue
-            if str(value.__module__).startswith("sklearn_mlcl"):
-                yield f"{name}.{attribute}", value
+    """Methods that a class has from this package, unless torch or scikit-learn names them."""
+    foreign = [base for base in cls.__mro__ if not base.__module__.startswith("sklearn_mlcl")]
+    for attribute in {a for base in cls.__mro__ if base not in foreign for a in vars(base)}:
+        method = getattr(cls, attribute)
+        known = any(hasattr(base, attribute) for base in foreign)
+        if inspect.isfunction(method) and not attribute.startswith("_") and not known:
+            yield f"{name}.{attribute}", method
 
 
 def once_each(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -76,8 +77,23 @@ METHODS = once_each(
 )
 
 
+def is_estimator_method(name: str) -> bool:
+    return hasattr(OBJECTS[name.rpartition(".")[0]], "get_params")
+
+
+def codes_of(member: Any) -> set[str]:
+    """Return what to ask of a function or class; records and bases list attributes."""
+    if inspect.isfunction(member):
+        return FUNCTION
+    record = is_dataclass(member) or issubclass(member, (tuple, dict))
+    base = any(getattr(value, "__isabstractmethod__", False) for value in vars(member).values())
+    return CLASS - {"PR01", "EX01"} if record or base else CLASS
+
+
 def complaints(name: str, codes: set[str]) -> list[tuple[str, str]]:
-    return [error for error in validate(name)["errors"] if error[0] in codes]
+    """Return what numpydoc finds; a signature of torch's own, ``*args``, is not to document."""
+    errors = [tuple(error) for error in validate(name)["errors"]]
+    return [(code, text) for code, text in errors if code in codes and "'*args'" not in text]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -89,9 +105,9 @@ def test_examples_run(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(OBJECTS))
 def test_numpydoc_of_public_objects(name: str) -> None:
-    assert not complaints(name, CODES)
+    assert not complaints(name, codes_of(OBJECTS[name]))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", sorted(METHODS))
 def test_numpydoc_of_public_methods(name: str) -> None:
-    assert not complaints(name, METHOD_CODES)
+    assert not complaints(name, METHOD if is_estimator_method(name) else SUMMARY)

@@ -31,6 +31,7 @@ from sklearn_mlcl.training import (
     RowTensors,
     epoch_log,
     few_threads_for,
+    head_arrays,
     resolve_device,
     seeded,
 )
@@ -335,7 +336,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_head_starts_at_the_log_odds() -> None:
     head = LinearHead(8, np.array([0.5, -1.0]))
-    coef, intercept = head.arrays()
+    coef, intercept = head_arrays(head)
     assert coef.shape == (2, 8) and coef.dtype == intercept.dtype == np.float64
     assert_array_equal(intercept, [0.5, -1.0])
 

@@ -132,7 +132,7 @@ class ONNDecoder:
         return bool(np.linalg.norm(gram - ideal) <= 1e-9 * np.linalg.norm(gram))
 
     def size_costs(self) -> np.ndarray:
-        """alpha_m^2 tau^2 m(K'-m)/(K'-1): squared prototype norms on a simplex ETF, shape (M,)."""
+        """Squared norms on a simplex ETF, alpha_m^2 tau^2 m(K'-m)/(K'-1), of shape (M,)."""
         K, m = len(self.labels), self.sizes
         tau2 = (self.tags**2).sum() / max(K, 1)
         return self.scales**2 * tau2 * m * (K - m) / max(K - 1, 1)

@@ -182,10 +182,12 @@ def load_arff(
     Returns
     -------
     bunch : :class:`~sklearn.utils.Bunch`
-        data : ndarray, or CSR matrix for a sparse file, of shape (n, d), float64
+        data : ndarray, or CSR matrix for a sparse file, of shape (n, d)
+            float64.
         target : ndarray, or CSR matrix for a sparse file, of shape (n, L)
             int64; float64 if labels are missing.
         feature_names, target_names : list of str
+            Names of the attributes.
         relation : str
             Name of the relation, with MEKA's options.
     (data, target) : tuple if `return_X_y`

@@ -129,6 +129,7 @@ def make_multilabel_digits(
             Training rows first, then test rows, each part in random order. With the defaults
             2,340 + 810 rows.
         target : ndarray of shape (n, 10), int64
+            1 for the digits shown.
         images : ndarray of shape (n, 16, 16)
             The data as images.
         base_idx : ndarray of shape (n, 4), int64
@@ -137,8 +138,11 @@ def make_multilabel_digits(
         train_idx, test_idx : ndarray of int64
             Row numbers of the parts; only for ``subset="all"``.
         unseen_pairs : list of tuple of int
+            The pairs that no training row has as its label set.
         feature_names, target_names : list of str
+            ``pixel_0_0, pixel_0_1, ...`` and the digits.
         DESCR : str
+            How the set was made.
     (data, target) : tuple if `return_X_y`
 
     Raises

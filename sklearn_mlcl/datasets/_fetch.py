@@ -94,11 +94,13 @@ def fetch_multilabel(
         target : ndarray or CSR matrix of shape (n, L), int64
             float64 if the file has missing cells (NaN).
         feature_names, target_names : list of str
+            Names of the columns.
         train_idx, test_idx, val_idx : ndarray of int64
             Row numbers of the split (val_idx if there is one); only for ``subset="all"``.
         split : str
             Where the split comes from.
         DESCR : str
+            Name, origin and split.
     (data, target) : tuple if `return_X_y`
 
     Raises

@@ -145,7 +145,8 @@ def load_npz(
     Returns
     -------
     bunch : :class:`~sklearn.utils.Bunch`
-        data : ndarray or CSR matrix of shape (n, d), dtype as stored
+        data : ndarray or CSR matrix of shape (n, d)
+            In the dtype of the file.
         target : ndarray or CSR matrix of shape (n, L)
             int64; float64 if cells are missing (NaN).
         feature_names, target_names : list of str

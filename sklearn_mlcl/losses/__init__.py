@@ -9,6 +9,7 @@ from sklearn_mlcl.losses._elementwise import AsymmetricLoss, BinaryCrossEntropyL
 from sklearn_mlcl.losses._label_indices import LabelIndices
 from sklearn_mlcl.losses._msc import MSCLoss
 from sklearn_mlcl.losses._mulsupcon import MulSupConLoss
+from sklearn_mlcl.losses._pick_all_label import PickAllLabelLoss
 from sklearn_mlcl.losses._prototype import PrototypeLoss
 from sklearn_mlcl.losses._queue import MemoryQueue
 from sklearn_mlcl.losses._regularized import RegularizedContrastiveLoss
@@ -40,6 +41,7 @@ LOGIT_LOSSES: dict[str, type[nn.Module]] = {
     "focal": FocalLoss,
     "zlpr": ZLPRLoss,
     "two_way": TwoWayLoss,
+    "pal": PickAllLabelLoss,
 }
 """Losses on logits by the name that estimators know them by."""
 
@@ -56,6 +58,7 @@ __all__ = [
     "MemoryQueue",
     "MulSupConLoss",
     "MultiSupConLoss",
+    "PickAllLabelLoss",
     "PrototypeLoss",
     "RegularizedContrastiveLoss",
     "SimilarityDissimilarityLoss",

@@ -155,6 +155,11 @@ SCORERS: dict[str, MultiLabelScorer] = {
 def get_scorer_names() -> list[str]:
     """Return the names that :func:`get_scorer` knows, in alphabetical order.
 
+    Returns
+    -------
+    names : list of str
+        Such as ``"f1_macro"``.
+
     Examples
     --------
     >>> from sklearn_mlcl.metrics import get_scorer_names

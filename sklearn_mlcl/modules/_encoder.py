@@ -70,6 +70,13 @@ class ProjectionHead(nn.Module):
         Width of the projection.
     activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
         Non-linearity between the two layers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import ProjectionHead
+    >>> ProjectionHead(n_embedding=8, n_projection=4)(torch.zeros(2, 8)).shape
+    torch.Size([2, 4])
     """
 
     def __init__(self, n_embedding: int, n_projection: int, activation: str = "silu") -> None:

@@ -15,6 +15,13 @@ class InputScaler(nn.Module):
         What is subtracted; zeros for sparse input, which stays uncentred.
     factor : Tensor of shape (n_features,)
         What the difference is multiplied by.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import InputScaler
+    >>> InputScaler(torch.tensor([1.0]), torch.tensor([2.0]))(torch.tensor([[3.0]]))
+    tensor([[4.]])
     """
 
     shift: Tensor
@@ -40,6 +47,14 @@ class ScaledEncoder(nn.Module):
         The first layer.
     encoder : torch.nn.Module
         Takes (n, n_features), returns embeddings of shape (n, n_embedding).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import InputScaler, MLPEncoder, ScaledEncoder
+    >>> scaler = InputScaler(torch.zeros(5), torch.ones(5))
+    >>> ScaledEncoder(scaler, MLPEncoder(5, hidden_layer_sizes=(8, 3)))(torch.ones(2, 5)).shape
+    torch.Size([2, 3])
     """
 
     def __init__(self, scaler: InputScaler, encoder: nn.Module) -> None:
@@ -51,18 +66,32 @@ class ScaledEncoder(nn.Module):
         """Return the embeddings of the rows of ``X``."""
         return self.encoder(self.scaler(X))
 
-    def n_outputs(self, n_features: int) -> int:
-        """Return the width of the embedding, found by embedding two rows of zeros."""
-        training = self.training
-        self.eval()
-        with torch.no_grad():
-            embedding = self(torch.zeros(2, n_features))
-        self.train(training)
-        if not isinstance(embedding, Tensor) or embedding.shape[:-1] != (2,):
-            shape = tuple(getattr(embedding, "shape", ()))
-            raise ValueError(
-                "module must map rows of shape (n, n_features) to embeddings of shape "
-                f"(n, n_embedding); for 2 rows it returned {type(embedding).__name__} of shape "
-                f"{shape}."
-            )
-        return embedding.shape[1]
+
+def embedding_width(module: nn.Module, n_features: int) -> int:
+    """Return the width of what a module makes of rows, found by a pass over two rows of zeros.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Should map (n, n_features) to (n, n_embedding).
+    n_features : int
+        Number of input features.
+
+    Raises
+    ------
+    ValueError
+        If the module returns anything else than one vector a row.
+    """
+    training = module.training
+    module.eval()
+    with torch.no_grad():
+        embedding = module(torch.zeros(2, n_features))
+    module.train(training)
+    if not isinstance(embedding, Tensor) or embedding.shape[:-1] != (2,):
+        shape = tuple(getattr(embedding, "shape", ()))
+        raise ValueError(
+            "module must map rows of shape (n, n_features) to embeddings of shape "
+            f"(n, n_embedding); for 2 rows it returned {type(embedding).__name__} of shape "
+            f"{shape}."
+        )
+    return embedding.shape[1]

@@ -7,7 +7,13 @@ from sklearn_mlcl.training.batches import IndexBatches, RowTensors
 from sklearn_mlcl.training.callbacks import EarlyStopping, FitTaskCallback, epoch_log
 from sklearn_mlcl.training.monitors import RepresentationMonitor
 from sklearn_mlcl.training.net import IndexBatchNet, NonFiniteLossError
-from sklearn_mlcl.training.objectives import ContrastiveObjective, LinearHead, LogitObjective
+from sklearn_mlcl.training.objectives import (
+    ContrastiveObjective,
+    FixedETFHead,
+    LinearHead,
+    LogitObjective,
+    head_arrays,
+)
 from sklearn_mlcl.training.optimizers import OPTIMIZERS, SCHEDULES
 from sklearn_mlcl.training.runtime import few_threads_for, resolve_device, seeded
 
@@ -17,6 +23,7 @@ __all__ = [
     "ContrastiveObjective",
     "EarlyStopping",
     "FitTaskCallback",
+    "FixedETFHead",
     "IndexBatchNet",
     "IndexBatches",
     "LinearHead",
@@ -26,6 +33,7 @@ __all__ = [
     "RowTensors",
     "epoch_log",
     "few_threads_for",
+    "head_arrays",
     "resolve_device",
     "seeded",
 ]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses import BinaryCrossEntropyLoss, MemoryQueue
+from sklearn_mlcl.modules import ETFLinear
 
 
 class LinearHead(nn.Linear):
@@ -25,31 +26,67 @@ class LinearHead(nn.Linear):
         with torch.no_grad():
             self.bias.copy_(torch.as_tensor(log_odds))
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return coefficients (L, h) and intercepts (L,) in float64."""
-        weight, bias = self.weight.detach().cpu(), self.bias.detach().cpu()
-        return weight.double().numpy(), bias.double().numpy()
 
-
-class LogitObjective(nn.Module):
-    """A loss on the logits of a linear head, trained with the encoder.
+class FixedETFHead(ETFLinear):
+    """One logit per label from a fixed simplex ETF, with biases that start at the log-odds.
 
     Parameters
     ----------
-    head : LinearHead
-        Maps embeddings to logits.
-    loss : torch.nn.Module
-        ``loss(logits, labels, sample_weight)``.
+    n_embedding : int
+        Width of the embedding, at least the number of logits less one.
+    log_odds : ndarray of shape (L,)
+        Log-odds of each label in the training rows.
+    learn_scale : bool
+        Learn the common norm of the rows.
     """
 
-    def __init__(self, head: LinearHead, loss: nn.Module) -> None:
+    def __init__(self, n_embedding: int, log_odds: np.ndarray, learn_scale: bool) -> None:
+        super().__init__(
+            n_embedding,
+            len(log_odds),
+            scale=10.0 if learn_scale else 1.0,
+            learn_scale=learn_scale,
+            random_state=int(torch.randint(2**31 - 1, (1,))),
+        )
+        with torch.no_grad():
+            self.bias.copy_(torch.as_tensor(log_odds))
+
+
+def head_arrays(head: LinearHead | FixedETFHead) -> tuple[np.ndarray, np.ndarray]:
+    """Return coefficients (L, h) and intercepts (L,) of a head in float64."""
+    weight, bias = head.weight.detach().cpu(), head.bias.detach().cpu()
+    return weight.double().numpy(), bias.double().numpy()
+
+
+class LogitObjective(nn.Module):
+    r"""A loss on the logits of a linear head, trained with the encoder.
+
+    .. math:: \frac1n \sum_i \ell(W h_i + b, y_i) + \frac{\lambda_h}{n} \sum_i \|h_i\|^2
+
+    Parameters
+    ----------
+    head : LinearHead or FixedETFHead
+        Maps embeddings h to logits.
+    loss : torch.nn.Module
+        ``loss(logits, labels, sample_weight)``.
+    feature_decay : float, default=0.0
+        The weight :math:`\lambda_h` of the mean squared norm of the embeddings.
+    """
+
+    def __init__(
+        self, head: LinearHead | FixedETFHead, loss: nn.Module, feature_decay: float = 0.0
+    ) -> None:
         super().__init__()
         self.head = head
         self.loss = loss
+        self.feature_decay = feature_decay
 
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch."""
-        return self.loss(self.head(embedding), labels, sample_weight)
+        value = self.loss(self.head(embedding), labels, sample_weight)
+        if self.feature_decay > 0:
+            value = value + self.feature_decay * embedding.square().sum(1).mean()
+        return value
 
 
 class ContrastiveObjective(nn.Module):
