@@ -171,9 +171,11 @@ def plot_prr(frame: pd.DataFrame, datasets: Sequence[str], loss: str = "reg") ->
     rows = rows[(rows["loss"] == loss) & rows["alpha"].isna() & (rows["seed"] == 0)]
     temperatures = sorted(rows["temperature"].unique())
     colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(temperatures)))
-    figure, axes = plt.subplots(
-        1, len(datasets), figsize=(2.3 * len(datasets), 3.2), sharey=True, layout="constrained"
+    size = (2.3 * len(datasets), 3.2)
+    figure, panels = plt.subplots(
+        1, len(datasets), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
+    axes = panels[0]
     for axis, dataset in zip(axes, datasets, strict=True):
         for row in rows[rows["dataset"] == dataset].itertuples():
             axis.plot(

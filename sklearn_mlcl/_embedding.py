@@ -40,10 +40,8 @@ def embed(
     return np.concatenate(chunks)
 
 
-def _dense_tensor(
-    rows: np.ndarray | sp.csr_matrix, dtype: torch.dtype, device: torch.device
-) -> torch.Tensor:
-    dense: Any = rows.toarray() if sp.issparse(rows) else rows
+def _dense_tensor(rows: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    dense = rows.toarray() if sp.issparse(rows) else rows
     # from_numpy warns about read-only memory, which a memory map is.
     dense = dense if dense.flags.writeable else dense.copy()
     return torch.from_numpy(dense).to(device=device, dtype=dtype)

@@ -11,7 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.model_selection import check_cv
 
-from sklearn_mlcl._targets import Indicator
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 from sklearn_mlcl.solvers import fit_logistic, select_C
 
@@ -38,7 +37,7 @@ class LogisticHeads:
 
 def fit_heads(
     X: np.ndarray | sp.csr_matrix,
-    Y: Indicator,
+    Y: Any,
     sample_weight: np.ndarray | None,
     C: float | np.ndarray | str,
     *,

@@ -342,11 +342,12 @@ class NetClassifier(
         plan: TrainingPlan,
     ) -> None:
         """Store the heads; a label with a single value gets its log-odds, or keeps its head."""
+        kept = (0.0, log_odds[constant])
         if plan.chunk and hasattr(self, "coef_"):
-            coef[constant], intercept[constant] = self.coef_[constant], self.intercept_[constant]
-        else:
-            coef[constant], intercept[constant] = 0.0, log_odds[constant]
-        self.coef_, self.intercept_ = coef, intercept
+            kept = (self.coef_[constant], self.intercept_[constant])
+        coef[constant], intercept[constant] = kept
+        self.coef_: np.ndarray = coef
+        self.intercept_: np.ndarray = intercept
 
     def _keep_neighbors(
         self,

@@ -124,7 +124,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         "lambda_reg": [Interval(Real, 0, None, closed="left")],
         "alpha": [Interval(Real, None, None, closed="neither")],
         "beta": [Interval(Real, 0, None, closed="neither")],
-        "overlap_threshold": [Interval(Real, 0, 1, closed="both")],
+        "overlap_threshold": [Interval(Real, 0, 1, closed="right")],
         "anchor_weighting": [StrOptions({"label", "sample"})],
         "prototypes": [StrOptions({"auto"}), "boolean"],
         "n_negatives": [Interval(Integral, 0, None, closed="left"), None],

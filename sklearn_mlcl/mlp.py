@@ -17,7 +17,7 @@ from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._decisions import DECISIONS, Decision, common_threshold, tuned_decision
 from sklearn_mlcl._net_base import NetClassifier, Rows, TrainingPlan
 from sklearn_mlcl._shared_docs import fill_shared_parameters
-from sklearn_mlcl.collapse import fit_onn_decoder
+from sklearn_mlcl.collapse import ONNDecoder, fit_onn_decoder
 from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss
 from sklearn_mlcl.modules import embedding_width
 from sklearn_mlcl.training import (
@@ -49,8 +49,8 @@ class MultiLabelMLPClassifier(NetClassifier):
     ----------
     loss : {loss_names} or torch.nn.Module, default="bce"
         Loss on the logits: binary cross-entropy, the asymmetric loss, the focal loss, ZLPR, the
-        two-way loss, or pick-all-label; see :mod:`sklearn_mlcl.losses`. A module of your own is called as
-        ``loss(logits, labels, sample_weight)``.
+        two-way loss, or pick-all-label; see :mod:`sklearn_mlcl.losses`. A module of your own is
+        called as ``loss(logits, labels, sample_weight)``.
     pal_norm : {"mean", "sum"} or float in [0, 1], default="mean"
         Weight of a row with m labels in the pick-all-label loss: 1/m, 1, or m to the power of
         the negative number.
@@ -256,7 +256,7 @@ class MultiLabelMLPClassifier(NetClassifier):
     def _keep_fit(
         self, net: IndexBatchNet, train: Rows, valid: Rows | None, plan: TrainingPlan, seed: int
     ) -> None:
-        self.decoder_ = None
+        self.decoder_: ONNDecoder | None = None
         super()._keep_fit(net, train, valid, plan, seed)
 
     def _keep_decisions(self, embedding: np.ndarray, train: Rows, valid: Rows | None) -> None:

@@ -102,6 +102,8 @@ def test_queue_remembers_past_batches(unknown: bool, label_data: Any) -> None:
     clf = clone(ONE_EPOCH).set_params(loss="msc", queue_size=150, batch_size=64).fit(X, Y)
     queue = clf.net_.criterion_.queue
     assert len(queue) == 150 and not queue.embeddings.requires_grad
+    with pytest.raises(ValueError, match="queue"):
+        clone(ONE_EPOCH).set_params(loss="reg", queue_size=150, batch_size=64).fit(X, Y)
     without = clone(ONE_EPOCH).set_params(loss="msc", batch_size=64).fit(X, Y)
     assert np.abs(clf.transform(X) - without.transform(X)).max() > 1e-4
 

@@ -48,13 +48,12 @@ class FixedETFHead(ETFLinear):
             learn_scale=learn_scale,
             random_state=int(torch.randint(2**31 - 1, (1,))),
         )
-        with torch.no_grad():
-            self.bias.copy_(torch.as_tensor(log_odds))
+        self.bias = nn.Parameter(torch.as_tensor(log_odds, dtype=torch.float32))
 
 
 def head_arrays(head: LinearHead | FixedETFHead) -> tuple[np.ndarray, np.ndarray]:
     """Return coefficients (L, h) and intercepts (L,) of a head in float64."""
-    weight, bias = head.weight.detach().cpu(), head.bias.detach().cpu()
+    weight, bias = (tensor.detach().cpu() for tensor in (head.weight, head.get_parameter("bias")))
     return weight.double().numpy(), bias.double().numpy()
 
 
