@@ -1,39 +1,24 @@
 """Time, memory and search quality of the neural-collapse functions.
 
-    python benchmarks/bench_collapse.py [--json FILE] [--threads N]
+    python -m benchmarks.bench_collapse [--json FILE] [--threads N]
 
-Reports: metrics on 20,000 x 64 features with 100 labels (seconds and peak added memory), decoding
+Bars: metrics on 20,000 x 64 features with 100 labels (seconds and peak added memory), decoding
 of 100,000 rows with 1,000 labels by each variant, and the search against a list of all label sets.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import resource
 import time
 import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import sklearn
-from threadpoolctl import threadpool_limits
 
+from benchmarks._report import Bar, report
 from sklearn_mlcl import collapse
-
-
-def machine(threads):
-    """What the figures were taken on."""
-    name = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as lines:
-            models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
-    versions = {"numpy": np.__version__, "scikit-learn": sklearn.__version__}
-    return {"cpu": name, "cores": os.cpu_count(), "threads": threads, **versions}
 
 
 def label_rows(n, K, mean_labels, max_labels, rng):
@@ -65,8 +50,8 @@ def random_tags(K, d, rng):
     return T - T.mean(axis=0)
 
 
-def timed(function, repeats=3):
-    """Best wall time of the calls, least processor time, and the last answer.
+def timed(name: str, goal: float | None, function: Callable[[], Any], repeats: int = 3) -> tuple:
+    """Two bars, best wall time and least processor time of the calls, and the last answer.
 
     The processor time, summed over threads, tells a slow function from a busy machine.
     """
@@ -76,10 +61,11 @@ def timed(function, repeats=3):
         answer = function()
         walls.append(time.perf_counter() - start)
         busy.append(time.process_time() - cpu)
-    return {"seconds": min(walls), "cpu_seconds": min(busy)}, answer
+    bars = [Bar(name, goal, min(walls), "s"), Bar(f"{name}, processor time", None, min(busy), "s")]
+    return bars, answer
 
 
-def bench_metrics(rng):
+def metrics_bars(rng: np.random.Generator) -> Iterator[Bar]:
     """Seconds and peak added MiB of neural_collapse_metrics on 20,000 x 64, K = 100."""
     Y = label_rows(20_000, 100, 3.0, 8, rng)
     T = random_tags(100, 64, rng)
@@ -87,48 +73,45 @@ def bench_metrics(rng):
     W = T + 0.05 * rng.standard_normal(T.shape)
     Y = Y.toarray().astype(np.int64)
 
-    def run():
+    def run() -> dict:
         return collapse.neural_collapse_metrics(H, Y, W)
 
-    seconds, report = timed(run)
+    bars, _ = timed("metrics, n 20,000 d 64 K 100", 3, run)
+    yield from bars
     tracemalloc.start()
     run()
     peak = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
-    return {
-        "shape": [20_000, 64, 100],
-        "n_sets": report["n_sets"],
-        **seconds,
-        "bar_seconds": 3.0,
-        "peak_added_mib": peak,
-        "bar_mib": 300,
-    }
+    yield Bar("peak of the metrics, n 20,000 d 64 K 100", 300, peak, "MiB")
 
 
-def bench_decoding(rng, n=100_000, K=1000):
+def decoding_bars(rng: np.random.Generator, n: int = 100_000, K: int = 1000) -> Iterator[Bar]:
     """Seconds to decode by each variant; tags in 64 dimensions, and on a full simplex."""
-    out = {}
     Y = label_rows(n, K, 3.0, 8, rng)
     for d, variants in ((64, ("tags", "etf", "cosine")), (K - 1, ("etf", "cosine"))):
         H = collapsed_features(Y, random_tags(K, d, rng), 0.3, rng)
         for variant in variants:
-            fit_s, decoder = timed(
+            case = f"{variant}, d {d} K {K}"
+            bars, decoder = timed(
+                f"fit of the decoder on 20,000 rows, {case}",
+                None,
                 lambda H=H, variant=variant: collapse.fit_onn_decoder(
                     H[:20_000], Y[:20_000], variant=variant
                 ),
                 repeats=1,
             )
-            seconds, _ = timed(lambda H=H, decoder=decoder: decoder.decode(H), repeats=2)
-            out[f"{variant}, d={d}"] = {
-                **seconds,
-                "bar_seconds": 5.0,
-                "fit_20000_rows": fit_s,
-                "sizes": decoder.sizes.tolist(),
-            }
+            yield from bars
+            bars, _ = timed(
+                f"decoding of {n:,} rows, {case}",
+                5,
+                lambda H=H, decoder=decoder: decoder.decode(H),
+                repeats=2,
+            )
+            yield from bars
     scores = rng.standard_normal((n, K))
-    seconds, _ = timed(lambda: collapse.nearest_cosine(scores), repeats=2)
-    out["nearest_cosine of logits, all sizes"] = {**seconds, "bar_seconds": 5.0}
-    return out
+    case = f"nearest_cosine of {n:,} rows of logits, all sizes, K {K}"
+    bars, _ = timed(case, 5, lambda: collapse.nearest_cosine(scores), repeats=2)
+    yield from bars
 
 
 def all_sets(K, sizes):
@@ -140,9 +123,8 @@ def all_sets(K, sizes):
     return out
 
 
-def bench_search(rng):
+def search_bars(rng: np.random.Generator) -> Iterator[Bar]:
     """Share of answers identical to enumeration, and the largest objective gap."""
-    out = {}
     for K, d, label in ((8, 7, "simplex"), (8, 8, "uneven"), (8, 4, "crowded"), (14, 8, "crowded")):
         T = collapse.simplex_etf(K, d) if label == "simplex" else random_tags_uneven(K, d, rng)
         sizes = np.arange(1, min(K, 6))
@@ -159,11 +141,10 @@ def bench_search(rng):
             )
             same = (sets.toarray() == listed[D.argmin(axis=1)]).all(axis=1).mean()
             gap = (value - D.min(axis=1)).max() / np.abs(D.min(axis=1)).mean()
-            out[f"{name}: {label} tags, K={K}, d={d}"] = {
-                "identical": float(same),
-                "largest_relative_gap": float(gap),
-            }
-    return out
+            case = f"search, {name}, {label} tags, K {K} d {d}"
+            exact = 1 if name == "listed" else None
+            yield Bar(f"{case}: share identical", exact, float(same), "", at_least=True)
+            yield Bar(f"{case}: largest gap", None, float(gap), "")
 
 
 def random_tags_uneven(K, d, rng):
@@ -172,25 +153,17 @@ def random_tags_uneven(K, d, rng):
     return T - T.mean(axis=0)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", help="write the report to this file")
-    parser.add_argument("--threads", type=int, default=2, help="BLAS threads")
-    options = parser.parse_args()
+def bars() -> Iterator[Bar]:
+    """All bars."""
     rng = np.random.default_rng(0)
-    with threadpool_limits(options.threads):
-        report = {
-            "machine": machine(options.threads),
-            "metrics": bench_metrics(rng),
-            "decoding": bench_decoding(rng),
-            "search": bench_search(rng),
-        }
-    report["max_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.json:
-        with open(options.json, "w") as file:
-            file.write(text + "\n")
+    yield from metrics_bars(rng)
+    yield from decoding_bars(rng)
+    yield from search_bars(rng)
+
+
+def main(argv: Sequence[str] | None = None) -> list[Bar]:
+    """Measure, print, and write the table where ``--json`` says."""
+    return report(bars, __doc__ or "", argv, threads=2)
 
 
 if __name__ == "__main__":

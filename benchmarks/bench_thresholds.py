@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,5 +129,10 @@ def bars() -> Iterator[Bar]:
         yield from calibrated(name)
 
 
+def main(argv: Sequence[str] | None = None) -> list[Bar]:
+    """Measure, print, and write the table where ``--json`` says."""
+    return report(bars, __doc__ or "", argv, threads=2)
+
+
 if __name__ == "__main__":
-    report(bars, __doc__, threads=2)
+    main()

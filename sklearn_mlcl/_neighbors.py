@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
-
-from sklearn_mlcl._targets import Indicator
 
 #: Training rows that are kept as neighbours at most; more are thinned out at random.
 MAX_ROWS = 20_000
@@ -32,71 +31,73 @@ class NeighborVote:
     ----------
     embedding : ndarray of shape (m, h), float32
         Unit rows.
-    votes : ndarray of shape (m, L), float32
+    votes : ndarray or CSR of shape (m, L), float32
         Weighted labels, s * y.
     weights : ndarray of shape (m, 1) or (m, L), float32
         The weights s; zero where a label is unknown.
     prior : ndarray of shape (L,)
-        What is returned where no neighbour knows the label.
+        What is returned where no neighbour knows the label, and for labels with a single value.
+    constant : ndarray of shape (L,), bool
+        The labels with a single value.
     """
 
     embedding: np.ndarray
-    votes: np.ndarray
+    votes: Any
     weights: np.ndarray
     prior: np.ndarray
+    constant: np.ndarray
 
     @classmethod
     def of(
         cls,
         embedding: np.ndarray,
-        Y: Indicator,
+        Y: Any,
         sample_weight: np.ndarray | None,
         prior: np.ndarray,
         constant: np.ndarray,
         random_state: np.random.RandomState,
     ) -> NeighborVote:
-        """Keep the training rows; labels with a single value vote for their prior."""
+        """Keep the training rows, 20,000 at most."""
         rows = _thinned(len(embedding), random_state)
-        labels = Y[rows].toarray() if sp.issparse(Y) else np.array(Y[rows])
-        labels[:, constant] = prior[constant]
-        weights = np.ones((len(rows), 1)) if sample_weight is None else sample_weight[rows, None]
-        unknown = np.isnan(labels)
-        if unknown.any():
-            weights = np.where(unknown, 0.0, weights)
-        votes = weights * np.nan_to_num(labels)
+        labels = Y[rows].astype(np.float32)
+        s = np.ones(len(rows)) if sample_weight is None else sample_weight[rows]
+        weights = s[:, None].astype(np.float32)
+        if sp.issparse(labels):
+            votes = sp.csr_array(sp.diags_array(weights[:, 0]) @ labels)
+        else:
+            unknown = np.isnan(labels)
+            weights = np.where(unknown, np.float32(0), weights) if unknown.any() else weights
+            votes = weights * np.nan_to_num(labels)
         unit = nn.functional.normalize(torch.from_numpy(embedding[rows]), dim=1).numpy()
-        return cls(
-            unit.astype(np.float32), votes.astype(np.float32), weights.astype(np.float32), prior
-        )
+        return cls(unit, votes, weights, prior, constant)
 
     def probabilities(
         self, embedding: np.ndarray, temperature: float, device: torch.device
     ) -> np.ndarray:
         """Return the vote for each row, of shape (n, L), in the dtype of ``embedding``."""
         queries = torch.from_numpy(embedding).to(device)
-        kept, votes, weights = (
-            torch.from_numpy(a).to(queries) for a in (self.embedding, self.votes, self.weights)
-        )
-        prior = torch.from_numpy(self.prior).to(queries)
+        kept = torch.from_numpy(self.embedding).to(queries)
         size = max(1, BLOCK_ENTRIES // len(kept))
-        blocks = (
-            _vote(block, kept, votes, weights, prior, temperature) for block in queries.split(size)
-        )
-        return torch.cat(list(blocks)).cpu().numpy()
+        kernels = (_kernel(block, kept, temperature) for block in queries.split(size))
+        return np.concatenate([self._shares(kernel) for kernel in kernels])
+
+    def _shares(self, kernel: Tensor) -> np.ndarray:
+        """Return the weighted mean of the labels under each row of the kernel."""
+        if sp.issparse(self.votes):
+            for_label = (self.votes.T @ kernel.cpu().numpy().T).T
+        else:
+            for_label = (kernel @ torch.from_numpy(self.votes).to(kernel)).cpu().numpy()
+        total = (kernel @ torch.from_numpy(self.weights).to(kernel)).cpu().numpy()
+        known = (total > 0) & ~self.constant
+        shares = np.broadcast_to(self.prior.astype(for_label.dtype), for_label.shape).copy()
+        np.divide(for_label, total, out=shares, where=known)
+        return shares
 
 
-def _vote(
-    queries: Tensor,
-    kept: Tensor,
-    votes: Tensor,
-    weights: Tensor,
-    prior: Tensor,
-    temperature: float,
-) -> Tensor:
+def _kernel(queries: Tensor, kept: Tensor, temperature: float) -> Tensor:
+    """Return exp(cos / temperature) up to a factor of the row, of shape (n, m)."""
     similarity = (nn.functional.normalize(queries, dim=1) / temperature) @ kept.T
-    kernel = similarity.sub_(similarity.amax(1, keepdim=True)).exp_()
-    total = kernel @ weights
-    return torch.where(total > 0, (kernel @ votes) / total, prior)
+    return similarity.sub_(similarity.amax(1, keepdim=True)).exp_()
 
 
 def _thinned(n_rows: int, random_state: np.random.RandomState) -> np.ndarray:
