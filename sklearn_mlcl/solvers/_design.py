@@ -18,7 +18,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from ._operator import DenseOperator, Operator, SparseOperator
+from sklearn_mlcl.solvers._operator import DenseOperator, Operator, SparseOperator
 
 EIGENBASIS_LIMIT = 4096
 Map = Callable[[Tensor], Tensor]

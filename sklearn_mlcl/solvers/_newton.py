@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._operator import Operator
+from sklearn_mlcl.solvers._operator import Operator
 
 SINGLE_STEPS = 15  # Newton steps after which the systems too are solved in double precision
 INNER_LIMIT = 200  # conjugate gradient steps per Newton step

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._design import Design
-from ._inputs import ArrayLike, label_block
-from ._newton import Minimum, Problems, minimise
-from ._operator import Operator
+from sklearn_mlcl.solvers._design import Design
+from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
+from sklearn_mlcl.solvers._newton import Minimum, Problems, minimise
+from sklearn_mlcl.solvers._operator import Operator
 
 BYTES_PER_CELL = 80  # about ten arrays of doubles of the shape of the logits live at once
 

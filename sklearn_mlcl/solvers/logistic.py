@@ -9,9 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._design import Design, make_design
-from ._inputs import ArrayLike, as_C, as_features, as_labels, as_sample_weight, row_weight
-from ._task import Fits, Rows, solve
+from sklearn_mlcl.solvers._design import Design, make_design
+from sklearn_mlcl.solvers._inputs import (
+    ArrayLike,
+    as_C,
+    as_features,
+    as_labels,
+    as_sample_weight,
+    row_weight,
+)
+from sklearn_mlcl.solvers._task import Fits, Rows, solve
 
 MEMORY_BUDGET = 2**28
 

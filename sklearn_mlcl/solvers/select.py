@@ -11,9 +11,9 @@ import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from ._inputs import ArrayLike, label_block
-from ._task import Fits, Rows, solve
-from .logistic import MEMORY_BUDGET, as_grid, prepare
+from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
+from sklearn_mlcl.solvers._task import Fits, Rows, solve
+from sklearn_mlcl.solvers.logistic import MEMORY_BUDGET, as_grid, prepare
 
 DEFAULT_CS = tuple(10.0**k for k in range(-5, 4))
 TIE = 1e-9  # relative difference of log loss below which two values of C are a tie
