@@ -22,17 +22,23 @@ FOLDER = Path(__file__).resolve().parent
 NAMES = sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
 
 
-def run(name: str) -> dict[str, Any]:
-    """Run one benchmark, which prints as it goes, and return the table that it wrote."""
+def run(name: str) -> dict[str, Any] | None:
+    """Run one benchmark, which prints as it goes; return the table that it wrote, None if it broke.
+
+    A benchmark that breaks, or that the system ends for its memory, leaves the others their turn.
+    """
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "table.json"
         command = [sys.executable, "-m", f"benchmarks.bench_{name}", "--json", str(table)]
-        subprocess.run(command, cwd=FOLDER.parent, check=True)
+        status = subprocess.run(command, cwd=FOLDER.parent).returncode
+        if status:
+            print(f"{name} ended with status {status}", flush=True)
+            return None
         return json.loads(table.read_text())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what was asked for, print all bars, and return 1 if one is missed."""
+    """Run what was asked for, print all bars, and return 1 if one is missed or broke off."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--json", type=Path, help="also write all tables to this file")
@@ -40,17 +46,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark named {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    tables = {}
+    tables, broken = {}, []
     for name in options.names or NAMES:
         print(f"\n{name}", flush=True)
-        tables[name] = run(name)
+        table = run(name)
+        if table is None:
+            broken.append(name)
+        else:
+            tables[name] = table
     if options.json is not None:
         options.json.write_text(json.dumps(tables, indent=2) + "\n")
-    return summary(tables)
+    n_missed = summary(tables)
+    print("".join(f"{name} broke off\n" for name in broken), end="")
+    return int(n_missed > 0 or bool(broken))
 
 
 def summary(tables: dict[str, Any]) -> int:
-    """Print bar, goal and measured of all tables; return 1 if a bar is missed."""
+    """Print bar, goal and measured of all tables; return the number of bars missed."""
     bars = {name: [Bar(**bar) for bar in table["bars"]] for name, table in tables.items()}
     print(f"\n{'bar':66s} {'goal':>14s} {'measured':>11s}")
     for name, measured in bars.items():
@@ -59,7 +71,7 @@ def summary(tables: dict[str, Any]) -> int:
     with_goal = [bar for measured in bars.values() for bar in measured if bar.goal is not None]
     missed = [bar for bar in with_goal if not bar.holds]
     print(f"{len(missed)} of {len(with_goal)} bars missed")
-    return int(bool(missed))
+    return len(missed)
 
 
 if __name__ == "__main__":

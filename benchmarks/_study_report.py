@@ -23,8 +23,10 @@ COLUMN_NAMES = {
 }  # fmt: skip
 PARAMETERS = ("loss", "temperature", "lambda_reg", "alpha", "anchor_weighting")
 CONFIGURATION = ["dataset", "recipe", *PARAMETERS]
-RED, QUIET = "#d1495b", "#9aa0a6"
-COLOURS = ("#2e4057", "#edae49", "#66a182", RED)
+RED = "#d1495b"
+PAIR_COLOURS = (RED, "#8d6cab", "#2e4057")
+FRACTION_COLOURS = ("#2e4057", "#edae49", "#66a182", RED, "#8d6cab")
+SET_COLOURS = ("#2e4057", "#edae49", "#66a182", RED, "#8d6cab", "#7f7f7f")
 
 
 def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -148,20 +150,26 @@ def plot_temperatures(table: pd.DataFrame) -> Figure:
 def plot_clamp(frame: pd.DataFrame) -> Figure:
     """Draw what the clamp adds: one point a set and temperature, a bar at the mean."""
     grid = _plain_grid(_sweep(frame), frame["dataset"].unique())
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), sharey=True, layout="constrained")
+    datasets = list(dict.fromkeys(frame["dataset"]))
+    losses = sorted(grid["loss"].unique())
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4), sharey=True, layout="constrained")
     for axis, (score, name) in zip(axes, SHOWN.items(), strict=True):
         pairs = grid.pivot_table(score, ["loss", "dataset", "temperature"], "lambda_reg")
         gain = (pairs[1.0] - pairs[0.0]).dropna()
-        for height, (loss, of_loss) in enumerate(gain.groupby("loss")):
-            axis.scatter(of_loss, np.full(len(of_loss), height), 14, QUIET, linewidths=0)
-            axis.scatter(of_loss.mean(), height, 120, RED, marker="|", label=loss)
-        axis.axvline(0, color="black", linewidth=0.8)
         axis.axvspan(-TIE, TIE, color="#eeeeee", zorder=0)
+        axis.axvline(0, color="black", linewidth=0.8)
+        for dataset, colour in zip(datasets, SET_COLOURS, strict=False):
+            of_set = gain[gain.index.get_level_values("dataset") == dataset]
+            heights = [losses.index(loss) for loss in of_set.index.get_level_values("loss")]
+            axis.scatter(of_set, heights, 16, colour, linewidths=0, label=dataset, zorder=2)
+        means = gain.groupby("loss").mean()
+        axis.scatter(means, [losses.index(loss) for loss in means.index], 160, "k", marker="|")
         axis.set(xlabel=f"{name} with the clamp, minus without")
-    losses = list(gain.index.unique("loss").sort_values())
-    axes[0].set_yticks(range(len(losses)), losses)
-    for axis in axes:
         axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.tick_params(axis="y", length=0)
+    axes[0].set_yticks(range(len(losses)), losses)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=6, frameon=False)
     return figure
 
 
@@ -202,7 +210,8 @@ def plot_fractions(table: pd.DataFrame) -> Figure:
     for axis in axes.flat[len(datasets) :]:
         axis.set_axis_off()
     for axis, dataset in zip(axes.flat, datasets, strict=False):
-        for (model, values), colour in zip(table.loc[dataset].iterrows(), COLOURS, strict=True):
+        lines = table.loc[dataset].iterrows()
+        for (model, values), colour in zip(lines, FRACTION_COLOURS, strict=True):
             shown = values.dropna()
             axis.plot(shown.index * 100, shown, "o-", color=colour, label=model, ms=3, lw=1.4)
         axis.set_xscale("log")
@@ -222,9 +231,9 @@ def plot_gain(final: pd.DataFrame, n_labels: dict[str, int], pairs: dict[str, tu
     figure, axis = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
     scores = final.pivot_table("macro-F1", "set", "model")
     datasets = sorted(scores.index, key=n_labels.get)
-    for colour, (name, (contrastive, reference)) in zip(COLOURS, pairs.items(), strict=False):
+    for colour, (name, (contrastive, reference)) in zip(PAIR_COLOURS, pairs.items(), strict=False):
         gain = (scores[contrastive] - scores[reference])[datasets]
-        axis.plot(range(len(datasets)), gain, "o-", color=colour, label=name, linewidth=1)
+        axis.plot(range(len(datasets)), gain, "o:", color=colour, label=name, linewidth=0.8)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.axhspan(-TIE, TIE, color="#eeeeee", zorder=0)
     axis.set_xticks(range(len(datasets)), [f"{d}\n{n_labels[d]} labels" for d in datasets])

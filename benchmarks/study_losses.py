@@ -67,7 +67,7 @@ FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 FRACTIONS_MANY_LABELS = (0.1, 0.25, 1.0)
 #: Repetitions (sub-sample, hold-out, initialisation) of the sweep and of the final tables.
 SEEDS = {
-    "sweep": {"emotions": 3, "scene": 3, "yeast": 3, "enron": 1, "bibtex": 1, "corel5k": 1},
+    "sweep": {"emotions": 3, "scene": 1, "yeast": 2, "enron": 1, "bibtex": 1, "corel5k": 1},
     "final": {"emotions": 3, "scene": 3, "yeast": 3, "enron": 3, "bibtex": 1, "corel5k": 1},
 }
 N_SEEDS = 3
@@ -77,6 +77,10 @@ FINAL: dict[str, tuple[str, dict[str, Any]]] = {
     "ASL": ("end-to-end", {"loss": "asl"}),
     "BCE, heads refitted": ("end-to-end, heads refitted", {"loss": "bce"}),
     "reg, two stages": ("two-stage", {"loss": "reg", "temperature": 0.1, "lambda_reg": 1.0}),
+    "reg without clamp, two stages": (
+        "two-stage",
+        {"loss": "reg", "temperature": 0.1, "lambda_reg": 0.0},
+    ),
     "BCE and vote": ("end-to-end, vote", {"loss": "bce"}),
     "reg, estimator's default": (
         "default",
@@ -84,15 +88,18 @@ FINAL: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 #: Those that are also trained on a share of the rows.
-LIMITED = ("BCE", "ASL", "BCE, heads refitted", "reg, two stages")
+LIMITED = ("BCE", "ASL", "BCE, heads refitted", "reg, two stages", "reg without clamp, two stages")
 
 #: The two-stage configuration with the best macro-F1 on the hold-out of the same seed.
 BEST = "best two stages of the sweep"
 #: Pairs whose difference the picture over the number of labels shows.
 CLAIM = {
-    "reg, two stages - BCE, heads refitted": ("reg, two stages", "BCE, heads refitted"),
-    "reg, two stages - BCE": ("reg, two stages", "BCE"),
-    "reg, estimator's default - BCE and vote": ("reg, estimator's default", "BCE and vote"),
+    "clamped, two stages - BCE, heads refitted": ("reg, two stages", "BCE, heads refitted"),
+    "plain, two stages - BCE, heads refitted": (
+        "reg without clamp, two stages",
+        "BCE, heads refitted",
+    ),
+    "estimator's default - BCE and vote": ("reg, estimator's default", "BCE and vote"),
 }
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "study_losses.jsonl"

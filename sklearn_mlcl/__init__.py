@@ -8,10 +8,12 @@ from sklearn_mlcl._version import __version__
 from sklearn_mlcl.contrastive import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.logistic import MultiLabelLogisticRegression
 from sklearn_mlcl.mlp import MultiLabelMLPClassifier
+from sklearn_mlcl.threshold import MultiLabelThresholdClassifierCV
 
 __all__ = [
     "ContrastiveMultiLabelClassifier",
     "MultiLabelLogisticRegression",
     "MultiLabelMLPClassifier",
+    "MultiLabelThresholdClassifierCV",
     "__version__",
 ]

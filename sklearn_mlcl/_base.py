@@ -13,12 +13,12 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_consistent_length,
     check_is_fitted,
     validate_data,
 )
 
+from sklearn_mlcl._compat import _check_sample_weight
 from sklearn_mlcl._targets import Indicator, TargetFormat, infer_format
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix

@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils import _safe_indexing
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_method_params, _check_sample_weight
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -24,8 +27,13 @@ except ImportError:  # scikit-learn 1.8 has no callbacks
 
 __all__ = [
     "CallbackSupportMixin",
+    "HasMethods",
     "Interval",
     "StrOptions",
+    "_check_method_params",
+    "_check_sample_weight",
     "_fit_context",
+    "_openmp_effective_n_threads",
+    "_safe_indexing",
     "with_callbacks",
 ]

@@ -12,18 +12,23 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.model_selection import check_cv
-from sklearn.utils import Bunch, Tags, _safe_indexing, get_tags, indexable
-from sklearn.utils._param_validation import HasMethods
+from sklearn.utils import Bunch, Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import (
-    _check_method_params,
     check_is_fitted,
     has_fit_parameter,
 )
 
 from sklearn_mlcl._cells import check_weights
-from sklearn_mlcl._compat import Interval, StrOptions, _fit_context
+from sklearn_mlcl._compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    _check_method_params,
+    _fit_context,
+    _safe_indexing,
+)
 from sklearn_mlcl._response import first_method, label_scores
 from sklearn_mlcl._targets import TargetFormat, as_1d_target, infer_format
 from sklearn_mlcl.metrics import subset_accuracy

@@ -85,16 +85,16 @@ class MultiLabelMLPClassifier(NetClassifier):
         Prototypes of the label sets, for ``loss="pal"`` and the decisions that need them.
     {shared_attributes}
 
+    See Also
+    --------
+    ContrastiveMultiLabelClassifier : The same encoder under a contrastive loss.
+    MultiLabelLogisticRegression : The heads alone.
+
     Notes
     -----
     With ``loss="pal"`` the softmax is no probability of a label. Its probabilities are marginals
     of a Gaussian model of the features about the prototypes of the label sets, with the spread
     taken from held-out rows.
-
-    See Also
-    --------
-    ContrastiveMultiLabelClassifier : The same encoder under a contrastive loss.
-    MultiLabelLogisticRegression : The heads alone.
 
     References
     ----------

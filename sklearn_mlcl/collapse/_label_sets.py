@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+from sklearn_mlcl._compat import _openmp_effective_n_threads
 
 BLOCK_ELEMENTS = 2**20  # float64 elements of a temporary block: 8 MiB
 

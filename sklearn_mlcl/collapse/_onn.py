@@ -8,16 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    _check_sample_weight,
     assert_all_finite,
     check_is_fitted,
     column_or_1d,
     validate_data,
 )
 
+from sklearn_mlcl._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_mlcl.collapse._decoder_fit import VARIANTS, fit_onn_decoder
 from sklearn_mlcl.collapse._label_sets import is_sparse
 

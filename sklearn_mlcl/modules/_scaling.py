@@ -77,10 +77,21 @@ def embedding_width(module: nn.Module, n_features: int) -> int:
     n_features : int
         Number of input features.
 
+    Returns
+    -------
+    width : int
+        Number of entries of an embedding.
+
     Raises
     ------
     ValueError
         If the module returns anything else than one vector a row.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.modules import MLPEncoder, embedding_width
+    >>> embedding_width(MLPEncoder(5, hidden_layer_sizes=(8, 3)), n_features=5)
+    3
     """
     training = module.training
     module.eval()

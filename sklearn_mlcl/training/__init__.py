@@ -5,6 +5,7 @@ Nothing outside this package imports skorch.
 
 from sklearn_mlcl.training.batches import IndexBatches, RowTensors
 from sklearn_mlcl.training.callbacks import EarlyStopping, FitTaskCallback, epoch_log
+from sklearn_mlcl.training.collapse_monitor import NeuralCollapseMonitor
 from sklearn_mlcl.training.monitors import RepresentationMonitor
 from sklearn_mlcl.training.net import IndexBatchNet, NonFiniteLossError
 from sklearn_mlcl.training.objectives import (
@@ -28,6 +29,7 @@ __all__ = [
     "IndexBatches",
     "LinearHead",
     "LogitObjective",
+    "NeuralCollapseMonitor",
     "NonFiniteLossError",
     "RepresentationMonitor",
     "RowTensors",

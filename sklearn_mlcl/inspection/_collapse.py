@@ -1,0 +1,35 @@
+"""What the displays of collapse share: the report of an encoder, names, axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
+
+#: Colours that remain apart for the colour-blind, most contrasting first.
+COLOURS = ("#2e4057", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#00798c", "#9aa0a6")
+QUIET = "#9aa0a6"
+
+
+def report_of(encoder: Any, X: Any, y: Any) -> CollapseReport:
+    """Metrics of the embedding that a fitted encoder gives to the rows."""
+    return neural_collapse_metrics(encoder.transform(X), y)
+
+
+def names_of(label_names: Sequence[str] | None, n_labels: int) -> list[str]:
+    """Names to show: those given, or the numbers of the labels."""
+    if label_names is None:
+        return [str(k) for k in range(n_labels)]
+    if len(label_names) != n_labels:
+        raise ValueError(f"label_names must name {n_labels} labels, got {len(label_names)} names.")
+    return [str(name) for name in label_names]
+
+
+def axis_of(ax: Any, **figure: Any) -> Any:
+    """Return the axis given, or that of a new figure."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(layout="constrained", **figure)[1]
