@@ -23,10 +23,8 @@ COLUMN_NAMES = {
 }  # fmt: skip
 PARAMETERS = ("loss", "temperature", "lambda_reg", "alpha", "anchor_weighting")
 CONFIGURATION = ["dataset", "recipe", *PARAMETERS]
-RED = "#d1495b"
-PAIR_COLOURS = (RED, "#8d6cab", "#2e4057")
-FRACTION_COLOURS = ("#2e4057", "#edae49", "#66a182", RED, "#8d6cab")
-SET_COLOURS = ("#2e4057", "#edae49", "#66a182", RED, "#8d6cab", "#7f7f7f")
+COLOURS = ("#2e4057", "#edae49", "#66a182", "#d1495b", "#8d6cab", "#7f7f7f")
+PAIR_COLOURS = ("#d1495b", "#8d6cab", "#2e4057")
 
 
 def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -65,6 +63,16 @@ def temperature_table(frame: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFr
     return pd.concat(tables, axis=1).dropna()
 
 
+def default_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return hold-out scores of the estimator's own recipe, a column for each set."""
+    sweep, index = _sweep(frame, "default"), ["temperature", "lambda_reg"]
+    tables = [
+        sweep.pivot_table(score, index, "dataset", sort=False).add_prefix(f"{name} ")
+        for score, name in SHOWN.items()
+    ]
+    return pd.concat(tables, axis=1)
+
+
 def clamp_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Return what the clamp adds to each loss, over all pairs of fits that differ in it alone."""
     grid = _plain_grid(_sweep(frame), frame["dataset"].unique())
@@ -74,7 +82,6 @@ def clamp_table(frame: pd.DataFrame) -> pd.DataFrame:
         pairs = grid.pivot_table(score, index, "lambda_reg")
         gain = (pairs[1.0] - pairs[0.0]).dropna().groupby("loss")
         found[f"{name} gain"] = gain.mean()
-        found[f"{name} std. error"] = gain.sem()
         found[f"{name} better/tie/worse"] = gain.apply(_wins)
     found["pairs"] = gain.size()
     return pd.DataFrame(found)
@@ -158,7 +165,7 @@ def plot_clamp(frame: pd.DataFrame) -> Figure:
         gain = (pairs[1.0] - pairs[0.0]).dropna()
         axis.axvspan(-TIE, TIE, color="#eeeeee", zorder=0)
         axis.axvline(0, color="black", linewidth=0.8)
-        for dataset, colour in zip(datasets, SET_COLOURS, strict=False):
+        for dataset, colour in zip(datasets, COLOURS, strict=False):
             of_set = gain[gain.index.get_level_values("dataset") == dataset]
             heights = [losses.index(loss) for loss in of_set.index.get_level_values("loss")]
             axis.scatter(of_set, heights, 16, colour, linewidths=0, label=dataset, zorder=2)
@@ -211,7 +218,7 @@ def plot_fractions(table: pd.DataFrame) -> Figure:
         axis.set_axis_off()
     for axis, dataset in zip(axes.flat, datasets, strict=False):
         lines = table.loc[dataset].iterrows()
-        for (model, values), colour in zip(lines, FRACTION_COLOURS, strict=True):
+        for (model, values), colour in zip(lines, COLOURS, strict=False):
             shown = values.dropna()
             axis.plot(shown.index * 100, shown, "o-", color=colour, label=model, ms=3, lw=1.4)
         axis.set_xscale("log")

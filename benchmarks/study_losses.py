@@ -16,7 +16,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -35,6 +35,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks._scores import best_common_thresholds, scores
 from benchmarks._study_report import (
     clamp_table,
+    default_table,
     final_table,
     fraction_table,
     frame_of,
@@ -134,7 +135,7 @@ class Fit:
 
     dataset: str
     recipe: str
-    params: dict[str, Any] = field(hash=False)
+    params: dict[str, Any]
     seed: int = 0
     fraction: float = 1.0
     rows: str = "holdout"
@@ -311,19 +312,29 @@ def sweep_fits(dataset: str, seed: int) -> Iterator[Fit]:
         yield from (Fit(dataset, *configuration, seed=seed) for configuration in sweep(dataset))
 
 
+def final_models(dataset: str, seed: int, cache: Cache) -> dict[str, Fit]:
+    """Return what is fitted on all training rows and scored on the test rows, by name."""
+    if seed >= SEEDS["final"][dataset]:
+        return {}
+    models = dict(FINAL)
+    if seed < SEEDS["sweep"][dataset] and dataset in FEW_LABELS:
+        models[BEST] = "two-stage", chosen(dataset, seed, cache)
+    return {name: Fit(dataset, *model, seed, rows="test") for name, model in models.items()}
+
+
+def fractions_of(name: str, dataset: str) -> tuple[float, ...]:
+    """Return the shares of the training rows that a model is fitted on."""
+    if name not in LIMITED:
+        return (1.0,)
+    return FRACTIONS if dataset in FEW_LABELS else FRACTIONS_MANY_LABELS
+
+
 def final_fits(dataset: str, seed: int, cache: Cache) -> Iterator[Fit]:
     """Yield the fits scored on the test rows, each after the hold-out of its thresholds."""
-    if seed >= SEEDS["final"][dataset]:
-        return
-    models = [*FINAL.values()]
-    if seed < SEEDS["sweep"][dataset] and dataset in FEW_LABELS:
-        models.append(("two-stage", chosen(dataset, seed, cache)))
-    for recipe, params in models:
-        limited = (recipe, params) in [FINAL[name] for name in LIMITED]
-        fractions = FRACTIONS if dataset in FEW_LABELS else FRACTIONS_MANY_LABELS
-        for fraction in fractions if limited else (1.0,):
-            fit = Fit(dataset, recipe, params, seed, fraction)
-            yield from (fit, replace(fit, rows="test"))
+    for name, full in final_models(dataset, seed, cache).items():
+        for fraction in fractions_of(name, dataset):
+            fit = replace(full, fraction=fraction)
+            yield from (replace(fit, rows="holdout"), fit)
 
 
 def chosen(dataset: str, seed: int, cache: Cache) -> dict[str, Any]:
@@ -335,36 +346,36 @@ def chosen(dataset: str, seed: int, cache: Cache) -> dict[str, Any]:
 # ---------------------------------------------------------------------- the report
 
 
-def test_rows(datasets: Iterable[str], cache: Cache) -> Iterator[dict[str, Any]]:
+def final_rows(datasets: Iterable[str], cache: Cache) -> Iterator[dict[str, Any]]:
     """Yield the rows scored on the test rows under the names of their models."""
     for dataset, seed in product(datasets, range(N_SEEDS)):
-        names = {Fit(dataset, *model, seed).key: name for name, model in FINAL.items()}
-        for fit in final_fits(dataset, seed, cache):
-            if fit.rows == "test" and fit.key in cache.rows:
-                full = replace(fit, fraction=1.0, rows="holdout")
-                yield {**cache.rows[fit.key], "model": names.get(full.key, BEST)}
+        for name, full in final_models(dataset, seed, cache).items():
+            fits = [replace(full, fraction=share) for share in fractions_of(name, dataset)]
+            yield from ({**cache.rows[fit.key], "model": name} for fit in fits)
 
 
 def report(datasets: Sequence[str], cache: Cache, doc: Path) -> None:
-    """Write the tables and pictures from the rows of the plan that are in the cache."""
+    """Write the tables and pictures from the rows of the plan, all of which must be there."""
     few = [name for name in ALL_LOSSES_ON if name in datasets]
     stages = product(datasets, range(N_SEEDS))
     keys = (fit.key for name, seed in stages for fit in sweep_fits(name, seed))
-    sweep_frame = frame_of([cache.rows[key] for key in keys if key in cache.rows])
-    test = frame_of(list(test_rows(datasets, cache)))
+    sweep_frame = frame_of([cache.rows[key] for key in keys])
+    test = frame_of(list(final_rows(datasets, cache)))
+    fractions = fraction_table(test)
     n_labels = {name: load(name).Y.shape[1] for name in datasets}
     tables = {
         "temperature": temperature_table(sweep_frame, few),
+        "default": default_table(sweep_frame),
         "clamp": clamp_table(sweep_frame),
         "weighting": weighting_table(sweep_frame, few, CLAMP_TEMPERATURES),
         "final": final_table(test),
-        "fractions": fraction_table(test),
+        "fractions": fractions.rename(columns="{:.0%}".format),
     }
     figures = {
         "temperature": plot_temperatures(tables["temperature"]),
         "clamp": plot_clamp(sweep_frame),
         "prr": plot_prr(sweep_frame, [name for name in FEW_LABELS if name in datasets]),
-        "fractions": plot_fractions(tables["fractions"]),
+        "fractions": plot_fractions(fractions),
         "labels": plot_gain(tables["final"], n_labels, CLAIM),
     }
     write(tables, figures, doc / "_data", doc / "_static")
@@ -381,11 +392,12 @@ def found(names: Iterable[str]) -> list[str]:
     return here
 
 
-def run_all(datasets: Sequence[str], cache: Cache) -> None:
+def run_all(datasets: Sequence[str], cache: Cache, loader: Loader = load) -> None:
     """Run what is missing, a seed of all sets after the other."""
     for seed, dataset in product(range(N_SEEDS), datasets):
-        run(sweep_fits(dataset, seed), cache, f"{dataset}, seed {seed}, sweep")
-        run(final_fits(dataset, seed, cache), cache, f"{dataset}, seed {seed}, final")
+        title = f"{dataset}, seed {seed}"
+        run(sweep_fits(dataset, seed), cache, f"{title}, sweep", loader)
+        run(final_fits(dataset, seed, cache), cache, f"{title}, final", loader)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -401,7 +413,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with threadpool_limits(1):
         if not options.report_only:
             run_all(datasets, cache)
-    report(datasets, cache, options.doc)
+    if set(datasets) & set(ALL_LOSSES_ON):
+        report(datasets, cache, options.doc)
+    else:
+        print(f"no report without one of {', '.join(ALL_LOSSES_ON)}")
 
 
 if __name__ == "__main__":

@@ -246,7 +246,7 @@ class NetClassifier(
         seed = check_random_state(self.random_state).randint(2**31 - 1) + epochs_before
         train, valid = self._split(rows, seed) if self._holds_out(plan) else (rows, None)
         with seeded(seed, device) as generator:
-            net = self.net_ if continuing else self._make_net(train)
+            net = self._net_to_go_on_with(train) if continuing else self._make_net(train)
             with few_threads_for(net.batch_size * net.n_weights, device), net.kept_on_error():
                 self._run_epochs(net.to(device), train, valid, plan, seed, generator)
                 self._keep_fit(net, train, valid, plan, seed)
@@ -382,6 +382,15 @@ class NetClassifier(
             verbose=self.verbose,
             **(self.net_params or {}),
         ).initialize()
+
+    def _net_to_go_on_with(self, rows: Rows) -> IndexBatchNet:
+        self.net_.adopt(
+            lr=self.learning_rate,
+            batch_size=min(self.batch_size, rows[0].shape[0]),
+            callbacks=self.callbacks,
+            verbose=self.verbose,
+        )
+        return self.net_
 
     def _make_encoder(self, n_features: int) -> nn.Module:
         if self.module is not None:

@@ -55,11 +55,13 @@ device : str or torch.device, default="auto"
     "auto" is the GPU where torch sees one, else the CPU.
 callbacks : list of skorch callbacks, default=None
     They see the events and the history of ``net_``; raising ``KeyboardInterrupt`` in one ends
-    the training early.
+    the training (of the stage at hand). skorch's ``LRScheduler`` needs ``schedule="constant"``;
+    to watch a score, scikit-learn's ``ScoringMonitor`` through ``set_callbacks`` is the way.
 net_params : dict, default=None
     More arguments of the skorch net, e.g. ``{"optimizer__betas": (0.9, 0.99)}``.
 warm_start : bool, default=False
-    Let :meth:`fit` go on from the weights of the last fit.
+    Let :meth:`fit` go on from the weights of the last fit; ``learning_rate``, ``batch_size``,
+    ``callbacks`` and ``verbose`` may change in between, the architecture may not.
 verbose : int, default=0
     Above 0 the losses of every epoch are printed.
 random_state : int, RandomState instance or None, default=None

@@ -201,6 +201,9 @@ def test_warm_start_goes_on(estimator: Any, label_data: Any) -> None:
     clf.fit(X, Y)
     assert clf.n_iter_ == 6 and len(clf.history_["train_loss"]) == 6
     assert clf.history_["train_loss"][-1] < loss
+    before = clf.transform(X)
+    clf.set_params(learning_rate=1e-9).fit(X, Y)
+    assert_allclose(clf.transform(X), before, atol=1e-5)
 
 
 @every_net

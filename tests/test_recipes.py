@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, recipes
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
 
 ALL = [name for name in dir(recipes) if name.isupper()]
+#: Which estimator a recipe is for, where it is not the contrastive one.
+ESTIMATORS = {"PAL_COLLAPSE": MultiLabelMLPClassifier}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -17,6 +19,7 @@ def test_recipes_fit(name: str, label_data: Any) -> None:
     X, Y = label_data
     recipe = getattr(recipes, name)
     assert isinstance(recipe, Mapping)
-    clf = ContrastiveMultiLabelClassifier(**recipe, max_epochs=1, random_state=0).fit(X, Y)
+    estimator = ESTIMATORS.get(name, ContrastiveMultiLabelClassifier)
+    clf = estimator(**{**recipe, "max_epochs": 1, "random_state": 0}).fit(X, Y)
     assert clf.neighbors_ is None
     assert clf.predict_proba(X).shape == Y.shape

@@ -238,7 +238,8 @@ def _dash(members: np.ndarray) -> dict[str, str]:
 
 def _plane(report: CollapseReport, labels: Sequence[int]) -> TagPlane:
     tags, chosen = report.arrays["tags"], np.asarray(labels)
-    if chosen.ndim != 1 or len(np.unique(chosen)) < 3 or not np.isin(chosen, range(len(tags))).all():
+    known = np.isin(chosen, np.arange(len(tags))).all()
+    if chosen.ndim != 1 or len(np.unique(chosen)) < 3 or not known:
         raise ValueError(
             f"labels must name at least three of the {len(tags)} labels by number, got {labels!r}."
         )

@@ -93,30 +93,32 @@ class NeuralCollapseMonitor(Callback):
         self.keep_reports = keep_reports
         self.random_state = random_state
 
+    # skorch takes every attribute without a trailing underscore for a parameter.
+
     def initialize(self) -> NeuralCollapseMonitor:
         self.reports_: dict[int, CollapseReport] = {}
-        self._names: list[str] = []
+        self.names_: list[str] = []
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         self._check_arguments()
         Y = _labels_of(X)
         rows = _stratified_rows(Y, self.n_rows, check_random_state(self.random_state))
-        self._rows, self._Y = torch.from_numpy(rows).to(X.device), Y[rows]
-        self._epochs_before = len(net.history)
+        self.rows_, self.Y_ = torch.from_numpy(rows).to(X.device), Y[rows]
+        self.epochs_before_ = len(net.history)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        if (len(net.history) - self._epochs_before - 1) % self.every == 0:
+        if (len(net.history) - self.epochs_before_ - 1) % self.every == 0:
             self._measure(net, dataset_train)
             return
-        for name in self._names:
+        for name in self.names_:
             net.history.record(name, float("nan"))
 
     def on_train_end(self, net: Any, X: Any = None, **kwargs: Any) -> None:
-        if len(net.history) > self._epochs_before and len(net.history) not in self.reports_:
+        if len(net.history) > self.epochs_before_ and len(net.history) not in self.reports_:
             self._measure(net, X)
         # The rows have done their work; a pickle of the estimator shall not carry them.
-        del self._rows, self._Y
+        del self.rows_, self.Y_
 
     def _check_arguments(self) -> None:
         for name in ("every", "n_rows"):
@@ -128,14 +130,14 @@ class NeuralCollapseMonitor(Callback):
             raise ValueError(f"metrics must be of {FAMILIES}, got {unknown}.")
 
     def _measure(self, net: Any, rows: RowTensors) -> None:
-        embedding = _embed(net.module_, rows, self._rows)
-        weight, bias = _logit_head(net.criterion_, self._Y.shape[1])
-        report = neural_collapse_metrics(embedding, self._Y, weight, bias, max_rows=None)
+        embedding = _embed(net.module_, rows, self.rows_)
+        weight, bias = _logit_head(net.criterion_, self.Y_.shape[1])
+        report = neural_collapse_metrics(embedding, self.Y_, weight, bias, max_rows=None)
         if not self.keep_reports:
             self.reports_.clear()
         self.reports_[len(net.history)] = report
-        self._names = [name for name in report if re.sub(r"_m\d+$", "", name) in self.metrics]
-        for name in self._names:
+        self.names_ = [name for name in report if re.sub(r"_m\d+$", "", name) in self.metrics]
+        for name in self.names_:
             net.history.record(name, report[name])
 
 

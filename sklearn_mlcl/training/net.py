@@ -64,6 +64,12 @@ class IndexBatchNet(NeuralNet):
         self.optimizer_name = optimizer_name
         self.weight_decay = weight_decay
 
+    def adopt(self, *, lr: float, batch_size: int, callbacks: list | None, verbose: int) -> None:
+        """Go on under other settings of the estimator: a warm start may change them."""
+        self.lr, self.batch_size = lr, batch_size
+        self.callbacks, self.verbose = callbacks, verbose
+        self.initialize_callbacks()
+
     def get_default_callbacks(self) -> list[tuple[str, Any]]:
         timer = [("epoch_timer", EpochTimer())]
         return [*timer, ("print_log", PrintLog())] if self.verbose else timer

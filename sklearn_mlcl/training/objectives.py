@@ -84,8 +84,14 @@ class LogitObjective(nn.Module):
         """Return the scalar loss of a batch."""
         value = self.loss(self.head(embedding), labels, sample_weight)
         if self.feature_decay > 0:
-            value = value + self.feature_decay * embedding.square().sum(1).mean()
+            squares = embedding.square().sum(1)
+            mean = squares.mean() if sample_weight is None else _mean(squares, sample_weight)
+            value = value + self.feature_decay * mean
         return value
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values @ weight) / weight.sum()
 
 
 class ContrastiveObjective(nn.Module):
