@@ -78,7 +78,7 @@ print(table.round(3).to_string())
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.0), layout="constrained")
 for axis, (name, clf) in zip(axes, models.items(), strict=True):
     display = TagGramDisplay.from_estimator(
-        clf, X, Y, ax=axis, image_kwargs={"vmin": -0.1, "vmax": 0.1}
+        clf, X, Y, ax=axis, image_kwargs={"vmin": -0.04, "vmax": 0.04}
     )
     axis.set_title(f"{name}: {np.abs(display.deviation).max():.3f} at most")
 
@@ -92,6 +92,7 @@ for axis, (name, clf) in zip(axes, models.items(), strict=True):
     )
     axis.set_title(name)
 axes[0].get_legend().remove()
+axes[1].set_ylabel("")
 
 # %%
 plt.show()

@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,13 @@ def public_methods(name: str, cls: type) -> Iterator[tuple[str, Any]]:
         known = any(hasattr(base, attribute) for base in foreign)
         if inspect.isfunction(method) and not attribute.startswith("_") and not known:
             yield f"{name}.{attribute}", method
+
+
+def home_of_estimator(module_name: str) -> bool:
+    """A file whose class is exported at the top: ``contrastive``, say."""
+    module = importlib.import_module(module_name)
+    exported = [getattr(sklearn_mlcl, name) for name in sklearn_mlcl.__all__]
+    return any(getattr(member, "__module__", None) == module.__name__ for member in exported)
 
 
 def once_each(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -111,3 +119,11 @@ def test_numpydoc_of_public_objects(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_numpydoc_of_public_methods(name: str) -> None:
     assert not complaints(name, METHOD if is_estimator_method(name) else SUMMARY)
+
+
+def test_api_page_lists_what_is_public() -> None:
+    page = Path(__file__).parents[1] / "doc" / "api.rst"
+    listed = {line.strip() for line in page.read_text().splitlines()}
+    names = {name for name in sklearn_mlcl.__all__ if not name.startswith("_")}
+    modules = {m.split(".")[1] for m in MODULES if is_public(m) and not home_of_estimator(m)}
+    assert not (names | modules) - listed

@@ -210,7 +210,8 @@ class TagPlaneDisplay:
             self.ax_.annotate(
                 self._name(members), point, xytext=(7, 5), textcoords="offset points", zorder=4
             )
-        self.ax_.set(aspect="equal", xticks=[], yticks=[])
+        self.ax_.set_aspect("equal", adjustable="datalim")
+        self.ax_.set(xticks=[], yticks=[])
         self.ax_.margins(0.15)
         return self
 
