@@ -168,7 +168,8 @@ EXTREME = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 80.0]])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_finite(name, fill, dtype):
     loss = LOGIT_LOSSES[name]() if name in LOGIT_LOSSES else CELLS[name][0]
-    for logits in (EXTREME, torch.zeros(1, 1), torch.randn(4, 3)):
+    one_label = [] if name == "pal" else [torch.zeros(1, 1)]  # a softmax over one label is refused
+    for logits in (EXTREME, torch.zeros(1, 2), torch.randn(4, 3), *one_label):
         x = logits.clone().to(dtype).requires_grad_()
         value = loss(x, torch.full(logits.shape, fill))
         assert value.isfinite()
