@@ -95,11 +95,11 @@ def _wins(gain: pd.Series) -> str:
 def weighting_table(
     frame: pd.DataFrame, datasets: Sequence[str], temperatures: Sequence[float] = (0.1, 0.2)
 ) -> pd.DataFrame:
-    """Return each positive weighting at its published clamp, mean over the temperatures."""
+    """Return each positive weighting, plain ("reg" also clamped), mean over the temperatures."""
     sweep = _sweep(frame)
     sweep = sweep[sweep["dataset"].isin(datasets) & sweep["temperature"].isin(temperatures)]
-    published = sweep["lambda_reg"] == (sweep["loss"] == "reg").astype(float)
-    sweep = sweep[published].assign(weighting=lambda table: table.apply(_weighting, axis=1))
+    shown = (sweep["lambda_reg"] == 0) | (sweep["loss"] == "reg")
+    sweep = sweep[shown].assign(weighting=lambda table: table.apply(_weighting, axis=1))
     reference = _sweep(frame, "end-to-end, heads refitted").assign(weighting="none: BCE encoder")
     both = pd.concat([sweep, reference[reference["dataset"].isin(datasets)]])
     tables = []
@@ -111,9 +111,10 @@ def weighting_table(
 
 
 def _weighting(row: pd.Series) -> str:
-    if not pd.isna(row["alpha"]):
-        return f"{row['loss']}, alpha {row['alpha']:g}"
-    return f"{row['loss']}, by row" if row["anchor_weighting"] == "sample" else row["loss"]
+    alpha = "" if pd.isna(row["alpha"]) else f", alpha {row['alpha']:g}"
+    by_row = ", by row" if row["anchor_weighting"] == "sample" else ""
+    clamped = ", clamped" if row["lambda_reg"] else ""
+    return row["loss"] + alpha + by_row + clamped
 
 
 def final_table(test: pd.DataFrame) -> pd.DataFrame:

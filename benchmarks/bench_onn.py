@@ -142,7 +142,8 @@ def auto_bars(sets: Sequence[str]) -> Iterator[Bar]:
             text = f"{name}, {loss}, micro-F1: auto - tuned threshold ({took})"
             yield Bar(text, -0.005, float(np.mean(gains)), "", True)
             worst.append(min(gains))
-    yield Bar("worst single fit of them, micro-F1: auto - tuned threshold", None, min(worst), "")
+    text = "worst single fit of them, micro-F1: auto - tuned threshold"
+    yield Bar(text, -0.005, min(worst), "", True)
 
 
 def bars() -> Iterator[Bar]:

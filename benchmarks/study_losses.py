@@ -68,7 +68,7 @@ FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 FRACTIONS_MANY_LABELS = (0.1, 0.25, 1.0)
 #: Repetitions (sub-sample, hold-out, initialisation) of the sweep and of the final tables.
 SEEDS = {
-    "sweep": {"emotions": 3, "scene": 1, "yeast": 2, "enron": 1, "bibtex": 1, "corel5k": 1},
+    "sweep": {"emotions": 3, "scene": 1, "yeast": 3, "enron": 1, "bibtex": 1, "corel5k": 1},
     "final": {"emotions": 3, "scene": 3, "yeast": 3, "enron": 3, "bibtex": 1, "corel5k": 1},
 }
 N_SEEDS = 3

@@ -229,17 +229,18 @@ def test_temperature_table_means_over_sets_and_leaves_out_gaps():
     assert table.loc[("any", 0.0), "macro-F1, 0.2"] == pytest.approx(0.325)
 
 
-def test_weighting_table_compares_published_clamps_and_names_the_variants():
+def test_weighting_table_leaves_the_clamp_to_reg_and_names_the_variants():
     rows = [
         two_stage("any", 0.0, 0.4), two_stage("any", 1.0, 0.9), two_stage("reg", 1.0, 0.6),
-        two_stage("reg", 0.0, 0.9), two_stage("reg", 1.0, 0.5, alpha=-1.0),
+        two_stage("reg", 0.0, 0.7), two_stage("reg", 1.0, 0.5, alpha=-1.0),
         two_stage("mulsupcon", 0.0, 0.3, anchor_weighting="sample"),
+        two_stage("any", 0.0, 0.0, temperature=0.5),
         row_of(Fit("a", "end-to-end, heads refitted", {"loss": "bce"}), map=0.55),
     ]  # fmt: skip
     table = weighting_table(frame_of(rows), ["a"])
     assert table["mAP mean"].round(3).to_dict() == {
-        "reg": 0.6, "none: BCE encoder": 0.55, "reg, alpha -1": 0.5, "any": 0.4,
-        "mulsupcon, by row": 0.3,
+        "reg": 0.7, "reg, clamped": 0.6, "none: BCE encoder": 0.55, "reg, alpha -1, clamped": 0.5,
+        "any": 0.4, "mulsupcon, by row": 0.3,
     }  # fmt: skip
 
 
