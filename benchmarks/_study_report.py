@@ -236,7 +236,7 @@ def plot_fractions(table: pd.DataFrame) -> Figure:
 
 def plot_gain(final: pd.DataFrame, n_labels: dict[str, int], pairs: dict[str, tuple]) -> Figure:
     """Draw the difference in macro-F1 between pairs of models over the number of labels."""
-    figure, axis = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6.4, 4), layout="constrained")
     scores = final.pivot_table("macro-F1", "set", "model")
     datasets = sorted(scores.index, key=n_labels.get)
     for colour, (name, (contrastive, reference)) in zip(PAIR_COLOURS, pairs.items(), strict=False):
@@ -247,7 +247,7 @@ def plot_gain(final: pd.DataFrame, n_labels: dict[str, int], pairs: dict[str, tu
     axis.set_xticks(range(len(datasets)), [f"{d}\n{n_labels[d]} labels" for d in datasets])
     axis.set(ylabel="difference in macro-F1, test rows")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False)
+    figure.legend(loc="outside upper center", frameon=False)
     return figure
 
 

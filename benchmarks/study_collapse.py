@@ -170,6 +170,14 @@ DIGIT_LAYOUTS = (
 )  # fmt: skip
 
 
+METRICS = {
+    "nc2_w": "classifier off the simplex",
+    "nc2_h": "tags off the simplex",
+    "nc3": "tags off the classifier",
+    "phi_rmse": "cosines off phi",
+}
+
+
 def digits_row(layout: str, seed: int) -> dict[str, float]:
     """Return metrics of the training rows and scores of the test digits."""
     X, Y = digit_rows(layout, seed)
@@ -182,7 +190,7 @@ def digits_row(layout: str, seed: int) -> dict[str, float]:
     cut = best_cut(Y[cut_rows], softmax_of(clf, X[cut_rows]))
     return {
         "training rows": len(X),
-        **{name: report[name] for name in ("nc2_w", "nc2_h", "nc3", "phi_rmse", "tag_r2")},
+        **{title: report[name] for name, title in METRICS.items()},
         "Jaccard, nearest prototype": jaccard_samples(test.Y_test, clf.predict(test.X_test)),
         "Jaccard, softmax cut": jaccard_samples(test.Y_test, softmax_of(clf, test.X_test) >= cut),
     }
@@ -194,7 +202,7 @@ def digits_table() -> pd.DataFrame:
         name: pd.DataFrame([digits_row(name, seed) for seed in SEEDS]).mean()
         for name in DIGIT_LAYOUTS
     }
-    return pd.DataFrame(lines).T.rename_axis("training rows of").astype({"training rows": int})
+    return pd.DataFrame(lines).T.rename_axis("rows").astype({"training rows": int})
 
 
 # ---------------------------------------------------------------------- sets

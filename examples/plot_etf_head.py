@@ -66,9 +66,8 @@ table = pd.DataFrame(
 print(table.round(3).to_string())
 
 # %%
-# One seed on one set: the spread over seeds is about 0.01. What the frame saves depends on the net.
-# The share is small here, where the first layers hold most of the weights; with thousands of labels
-# the last layer holds nearly all, but then K - 1 features are many.
+# One seed on one set; the page on collapse has the means of three. What the frame saves depends on
+# the net: a tenth here, where the first layers hold most of the weights.
 #
 # Both arrive at the same geometry
 # --------------------------------

@@ -79,9 +79,9 @@ MultiplicityScaleDisplay.from_report(report).plot(ax=axes[1])
 # Deciding by the nearest point
 # -----------------------------
 # The softmax of a pick-all-label net is no probability of a label: with two digits shown, 1/2 for
-# each is a perfect answer. A cut through it, the same for all rows, cannot fit rows with one digit
-# and rows with three. The nearest label-set prototype chooses the number of digits by itself. The
-# cut below is the best one for the test rows themselves, which flatters it.
+# each is a perfect answer. One cut through it has to serve rows with one digit and rows with three,
+# and has to be found. The nearest label-set prototype chooses the number of digits by itself, with
+# nothing to tune. The cut below is the best one for the test rows themselves, which flatters it.
 
 scores = softmax(clf.transform(X_test) @ clf.coef_.T + clf.intercept_, axis=1)
 cuts = np.linspace(0.02, 0.6, 59)

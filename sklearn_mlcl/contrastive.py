@@ -66,7 +66,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         candidates with foreign labels, below 0 keeps those without any.
     beta : float, default=0.1
         Repulsion of instances relative to prototypes in "msc".
-    overlap_threshold : float, default=0.3
+    overlap_threshold : float, default=0.5
         Smallest Jaccard overlap of a positive in "multisupcon".
     anchor_weighting : {"label", "sample"}, default="label"
         Whether in "mulsupcon" every label of a row or every row weighs the same.
@@ -140,10 +140,10 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         *,
         loss: str | nn.Module = "reg",
         temperature: float = 0.1,
-        lambda_reg: float = 1.0,
+        lambda_reg: float = 0.0,
         alpha: float = 0.0,
         beta: float = 0.1,
-        overlap_threshold: float = 0.3,
+        overlap_threshold: float = 0.5,
         anchor_weighting: str = "label",
         prototypes: str | bool = "auto",
         n_negatives: int | None = None,

@@ -295,6 +295,7 @@ def test_large_csr_is_never_made_dense():
     rng = np.random.default_rng(0)
     rows, columns = np.repeat(np.arange(20_000), 3), rng.integers(0, 300_000, 60_000) // 100
     Y = sp.csr_matrix((np.ones(60_000), (rows, columns)), shape=(20_000, 200_000))
+    Y.sum_duplicates()
     Y.data[:] = 1
     sizes = [len(test) for _, test in MultilabelStratifiedKFold(5).split(Y, Y)]
     assert sizes == [4000] * 5

@@ -42,7 +42,7 @@ class MultiplicityScaleDisplay:
     >>> import numpy as np
     >>> from sklearn_mlcl.collapse import neural_collapse_metrics, simplex_etf
     >>> from sklearn_mlcl.inspection import MultiplicityScaleDisplay
-    >>> Y = np.repeat([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]], 5, axis=0)
+    >>> Y = np.repeat(np.vstack([np.eye(4), [[1, 1, 0, 0], [0, 1, 1, 0]]]), 5, axis=0)
     >>> H = np.where(Y.sum(axis=1) == 2, 0.8, 1.0)[:, None] * (Y @ simplex_etf(4))
     >>> display = MultiplicityScaleDisplay.from_report(neural_collapse_metrics(H, Y))
     >>> np.round(display.scales, 6)

@@ -37,7 +37,7 @@ class TagPlane:
     def sets_inside(self, Y: np.ndarray) -> np.ndarray:
         """Mask of the rows of an indicator matrix with labels of the plane and no others."""
         inside = np.isin(np.arange(Y.shape[1]), self.labels)
-        return Y[:, inside].any(axis=1) & ~Y[:, ~inside].any(axis=1)
+        return np.logical_and(Y[:, inside].any(axis=1), ~Y[:, ~inside].any(axis=1))
 
 
 class TagPlaneDisplay:

@@ -142,8 +142,8 @@ class NeuralCollapseMonitor(Callback):
 
 
 def _labels_of(rows: RowTensors) -> np.ndarray | sp.csr_array:
-    Y = rows.Y
-    return Y.astype(np.float32) if sp.issparse(Y) else Y.cpu().numpy().astype(np.float32)
+    Y = rows.Y.cpu().numpy() if isinstance(rows.Y, torch.Tensor) else rows.Y
+    return Y.astype(np.float32)
 
 
 def _stratified_rows(
