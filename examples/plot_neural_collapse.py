@@ -25,7 +25,7 @@ from sklearn_mlcl.inspection import (
 )
 from sklearn_mlcl.metrics import jaccard_samples
 from sklearn_mlcl.recipes import PAL_COLLAPSE
-from sklearn_mlcl.training import NeuralCollapseMonitor
+from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 
 data = make_multilabel_digits()
 X, Y = data.data[data.train_idx], data.target[data.train_idx]

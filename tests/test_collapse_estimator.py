@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
 from sklearn_mlcl.collapse import ONNClassifier, neural_collapse_metrics
 from sklearn_mlcl.datasets import make_multilabel_digits
-from sklearn_mlcl.training import NeuralCollapseMonitor
+from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 
 TINY: dict[str, Any] = {
     "hidden_layer_sizes": (16,),

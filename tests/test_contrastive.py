@@ -20,7 +20,7 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
 )
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, SupConLoss, ZLPRLoss
-from sklearn_mlcl.training import RepresentationMonitor
+from sklearn_mlcl.callbacks import RepresentationMonitor
 
 ONE_EPOCH = ContrastiveMultiLabelClassifier(max_epochs=1, random_state=0)
 
@@ -35,7 +35,7 @@ def test_every_contrastive_loss_by_name(loss: str, unknown: bool, label_data: An
     losses = clf.history_["train_loss"]
     assert losses[-1] < losses[0]
     assert clf.net_.criterion_.loss.temperature == 0.1
-    assert clf.net_.criterion_.loss.lambda_reg == 1.0
+    assert clf.net_.criterion_.loss.lambda_reg == 0.0
 
 
 @pytest.mark.parametrize("loss", LOGIT_LOSSES)

@@ -22,7 +22,7 @@ from sklearn_mlcl.inspection import (
     TagGramDisplay,
     TagPlaneDisplay,
 )
-from sklearn_mlcl.training import NeuralCollapseMonitor
+from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 
 OF_ROWS = [MultiplicityScaleDisplay, PhiAlignmentDisplay, TagGramDisplay, TagPlaneDisplay]
 of_rows = pytest.mark.parametrize("display_class", OF_ROWS, ids=lambda cls: cls.__name__)

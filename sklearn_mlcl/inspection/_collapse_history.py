@@ -54,7 +54,7 @@ class CollapseHistoryDisplay:
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import MultiLabelMLPClassifier
     >>> from sklearn_mlcl.inspection import CollapseHistoryDisplay
-    >>> from sklearn_mlcl.training import NeuralCollapseMonitor
+    >>> from sklearn_mlcl.callbacks import NeuralCollapseMonitor
     >>> X, Y = make_multilabel_classification(random_state=0)
     >>> clf = MultiLabelMLPClassifier(
     ...     max_epochs=3, callbacks=[NeuralCollapseMonitor()], random_state=0
@@ -76,7 +76,7 @@ class CollapseHistoryDisplay:
         ax: Any = None,
         line_kwargs: Mapping[str, Any] | None = None,
     ) -> CollapseHistoryDisplay:
-        """Plot what a :class:`~sklearn_mlcl.training.NeuralCollapseMonitor` recorded.
+        """Plot what a :class:`~sklearn_mlcl.callbacks.NeuralCollapseMonitor` recorded.
 
         Parameters
         ----------

@@ -67,7 +67,7 @@ class NeuralCollapseMonitor(Callback):
     --------
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import MultiLabelMLPClassifier
-    >>> from sklearn_mlcl.training import NeuralCollapseMonitor
+    >>> from sklearn_mlcl.callbacks import NeuralCollapseMonitor
     >>> X, Y = make_multilabel_classification(random_state=0)
     >>> clf = MultiLabelMLPClassifier(
     ...     max_epochs=4, callbacks=[NeuralCollapseMonitor(every=2)], random_state=0

@@ -30,7 +30,7 @@ class RepresentationMonitor(Callback):
     --------
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import ContrastiveMultiLabelClassifier
-    >>> from sklearn_mlcl.training import RepresentationMonitor
+    >>> from sklearn_mlcl.callbacks import RepresentationMonitor
     >>> X, Y = make_multilabel_classification(random_state=0)
     >>> clf = ContrastiveMultiLabelClassifier(
     ...     max_epochs=2, callbacks=[RepresentationMonitor()], random_state=0
