@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.inspection import CollapseHistoryDisplay, TagGramDisplay
 from sklearn_mlcl.metrics import f1_micro, jaccard_samples, subset_accuracy
 from sklearn_mlcl.recipes import PAL_COLLAPSE
-from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 
 data = make_multilabel_digits()
 X, Y = data.data[data.train_idx], data.target[data.train_idx]

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import softmax
 
 from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.inspection import (
     CollapseHistoryDisplay,
@@ -25,7 +26,6 @@ from sklearn_mlcl.inspection import (
 )
 from sklearn_mlcl.metrics import jaccard_samples
 from sklearn_mlcl.recipes import PAL_COLLAPSE
-from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 
 data = make_multilabel_digits()
 X, Y = data.data[data.train_idx], data.target[data.train_idx]

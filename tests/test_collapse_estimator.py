@@ -16,9 +16,9 @@ from sklearn.metrics import f1_score, jaccard_score
 from sklearn.pipeline import make_pipeline
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
+from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import ONNClassifier, neural_collapse_metrics
 from sklearn_mlcl.datasets import make_multilabel_digits
-from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 
 TINY: dict[str, Any] = {
     "hidden_layer_sizes": (16,),

@@ -19,8 +19,8 @@ from sklearn_mlcl import (
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
 )
-from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, SupConLoss, ZLPRLoss
 from sklearn_mlcl.callbacks import RepresentationMonitor
+from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, SupConLoss, ZLPRLoss
 
 ONE_EPOCH = ContrastiveMultiLabelClassifier(max_epochs=1, random_state=0)
 

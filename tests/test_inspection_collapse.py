@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import neural_collapse_metrics, simplex_etf, ufm_scaling
 from sklearn_mlcl.inspection import (
     CollapseHistoryDisplay,
@@ -22,7 +23,6 @@ from sklearn_mlcl.inspection import (
     TagGramDisplay,
     TagPlaneDisplay,
 )
-from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 
 OF_ROWS = [MultiplicityScaleDisplay, PhiAlignmentDisplay, TagGramDisplay, TagPlaneDisplay]
 of_rows = pytest.mark.parametrize("display_class", OF_ROWS, ids=lambda cls: cls.__name__)

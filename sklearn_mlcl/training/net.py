@@ -67,8 +67,9 @@ class IndexBatchNet(NeuralNet):
     def adopt(self, *, lr: float, batch_size: int, callbacks: list | None, verbose: int) -> None:
         """Go on under other settings of the estimator: a warm start may change them."""
         self.lr, self.batch_size = lr, batch_size
-        if callbacks is not self.callbacks or verbose != self.verbose:
-            self.callbacks, self.verbose = callbacks, verbose
+        listeners = {"callbacks": callbacks, "verbose": verbose}
+        if any(getattr(self, name) is not value for name, value in listeners.items()):
+            self.__dict__.update(listeners)
             self.initialize_callbacks()
 
     def get_default_callbacks(self) -> list[tuple[str, Any]]:
