@@ -172,16 +172,21 @@ def _nearest_by_swaps(scores, gram, sizes, scales, costs):
     n, K = scores.shape
     width = int(min(K, sizes[-1] + N_SPARE))
     short = top_labels(scores, width)
-    s = np.take_along_axis(scores, short, axis=1)
-    G = gram[short[:, :, None], short[:, None, :]]
+    # Memory bound: single precision for the search, double for the distance of what it finds.
+    s = np.take_along_axis(scores, short, axis=1).astype(np.float32)
+    G = gram.astype(np.float32)[short[:, :, None], short[:, None, :]]
+    scales32 = scales.astype(np.float32)
     best, size = np.full(n, np.inf), np.zeros(n, dtype=np.intp)
     chosen = np.zeros((n, int(sizes[-1])), dtype=np.intp)
     members = np.zeros((n, 0), dtype=np.intp)
-    for m, a, cost in zip(sizes.tolist(), scales, costs, strict=True):
+    for m, a, cost in zip(sizes.tolist(), scales32, costs, strict=True):
         members, value = _best_of_size(members, m, s, G, a)
         better = value + cost < best
         best[better], size[better] = value[better] + cost, m
         chosen[better, :m] = np.take_along_axis(short[better], members[better], axis=1)
+    for m, a, cost in zip(sizes.tolist(), scales, costs, strict=True):
+        rows = np.flatnonzero(size == m)
+        best[rows] = _distance(chosen[rows, :m], scores[rows], gram, a) + cost
     return members_to_csr(chosen, size, K), best
 
 
@@ -207,7 +212,7 @@ def _grow(members, s, G, a):
 
 def _swap_until_stable(members, s, G, a):
     """Improve `members` (n, m) in place; return D without the prior's cost."""
-    value = np.empty(len(members))
+    value = np.empty(len(members), dtype=s.dtype)
     active = np.arange(len(members))
     for _ in range(2 * members.shape[1] + 2):
         rows, mine, sa = np.arange(len(active))[:, None], members[active], s[active]
@@ -224,20 +229,18 @@ def _swap_until_stable(members, s, G, a):
         pick = flat.argmin(axis=1)
         gain = flat[np.arange(len(active)), pick]
         # Only a gain beyond rounding counts, or two equal sets would swap for ever.
-        moved = gain < -1e-12 * (np.abs(value[active]) + square.max(axis=1))
+        moved = gain < -1e-6 * (np.abs(value[active]) + square.max(axis=1))
         if not moved.any():
             return value
         width = s.shape[1]
         members[active[moved], pick[moved] // width] = pick[moved] % width
         active = active[moved]
-    value[active] = _distance(members[active], s[active], G[active], a)
     return value
 
 
-def _distance(members, s, G, a):
-    rows = np.arange(len(members))[:, None]
-    inner = G[rows[:, :, None], members[:, :, None], members[:, None, :]].sum(axis=(1, 2))
-    return -2 * a * s[rows, members].sum(axis=1) + a * a * inner
+def _distance(members, scores, gram, a):
+    inner = gram[members[:, :, None], members[:, None, :]].sum(axis=(1, 2))
+    return -2 * a * np.take_along_axis(scores, members, axis=1).sum(axis=1) + a * a * inner
 
 
 def nearest_prototype(features, prototypes, costs):
