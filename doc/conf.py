@@ -45,3 +45,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "sklearn-mlcl"
 html_show_sourcelink = False
 html_theme_options = {"show_toc_level": 2, "secondary_sidebar_items": ["page-toc"]}
+# Pages without pages below them have nothing to show there.
+html_sidebars = {
+    page: []
+    for page in ("index", "install", "user_guide", "losses", "collapse", "thresholds", "metrics")
+}

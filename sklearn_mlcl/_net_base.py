@@ -37,6 +37,7 @@ from sklearn_mlcl._decisions import HeldOut, common_threshold
 from sklearn_mlcl._embedding import embed, input_scaler, label_log_odds
 from sklearn_mlcl._neighbors import NeighborVote
 from sklearn_mlcl._targets import Indicator, warn_constant_labels
+from sklearn_mlcl.calibration import METHODS, LabelCalibration, fit_calibration
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import ACTIVATIONS, MLPEncoder, ScaledEncoder, embedding_width
 from sklearn_mlcl.thresholds import OBJECTIVES
@@ -101,6 +102,7 @@ class NetClassifier(
             "array-like",
             StrOptions(set(OBJECTIVES)),
         ],
+        "calibration": [StrOptions(set(METHODS)), None],
         "device": [str, torch.device],
         "callbacks": [list, None],
         "net_params": [dict, None],
@@ -128,6 +130,7 @@ class NetClassifier(
         neighbor_weight: float,
         neighbor_temperature: float,
         threshold: Any,
+        calibration: str | None,
         device: Any,
         callbacks: list | None,
         net_params: dict | None,
@@ -151,6 +154,7 @@ class NetClassifier(
         self.neighbor_weight = neighbor_weight
         self.neighbor_temperature = neighbor_temperature
         self.threshold = threshold
+        self.calibration = calibration
         self.device = device
         self.callbacks = callbacks
         self.net_params = net_params
@@ -262,7 +266,7 @@ class NetClassifier(
     @property
     def _decides_on_held_out(self) -> bool:
         """Whether decisions are tuned, which training rows are no judges of."""
-        return isinstance(self.threshold, str)
+        return isinstance(self.threshold, str) or self.calibration is not None
 
     def _holds_out(self, plan: TrainingPlan) -> bool:
         return self._decides_on_held_out or (self.early_stopping and not plan.chunk)
@@ -321,12 +325,20 @@ class NetClassifier(
         )
         self.net_, self.n_iter_ = net, len(net.history)
         self.history_ = epoch_log(net.history)
+        self.calibration_: LabelCalibration | None = None
         self._keep_decisions(embedding, train, valid)
 
     def _keep_decisions(self, embedding: np.ndarray, train: Rows, valid: Rows | None) -> None:
         """Tune on held-out rows what turns probabilities into labels."""
         self.threshold_ = self.threshold
-        if isinstance(self.threshold, str) and valid is not None:
+        if valid is None:
+            return
+        if self.calibration is not None:
+            X, Y, weights = valid
+            self.calibration_ = fit_calibration(
+                Y, self._logits(X), method=self.calibration, sample_weight=weights
+            )
+        if isinstance(self.threshold, str):
             self.threshold_ = common_threshold(self._held_out(valid), self.threshold)
 
     def _held_out(self, valid: Rows) -> HeldOut:
@@ -434,6 +446,10 @@ class NetClassifier(
         return embed(self.net_.module_, X, self._device(), dtype)
 
     def _logits(self, X: Features) -> np.ndarray:
+        logits = self._blended_logits(X)
+        return logits if self.calibration_ is None else self.calibration_.logits(logits)
+
+    def _blended_logits(self, X: Features) -> np.ndarray:
         embedding = self._embed(X)
         logits = self._head_logits(embedding)
         if self.neighbor_weight == 0:

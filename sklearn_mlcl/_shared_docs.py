@@ -51,6 +51,9 @@ threshold : float, array-like of shape (n_labels,) or str, default=0.5
     "jaccard", "accuracy" or "cardinality" tunes one threshold for all labels by that objective
     on ``validation_fraction`` of the rows, which are then left out of the training; see
     :func:`sklearn_mlcl.thresholds.tune_thresholds`.
+calibration : {"platt", "temperature"} or None, default=None
+    Correct the log-odds of each label on ``validation_fraction`` of the rows, which are then left
+    out of the training; see :func:`sklearn_mlcl.calibration.fit_calibration`.
 device : str or torch.device, default="auto"
     "auto" is the GPU where torch sees one, else the CPU.
 callbacks : list of skorch callbacks, default=None
@@ -80,6 +83,8 @@ intercept_ : ndarray of shape (n_labels,)
     Intercepts of the heads.
 neighbors_ : NeighborVote or None
     The training rows (20,000 at most) that vote, as embeddings and labels.
+calibration_ : LabelCalibration or None
+    The correction of the log-odds.
 threshold_ : float or array-like
     The threshold in force after the fit.
 net_ : skorch net

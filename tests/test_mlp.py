@@ -14,6 +14,7 @@ from sklearn.metrics import f1_score
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.collapse import topk_decision
 from sklearn_mlcl.losses import PickAllLabelLoss
+from sklearn_mlcl.metrics import multilabel_log_loss
 
 HEADS_ALONE = MultiLabelMLPClassifier(
     max_epochs=15, neighbor_weight=0, validation_fraction=0.25, random_state=0
@@ -144,3 +145,35 @@ def test_tuned_threshold_lifts_micro_f1(yeast: Any) -> None:
     plain = f1_score(Y_test, clone(clf).fit(X_train, Y_train).predict(X_test), average="micro")
     tuned = clone(clf).set_params(threshold="f1_micro").fit(X_train, Y_train)
     assert f1_score(Y_test, tuned.predict(X_test), average="micro") > plain
+
+
+@pytest.mark.parametrize("method", ["platt", "temperature"])
+@pytest.mark.parametrize("neighbor_weight", [0.0, 0.8])
+def test_calibration_on_held_out_rows(method: str, neighbor_weight: float, label_data: Any) -> None:
+    """The corrected log-odds are those of the same net, moved by one line a label."""
+    X, Y = label_data
+    base = clone(HEADS_ALONE).set_params(neighbor_weight=neighbor_weight)
+    calibrated = clone(base).set_params(calibration=method).fit(X, Y)
+    tuned = clone(base).set_params(threshold="f1_micro").fit(X, Y)  # the same rows held out
+    expected = calibrated.calibration_.logits(tuned.decision_function(X))
+    assert_allclose(calibrated.decision_function(X), expected, rtol=1e-10)
+    assert np.abs(calibrated.calibration_.slope - 1).max() > 0.05
+
+
+def test_calibration_comes_before_the_threshold(label_data: Any) -> None:
+    X, Y = label_data
+    both = clone(HEADS_ALONE).set_params(calibration="platt", threshold="f1_micro").fit(X, Y)
+    assert_array_equal(both.predict(X), both.predict_proba(X) >= both.threshold_)
+    alone = clone(HEADS_ALONE).set_params(threshold="f1_micro").fit(X, Y)
+    assert both.threshold_ != alone.threshold_
+
+
+def test_calibration_lowers_the_log_loss_of_an_overfitted_net(yeast: Any) -> None:
+    X_train, Y_train, X_test, Y_test = yeast
+    net = MultiLabelMLPClassifier(
+        dropout=0.0, max_epochs=40, neighbor_weight=0, validation_fraction=0.2, random_state=0
+    )
+    held_out = clone(net).set_params(threshold="f1_micro").fit(X_train, Y_train)
+    calibrated = clone(net).set_params(calibration="platt").fit(X_train, Y_train)
+    before = multilabel_log_loss(Y_test, held_out.predict_proba(X_test))
+    assert multilabel_log_loss(Y_test, calibrated.predict_proba(X_test)) < 0.9 * before

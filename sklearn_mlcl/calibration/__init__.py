@@ -1,6 +1,6 @@
 """Calibration of each label's probability on held-out rows."""
 
 from sklearn_mlcl.calibration._meta import MultiLabelCalibratedClassifierCV
-from sklearn_mlcl.calibration._scaling import LabelCalibration, fit_calibration
+from sklearn_mlcl.calibration._scaling import METHODS, LabelCalibration, fit_calibration
 
-__all__ = ["LabelCalibration", "MultiLabelCalibratedClassifierCV", "fit_calibration"]
+__all__ = ["METHODS", "LabelCalibration", "MultiLabelCalibratedClassifierCV", "fit_calibration"]
