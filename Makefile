@@ -6,7 +6,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 DATASET ?= digits
 
-.PHONY: quickstart test lint bench doc clean
+.PHONY: quickstart test lint bench bench-accuracy doc clean
 .DEFAULT_GOAL := quickstart
 
 $(RUN):
@@ -31,6 +31,9 @@ lint: $(VENV)/with-lint  ## Style and types
 
 bench: $(VENV)/with-bench  ## The performance bars, with the machine named
 	$(RUN) -m benchmarks
+
+bench-accuracy: $(VENV)/with-bench  ## Quality of prediction on the sets of SKLEARN_MLCL_DATA
+	$(RUN) -m benchmarks.accuracy $(ACCURACY_ARGS)
 
 doc: $(VENV)/with-doc  ## The documentation, warnings as errors
 	$(RUN) -m sphinx -W --keep-going -b html doc doc/_build/html

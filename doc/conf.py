@@ -48,5 +48,14 @@ html_theme_options = {"show_toc_level": 2, "secondary_sidebar_items": ["page-toc
 # Pages without pages below them have nothing to show there.
 html_sidebars = {
     page: []
-    for page in ("index", "install", "user_guide", "losses", "collapse", "thresholds", "metrics")
+    for page in (
+        "index",
+        "install",
+        "user_guide",
+        "losses",
+        "collapse",
+        "thresholds",
+        "metrics",
+        "benchmark",
+    )
 }

@@ -1,0 +1,117 @@
+"""One row of the accuracy benchmark: thresholds, fit and scores of an estimator on a set."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Bunch
+from threadpoolctl import threadpool_limits
+
+from benchmarks._accuracy_models import MODELS
+from benchmarks._resumable import Row
+from benchmarks._scores import DECISION_SCORES
+from benchmarks.study_losses import load
+from sklearn_mlcl._crossfit import fit_and_score
+from sklearn_mlcl._response import label_scores
+from sklearn_mlcl.metrics import average_precision, hamming_accuracy, precision_at_k
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from sklearn_mlcl.thresholds import tune_thresholds
+
+N_FOLDS = 3
+#: Scores of decisions by the objective that their threshold is tuned for.
+OBJECTIVES = {**DECISION_SCORES, "accuracy": hamming_accuracy}
+ORACLE_THRESHOLDS = np.arange(1, 10) / 10
+
+
+def held_out_probabilities(
+    model: BaseEstimator, X: Any, Y: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return row numbers and probabilities of the training rows, each from folds without it."""
+    folds = MultilabelStratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
+    splits = list(folds.split(X, Y))
+    response = {"n_labels": Y.shape[1], "method": "predict_proba"}
+    scored = [fit_and_score(clone(model), X, Y, split, {}, **response)[1] for split in splits]
+    return np.concatenate([test for _, test in splits]), np.concatenate(scored)
+
+
+def tuned_thresholds(Y: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return for every objective the one threshold for all labels that makes it largest."""
+    return {
+        name: float(tune_thresholds(Y, probabilities, objective=name, per_label=False)[0])
+        for name in OBJECTIVES
+    }
+
+
+def scores_at(
+    Y: np.ndarray, probabilities: np.ndarray, thresholds: dict[str, float]
+) -> dict[str, float]:
+    """Return every score of decisions at its own threshold."""
+    return {
+        name: score(Y, (probabilities >= thresholds[name]).astype(int))
+        for name, score in OBJECTIVES.items()
+    }
+
+
+def oracle_scores(Y: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return every score at the best of nine thresholds on the very rows it is measured on."""
+    at = [scores_at(Y, probabilities, dict.fromkeys(OBJECTIVES, t)) for t in ORACLE_THRESHOLDS]
+    return {f"{name}_oracle": max(scores[name] for scores in at) for name in OBJECTIVES}
+
+
+def evaluate(model: BaseEstimator, data: Bunch, seed: int) -> Row:
+    """Tune the thresholds on held-out training rows, fit on all of them, score the test rows.
+
+    Parameters
+    ----------
+    model : classifier
+        With ``predict_proba``; fitted anew each time.
+    data : Bunch
+        X, Y, X_test, Y_test.
+    seed : int
+        Deals the training rows to the folds of the thresholds.
+
+    Returns
+    -------
+    row : dict
+        Scores, thresholds and seconds.
+    """
+    start = time.perf_counter()
+    rows, probabilities = held_out_probabilities(model, data.X, data.Y, seed)
+    thresholds = tuned_thresholds(data.Y[rows], probabilities)
+    tuned = time.perf_counter()
+    model.fit(data.X, data.Y)
+    fitted = time.perf_counter()
+    test = label_scores(model, data.X_test, data.Y.shape[1], "predict_proba")
+    scores = {
+        **scores_at(data.Y_test, test, thresholds),
+        "map": average_precision(data.Y_test, test),
+        "precision_at_1": precision_at_k(data.Y_test, test, k=1),
+        **oracle_scores(data.Y_test, test),
+    }
+    return {
+        "status": "ok",
+        **{name: round(value, 6) for name, value in scores.items()},
+        "thresholds": thresholds,
+        "fit_seconds": round(fitted - tuned, 3),
+        "threshold_seconds": round(tuned - start, 3),
+    }
+
+
+def run_fit(dataset: str, estimator: str, seed: int) -> Row:
+    """Evaluate an estimator on a set, on one thread."""
+    torch.set_num_threads(1)
+    data = load(dataset)
+    model = MODELS[estimator](sp.issparse(data.X), seed)
+    with threadpool_limits(1), warnings.catch_warnings():
+        # 200 iterations are the protocol; folds of rare labels lack a value, for every estimator.
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
+        warnings.filterwarnings("ignore", message=".*labels? have a single value")
+        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
+        return evaluate(model, data, seed)

@@ -1,0 +1,116 @@
+"""The estimators that the accuracy benchmark compares: ours by their defaults, peers not weakened.
+
+Every builder takes whether X is sparse and a seed. Peers that depend on the scale of the features
+get it from a scaler fitted on the rows they are fitted on; what a peer chooses, it chooses by
+cross-validation inside those rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelLogisticRegression,
+    MultiLabelMLPClassifier,
+)
+from sklearn_mlcl.metrics import average_precision_macro_scorer, neg_log_loss_scorer
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+
+Builder = Callable[[bool, int], BaseEstimator]
+
+CS = tuple(10.0**power for power in range(-3, 3))
+NEIGHBORS = (3, 5, 10, 20, 40)
+N_TREES = 300
+INNER_FOLDS = 3
+
+
+class LogisticOrConstant(LogisticRegression):
+    """Logistic regression that learns a constant from a label with a single value.
+
+    The chain of scikit-learn stops at such a label, and folds of rare labels have them.
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit, or keep the smoothed log odds of the single value as the intercept."""
+        values = np.unique(y)
+        if len(values) > 1:
+            return super().fit(X, y, sample_weight)
+        log_odds = np.log(2 * len(y) + 1)
+        self.classes_ = np.array([0, 1])
+        self.n_features_in_ = X.shape[1]
+        self.coef_ = np.zeros((1, X.shape[1]))
+        self.intercept_ = np.array([log_odds if values[0] else -log_odds])
+        return self
+
+
+def _scaled(estimator: BaseEstimator, sparse: bool) -> Pipeline:
+    """Put a scaler before the estimator, one that keeps sparse features sparse."""
+    return make_pipeline(MaxAbsScaler() if sparse else StandardScaler(), estimator)
+
+
+def _searched(estimator: BaseEstimator, grid: dict[str, Any], scorer: Any, seed: int) -> Any:
+    folds = MultilabelStratifiedKFold(INNER_FOLDS, shuffle=True, random_state=seed)
+    return GridSearchCV(estimator, grid, scoring=scorer, cv=folds, error_score="raise")
+
+
+def _one_vs_rest(sparse: bool, seed: int) -> BaseEstimator:
+    model = _scaled(OneVsRestClassifier(LogisticOrConstant(max_iter=1000)), sparse)
+    return _searched(model, {"onevsrestclassifier__estimator__C": CS}, neg_log_loss_scorer, seed)
+
+
+def _chain(sparse: bool, seed: int) -> BaseEstimator:
+    chain = ClassifierChain(LogisticOrConstant(max_iter=1000), order="random", random_state=seed)
+    grid = {"classifierchain__estimator__C": CS}
+    return _searched(_scaled(chain, sparse), grid, neg_log_loss_scorer, seed)
+
+
+def _neighbors(sparse: bool, seed: int) -> BaseEstimator:
+    grid = {
+        "kneighborsclassifier__n_neighbors": NEIGHBORS,
+        "kneighborsclassifier__metric": ("euclidean", "cosine"),
+    }
+    model = _scaled(KNeighborsClassifier(weights="distance"), sparse)
+    return _searched(model, grid, average_precision_macro_scorer, seed)
+
+
+def _mlp(sparse: bool, seed: int) -> BaseEstimator:
+    return _scaled(MLPClassifier(max_iter=200, early_stopping=False, random_state=seed), sparse)
+
+
+#: Scaled as the logistic peers are: the nets scale by themselves, the heads do not.
+def _our_logistic(sparse: bool, seed: int) -> BaseEstimator:
+    return _scaled(MultiLabelLogisticRegression(C="cv"), sparse)
+
+
+PEERS: dict[str, Builder] = {
+    "one-vs-rest logistic": _one_vs_rest,
+    "classifier chain": _chain,
+    "random forest": lambda sparse, seed: RandomForestClassifier(N_TREES, random_state=seed),
+    "extra trees": lambda sparse, seed: ExtraTreesClassifier(N_TREES, random_state=seed),
+    "MLPClassifier": _mlp,
+    "k nearest neighbours": _neighbors,
+}
+OURS: dict[str, Builder] = {
+    "contrastive": lambda sparse, seed: ContrastiveMultiLabelClassifier(random_state=seed),
+    "contrastive, lambda_bce=0": lambda sparse, seed: ContrastiveMultiLabelClassifier(
+        lambda_bce=0.0, random_state=seed
+    ),
+    "MLP": lambda sparse, seed: MultiLabelMLPClassifier(random_state=seed),
+    "MLP, asl": lambda sparse, seed: MultiLabelMLPClassifier(loss="asl", random_state=seed),
+    "logistic, C by label": _our_logistic,
+}
+MODELS = {**PEERS, **OURS}

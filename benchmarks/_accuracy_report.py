@@ -1,0 +1,169 @@
+"""Tables and picture of the accuracy benchmark, from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import studentized_range
+
+from benchmarks._study_report import TIE
+
+METRICS = {
+    "f1_samples": "example-F1",
+    "f1_micro": "micro-F1",
+    "f1_macro": "macro-F1",
+    "accuracy": "Hamming accuracy",
+    "map": "mAP",
+    "precision_at_1": "precision@1",
+}
+ORACLE = {
+    f"{name}_oracle": f"{METRICS[name]}, oracle thresholds"
+    for name in ("f1_samples", "f1_micro", "f1_macro", "accuracy")
+}
+SECONDS = {"fit_seconds": "fit seconds"}
+#: Differences of printed scores that are a tie stay one in floating point.
+ROUNDING = 1e-9
+COLOURS = {True: "#d1495b", False: "#2e4057"}
+
+
+def complete_sets(
+    rows: Sequence[dict[str, Any]], estimators: Sequence[str], n_seeds: int
+) -> list[str]:
+    """Return the sets, as they come, with a row for every estimator and seed."""
+    wanted = {(estimator, seed) for estimator in estimators for seed in range(n_seeds)}
+    there: dict[str, set] = {}
+    for row in rows:
+        there.setdefault(row["dataset"], set()).add((row["estimator"], row["seed"]))
+    return [name for name, found in there.items() if found >= wanted]
+
+
+def seed_means(rows: Sequence[dict[str, Any]], estimators: Sequence[str]) -> pd.DataFrame:
+    """Return means over the seeds by set and estimator, ``<metric> sd`` beside those of METRICS.
+
+    A fit over its budget makes the whole line missing.
+    """
+    names = {**METRICS, **ORACLE, **SECONDS}
+    frame = pd.DataFrame(rows).reindex(columns=["dataset", "estimator", *names]).rename(
+        columns=names
+    )  # fmt: skip
+    groups = frame.groupby(["dataset", "estimator"], sort=False)
+    table = groups.mean()
+    for metric in METRICS.values():
+        table[f"{metric} sd"] = groups[metric].std()
+    table[groups[METRICS["map"]].count() < groups.size()] = np.nan
+    sets = list(dict.fromkeys(frame["dataset"]))
+    order = pd.MultiIndex.from_product([sets, estimators], names=["set", "estimator"])
+    return table.reindex(order)
+
+
+def tied_ranks(scores: np.ndarray, tie: float = TIE) -> np.ndarray:
+    """Return ranks, 1 the best, where two scores within ``tie`` share.
+
+    An estimator's rank is 1, plus one for each that is better by more than ``tie``, plus a half
+    for each other within ``tie``. The ranks of k estimators always sum to k (k + 1) / 2.
+    """
+    lead = scores[None, :] - scores[:, None]
+    better = lead > tie + ROUNDING
+    tied = np.abs(lead) <= tie + ROUNDING
+    return 1 + better.sum(axis=1) + (tied.sum(axis=1) - 1) / 2
+
+
+def set_ranks(means: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return ranks, a line a set and a column an estimator, of the sets that all finished."""
+    estimators = means.index.get_level_values("estimator").unique()
+    scores = means[metric].unstack("estimator", sort=False)[list(estimators)].dropna()
+    return scores.apply(lambda line: pd.Series(tied_ranks(line.to_numpy()), line.index), axis=1)
+
+
+def mean_ranks(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean rank of every estimator by every metric, the best on average first."""
+    table = pd.DataFrame({metric: set_ranks(means, metric).mean() for metric in METRICS.values()})
+    table["mean"] = table.mean(axis=1)
+    return table.rename_axis("estimator").sort_values("mean", kind="stable")
+
+
+def wins_table(means: pd.DataFrame, ours: Sequence[str]) -> pd.DataFrame:
+    """Return by metric how often each of ours beats, ties with, loses to the set's best peer.
+
+    A set is counted by an estimator of ours that finished there, against the peers that did.
+    """
+    columns = {}
+    for metric in METRICS.values():
+        scores = means[metric].unstack("estimator", sort=False)
+        best = scores.drop(columns=list(ours)).max(axis=1)
+        columns[metric] = {name: _record(scores[name] - best) for name in ours}
+    return pd.DataFrame(columns).rename_axis("estimator")
+
+
+def _record(lead: pd.Series) -> str:
+    lead = lead.dropna()
+    won, lost = int((lead > TIE + ROUNDING).sum()), int((lead < -TIE - ROUNDING).sum())
+    return f"{won}/{len(lead) - won - lost}/{lost}"
+
+
+def critical_difference(n_estimators: int, n_sets: int, level: float = 0.05) -> float:
+    """Return the difference in mean rank that a Nemenyi test of all pairs calls significant."""
+    quantile = studentized_range.ppf(1 - level, n_estimators, np.inf) / np.sqrt(2)
+    return float(quantile * np.sqrt(n_estimators * (n_estimators + 1) / (6 * n_sets)))
+
+
+def plot_ranks(means: pd.DataFrame, ours: Sequence[str]) -> Figure:
+    """Draw the mean ranks, one panel a metric, with half the critical difference to each side."""
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
+    for axis, metric in zip(axes.flat, METRICS.values(), strict=True):
+        by_set = set_ranks(means, metric)
+        ranks = by_set.mean().sort_values(ascending=False, kind="stable")
+        half = critical_difference(len(ranks), len(by_set)) / 2
+        for height, (name, rank) in enumerate(ranks.items()):
+            colour = COLOURS[name in ours]
+            axis.errorbar(rank, height, xerr=half, fmt="o", color=colour, ms=5, elinewidth=1.2)
+        axis.set_yticks(range(len(ranks)), ranks.index, fontsize=8)
+        axis.set(title=f"{metric}, {len(by_set)} sets", xlabel="mean rank")
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.tick_params(axis="y", length=0)
+    return figure
+
+
+def write_report(
+    rows: Sequence[dict[str, Any]],
+    estimators: Sequence[str],
+    ours: Sequence[str],
+    n_seeds: int,
+    doc: Path,
+    suffix: str = "",
+) -> None:
+    """Write the tables and the picture over the sets that are complete, and name the others."""
+    complete = complete_sets(rows, estimators, n_seeds)
+    open_sets = sorted({row["dataset"] for row in rows} - set(complete))
+    print(f"complete: {', '.join(complete) or 'none'}; not yet: {', '.join(open_sets) or 'none'}")
+    if not complete:
+        return
+    means = seed_means([row for row in rows if row["dataset"] in complete], estimators)
+    spread = [f"{metric} sd" for metric in METRICS.values()]
+    tables = {
+        "scores": means[[*METRICS.values(), *SECONDS.values()]],
+        "spread": means[spread],
+        "oracle": means[list(ORACLE.values())],
+        "ranks": mean_ranks(means),
+        "wins": wins_table(means, ours),
+    }
+    _write_tables(tables, doc / "_data", suffix)
+    (doc / "_static").mkdir(parents=True, exist_ok=True)
+    if not means[list(METRICS.values())].unstack("estimator").dropna().empty:
+        figure = plot_ranks(means, ours)
+        figure.savefig(doc / "_static" / f"accuracy_ranks{suffix}.png", dpi=120)
+        plt.close(figure)
+
+
+def _write_tables(tables: dict[str, pd.DataFrame], directory: Path, suffix: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        digits = "%.2f" if name == "ranks" else "%.3f"
+        text = table.to_csv(float_format=digits, na_rep="missing")
+        (directory / f"accuracy_{name}{suffix}.csv").write_text(text)
