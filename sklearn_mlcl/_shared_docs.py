@@ -48,9 +48,9 @@ neighbor_temperature : float, default=0.05
     Divides the cosines in the vote: the smaller, the fewer rows decide.
 threshold : float, array-like of shape (n_labels,) or str, default=0.5
     Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
-    "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all labels by that objective
-    on ``validation_fraction`` of the rows, which are then left out of the training; see
-    :func:`sklearn_mlcl.thresholds.tune_thresholds`.
+    "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all labels
+    by that objective on ``validation_fraction`` of the rows, which are then left out of the
+    training; see :func:`sklearn_mlcl.thresholds.tune_thresholds`.
 calibration : {"platt", "temperature"} or None, default=None
     Correct the log-odds of each label on ``validation_fraction`` of the rows, which are then left
     out of the training; see :func:`sklearn_mlcl.calibration.fit_calibration`.
