@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.func import functional_call
 
@@ -58,11 +59,8 @@ def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
         shift = np.zeros(X.shape[1])
         factor = np.full(X.shape[1], 1.0 / np.sqrt(mean_square) if mean_square > 0 else 1.0)
     else:
-        shift = np.average(X, axis=0, weights=weights)
-        deviation = np.sqrt(np.average(np.square(X - shift), axis=0, weights=weights))
-        # A spread within rounding of a constant is none.
-        constant = deviation <= 10 * np.finfo(X.dtype).eps * np.abs(shift)
-        factor = 1.0 / np.where(constant, 1.0, deviation)
+        scaler = StandardScaler().fit(X, sample_weight=weights)
+        shift, factor = scaler.mean_, 1.0 / scaler.scale_
     return InputScaler(_float32(shift), _float32(factor))
 
 

@@ -83,14 +83,3 @@ def _splitter(cv: Any, n_rows: int) -> Any:
     if not isinstance(cv, Integral):
         return check_cv(cv)
     return MultilabelStratifiedKFold(min(int(cv), n_rows), shuffle=True, random_state=0)
-
-
-def standardised(
-    embedding: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return embeddings of mean 0 and variance 1 in float64, their mean and their scale."""
-    embedding = embedding.astype(np.float64)
-    mean = np.average(embedding, axis=0, weights=weights)
-    scale = np.sqrt(np.average(np.square(embedding - mean), axis=0, weights=weights))
-    scale[scale <= 1e-6 * np.abs(mean) + np.finfo(np.float32).tiny] = 1.0
-    return (embedding - mean) / scale, mean, scale

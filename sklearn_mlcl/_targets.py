@@ -175,7 +175,7 @@ def _label_matrix(y: Any) -> Indicator:
     if sp.issparse(y):
         labels = sp.csr_array(y, dtype=np.float64)
         labels.eliminate_zeros()
-        _check_indicator_values(labels.data)
+        check_indicator_values(labels.data)
         # Unknown cells are rare in CSR, and as NaN they are no zeros to leave out: go dense.
         return labels.toarray() if np.isnan(labels.data).any() else labels
     try:
@@ -188,11 +188,12 @@ def _label_matrix(y: Any) -> Indicator:
         ) from error
     if labels.ndim != 2 or labels.shape[1] == 0:
         raise ValueError(f"y must have shape (n_samples, n_labels >= 1), got {labels.shape}.")
-    _check_indicator_values(labels)
+    check_indicator_values(labels)
     return labels
 
 
-def _check_indicator_values(values: np.ndarray) -> None:
+def check_indicator_values(values: np.ndarray) -> None:
+    """Refuse entries of an indicator matrix other than 0, 1 and NaN."""
     allowed = (values == 0) | (values == 1) | np.isnan(values)
     if not allowed.all():
         strange = np.unique(values[~allowed])[:5].tolist()

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from sklearn_mlcl._compat import Interval, StrOptions
-from sklearn_mlcl._heads import fit_heads, standardised
+from sklearn_mlcl._heads import fit_heads
 from sklearn_mlcl._net_base import NetClassifier, Rows
 from sklearn_mlcl._shared_docs import fill_shared_parameters
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, MemoryQueue
@@ -273,11 +274,14 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         if self.finetune:
             return head_arrays(net.criterion_.head)
         _, Y, weights = rows
-        features, mean, scale = standardised(embedding, weights)
-        heads = fit_heads(features, Y, weights, self.head_C, Cs=DEFAULT_CS, tol=HEAD_TOL)
+        embedding = embedding.astype(np.float64)
+        scaler = StandardScaler().fit(embedding, sample_weight=weights)
+        heads = fit_heads(
+            scaler.transform(embedding), Y, weights, self.head_C, Cs=DEFAULT_CS, tol=HEAD_TOL
+        )
         self.head_C_ = heads.C
-        coef = heads.coef / scale
-        return coef, heads.intercept - coef @ mean
+        coef = heads.coef / scaler.scale_
+        return coef, heads.intercept - coef @ scaler.mean_
 
     @property
     def prototypes_(self) -> np.ndarray:

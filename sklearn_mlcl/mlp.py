@@ -17,7 +17,7 @@ from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._decisions import DECISIONS, Decision, common_threshold, tuned_decision
 from sklearn_mlcl._net_base import NetClassifier, Rows, TrainingPlan
 from sklearn_mlcl._shared_docs import fill_shared_parameters
-from sklearn_mlcl.collapse import ONNDecoder, fit_onn_decoder
+from sklearn_mlcl.collapse import VARIANTS, ONNDecoder, fit_onn_decoder
 from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss
 from sklearn_mlcl.modules import embedding_width
 from sklearn_mlcl.training import (
@@ -27,9 +27,6 @@ from sklearn_mlcl.training import (
     LogitObjective,
     head_arrays,
 )
-
-#: Prototypes and distances that decoding knows.
-VARIANTS = ("tags", "etf", "cosine", "observed")
 
 
 @fill_shared_parameters

@@ -15,6 +15,8 @@ from sklearn.model_selection import BaseCrossValidator, ShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 
+from sklearn_mlcl._targets import check_indicator_values
+
 __all__ = ["MultilabelStratifiedKFold", "MultilabelStratifiedShuffleSplit"]
 
 
@@ -32,15 +34,6 @@ def _positives_of_classes(y: np.ndarray) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(codes), dtype=bool), positions), shape=(len(y), len(classes)))
 
 
-def _check_indicator_values(values: np.ndarray) -> None:
-    ok = (values == 0) | (values == 1) | np.isnan(values)
-    if not ok.all():
-        raise ValueError(
-            "A 2-D y must be an indicator matrix with entries 0, 1 or NaN (missing); "
-            f"it holds {values[~ok][0]:g}."
-        )
-
-
 def _as_float(y: Any) -> np.ndarray:
     """Dense indicator matrix of any spelling as floats, missing cells as NaN."""
     if hasattr(y, "to_numpy"):  # DataFrames, whose nullable columns hold pd.NA
@@ -53,7 +46,7 @@ def _as_float(y: Any) -> np.ndarray:
 def _positives_of_sparse(y: Any) -> sp.csr_matrix:
     Y = sp.csr_matrix(y, copy=True)
     Y.sum_duplicates()
-    _check_indicator_values(Y.data.astype(np.float64))
+    check_indicator_values(Y.data.astype(np.float64))
     Y.data = Y.data == 1
     Y.eliminate_zeros()
     return Y
@@ -77,7 +70,7 @@ def _positives(y: Any) -> sp.csr_matrix:
         ) from error
     if values.ndim != 2:
         raise ValueError(f"y must have 1 or 2 dimensions, got {values.ndim}.")
-    _check_indicator_values(values)
+    check_indicator_values(values)
     return sp.csr_matrix(values == 1)
 
 

@@ -320,9 +320,9 @@ def test_bad_parameters(make, error, message):
     ("y", "message"),
     [
         (None, "needs y"),
-        (np.array([[0, 2], [1, 0], [0, 0]]), "it holds 2"),
-        (np.array([[0, -1], [1, 0], [0, 0]]), "it holds -1"),
-        (sp.csr_matrix([[0, 3], [1, 0], [0, 0]]), "it holds 3"),
+        (np.array([[0, 2], [1, 0], [0, 0]]), r"got also \[2.0\]"),
+        (np.array([[0, -1], [1, 0], [0, 0]]), r"got also \[-1.0\]"),
+        (sp.csr_matrix([[0, 3], [1, 0], [0, 0]]), r"got also \[3.0\]"),
         ([["a", "b"], ["c", "d"], ["e", "f"]], "MultiLabelBinarizer"),
         ([("a",), ("b", "c"), ()], "MultiLabelBinarizer"),
         (np.array([0.1, 0.7, 0.3]), "must hold classes"),

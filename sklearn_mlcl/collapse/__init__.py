@@ -8,7 +8,7 @@ from sklearn_mlcl.collapse._decision import (
     tune_topk,
 )
 from sklearn_mlcl.collapse._decoder import ONNDecoder
-from sklearn_mlcl.collapse._decoder_fit import fit_onn_decoder
+from sklearn_mlcl.collapse._decoder_fit import VARIANTS, fit_onn_decoder
 from sklearn_mlcl.collapse._etf import (
     etf_deviation,
     etf_deviation_floor,
@@ -28,6 +28,7 @@ from sklearn_mlcl.collapse._tags import TagPrototypes, fit_tag_prototypes
 from sklearn_mlcl.collapse._ufm import UFMScaling, ufm_scaling
 
 __all__ = [
+    "VARIANTS",
     "CollapseReport",
     "ONNClassifier",
     "ONNDecoder",
