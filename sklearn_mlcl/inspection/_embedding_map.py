@@ -1,0 +1,249 @@
+"""Rows in two dimensions of their embedding, coloured by their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.utils import check_consistent_length
+
+from sklearn_mlcl._cells import positives_and_known
+from sklearn_mlcl.inspection._collapse import QUIET
+from sklearn_mlcl.inspection._drawing import ACCENT, axes_of, legend_beside, shortened
+from sklearn_mlcl.inspection._labels import label_index, label_names_of, n_labels_of
+
+#: Numbers of labels up to which each has a colour of its own to tell apart.
+MAX_STEPS = 10
+
+
+class EmbeddingDisplay:
+    """Map of the embedding of rows, coloured by one label or by the number of their labels.
+
+    Make one by :meth:`from_estimator`, or by :meth:`from_embedding` from vectors.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, 2)
+        Coordinates of the rows.
+    values : ndarray of shape (n,)
+        With a label 1, 0 or NaN (unknown); else the number of known positive labels.
+    label : str or None, default=None
+        Name of the label that colours the rows; None for the number of labels.
+    axis_names : tuple of str, default=("", "")
+        What the two coordinates are.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axis of the plot.
+    figure_ : matplotlib Figure
+        Its figure.
+    scatters_ : dict of str to matplotlib PathCollection
+        The rows: "without", "unknown" and "with" the label, or all of them as "rows".
+    colorbar_ : matplotlib Colorbar or None
+        The numbers of labels.
+
+    See Also
+    --------
+    TagPlaneDisplay : Label-set means in the plane of a few labels.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn_mlcl import ContrastiveMultiLabelClassifier
+    >>> from sklearn_mlcl.inspection import EmbeddingDisplay
+    >>> X, Y = make_multilabel_classification(random_state=0)
+    >>> clf = ContrastiveMultiLabelClassifier(max_epochs=2, random_state=0).fit(X, Y)
+    >>> display = EmbeddingDisplay.from_estimator(clf, X, Y, label=2)
+    >>> display.points.shape, sorted(display.scatters_)
+    ((100, 2), ['with', 'without'])
+    """
+
+    def __init__(
+        self,
+        points: np.ndarray,
+        values: np.ndarray,
+        *,
+        label: str | None = None,
+        axis_names: tuple[str, str] = ("", ""),
+    ) -> None:
+        self.points = points
+        self.values = values
+        self.label = label
+        self.axis_names = axis_names
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, *, label: int | str | None = None,
+        reducer: Any = None, label_names: Sequence[str] | None = None, ax: Any = None,
+        scatter_kwargs: Mapping[str, Any] | None = None,
+    ) -> EmbeddingDisplay:  # fmt: skip
+        """Plot the embedding of rows.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with ``transform``.
+        X : array-like of shape (n, n_features)
+            Rows.
+        y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+            Their indicator matrix, NaN where unknown.
+        label : int or str, default=None
+            Label that colours the rows, by number or name; None for the number of labels.
+        reducer : transformer, default=None
+            Maps the embedding to two dimensions, such as :class:`~sklearn.manifold.TSNE` or UMAP;
+            it is cloned and fitted to these rows. None for the first two principal components.
+        label_names : sequence of str, default=None
+            Names of all labels; None for the columns of a DataFrame, those that the estimator was
+            fitted with, or numbers.
+        ax : matplotlib Axes, default=None
+            Where to plot; None for a new figure.
+        scatter_kwargs : dict, default=None
+            Further arguments of ``scatter``.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+        """
+        display = cls.from_embedding(
+            estimator.transform(X),
+            y,
+            label=label,
+            reducer=reducer,
+            label_names=label_names_of(label_names, y, n_labels_of(y), estimator),
+        )
+        return display.plot(ax=ax, scatter_kwargs=scatter_kwargs)
+
+    @classmethod
+    def from_embedding(
+        cls, embedding: Any, y: Any, *, label: int | str | None = None, reducer: Any = None,
+        label_names: Sequence[str] | None = None,
+    ) -> EmbeddingDisplay:  # fmt: skip
+        """Make the display from vectors, without plotting it.
+
+        Parameters
+        ----------
+        embedding : {array-like, sparse matrix} of shape (n, d)
+            One vector a row, d >= 2; with d = 2 and no reducer they are shown as they are.
+        y, label, reducer, label_names
+            As in :meth:`from_estimator`.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+
+        Raises
+        ------
+        ValueError
+            For different numbers of rows, an embedding with fewer than two columns, a reducer
+            that does not give two, entries of y other than 0, 1 and NaN, or an unknown label.
+        """
+        positive, known = positives_and_known(y)
+        check_consistent_length(embedding, positive)
+        points, axis_names = _in_two_dimensions(embedding, reducer)
+        if label is None:
+            return cls(points, positive.sum(axis=1), axis_names=axis_names)
+        names = label_names_of(label_names, y, positive.shape[1])
+        column = label_index(label, names)
+        values = positive[:, column].astype(np.float64)
+        if known is not None:
+            values[~known[:, column]] = np.nan
+        return cls(points, values, label=names[column], axis_names=axis_names)
+
+    def plot(
+        self, ax: Any = None, *, scatter_kwargs: Mapping[str, Any] | None = None
+    ) -> EmbeddingDisplay:
+        """Draw the rows; those with the label on top.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to plot; None for a new figure.
+        scatter_kwargs : dict, default=None
+            Further arguments of ``scatter``.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+        """
+        self.ax_ = axes_of(ax, figsize=(6.0, 4.6))
+        self.figure_ = self.ax_.figure
+        # Points of many rows must be small, or they are one blot.
+        size = float(np.clip(8000 / max(len(self.points), 1), 3, 25))
+        style = {"s": size, "linewidths": 0, "rasterized": True}
+        self.colorbar_ = None
+        draw = self._draw_counts if self.label is None else self._draw_label
+        draw(style, scatter_kwargs or {})
+        self.ax_.set(xticks=[], yticks=[])
+        self.ax_.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
+        return self
+
+    def _draw_label(self, style: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        groups = {
+            "without": (self.values == 0, {"color": QUIET, "alpha": 0.5}),
+            "unknown": (
+                np.isnan(self.values),
+                {"facecolors": "none", "edgecolors": QUIET, "linewidths": 0.6},
+            ),
+            "with": (self.values == 1, {"color": ACCENT, "alpha": 0.9, "s": 2 * style["s"]}),
+        }
+        self.scatters_ = {
+            name: self.ax_.scatter(
+                *self.points[rows].T,
+                **{**style, **own, "label": f"{name} ({rows.sum()})", **wanted},
+            )
+            for name, (rows, own) in groups.items()
+            if rows.any()
+        }
+        legend_beside(self.ax_, shortened(self.label))
+        for handle in self.ax_.get_legend().legend_handles:
+            handle.set(alpha=1, sizes=[25])
+
+    def _draw_counts(self, style: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        from matplotlib import colormaps
+        from matplotlib.colors import ListedColormap
+        from matplotlib.ticker import MaxNLocator
+
+        low, high = int(self.values.min()), int(self.values.max())
+        steps = high - low + 1
+        # Without its lightest tenth, which is hard to see on white.
+        shades = colormaps["viridis_r"](np.linspace(0.1, 1, steps if steps <= MAX_STEPS else 256))
+        limits = {"vmin": low - 0.5, "vmax": high + 0.5}
+        scale = {"c": self.values, "cmap": ListedColormap(shades), **limits}
+        points = self.ax_.scatter(*self.points.T, **{**style, **scale, **wanted})
+        self.scatters_ = {"rows": points}
+        self.colorbar_ = self.figure_.colorbar(
+            points, ax=self.ax_, label="number of labels", ticks=MaxNLocator(integer=True)
+        )
+
+
+def _in_two_dimensions(embedding: Any, reducer: Any) -> tuple[np.ndarray, tuple[str, str]]:
+    """Coordinates (n, 2) and the names of the axes."""
+    vectors: Any = embedding if sp.issparse(embedding) else np.asarray(embedding)
+    if vectors.ndim != 2 or vectors.shape[1] < 2:
+        raise ValueError(
+            f"embedding must have shape (n, d) with d >= 2, got {vectors.shape}: there is no map."
+        )
+    if reducer is None and vectors.shape[1] == 2:
+        plain = vectors.toarray() if sp.issparse(vectors) else vectors
+        return plain, ("dimension 1", "dimension 2")
+    reducer = PCA(2, random_state=0) if reducer is None else clone(reducer)
+    points = np.asarray(reducer.fit_transform(vectors))
+    if points.shape != (vectors.shape[0], 2):
+        raise ValueError(
+            f"reducer must give two columns, but {type(reducer).__name__} gave shape "
+            f"{points.shape}: set its number of components to 2."
+        )
+    return points, _axis_names(reducer)
+
+
+def _axis_names(reducer: Any) -> tuple[str, str]:
+    name = type(reducer).__name__
+    share = getattr(reducer, "explained_variance_ratio_", None)
+    if share is None:
+        return f"{name} 1", f"{name} 2"
+    return f"{name} 1 ({share[0]:.0%} of variance)", f"{name} 2 ({share[1]:.0%})"
