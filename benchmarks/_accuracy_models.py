@@ -26,6 +26,7 @@ from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
+    recipes,
 )
 from sklearn_mlcl.metrics import average_precision_macro_scorer, neg_log_loss_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
@@ -114,3 +115,22 @@ OURS: dict[str, Builder] = {
     "logistic, C by label": _our_logistic,
 }
 MODELS = {**PEERS, **OURS}
+
+
+def _variant(base: type[BaseEstimator], **settings: Any) -> Builder:
+    return lambda sparse, seed: base(**settings, random_state=seed)
+
+
+#: The default with one ingredient off or changed, not in the tables unless asked for.
+VARIANTS: dict[str, Builder] = {
+    "one member": _variant(ContrastiveMultiLabelClassifier, n_members=1),
+    "eight members": _variant(ContrastiveMultiLabelClassifier, n_members=8),
+    "no mixup": _variant(ContrastiveMultiLabelClassifier, mixup=0.0),
+    "no feature noise": _variant(ContrastiveMultiLabelClassifier, feature_noise=0.0),
+    "no dropout": _variant(ContrastiveMultiLabelClassifier, dropout=0.0),
+    "no neighbours": _variant(ContrastiveMultiLabelClassifier, neighbor_weight=0.0),
+    "neighbours alone": _variant(ContrastiveMultiLabelClassifier, neighbor_weight=1.0),
+    "logistic heads": _variant(ContrastiveMultiLabelClassifier, head="logistic"),
+    "two stages": _variant(ContrastiveMultiLabelClassifier, **recipes.TWO_STAGE),
+    "FAST": _variant(ContrastiveMultiLabelClassifier, **recipes.FAST),
+}

@@ -27,26 +27,33 @@ ORACLE = {
     for name in ("f1_samples", "f1_micro", "f1_macro", "accuracy")
 }
 SECONDS = {"fit_seconds": "fit seconds"}
+SEEDS = "seeds"
+#: Below every score: what an estimator over its budget is ranked by.
+UNFINISHED = -1.0
 #: Differences of printed scores that are a tie stay one in floating point.
 ROUNDING = 1e-9
 COLOURS = {True: "#d1495b", False: "#2e4057"}
 
 
-def complete_sets(
-    rows: Sequence[dict[str, Any]], estimators: Sequence[str], n_seeds: int
-) -> list[str]:
-    """Return the sets, as they come, with a row for every estimator and seed."""
-    wanted = {(estimator, seed) for estimator in estimators for seed in range(n_seeds)}
-    there: dict[str, set] = {}
+def comparable_rows(
+    rows: Sequence[dict[str, Any]], estimators: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the rows of the sets and seeds that have one of every estimator."""
+    there: dict[tuple, set] = {}
     for row in rows:
-        there.setdefault(row["dataset"], set()).add((row["estimator"], row["seed"]))
-    return [name for name, found in there.items() if found >= wanted]
+        there.setdefault((row["dataset"], row["seed"]), set()).add(row["estimator"])
+    whole = {key for key, found in there.items() if found >= set(estimators)}
+    return [
+        row
+        for row in rows
+        if (row["dataset"], row["seed"]) in whole and row["estimator"] in estimators
+    ]
 
 
 def seed_means(rows: Sequence[dict[str, Any]], estimators: Sequence[str]) -> pd.DataFrame:
     """Return means over the seeds by set and estimator, ``<metric> sd`` beside those of METRICS.
 
-    A fit over its budget makes the whole line missing.
+    A fit over its budget makes the whole line missing, but for the number of seeds.
     """
     names = {**METRICS, **ORACLE, **SECONDS}
     frame = pd.DataFrame(rows).reindex(columns=["dataset", "estimator", *names]).rename(
@@ -57,6 +64,7 @@ def seed_means(rows: Sequence[dict[str, Any]], estimators: Sequence[str]) -> pd.
     for metric in METRICS.values():
         table[f"{metric} sd"] = groups[metric].std()
     table[groups[METRICS["map"]].count() < groups.size()] = np.nan
+    table[SEEDS] = groups.size()
     sets = list(dict.fromkeys(frame["dataset"]))
     order = pd.MultiIndex.from_product([sets, estimators], names=["set", "estimator"])
     return table.reindex(order)
@@ -75,9 +83,9 @@ def tied_ranks(scores: np.ndarray, tie: float = TIE) -> np.ndarray:
 
 
 def set_ranks(means: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return ranks, a line a set and a column an estimator, of the sets that all finished."""
+    """Return ranks, a line a set and a column an estimator; over the budget is last."""
     estimators = means.index.get_level_values("estimator").unique()
-    scores = means[metric].unstack("estimator", sort=False)[list(estimators)].dropna()
+    scores = means[metric].unstack("estimator", sort=False)[list(estimators)].fillna(UNFINISHED)
     return scores.apply(lambda line: pd.Series(tied_ranks(line.to_numpy()), line.index), axis=1)
 
 
@@ -86,6 +94,23 @@ def mean_ranks(means: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame({metric: set_ranks(means, metric).mean() for metric in METRICS.values()})
     table["mean"] = table.mean(axis=1)
     return table.rename_axis("estimator").sort_values("mean", kind="stable")
+
+
+def ranks_among_peers(means: pd.DataFrame, ours: Sequence[str]) -> pd.DataFrame:
+    """Return the mean rank of each of ours among itself and the peers, none else of ours."""
+    lines = {}
+    for name in ours:
+        others = [other for other in ours if other != name]
+        lines[name] = mean_ranks(means.drop(index=others, level="estimator")).loc[name]
+    return pd.DataFrame(lines).T.rename_axis("estimator")
+
+
+def macro_f1_by_set(means: pd.DataFrame, ours: Sequence[str]) -> pd.DataFrame:
+    """Return macro-F1, a line a set, of ours beside the best peer of the set."""
+    scores = means["macro-F1"].unstack("estimator", sort=False)
+    table = scores[list(ours)]
+    peers = scores.drop(columns=list(ours))
+    return table if peers.empty else table.assign(**{"best peer": peers.max(axis=1)})
 
 
 def wins_table(means: pd.DataFrame, ours: Sequence[str]) -> pd.DataFrame:
@@ -134,25 +159,27 @@ def write_report(
     rows: Sequence[dict[str, Any]],
     estimators: Sequence[str],
     ours: Sequence[str],
-    n_seeds: int,
     doc: Path,
     suffix: str = "",
 ) -> None:
-    """Write the tables and the picture over the sets that are complete, and name the others."""
-    complete = complete_sets(rows, estimators, n_seeds)
-    open_sets = sorted({row["dataset"] for row in rows} - set(complete))
-    print(f"complete: {', '.join(complete) or 'none'}; not yet: {', '.join(open_sets) or 'none'}")
-    if not complete:
+    """Write the tables and the picture over what is comparable, and name the sets that are not."""
+    comparable = comparable_rows(rows, estimators)
+    sets = list(dict.fromkeys(row["dataset"] for row in comparable))
+    open_sets = sorted({row["dataset"] for row in rows} - set(sets))
+    print(f"in the tables: {', '.join(sets) or 'none'}; not yet: {', '.join(open_sets) or 'none'}")
+    if not comparable:
         return
-    means = seed_means([row for row in rows if row["dataset"] in complete], estimators)
+    means = seed_means(comparable, estimators)
     spread = [f"{metric} sd" for metric in METRICS.values()]
     tables = {
-        "scores": means[[*METRICS.values(), *SECONDS.values()]],
+        "scores": means[[*METRICS.values(), *SECONDS.values(), SEEDS]],
         "spread": means[spread],
         "oracle": means[list(ORACLE.values())],
         "ranks": mean_ranks(means),
-        "wins": wins_table(means, ours),
+        "macro": macro_f1_by_set(means, ours),
     }
+    if len(ours) < len(estimators):
+        tables |= {"ours": ranks_among_peers(means, ours), "wins": wins_table(means, ours)}
     _write_tables(tables, doc / "_data", suffix)
     (doc / "_static").mkdir(parents=True, exist_ok=True)
     if not means[list(METRICS.values())].unstack("estimator").dropna().empty:

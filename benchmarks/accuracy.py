@@ -20,7 +20,7 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks._accuracy_fit import run_fit
-from benchmarks._accuracy_models import MODELS, OURS
+from benchmarks._accuracy_models import MODELS, OURS, VARIANTS
 from benchmarks._accuracy_report import write_report
 from benchmarks._resumable import Row, RowFile, preload, run_missing, within_budget
 from benchmarks.study_losses import found
@@ -40,15 +40,26 @@ RESULTS = ROOT / "benchmarks" / "results" / "accuracy.jsonl"
 DOC = ROOT / "doc"
 
 
-def plan(datasets: Sequence[str], estimators: Sequence[str] = tuple(MODELS)) -> Iterator[Row]:
+def plan(
+    datasets: Sequence[str], estimators: Sequence[str] = tuple(MODELS), n_seeds: int = N_SEEDS
+) -> Iterator[Row]:
     """Yield what is to be fitted, one set after the other."""
-    for values in product(datasets, range(N_SEEDS), estimators):
+    for values in product(datasets, range(n_seeds), estimators):
         yield dict(zip(("dataset", "seed", "estimator"), values, strict=True))
 
 
-def run_within(task: Row, budget: float) -> Row:
-    """Return the row of a task; over the budget, one that says so."""
+def run_within(task: Row, budget: float, results: RowFile) -> Row:
+    """Return the row of a task; over the budget, one that says so.
+
+    A set that took an estimator over the budget with one seed is not tried with the next.
+    """
     key = {name: task[name] for name in KEY}
+    if any(
+        (key["dataset"], key["estimator"]) == (row["dataset"], row["estimator"])
+        and row["status"] != "ok" and row["budget_s"] >= budget
+        for row in list(results.rows.values())
+    ):  # fmt: skip
+        return {**key, "status": "over budget with another seed", "budget_s": budget}
     try:
         row = within_budget(run_fit, *key.values(), seconds=budget)
     except TimeoutError:
@@ -66,6 +77,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--datasets", nargs="+", help="other than the sets for work")
+    parser.add_argument(
+        "--estimators", nargs="+", default=list(MODELS), choices=[*MODELS, *VARIANTS]
+    )
+    parser.add_argument("--seeds", type=int, default=N_SEEDS, help="how many")
+    parser.add_argument("--suffix", default="", help="of the names of the tables")
     parser.add_argument("--last-look", action="store_true", help="the sets that are not tuned on")
     parser.add_argument("--budget-s", type=float, default=1800.0, help="seconds for one row")
     parser.add_argument("--jobs", type=int, default=1, help="rows at the same time")
@@ -78,17 +94,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         preload("benchmarks._accuracy_fit", "benchmarks._accuracy_report")
         budget = options.budget_s
         run_missing(
-            plan(found(names)),
+            plan(found(names), options.estimators, options.seeds),
             results,
-            lambda task: run_within(task, budget),
+            lambda task: run_within(task, budget, results),
             jobs=options.jobs,
             is_done=lambda row: stands(row, budget),
             title="accuracy",
         )
-    tasks = list(plan(names))
+    tasks = list(plan(names, options.estimators, options.seeds))
     rows = [results.rows[key] for key in map(results.key_of, tasks) if key in results.rows]
     suffix = "_last_look" if options.last_look else ""
-    write_report(rows, list(MODELS), list(OURS), N_SEEDS, options.doc, suffix)
+    ours = [name for name in options.estimators if name in OURS or name in VARIANTS]
+    write_report(rows, options.estimators, ours, options.doc, options.suffix or suffix)
 
 
 if __name__ == "__main__":

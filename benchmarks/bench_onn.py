@@ -30,13 +30,13 @@ from sklearn_mlcl.collapse import threshold_decision
 from sklearn_mlcl.datasets import fetch_multilabel, make_multilabel_digits
 from sklearn_mlcl.metrics import f1_micro, jaccard_samples
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
-from sklearn_mlcl.recipes import PAL_COLLAPSE
+from sklearn_mlcl.recipes import PAL_COLLAPSE, PLAIN
 
 SETS = ("digits", "emotions", "scene", "yeast")
 SEEDS = range(3)
 #: The fixed frame: as wide as the frame needs.
 PAL_ETF = {**PAL_COLLAPSE, "classifier": "etf", "feature_dim": None}
-BCE: dict[str, Any] = {"neighbor_weight": 0.0}
+BCE: dict[str, Any] = {**PLAIN, "weight_decay": 0.01, "neighbor_weight": 0.0}
 SHIPPED: dict[str, Any] = {"loss": "bce"}
 
 

@@ -56,6 +56,7 @@ from sklearn_mlcl import (
 from sklearn_mlcl.datasets import fetch_multilabel
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+from sklearn_mlcl.recipes import PLAIN
 from sklearn_mlcl.training import RepresentationMonitor
 
 FEW_LABELS = ("emotions", "scene", "yeast", "enron")
@@ -148,13 +149,15 @@ class Fit:
 
 def _two_stage(**params: Any) -> BaseEstimator:
     """Contrastive encoder, then logistic heads: the loss alone."""
+    settings = {**PLAIN, "lambda_bce": 0.0, "neighbor_weight": 0.0, "weight_decay": 0.01, **params}
     return ContrastiveMultiLabelClassifier(
-        lambda_bce=0.0, neighbor_weight=0.0, callbacks=[RepresentationMonitor(n_rows=128)], **params
+        **settings, callbacks=[RepresentationMonitor(n_rows=128)]
     )
 
 
 def _end_to_end(**params: Any) -> BaseEstimator:
-    return MultiLabelMLPClassifier(neighbor_weight=0.0, **params)
+    settings = {**PLAIN, "neighbor_weight": 0.0, "weight_decay": 0.01, **params}
+    return MultiLabelMLPClassifier(**settings)
 
 
 def _refitted_heads(**params: Any) -> BaseEstimator:
@@ -386,7 +389,7 @@ def found(names: Iterable[str]) -> list[str]:
     home = os.environ.get("SKLEARN_MLCL_DATA")
     if home is None:
         raise SystemExit("SKLEARN_MLCL_DATA must name the directory with the sets.")
-    here = [name for name in names if (Path(home) / f"{name}.npz").is_file()]
+    here = [name for name in names if (Path(home) / f"{name.partition('/')[0]}.npz").is_file()]
     for name in sorted(set(names) - set(here)):
         print(f"skipping {name}: there is no {name}.npz in SKLEARN_MLCL_DATA")
     return here

@@ -18,6 +18,7 @@ from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifie
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, RegularizedContrastiveLoss
 from sklearn_mlcl.metrics import average_precision, f1_macro
+from sklearn_mlcl.recipes import PLAIN
 
 RED, BLUE, QUIET = "#d1495b", "#2e4057", "#9aa0a6"
 
@@ -129,7 +130,7 @@ plot_clamp()
 data = make_multilabel_digits()
 X, Y = data.data[data.train_idx], data.target[data.train_idx]
 X_test, Y_test = data.data[data.test_idx], data.target[data.test_idx]
-common = {"max_epochs": 12, "neighbor_weight": 0.0, "random_state": 0}
+common = {**PLAIN, "max_epochs": 12, "neighbor_weight": 0.0, "random_state": 0}
 models = {
     name: ContrastiveMultiLabelClassifier(
         loss=name, lambda_reg=float(name == "reg"), lambda_bce=0.0, **common

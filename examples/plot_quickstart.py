@@ -3,7 +3,7 @@ Quickstart: search, compare, look
 =================================
 
 From data to predictions and an honest comparison: a pipeline with the contrastive classifier, a
-grid search over its temperature and its clamp, a table against the usual peers, and two pictures.
+grid search over its temperature and its weights, a table against the usual peers, and two pictures.
 
 The data are handwritten digits composed to a multi-label set, embedded in the package. From the
 command line any other set works too, e.g. ``python examples/plot_quickstart.py yeast``; see
@@ -68,7 +68,7 @@ def load(name: str) -> Bunch:
 # The models
 # ----------
 # Two are searched on the same folds by the same score, macro-F1: ours over ``temperature`` and
-# ``lambda_reg``, logistic regression over ``C``. Sparse features go in as they are.
+# ``lambda_bce``, logistic regression over ``C``. Sparse features go in as they are.
 
 
 def searched(classifier: Any, grid: dict[str, list], sparse: bool, n_jobs: int) -> GridSearchCV:
@@ -94,7 +94,7 @@ def make_models(
 ) -> dict[str, Any]:
     """Return the contrastive classifier and its peers, unfitted, by name."""
     ours = ContrastiveMultiLabelClassifier(random_state=0, **net_arguments)
-    ours_grid = {"temperature": [0.05, 0.1, 0.3], "lambda_reg": [0.0, 1.0]}
+    ours_grid = {"temperature": [0.1, 0.2, 0.5], "lambda_bce": [1.0, 10.0]}
     logistic = OneVsRestClassifier(LogisticRegression(max_iter=1000))
     logistic_grid = {"estimator__C": [0.001, 0.01, 0.1, 1.0, 10.0]}
     return {

@@ -5,12 +5,14 @@ contrastive encoders with logistic heads, end-to-end nets, and the heads alone.
 """
 
 from sklearn_mlcl._version import __version__
+from sklearn_mlcl.cgmvae import CGMVAEClassifier
 from sklearn_mlcl.contrastive import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.logistic import MultiLabelLogisticRegression
 from sklearn_mlcl.mlp import MultiLabelMLPClassifier
 from sklearn_mlcl.threshold import MultiLabelThresholdClassifierCV
 
 __all__ = [
+    "CGMVAEClassifier",
     "ContrastiveMultiLabelClassifier",
     "MultiLabelLogisticRegression",
     "MultiLabelMLPClassifier",

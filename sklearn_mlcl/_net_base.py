@@ -11,7 +11,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from scipy.special import expit, logit
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -34,12 +33,13 @@ from sklearn_mlcl._compat import (
     with_callbacks,
 )
 from sklearn_mlcl._decisions import HeldOut, common_threshold
-from sklearn_mlcl._embedding import embed, input_scaler, label_log_odds
+from sklearn_mlcl._embedding import embed, label_log_odds
 from sklearn_mlcl._neighbors import NeighborVote
+from sklearn_mlcl._net_build import NetBuilder
 from sklearn_mlcl._targets import Indicator, warn_constant_labels
 from sklearn_mlcl.calibration import METHODS, LabelCalibration, fit_calibration
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
-from sklearn_mlcl.modules import ACTIVATIONS, MLPEncoder, ScaledEncoder, embedding_width
+from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import (
     OPTIMIZERS,
@@ -73,7 +73,11 @@ class TrainingPlan:
 
 
 class NetClassifier(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, MultiLabelClassifier
+    NetBuilder,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    MultiLabelClassifier,
 ):
     """Base: an encoder trained by an objective, linear heads on its embedding.
 
@@ -86,8 +90,11 @@ class NetClassifier(
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "module": [callable, None],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
+        "feature_noise": [Interval(Real, 0, None, closed="left")],
+        "mixup": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
@@ -118,8 +125,8 @@ class NetClassifier(
         activation: str,
         dropout: float,
         module: Any,
-        max_epochs: int,
-        batch_size: int,
+        max_epochs: int | str,
+        batch_size: int | str,
         learning_rate: float,
         weight_decay: float,
         optimizer: Any,
@@ -137,6 +144,9 @@ class NetClassifier(
         warm_start: bool,
         verbose: int,
         random_state: Any,
+        n_members: int = 1,
+        feature_noise: float = 0.0,
+        mixup: float = 0.0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -161,6 +171,9 @@ class NetClassifier(
         self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
+        self.n_members = n_members
+        self.feature_noise = feature_noise
+        self.mixup = mixup
 
     @property
     def _n_stages(self) -> int:
@@ -181,7 +194,6 @@ class NetClassifier(
 
     # ------------------------------------------------------------------ fit
 
-    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the encoder, then the heads.
@@ -200,14 +212,20 @@ class NetClassifier(
         self : estimator
             The fitted estimator. If fitting fails, what was fitted before stays as it was.
         """
+        with kept_on_error(self):
+            self._fit_all_epochs(X, y, sample_weight)
+        return self
+
+    # Inside kept_on_error, which takes away what tears the callbacks down.
+    @with_callbacks
+    def _fit_all_epochs(self, X: Any, y: Any, sample_weight: Any) -> None:
         continuing = self.warm_start and hasattr(self, "net_")
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         given = {"X": X, "y": y, "metadata": metadata}
-        plan = TrainingPlan(self.max_epochs, self.schedule, self._new_fit_context(given), given)
-        with kept_on_error(self):
-            rows = self._check_fit_input(X, y, sample_weight, reset=not continuing)
-            self._train(rows, continuing, plan)
-        return self
+        rows = self._check_fit_input(X, y, sample_weight, reset=not continuing)
+        max_epochs = self._n_epochs(rows[0].shape[0])
+        context = self._new_fit_context(given, max_epochs)
+        self._train(rows, continuing, TrainingPlan(max_epochs, self.schedule, context, given))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -238,10 +256,10 @@ class NetClassifier(
             self._train(rows, continuing, TrainingPlan(1, "constant", chunk=True))
         return self
 
-    def _new_fit_context(self, given: dict[str, Any]) -> Any:
+    def _new_fit_context(self, given: dict[str, Any], max_epochs: int) -> Any:
         if not hasattr(self, "_init_callback_context"):
             return None
-        context = self._init_callback_context(max_subtasks=self.max_epochs * self._n_stages)
+        context = self._init_callback_context(max_subtasks=max_epochs * self._n_stages)
         return context.call_on_fit_task_begin(estimator=self, **given)
 
     def _train(self, rows: Rows, continuing: bool, plan: TrainingPlan) -> None:
@@ -250,7 +268,7 @@ class NetClassifier(
         seed = check_random_state(self.random_state).randint(2**31 - 1) + epochs_before
         train, valid = self._split(rows, seed) if self._holds_out(plan) else (rows, None)
         with seeded(seed, device) as generator:
-            net = self._net_to_go_on_with(train) if continuing else self._make_net(train)
+            net = self._adopted(self.net_, train) if continuing else self._make_net(train)
             with few_threads_for(net.batch_size * net.n_weights, device), net.kept_on_error():
                 self._run_epochs(net.to(device), train, valid, plan, seed, generator)
                 self._keep_fit(net, train, valid, plan, seed)
@@ -374,54 +392,6 @@ class NetClassifier(
             self.neighbors_ = None
             return
         self.neighbors_ = NeighborVote.of(embedding, Y, weights, prior, constant, random_state)
-
-    def _make_net(self, rows: Rows) -> IndexBatchNet:
-        X, Y, weights = rows
-        log_odds, _ = label_log_odds(Y, weights)
-        encoder = ScaledEncoder(input_scaler(X, weights), self._make_encoder(X.shape[1]))
-        labels_known = sp.issparse(Y) or not np.isnan(Y).any()
-        objective = self._make_objective(
-            embedding_width(encoder, X.shape[1]), log_odds, labels_known
-        )
-        return IndexBatchNet(
-            encoder,
-            objective,
-            optimizer_name=self.optimizer,
-            weight_decay=self.weight_decay,
-            lr=self.learning_rate,
-            batch_size=min(self.batch_size, X.shape[0]),
-            callbacks=self.callbacks,
-            verbose=self.verbose,
-            **(self.net_params or {}),
-        ).initialize()
-
-    def _net_to_go_on_with(self, rows: Rows) -> IndexBatchNet:
-        self.net_.adopt(
-            lr=self.learning_rate,
-            batch_size=min(self.batch_size, rows[0].shape[0]),
-            callbacks=self.callbacks,
-            verbose=self.verbose,
-        )
-        return self.net_
-
-    def _make_encoder(self, n_features: int) -> nn.Module:
-        if self.module is not None:
-            return self.module(n_features)
-        return MLPEncoder(
-            n_features,
-            hidden_layer_sizes=self._hidden_layer_sizes(),
-            activation=self.activation,
-            dropout=self.dropout,
-        )
-
-    def _hidden_layer_sizes(self) -> tuple[int, ...]:
-        sizes = tuple(np.atleast_1d(self.hidden_layer_sizes).tolist())
-        if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
-            raise ValueError(
-                "hidden_layer_sizes must hold one positive integer a layer, at least one; got "
-                f"{self.hidden_layer_sizes!r}."
-            )
-        return sizes
 
     # ------------------------------------------------------------------ predictions
 

@@ -10,6 +10,9 @@ from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES
 Class = TypeVar("Class", bound=type)
 
 SHARED_PARAMETERS = """
+n_members : int, default=4
+    Nets of an ensemble, trained side by side on the same batches in one set of tensors. Their
+    embeddings stand side by side in one row; the heads give the mean of their logits.
 hidden_layer_sizes : sequence of int, default=(256, 256)
     Widths of the encoder's layers (Linear, LayerNorm, activation, dropout); the last one is the
     width of the embedding.
@@ -17,17 +20,25 @@ activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
     Non-linearity of the encoder.
 dropout : float, default=0.4
     Share of the units zeroed while training, in [0, 1).
+feature_noise : float, default=0.5
+    Standard deviation of Gaussian noise on the standardised features while training.
+mixup : float, default=0.5
+    Above 0, every row of a batch is mixed with another, features and labels alike, by shares
+    from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`. The pairs of a contrastive
+    loss, and the losses on logits that need a yes or no, take the labels of the larger share.
 module : callable, default=None
     A torch module class of your own in place of the built-in encoder: called with
     ``n_features``, it returns a module that maps (n, n_features), standardised, to embeddings
-    (n, n_embedding).
-max_epochs : int, default=30
-    Passes over the training rows.
-batch_size : int, default=128
-    Rows a step, at most as many as there are.
+    (n, n_embedding). It is called once a member.
+max_epochs : int or "auto", default="auto"
+    Passes over the training rows. "auto": 40 for up to 2,000 rows, beyond them fewer, as one
+    over the root of their number, 8 at least.
+batch_size : int or "auto", default="auto"
+    Rows a step, at most as many as there are. "auto": a power of two, between a
+    twelfth and a sixth of the rows, from 32 to 128.
 learning_rate : float, default=2e-3
     Peak of the schedule.
-weight_decay : float, default=0.01
+weight_decay : float, default=0.03
     Decoupled decay of all matrices; biases and norms are not decayed.
 optimizer : {"adamw", "adam", "sgd"} or torch optimizer class, default="adamw"
     Fused where torch offers it.
@@ -40,11 +51,11 @@ validation_fraction : float, default=0.1
     Share of the rows held out for early stopping and for tuned decisions.
 n_iter_no_change : int, default=10
     Epochs without improvement before early stopping ends the training.
-neighbor_weight : float, default=0.8
+neighbor_weight : float, default=0.5
     Share of the vote of the training rows in the probability, in [0, 1]; the rest is the
     heads'. The vote is a kernel regression of the labels on cosines of embeddings; 0 leaves
     the heads alone and keeps no training rows.
-neighbor_temperature : float, default=0.05
+neighbor_temperature : float, default=0.06
     Divides the cosines in the vote: the smaller, the fewer rows decide.
 threshold : float, array-like of shape (n_labels,) or str, default=0.5
     Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",

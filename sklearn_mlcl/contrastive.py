@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._heads import fit_heads
 from sklearn_mlcl._net_base import NetClassifier, Rows
+from sklearn_mlcl._net_build import all_known
 from sklearn_mlcl._shared_docs import fill_shared_parameters
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead
 from sklearn_mlcl.solvers.select import DEFAULT_CS
-from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, LinearHead, head_arrays
+from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, head_arrays, linear_head
 
 #: The heads stand on float32 embeddings: more digits than this are not theirs to give.
 HEAD_TOL = 1e-6
@@ -58,7 +59,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         called as ``loss(projections, labels)``, with ``prototypes=``, ``queue=`` and
         ``queue_labels=``, ``sample_weight=`` added where they apply, and brings its own
         temperature and clamp.
-    temperature : float, default=0.1
+    temperature : float, default=0.2
         Divides the cosine similarities.
     lambda_reg : float, default=0.0
         Share of the repulsion between positives that is removed from the gradient, for every
@@ -80,13 +81,17 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         None takes all.
     queue_size : int, default=0
         Projections of past batches that stay candidates.
-    lambda_bce : float, default=1.0
+    lambda_bce : float, default=10.0
         Weight of the cross-entropy term; 0 is the published two-stage recipe.
     finetune : bool, default=False
         After the contrastive stage train encoder and a linear head by cross-entropy for another
         ``max_epochs``; that head replaces the logistic ones.
-    projection_dim : int or None, default=128
+    projection_dim : int or None, default=64
         Width of the projection; None compares the embeddings themselves.
+    head : {"auto", "joint", "logistic"}, default="auto"
+        Whose probabilities count: those of the linear head that the cross-entropy trains with the
+        encoder, or of logistic regressions on the frozen embedding. "auto" is "joint" where there
+        is one, that is with ``lambda_bce > 0``. ``finetune=True`` always takes its own.
     head_C : float, array-like of shape (n_labels,) or "cv", default=0.01
         Inverse regularisation of the logistic heads; "cv" chooses it per label by
         cross-validation on the embedding.
@@ -115,9 +120,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import ContrastiveMultiLabelClassifier
     >>> X, Y = make_multilabel_classification(n_samples=200, n_classes=3, random_state=0)
-    >>> clf = ContrastiveMultiLabelClassifier(max_epochs=5, random_state=0).fit(X, Y)
+    >>> clf = ContrastiveMultiLabelClassifier(n_members=2, max_epochs=5, random_state=0).fit(X, Y)
     >>> clf.predict_proba(X).shape, clf.transform(X).shape
-    ((200, 3), (200, 256))
+    ((200, 3), (200, 512))
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -135,6 +140,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         "lambda_bce": [Interval(Real, 0, None, closed="left")],
         "finetune": ["boolean"],
         "projection_dim": [Interval(Integral, 1, None, closed="left"), None],
+        "head": [StrOptions({"auto", "joint", "logistic"})],
         "head_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"}), "array-like"],
     }
 
@@ -142,7 +148,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         self,
         *,
         loss: str | nn.Module = "reg",
-        temperature: float = 0.1,
+        temperature: float = 0.2,
         lambda_reg: float = 0.0,
         alpha: float = 0.0,
         beta: float = 0.1,
@@ -151,25 +157,29 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         prototypes: str | bool = "auto",
         n_negatives: int | None = None,
         queue_size: int = 0,
-        lambda_bce: float = 1.0,
+        lambda_bce: float = 10.0,
         finetune: bool = False,
-        projection_dim: int | None = 128,
+        projection_dim: int | None = 64,
+        head: str = "auto",
         head_C: Any = 0.01,
+        n_members: int = 4,
         hidden_layer_sizes: Sequence[int] = (256, 256),
         activation: str = "silu",
         dropout: float = 0.4,
+        feature_noise: float = 0.5,
+        mixup: float = 0.5,
         module: Any = None,
-        max_epochs: int = 30,
-        batch_size: int = 128,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
         learning_rate: float = 2e-3,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.03,
         optimizer: Any = "adamw",
         schedule: str = "one_cycle",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
-        neighbor_weight: float = 0.8,
-        neighbor_temperature: float = 0.05,
+        neighbor_weight: float = 0.5,
+        neighbor_temperature: float = 0.06,
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",
@@ -203,6 +213,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             warm_start=warm_start,
             verbose=verbose,
             random_state=random_state,
+            n_members=n_members,
+            feature_noise=feature_noise,
+            mixup=mixup,
         )
         self.loss = loss
         self.temperature = temperature
@@ -217,6 +230,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         self.lambda_bce = lambda_bce
         self.finetune = finetune
         self.projection_dim = projection_dim
+        self.head = head
         self.head_C = head_C
 
     @property
@@ -241,16 +255,30 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         return ContrastiveObjective(
             loss,
             self._make_projection(n_embedding),
-            LinearHead(n_embedding, log_odds),
-            prototypes=_initial_prototypes(n_labels, n_projection) if with_prototypes else None,
+            linear_head(n_embedding, log_odds, self.n_members),
+            prototypes=self._initial_prototypes(n_labels, n_projection)
+            if with_prototypes
+            else None,
             queue=self._make_queue(n_projection, n_labels, labels_known),
             lambda_bce=self.lambda_bce,
+            labels_known=labels_known,
         )
+
+    def _adopted(self, net: IndexBatchNet, rows: Any) -> IndexBatchNet:
+        net.criterion_.labels_known = all_known(rows[1])
+        return super()._adopted(net, rows)
+
+    def _initial_prototypes(self, n_labels: int, n_projection: int) -> Tensor:
+        members = [
+            nn.init.xavier_uniform_(torch.empty(n_labels, n_projection))
+            for _ in range(self.n_members)
+        ]
+        return members[0] if self.n_members == 1 else torch.stack(members)
 
     def _make_projection(self, n_embedding: int) -> nn.Module:
         if self.projection_dim is None:
             return nn.Identity()
-        return ProjectionHead(n_embedding, self.projection_dim, self.activation)
+        return ProjectionHead(n_embedding, self.projection_dim, self.activation, self.n_members)
 
     def _make_queue(
         self, n_projection: int, n_labels: int, labels_known: bool
@@ -258,7 +286,26 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         if self.queue_size == 0:
             return None
         dtype = torch.bool if labels_known else torch.float32
-        return MemoryQueue(self.queue_size, n_projection, n_labels, label_dtype=dtype)
+        return MemoryQueue(
+            self.queue_size,
+            n_projection,
+            n_labels,
+            label_dtype=dtype,
+            n_members=self.n_members,
+        )
+
+    @property
+    def _has_joint_head(self) -> bool:
+        """Whether probabilities come from the head that was trained with the encoder."""
+        return self.finetune or (self.lambda_bce > 0 and self.head != "logistic")
+
+    def _train(self, *args: Any) -> None:
+        if self.head == "joint" and not self._has_joint_head:
+            raise ValueError(
+                "head='joint' is trained by the cross-entropy: lambda_bce must be > 0, got "
+                f"{self.lambda_bce!r}."
+            )
+        super()._train(*args)
 
     def _run_epochs(self, net: IndexBatchNet, *args: Any) -> None:
         net.criterion_.finetuning = False
@@ -271,8 +318,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     def _fit_heads(
         self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows
     ) -> tuple[np.ndarray, np.ndarray]:
-        if self.finetune:
-            return head_arrays(net.criterion_.head)
+        if self._has_joint_head:
+            return head_arrays(net.criterion_.head, net.n_members)
         _, Y, weights = rows
         embedding = embedding.astype(np.float64)
         scaler = StandardScaler().fit(embedding, sample_weight=weights)
@@ -285,12 +332,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
 
     @property
     def prototypes_(self) -> np.ndarray:
-        """Unit rows of the trained prototypes, of shape (n_labels, projection_dim)."""
+        """Unit rows of the trained prototypes, (n_labels, projection_dim), by member if several."""
         prototypes = self.net_.criterion_.prototypes
         if prototypes is None:
             raise AttributeError(f"loss={self.loss!r} was trained without prototypes.")
-        return nn.functional.normalize(prototypes.detach(), dim=1).numpy()
-
-
-def _initial_prototypes(n_labels: int, n_projection: int) -> Tensor:
-    return nn.init.xavier_uniform_(torch.empty(n_labels, n_projection))
+        return nn.functional.normalize(prototypes.detach(), dim=-1).numpy()

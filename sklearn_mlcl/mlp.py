@@ -19,14 +19,15 @@ from sklearn_mlcl._net_base import NetClassifier, Rows, TrainingPlan
 from sklearn_mlcl._shared_docs import fill_shared_parameters
 from sklearn_mlcl.collapse import VARIANTS, ONNDecoder, fit_onn_decoder
 from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss
-from sklearn_mlcl.modules import embedding_width
+from sklearn_mlcl.modules import embedding_width, linear
 from sklearn_mlcl.training import (
     FixedETFHead,
     IndexBatchNet,
-    LinearHead,
     LogitObjective,
     head_arrays,
+    linear_head,
 )
+from sklearn_mlcl.training.objectives import Head
 
 
 @fill_shared_parameters
@@ -137,21 +138,24 @@ class MultiLabelMLPClassifier(NetClassifier):
         decision: str = "threshold",
         onn_variant: str = "tags",
         onn_prior: float | str = "tuned",
+        n_members: int = 4,
         hidden_layer_sizes: Sequence[int] = (256, 256),
         activation: str = "silu",
         dropout: float = 0.4,
+        feature_noise: float = 0.5,
+        mixup: float = 0.5,
         module: Any = None,
-        max_epochs: int = 30,
-        batch_size: int = 128,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
         learning_rate: float = 2e-3,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.03,
         optimizer: Any = "adamw",
         schedule: str = "one_cycle",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
-        neighbor_weight: float = 0.8,
-        neighbor_temperature: float = 0.05,
+        neighbor_weight: float = 0.5,
+        neighbor_temperature: float = 0.06,
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",
@@ -185,6 +189,9 @@ class MultiLabelMLPClassifier(NetClassifier):
             warm_start=warm_start,
             verbose=verbose,
             random_state=random_state,
+            n_members=n_members,
+            feature_noise=feature_noise,
+            mixup=mixup,
         )
         self.loss = loss
         self.pal_norm = pal_norm
@@ -214,7 +221,8 @@ class MultiLabelMLPClassifier(NetClassifier):
         if n_outputs is None:
             return encoder
         # Linear, not rectified: features must be able to point along every row of the frame.
-        return nn.Sequential(encoder, nn.Linear(embedding_width(encoder, n_features), n_outputs))
+        width = embedding_width(encoder, n_features, self.n_members)
+        return nn.Sequential(encoder, linear(width, n_outputs, self.n_members))
 
     @property
     def _n_logits(self) -> int:
@@ -226,11 +234,11 @@ class MultiLabelMLPClassifier(NetClassifier):
         self, n_embedding: int, log_odds: np.ndarray, labels_known: bool
     ) -> nn.Module:
         log_odds = np.append(log_odds, np.zeros(self._n_logits - len(log_odds)))
-        head: LinearHead | FixedETFHead
+        head: Head
         if self.classifier == "etf":
             head = FixedETFHead(n_embedding, log_odds, learn_scale=self.loss != "pal")
         else:
-            head = LinearHead(n_embedding, log_odds)
+            head = linear_head(n_embedding, log_odds, self.n_members)
         return LogitObjective(head, self._make_loss(), self.feature_decay)
 
     def _make_loss(self) -> nn.Module:
@@ -248,7 +256,7 @@ class MultiLabelMLPClassifier(NetClassifier):
     def _fit_heads(
         self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows
     ) -> tuple[np.ndarray, np.ndarray]:
-        coef, intercept = head_arrays(net.criterion_.head)
+        coef, intercept = head_arrays(net.criterion_.head, net.n_members)
         n_labels = self._format.n_labels
         return coef[:n_labels], intercept[:n_labels]
 

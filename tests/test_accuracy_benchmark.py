@@ -20,9 +20,13 @@ from benchmarks._accuracy_models import MODELS, PEERS, LogisticOrConstant
 from benchmarks._accuracy_report import (
     METRICS,
     ORACLE,
+    SEEDS,
+    comparable_rows,
     critical_difference,
     mean_ranks,
+    ranks_among_peers,
     seed_means,
+    set_ranks,
     tied_ranks,
     wins_table,
     write_report,
@@ -85,15 +89,40 @@ def test_mean_ranks_and_wins_by_hand():
     assert wins_table(means, ["ours"]).loc["ours", "macro-F1"] == "1/1/1"
 
 
-def test_a_fit_over_budget_is_missing_and_its_set_leaves_the_ranks():
+def test_a_fit_over_budget_is_missing_and_ranks_last():
     tasks = list(accuracy.plan(["a", "b"], ESTIMATORS))
     rows = [row_of(task) for task in tasks]
     late = {**tasks[1], "status": "over budget", "budget_s": 10.0}
     means = seed_means([rows[0], late, *rows[2:]], ESTIMATORS)
-    assert means.loc[("a", "forest")].isna().all()
+    assert means.loc[("a", "forest")].drop(SEEDS).isna().all()
     assert means.drop(index=("a", "forest")).notna().all(axis=None)
-    only_b = mean_ranks(seed_means(rows[len(rows) // 2 :], ESTIMATORS))
-    pd.testing.assert_frame_equal(mean_ranks(means), only_b)
+    assert (means[SEEDS] == accuracy.N_SEEDS).all()
+    whole = seed_means(rows, ESTIMATORS)
+    for metric in METRICS.values():
+        ranks, before = set_ranks(means, metric), set_ranks(whole, metric)
+        assert ranks.loc["a", "forest"] == len(ESTIMATORS)
+        pair = before.loc["a"].drop("forest").rank()
+        pd.testing.assert_series_equal(ranks.loc["a"].drop("forest"), pair)
+        pd.testing.assert_series_equal(ranks.loc["b"], before.loc["b"])
+
+
+def test_what_is_compared_has_a_row_of_every_estimator():
+    """Set by set and seed by seed: one estimator that lags behind hides that seed alone."""
+    rows = [row_of(task) for task in accuracy.plan(["a", "b"], ESTIMATORS)]
+    lagging = [row for row in rows if (row["dataset"], row["seed"]) != ("a", 1)]
+    lagging += [row for row in rows if (row["dataset"], row["seed"]) == ("a", 1)][1:]
+    found = comparable_rows(lagging, ESTIMATORS)
+    keys = {(row["dataset"], row["seed"], row["estimator"]) for row in found}
+    assert len(found) == len(keys) == 5 * len(ESTIMATORS)
+    assert ("a", 1) not in {key[:2] for key in keys}
+    assert comparable_rows(rows, ["ours"]) == [row for row in rows if row["estimator"] == "ours"]
+    assert seed_means(found, ESTIMATORS)[SEEDS].tolist() == [2] * 3 + [3] * 3
+
+
+def test_each_of_ours_is_ranked_among_the_peers_alone():
+    scores = {"ours": [0.6, 0.5], "other": [0.9, 0.9], "forest": [0.5, 0.6], "trees": [0.4, 0.4]}
+    table = ranks_among_peers(means_of(scores, ["a", "b"]), ["ours", "other"])
+    assert table["macro-F1"].to_dict() == {"ours": 1.5, "other": 1.0}
 
 
 def test_critical_difference_against_the_published_table():
@@ -122,7 +151,7 @@ def report_of(path, doc) -> dict[str, str]:
     results = RowFile(path, accuracy.KEY)
     tasks = accuracy.plan(["a", "b"], ESTIMATORS)
     rows = [results.rows[results.key_of(task)] for task in tasks]
-    write_report(rows, ESTIMATORS, ["ours"], accuracy.N_SEEDS, doc)
+    write_report(rows, ESTIMATORS, ["ours"], doc)
     return {file.name: file.read_text() for file in (doc / "_data").iterdir()}
 
 
@@ -132,7 +161,8 @@ def test_truncated_at_a_random_byte_the_same_tables_come_and_only_the_lost_is_fi
     assert len(first) == len(set(first)) == 2 * len(ESTIMATORS) * accuracy.N_SEEDS
     expected, content = report_of(whole, tmp_path / "doc"), whole.read_bytes()
     assert set(expected) == {
-        f"accuracy_{name}.csv" for name in ("scores", "spread", "oracle", "ranks", "wins")
+        f"accuracy_{name}.csv"
+        for name in ("scores", "spread", "oracle", "ranks", "ours", "macro", "wins")
     }
     ends = [place + 1 for place, byte in enumerate(content) if byte == ord("\n")]
     cuts = np.random.default_rng().integers(len(content), size=20)
@@ -183,13 +213,51 @@ def test_over_budget_is_killed_and_a_failure_is_told():
         within_budget(os._exit, 3, seconds=30)
 
 
-def test_a_late_fit_gets_a_row_that_says_so(monkeypatch):
+def test_a_late_fit_gets_a_row_that_says_so(monkeypatch, tmp_path):
     def late(*args, seconds):
         raise TimeoutError
 
     monkeypatch.setattr(accuracy, "within_budget", late)
     task = {"dataset": "a", "estimator": "forest", "seed": 2}
-    assert accuracy.run_within(task, 3.0) == {**task, "status": "over budget", "budget_s": 3.0}
+    results = RowFile(tmp_path / "rows.jsonl", accuracy.KEY)
+    expected = {**task, "status": "over budget", "budget_s": 3.0}
+    assert accuracy.run_within(task, 3.0, results) == expected
+
+
+def test_over_budget_with_one_seed_is_not_tried_with_the_next(monkeypatch, tmp_path):
+    """One fit of the late estimator on the late set; the others, and more time, have a go."""
+    tried = []
+
+    def within_budget(run, dataset, estimator, seed, *, seconds):
+        tried.append((dataset, estimator, seed, seconds))
+        if (dataset, estimator) == ("a", "forest") and seconds < 20:
+            raise TimeoutError
+        return row_of({"dataset": dataset, "estimator": estimator, "seed": seed})
+
+    monkeypatch.setattr(accuracy, "within_budget", within_budget)
+    results = RowFile(tmp_path / "rows.jsonl", accuracy.KEY)
+
+    def run(budget):
+        run_missing(
+            accuracy.plan(["a", "b"], ["ours", "forest"]),
+            results,
+            lambda task: accuracy.run_within(task, budget, results),
+            is_done=lambda row: accuracy.stands(row, budget),
+        )
+
+    run(10.0)
+    assert len(tried) == len(set(tried)) == 12 - 2
+    assert [call for call in tried if call[:2] == ("a", "forest")] == [("a", "forest", 0, 10.0)]
+    found = [results.rows["a", "forest", seed] for seed in range(3)]
+    assert [row["status"] for row in found] == [
+        "over budget", "over budget with another seed", "over budget with another seed",
+    ]  # fmt: skip
+    assert {row["budget_s"] for row in found} == {10.0}
+    run(10.0)
+    assert len(tried) == 10
+    run(20.0)
+    assert tried[10:] == [("a", "forest", seed, 20.0) for seed in range(3)]
+    assert {row["status"] for row in results.rows.values()} == {"ok"}
 
 
 # ---------------------------------------------------------------------- one fit

@@ -29,6 +29,7 @@ from skorch.callbacks import (
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 
 TINY: dict[str, Any] = {
+    "n_members": 2,
     "hidden_layer_sizes": (8,),
     "max_epochs": 4,
     "batch_size": 50,

@@ -20,7 +20,10 @@ from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import ONNClassifier, neural_collapse_metrics
 from sklearn_mlcl.datasets import make_multilabel_digits
 
+#: Collapse is what a net does to the rows it is trained on, all of them as they are.
+ONE_NET: dict[str, Any] = {"n_members": 1, "mixup": 0.0, "feature_noise": 0.0}
 TINY: dict[str, Any] = {
+    "n_members": 2,
     "hidden_layer_sizes": (16,),
     "max_epochs": 6,
     "neighbor_weight": 0.0,
@@ -152,7 +155,7 @@ def test_monitor_refuses_rows_without_a_label_set(label_data: Any) -> None:
 
 def test_metrics_and_decoding_of_a_contrastive_embedding(label_data: Any) -> None:
     X, Y = label_data
-    encoder = ContrastiveMultiLabelClassifier(max_epochs=15, random_state=0)
+    encoder = ContrastiveMultiLabelClassifier(**ONE_NET, max_epochs=15, random_state=0)
     pipe = make_pipeline(encoder, ONNClassifier()).fit(X, Y)
     embedding = pipe[0].transform(X)
     untrained = clone(encoder).set_params(max_epochs=1, learning_rate=1e-9).fit(X, Y)

@@ -19,10 +19,13 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
 )
 
-NETS = [
-    ContrastiveMultiLabelClassifier(max_epochs=3, random_state=0),
-    MultiLabelMLPClassifier(max_epochs=3, random_state=0),
-]
+SMALL: dict[str, Any] = {
+    "n_members": 2,
+    "hidden_layer_sizes": (32,),
+    "max_epochs": 3,
+    "random_state": 0,
+}
+NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
 ALL = [*NETS, MultiLabelLogisticRegression()]
 
 
@@ -186,7 +189,7 @@ def test_transform_and_its_names(estimator: Any, label_data: Any) -> None:
     X, Y = label_data
     clf = clone(estimator).set_params(hidden_layer_sizes=(16, 8), neighbor_weight=0).fit(X, Y)
     embedding = clf.transform(X)
-    assert embedding.shape == (len(X), 8) and embedding.dtype == X.dtype
+    assert embedding.shape == (len(X), 2 * 8) and embedding.dtype == X.dtype
     logits = embedding @ clf.coef_.T + clf.intercept_
     assert_allclose(logits, clf.decision_function(X), atol=1e-10)
     frame = clf.set_output(transform="pandas").transform(X)
@@ -250,7 +253,7 @@ def test_pickles_and_clones(estimator: Any, label_data: Any) -> None:
 @every_net
 def test_a_module_of_the_user(estimator: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(module=LinearEncoder).fit(X, Y)
+    clf = clone(estimator).set_params(module=LinearEncoder, n_members=1).fit(X, Y)
     assert clf.transform(X).shape == (len(X), 6)
     assert isinstance(clf.net_.module_.encoder, LinearEncoder)
 

@@ -22,7 +22,9 @@ from sklearn_mlcl import (
 from sklearn_mlcl.callbacks import RepresentationMonitor
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, SupConLoss, ZLPRLoss
 
-ONE_EPOCH = ContrastiveMultiLabelClassifier(max_epochs=1, random_state=0)
+ONE_EPOCH = ContrastiveMultiLabelClassifier(
+    n_members=2, hidden_layer_sizes=(64, 64), max_epochs=1, random_state=0
+)
 
 
 @pytest.mark.parametrize("loss", CONTRASTIVE_LOSSES)
@@ -34,14 +36,14 @@ def test_every_contrastive_loss_by_name(loss: str, unknown: bool, label_data: An
     clf = clone(ONE_EPOCH).set_params(loss=loss, max_epochs=8).fit(X, Y)
     losses = clf.history_["train_loss"]
     assert losses[-1] < losses[0]
-    assert clf.net_.criterion_.loss.temperature == 0.1
-    assert clf.net_.criterion_.loss.lambda_reg == 0.0
+    assert clf.net_.criterion_.loss.temperature == clf.temperature
+    assert clf.net_.criterion_.loss.lambda_reg == clf.lambda_reg
 
 
 @pytest.mark.parametrize("loss", LOGIT_LOSSES)
 def test_every_logit_loss_by_name(loss: str, label_data: Any) -> None:
     X, Y = label_data
-    clf = MultiLabelMLPClassifier(loss=loss, max_epochs=20, random_state=0).fit(X, Y)
+    clf = MultiLabelMLPClassifier(loss=loss, n_members=2, max_epochs=20, random_state=0).fit(X, Y)
     assert f1_score(Y, clf.predict(X), average="micro") > 0.6
 
 
@@ -77,14 +79,15 @@ def test_a_loss_module_of_the_user(label_data: Any) -> None:
     by_name = clone(ONE_EPOCH).set_params(loss="any", temperature=0.3, lambda_reg=0.0).fit(X, Y)
     assert_array_equal(by_module.transform(X), by_name.transform(X))
 
-    mlp = MultiLabelMLPClassifier(loss=ZLPRLoss(), max_epochs=1, random_state=0).fit(X, Y)
-    named = MultiLabelMLPClassifier(loss="zlpr", max_epochs=1, random_state=0).fit(X, Y)
+    mlp = MultiLabelMLPClassifier(n_members=2, max_epochs=1, random_state=0)
+    named = clone(mlp).set_params(loss="zlpr").fit(X, Y)
+    mlp.set_params(loss=ZLPRLoss()).fit(X, Y)
     assert_array_equal(mlp.predict_proba(X), named.predict_proba(X))
 
 
 def test_prototypes(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(projection_dim=7).fit(X, Y)
+    clf = clone(ONE_EPOCH).set_params(projection_dim=7, n_members=1).fit(X, Y)
     assert clf.prototypes_.shape == (Y.shape[1], 7)
     assert_allclose(np.linalg.norm(clf.prototypes_, axis=1), 1, atol=1e-6)
     without = clone(ONE_EPOCH).set_params(prototypes=False).fit(X, Y)
@@ -110,17 +113,19 @@ def test_queue_remembers_past_batches(unknown: bool, label_data: Any) -> None:
 
 def test_finetuning_is_a_second_stage(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(finetune=True, max_epochs=4, neighbor_weight=0).fit(X, Y)
+    one_net = clone(ONE_EPOCH).set_params(n_members=1, max_epochs=4)
+    clf = clone(one_net).set_params(finetune=True, neighbor_weight=0).fit(X, Y)
     assert clf.n_iter_ == 8
     head = clf.net_.criterion_.head
     assert_allclose(clf.coef_, head.weight.detach().numpy())
-    plain = clone(ONE_EPOCH).set_params(max_epochs=4).fit(X, Y)
+    plain = clone(one_net).fit(X, Y)
     assert_array_equal(clf.history_["train_loss"][:4], plain.history_["train_loss"])
 
 
 def test_logistic_heads_stand_on_standardised_embeddings(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(head_C=0.05, neighbor_weight=0).fit(X, Y)
+    clf = clone(ONE_EPOCH).set_params(head="logistic", head_C=0.05, neighbor_weight=0)
+    clf.fit(X, Y)
     embedding = StandardScaler().fit_transform(clf.transform(X.astype(np.float32)))
     heads = MultiLabelLogisticRegression(C=0.05).fit(embedding, Y)
     assert_allclose(clf.decision_function(X), heads.decision_function(embedding), atol=1e-3)
@@ -129,9 +134,9 @@ def test_logistic_heads_stand_on_standardised_embeddings(label_data: Any) -> Non
 def test_head_C_per_label_and_by_cross_validation(label_data: Any) -> None:
     X, Y = label_data
     C = np.logspace(-3, 0, Y.shape[1])
-    clf = clone(ONE_EPOCH).set_params(head_C=C).fit(X, Y)
+    clf = clone(ONE_EPOCH).set_params(head="logistic", head_C=C).fit(X, Y)
     assert_array_equal(clf.head_C_, C)
-    chosen = clone(ONE_EPOCH).set_params(head_C="cv").fit(X, Y)
+    chosen = clone(clf).set_params(head_C="cv").fit(X, Y)
     assert set(chosen.head_C_) <= set(10.0 ** np.arange(-5, 4))
 
 
@@ -167,7 +172,7 @@ def test_representation_is_recorded_when_asked(loss: str, label_data: Any) -> No
     clf = clone(ONE_EPOCH).set_params(loss=loss, max_epochs=2, callbacks=[monitor]).fit(X, Y)
     assert {"alignment", "uniformity", "prr"} <= set(clf.history_)
     assert np.all((clf.history_["prr"] >= 0) & (clf.history_["prr"] <= 1))
-    mlp = MultiLabelMLPClassifier(max_epochs=2, callbacks=[monitor]).fit(X, Y)
+    mlp = MultiLabelMLPClassifier(n_members=2, max_epochs=2, callbacks=[monitor]).fit(X, Y)
     assert np.isnan(mlp.history_["prr"]).all()
 
 
@@ -197,7 +202,7 @@ def test_default_holds_its_own_on_yeast(yeast: Any) -> None:
 def test_a_user_of_plain_torch_gets_the_same_loss(label_data: Any) -> None:
     """The objective of the net is the loss module, on projections, nothing hidden."""
     X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(lambda_bce=0, batch_size=len(X)).fit(X, Y)
+    clf = clone(ONE_EPOCH).set_params(lambda_bce=0, n_members=1).fit(X, Y)
     objective = clf.net_.criterion_.eval()
     embedding = torch.from_numpy(clf.transform(X.astype(np.float32)))
     labels = torch.from_numpy(Y)

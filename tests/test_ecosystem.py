@@ -33,7 +33,12 @@ from sklearn_mlcl import (
 )
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 
-TINY: dict[str, Any] = {"hidden_layer_sizes": (16,), "max_epochs": 5, "random_state": 0}
+TINY: dict[str, Any] = {
+    "n_members": 2,
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 5,
+    "random_state": 0,
+}
 NETS = [ContrastiveMultiLabelClassifier(**TINY), MultiLabelMLPClassifier(**TINY)]
 ALL = [*NETS, MultiLabelLogisticRegression()]
 
@@ -68,7 +73,7 @@ def test_grid_search_over_temperature_and_lambda_reg(label_data: Any) -> None:
     assert loss.temperature == search.best_params_["clf__temperature"]
     assert loss.lambda_reg == search.best_params_["clf__lambda_reg"]
     assert search.predict_proba(X).shape == Y.shape
-    assert search.best_estimator_.transform(X).shape == (len(X), 16)
+    assert search.best_estimator_.transform(X).shape == (len(X), 2 * 16)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +176,8 @@ def test_column_transformer_with_categories(
         (OneHotEncoder(handle_unknown="ignore"), ["tells", "noise"]),
         sparse_threshold=sparse_threshold,
     )
-    options = {} if isinstance(estimator, MultiLabelLogisticRegression) else {"max_epochs": 40}
+    options: dict[str, Any] = {"max_epochs": 40, "mixup": 0, "feature_noise": 0}
+    options = {} if isinstance(estimator, MultiLabelLogisticRegression) else options
     pipe = make_pipeline(columns, clone(estimator).set_params(**options)).fit(frame[:150], Y[:150])
     test = frame[150:]
     warm, cold = (pipe.predict_proba(test.assign(tells=word))[:, 0] for word in ("warm", "cold"))
@@ -209,7 +215,7 @@ def test_embeddings_feed_another_step(estimator: Any, label_data: Any) -> None:
     pipe = make_pipeline(union, MultiLabelLogisticRegression()).set_output(transform="pandas")
     pipe.fit(frame, Y)
     name = by_name(estimator).lower()
-    expected = [f"net__{name}{i}" for i in range(16)] + [f"raw__x{i}" for i in range(20)]
+    expected = [f"net__{name}{i}" for i in range(2 * 16)] + [f"raw__x{i}" for i in range(20)]
     assert list(pipe[-1].feature_names_in_) == expected
     assert roc_auc_score(Y, pipe.predict_proba(frame)) > 0.8
 

@@ -9,11 +9,21 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_mlcl import (
+    CGMVAEClassifier,
     ContrastiveMultiLabelClassifier,
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
 )
 
+SMALL: dict[str, Any] = {"n_members": 2, "hidden_layer_sizes": (32,), "max_epochs": 20}
+SMALL_GMVAE: dict[str, Any] = {
+    "hidden_layer_sizes": (32,),
+    "label_hidden_layer_sizes": (32,),
+    "decoder_hidden": 32,
+    "embedding_dim": 64,
+    "latent_dim": 16,
+    "max_epochs": 20,
+}
 STOCHASTIC = (
     "batches, dropout and initial weights are drawn for other rows: a weight of two equals a "
     "repeated row in distribution only (see test_weights_equal_repetition_on_average)"
@@ -32,8 +42,9 @@ def allowed_failures(estimator: Any) -> dict[str, str]:
 
 @parametrize_with_checks(
     [
-        ContrastiveMultiLabelClassifier(),
-        MultiLabelMLPClassifier(),
+        CGMVAEClassifier(**SMALL_GMVAE),
+        ContrastiveMultiLabelClassifier(**SMALL),
+        MultiLabelMLPClassifier(**SMALL),
         MultiLabelLogisticRegression(),
     ],
     expected_failed_checks=allowed_failures,
@@ -55,7 +66,7 @@ def test_weights_equal_repetition_on_average(Estimator: Any, label_data: Any) ->
 
     def mean_probability(X_fit: Any, Y_fit: Any, sample_weight: Any = None) -> np.ndarray:
         fits = [
-            Estimator(max_epochs=20, batch_size=len(X_fit), random_state=seed).fit(
+            Estimator(**SMALL, batch_size=len(X_fit), random_state=seed).fit(
                 X_fit, Y_fit, sample_weight
             )
             for seed in range(6)

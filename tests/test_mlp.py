@@ -17,7 +17,12 @@ from sklearn_mlcl.losses import PickAllLabelLoss
 from sklearn_mlcl.metrics import multilabel_log_loss
 
 HEADS_ALONE = MultiLabelMLPClassifier(
-    max_epochs=15, neighbor_weight=0, validation_fraction=0.25, random_state=0
+    n_members=2,
+    hidden_layer_sizes=(64, 64),
+    max_epochs=15,
+    neighbor_weight=0,
+    validation_fraction=0.25,
+    random_state=0,
 )
 
 
@@ -73,7 +78,7 @@ def test_fixed_frame_has_fewer_parameters(loss: str, label_data: Any) -> None:
     cosines = clf.coef_ @ clf.coef_.T / np.outer(norms, norms)
     ideal = np.where(np.eye(n_labels, dtype=bool), 1, -1 / (n_labels - 1))
     assert_allclose(cosines, ideal, atol=1e-6)
-    assert clf.transform(X).shape == (len(X), n_labels - 1)
+    assert clf.transform(X).shape == (len(X), 2 * (n_labels - 1))
     trained = {name for name, _ in clf.net_.criterion_.named_parameters()}
     assert trained == {"head.bias"} | ({"head.log_scale"} if loss == "bce" else set())
     assert f1_score(Y, clf.predict(X), average="micro") > 0.55
@@ -170,8 +175,9 @@ def test_calibration_comes_before_the_threshold(label_data: Any) -> None:
 
 def test_calibration_lowers_the_log_loss_of_an_overfitted_net(yeast: Any) -> None:
     X_train, Y_train, X_test, Y_test = yeast
+    unchecked = {"n_members": 1, "mixup": 0.0, "feature_noise": 0.0, "dropout": 0.0}
     net = MultiLabelMLPClassifier(
-        dropout=0.0, max_epochs=40, neighbor_weight=0, validation_fraction=0.2, random_state=0
+        **unchecked, max_epochs=40, neighbor_weight=0, validation_fraction=0.2, random_state=0
     )
     held_out = clone(net).set_params(threshold="f1_micro").fit(X_train, Y_train)
     calibrated = clone(net).set_params(calibration="platt").fit(X_train, Y_train)

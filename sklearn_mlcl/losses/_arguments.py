@@ -41,24 +41,26 @@ def width(labels: Labels) -> int:
 
 
 def check_rows(name: str, vectors: Tensor, labels_name: str, labels: Labels) -> None:
-    """Raise unless vectors are (n, d) floats with one label row each."""
-    if vectors.ndim != 2 or not vectors.is_floating_point():
+    """Raise unless vectors are (n, d) or (M, n, d) floats with one label row each."""
+    if vectors.ndim not in (2, 3) or not vectors.is_floating_point():
         raise ValueError(
-            f"{name} must be a floating tensor of shape (n, d), got {vectors.dtype} of shape "
-            f"{tuple(vectors.shape)}"
+            f"{name} must be a floating tensor of shape (n, d) or (M, n, d), got {vectors.dtype} "
+            f"of shape {tuple(vectors.shape)}"
         )
     if isinstance(labels, Tensor) and labels.ndim != 2:
         raise ValueError(f"{labels_name} must have shape (n, L), got {tuple(labels.shape)}")
-    if len(labels) != len(vectors):
-        raise ValueError(f"{name} has {len(vectors)} rows but {labels_name} has {len(labels)}")
+    n_rows = vectors.shape[-2]
+    if len(labels) != n_rows:
+        raise ValueError(f"{name} has {n_rows} rows but {labels_name} has {len(labels)}")
 
 
 def check_vectors(name: str, vectors: Tensor, embeddings: Tensor) -> None:
-    """Raise unless vectors are (n, d) with the d of the embeddings."""
-    if vectors.ndim != 2 or vectors.shape[1] != embeddings.shape[1]:
+    """Raise unless vectors have the d and the members of the embeddings."""
+    members, d = embeddings.shape[:-2], embeddings.shape[-1]
+    if vectors.ndim != embeddings.ndim or (*vectors.shape[:-2], vectors.shape[-1]) != (*members, d):
+        expected = ", ".join(map(str, (*members, "n", d)))
         raise ValueError(
-            f"{name} must have shape (n, {embeddings.shape[1]}) as the embeddings do, got "
-            f"{tuple(vectors.shape)}"
+            f"{name} must have shape ({expected}) as the embeddings do, got {tuple(vectors.shape)}"
         )
 
 
@@ -70,9 +72,10 @@ def check_width(name: str, given: int, labels: Labels) -> None:
 
 def check_weight(sample_weight: Tensor, embeddings: Tensor) -> None:
     """Raise unless there is one weight a row."""
-    if sample_weight.shape != (len(embeddings),):
+    n_rows = embeddings.shape[-2]
+    if sample_weight.shape != (n_rows,):
         raise ValueError(
-            f"sample_weight must have shape ({len(embeddings)},), got {tuple(sample_weight.shape)}"
+            f"sample_weight must have shape ({n_rows},), got {tuple(sample_weight.shape)}"
         )
 
 
@@ -97,8 +100,8 @@ def dense_columns(
     queue = None if queue_labels is None else _restrict(queue_labels, active)
     if n_negatives is None or prototypes is None:
         return batch, queue, None, None
-    negatives, weight = sample_negatives(active, len(prototypes), n_negatives)
-    chosen = prototypes.index_select(0, torch.cat([active, negatives]))
+    negatives, weight = sample_negatives(active, prototypes.shape[-2], n_negatives)
+    chosen = prototypes.index_select(-2, torch.cat([active, negatives]))
     return batch, queue, chosen, log(weight) if len(negatives) else None
 
 

@@ -100,15 +100,16 @@ class ContrastiveLoss(nn.Module):
 
         Parameters
         ----------
-        embeddings : Tensor of shape (B, d)
+        embeddings : Tensor of shape (B, d) or (M, B, d)
             Projected embeddings; their length does not matter, a zero row gets no gradient.
-            float16 and bfloat16 are computed in float32, also under autocast.
+            float16 and bfloat16 are computed in float32, also under autocast. With a leading
+            dimension, of the M members of an ensemble, that share the labels of the batch.
         labels : Tensor of shape (B, L), or LabelIndices
             Indicator matrix.  In a floating one NaN marks an unknown label; boolean and integer
             ones have none, and the losses are cheaper for knowing it.
-        prototypes : Tensor of shape (L, d), optional
+        prototypes : Tensor of shape (L, d) or (M, L, d), optional
             One vector per label; gradients flow to it.
-        queue : Tensor of shape (Q, d), optional
+        queue : Tensor of shape (Q, d) or (M, Q, d), optional
             Past embeddings, candidates for every anchor, without gradient.
         queue_labels : Tensor of shape (Q, L), or LabelIndices
             Labels of the queue.
@@ -118,7 +119,8 @@ class ContrastiveLoss(nn.Module):
         Returns
         -------
         Tensor
-            A scalar for ``reduction="mean"``; else one value per anchor, instances first.  With
+            A scalar for ``reduction="mean"``; else one value per anchor, instances first; for
+            members one of either for each, of shape (M,) or (M, n_anchors).  With
             ``lambda_reg > 0`` the gradient is not that of this value, nor of any function.
 
         Raises
@@ -132,11 +134,11 @@ class ContrastiveLoss(nn.Module):
             labels, queue_labels, prototypes, self.n_negatives
         )
         learns = embeddings.requires_grad or (prototypes is not None and prototypes.requires_grad)
-        n_prototypes = 0 if prototypes is None else len(prototypes)
+        n_prototypes = 0 if prototypes is None else prototypes.shape[-2]
         with full_precision(embeddings):
             dtype = torch.promote_types(embeddings.dtype, torch.float32)
             pairs = _pairs(labels, queue_labels, dtype)
-            edge = self._edge(pairs, n_prototypes)
+            edge = self._edge(pairs, n_prototypes, embeddings.shape[:-2].numel())
             weights = self._weights(pairs, n_prototypes, edge)
             weights.log_b = self._log_repulsion(pairs, n_prototypes, log_weight)
             return PairLoss.apply(
@@ -213,7 +215,7 @@ class ContrastiveLoss(nn.Module):
         if not self.uses_prototypes:
             raise ValueError(f"{name} has no prototypes; prototypes must be None")
         check_vectors("prototypes", prototypes, embeddings)
-        check_width("prototypes", len(prototypes), labels)
+        check_width("prototypes", prototypes.shape[-2], labels)
 
     def _check_queue(
         self,
@@ -232,7 +234,7 @@ class ContrastiveLoss(nn.Module):
         check_vectors("queue", queue, embeddings)
         check_width("queue_labels", width(queue_labels), labels)
 
-    def _edge(self, pairs: LabelPairs, n_prototypes: int) -> int | None:
+    def _edge(self, pairs: LabelPairs, n_prototypes: int, n_members: int) -> int | None:
         n_rows = len(pairs.anchors.size)
         n_columns = n_prototypes
         if self._instances_are_candidates:
@@ -240,7 +242,7 @@ class ContrastiveLoss(nn.Module):
         if self._prototypes_are_anchors:
             n_rows += n_prototypes
         itemsize = pairs.anchors.size.element_size()
-        return tile_edge(n_rows, n_columns, itemsize, self.memory_budget)
+        return tile_edge(n_rows, n_columns, itemsize, self.memory_budget // n_members)
 
     def _log_repulsion(
         self, pairs: LabelPairs, n_prototypes: int, log_weight: float | None

@@ -16,6 +16,9 @@ class _ElementwiseLoss(nn.Module):
     """Mean over the observed cells, weighted by ``sample_weight``."""
 
     pos_weight: Tensor | None
+    #: Labels between 0 and 1 are targets as good as any.
+    takes_mixed_labels = True
+    is_mean_over_rows = True
 
     def __init__(self, pos_weight: Tensor | None = None) -> None:
         super().__init__()
@@ -36,7 +39,8 @@ class _ElementwiseLoss(nn.Module):
             float16 and bfloat16 are computed in float32.
         labels : Tensor of shape (B, L)
             Indicator matrix.  In a floating one NaN marks an unknown cell, which counts neither
-            in the sum nor in the mean; boolean and integer ones are taken as fully known.
+            in the sum nor in the mean, and what lies between 0 and 1 mixes the losses of both;
+            boolean and integer ones are taken as fully known.
         sample_weight : Tensor of shape (B,), optional
             A weight of 2 counts as two copies of the row.
 
@@ -53,7 +57,8 @@ class _ElementwiseLoss(nn.Module):
         x, y, known = read_targets(logits, labels, sample_weight)
         cells = self._cells(x, y)
         if self.pos_weight is not None:
-            cells = cells * torch.where(y > 0, self.pos_weight.to(cells), 1.0)
+            positive = self._cells(x, torch.ones_like(y))
+            cells = cells + y * (self.pos_weight.to(cells) - 1.0) * positive
         return weighted_mean(cells, cell_weight(known, sample_weight, cells))
 
 
@@ -113,8 +118,10 @@ class FocalLoss(_ElementwiseLoss):
 
     def _cells(self, x: Tensor, y: Tensor) -> Tensor:
         # With u = x on positives and -x on negatives: p_t = sigmoid(u), 1 - p_t = sigmoid(-u).
-        u = x * (2.0 * y - 1.0)
-        return -functional.logsigmoid(u) * torch.exp(self.gamma * functional.logsigmoid(-u))
+        log_p, log_q = functional.logsigmoid(x), functional.logsigmoid(-x)
+        positive = -log_p * torch.exp(self.gamma * log_q)
+        negative = -log_q * torch.exp(self.gamma * log_p)
+        return torch.lerp(negative, positive, y)
 
 
 class AsymmetricLoss(_ElementwiseLoss):
@@ -183,4 +190,4 @@ class AsymmetricLoss(_ElementwiseLoss):
             # p_m = max(p - m, 0); the floor keeps the slope of p_m^gamma finite at p_m = 0.
             p_m = (log_p.exp() - self.clip).clamp_min(torch.finfo(x.dtype).eps)
             negative = -torch.log1p(-p_m) * p_m.pow(self.gamma_neg)
-        return torch.where(y > 0, positive, negative)
+        return torch.lerp(negative, positive, y)

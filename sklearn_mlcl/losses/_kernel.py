@@ -32,7 +32,7 @@ def tile_edge(n_rows: int, n_columns: int, itemsize: int, memory_budget: int) ->
 
 @dataclass(frozen=True)
 class Problem:
-    """Unit points (instances, queue, prototypes) with the weights of their pairs."""
+    """Unit points (instances, queue, prototypes), a set of them a member, and their weights."""
 
     points: Tensor
     weights: PairWeights
@@ -41,15 +41,15 @@ class Problem:
 
     @property
     def anchors(self) -> Tensor:
-        return self.points[: self.weights.n_rows]
+        return self.points[..., : self.weights.n_rows, :]
 
     @property
     def candidates(self) -> Tensor:
-        return self.points[self.weights.first_column :]
+        return self.points[..., self.weights.first_column :, :]
 
     def logits(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
         """s + log b, the self pairs masked."""
-        s = (self.anchors[rows] / self.temperature) @ self.candidates[columns].T
+        s = (self.anchors[..., rows, :] / self.temperature) @ self.candidates[..., columns, :].mT
         if self.weights.log_b is not None:
             s += self.weights.log_b[columns]
         return self.weights.mask_self_(s, rows, columns, MASKED)
@@ -60,7 +60,7 @@ class Problem:
 
     def _dense(self, scale: Tensor | None) -> tuple[Tensor, Tensor | None]:
         s = self.logits()
-        log_p = s.log_softmax(1)
+        log_p = s.log_softmax(-1)
         W = self.weights.tile()
         values = self._attraction(W, log_p, ALL, scratch=s).neg_()
         if scale is None:
@@ -79,24 +79,24 @@ class Problem:
                 s = self.logits(rows, columns)
                 W = self.weights.tile(rows, columns)
                 scratch = torch.empty_like(s)
-                values[rows] -= self._attraction(W, s, columns, scratch)
+                values[..., rows] -= self._attraction(W, s, columns, scratch)
                 if scale is not None and gradient is not None:
-                    pi = s.sub_(log_D[rows, None]).exp_()
+                    pi = s.sub_(log_D[..., rows, None]).exp_()
                     pull = self._pull(W, pi, rows, scratch)
                     self._accumulate(gradient, pull, scale, rows, columns)
         return values, gradient
 
     def _log_denominators(self, edge: int) -> Tensor:
-        log_D = self.points.new_full((self.weights.n_rows,), -torch.inf)
+        log_D = self.points.new_full((*self.points.shape[:-2], self.weights.n_rows), -torch.inf)
         for rows in spans(self.weights.n_rows, edge):
             for columns in spans(self.weights.n_columns, edge):
-                tile = self.logits(rows, columns).logsumexp(1)
-                log_D[rows] = torch.logaddexp(log_D[rows], tile)
+                tile = self.logits(rows, columns).logsumexp(-1)
+                log_D[..., rows] = torch.logaddexp(log_D[..., rows], tile)
         return log_D
 
     def _attraction(self, W: Tensor, s: Tensor, columns: slice, scratch: Tensor) -> Tensor:
         """sum_j W_ij (s_ij - log b_j): attraction acts on the bare logit."""
-        total = torch.mul(W, s, out=scratch).sum(1)
+        total = torch.mul(W, s, out=scratch).sum(-1)
         if self.weights.log_b is not None:
             total -= W @ self.weights.log_b[columns]
         return total
@@ -106,7 +106,7 @@ class Problem:
         pull = torch.addcmul(W, pi, self.weights.row_sum[rows, None], value=-1.0, out=pi)
         if self.lambda_reg:
             # Arithmetic on signs: several times cheaper on a CPU than masks and where.
-            overshoot = torch.sign(W, out=scratch).mul_(pull).clamp_max_(0.0)
+            overshoot = torch.mul(W.sign(), pull, out=scratch).clamp_max_(0.0)
             pull.sub_(overshoot, alpha=self.lambda_reg)
         return pull
 
@@ -114,7 +114,9 @@ class Problem:
         self, gradient: Tensor, pull: Tensor, scale: Tensor, rows: slice, columns: slice
     ) -> None:
         """Add the gradient in the points; the row factor goes on the thin matrices."""
-        a = (scale[rows] / -self.temperature)[:, None]
-        candidates = self.candidates[columns]
-        gradient[: self.weights.n_rows][rows].addcmul_(pull @ candidates, a)
-        gradient[self.weights.first_column :][columns].addmm_(pull.T, self.anchors[rows] * a)
+        a = (scale[..., rows] / -self.temperature).unsqueeze(-1)
+        candidates = self.candidates[..., columns, :]
+        gradient[..., : self.weights.n_rows, :][..., rows, :].addcmul_(pull @ candidates, a)
+        gradient[..., self.weights.first_column :, :][..., columns, :].add_(
+            pull.mT @ (self.anchors[..., rows, :] * a)
+        )

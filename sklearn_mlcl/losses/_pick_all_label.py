@@ -58,6 +58,8 @@ class PickAllLabelLoss(nn.Module):
     0.9818
     """
 
+    is_mean_over_rows = True
+
     def __init__(
         self,
         pal_norm: str | float = "mean",

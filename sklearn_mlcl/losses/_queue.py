@@ -28,6 +28,9 @@ class MemoryQueue(nn.Module):
         Of the stored embeddings.
     label_dtype : torch.dtype, default=torch.bool
         Of the stored labels; a floating type where labels may be NaN.
+    n_members : int, default=1
+        Members of an ensemble that share the labels; from 2 on embeddings have shape
+        (n_members, B, d).
 
     Examples
     --------
@@ -51,12 +54,16 @@ class MemoryQueue(nn.Module):
         *,
         dtype: torch.dtype = torch.float32,
         label_dtype: torch.dtype = torch.bool,
+        n_members: int = 1,
     ) -> None:
         super().__init__()
         check_count("queue_size", queue_size)
         check_count("embedding_dim", embedding_dim)
         check_count("n_labels", n_labels)
-        self.register_buffer("_embeddings", torch.zeros(queue_size, embedding_dim, dtype=dtype))
+        check_count("n_members", n_members)
+        members = () if n_members == 1 else (n_members,)
+        shape = (*members, queue_size, embedding_dim)
+        self.register_buffer("_embeddings", torch.zeros(shape, dtype=dtype))
         self.register_buffer("_labels", torch.zeros(queue_size, n_labels, dtype=label_dtype))
         self.reset()
 
@@ -65,8 +72,8 @@ class MemoryQueue(nn.Module):
 
     @property
     def embeddings(self) -> Tensor:
-        """The stored embeddings, shape (len(self), d), in no particular order."""
-        return self._embeddings[: self._filled]
+        """The stored embeddings, shape (..., len(self), d), in no particular order."""
+        return self._embeddings[..., : self._filled, :]
 
     @property
     def labels(self) -> Tensor:
@@ -83,7 +90,7 @@ class MemoryQueue(nn.Module):
 
         Parameters
         ----------
-        embeddings : Tensor of shape (B, d)
+        embeddings : Tensor of shape (B, d) or (n_members, B, d)
         labels : Tensor of shape (B, L)
 
         Raises
@@ -94,13 +101,13 @@ class MemoryQueue(nn.Module):
             If labels are floating (NaN possible) and the queue's label dtype is not.
         """
         self._check(embeddings, labels)
-        size = len(self._embeddings)
-        batch = min(len(embeddings), size)
+        size = len(self._labels)
+        batch = min(len(labels), size)
         slots = torch.arange(self._next, self._next + batch, device=self._labels.device) % size
         # A copy, so that tensors handed out earlier (and saved for a backward pass) stay as is.
-        kept = slice(len(embeddings) - batch, None)
+        kept = slice(len(labels) - batch, None)
         self._embeddings = self._embeddings.index_copy(
-            0, slots, embeddings.detach()[kept].to(self._embeddings.dtype)
+            -2, slots, embeddings.detach()[..., kept, :].to(self._embeddings.dtype)
         )
         self._labels = self._labels.index_copy(0, slots, labels[kept].to(self._labels.dtype))
         self._next = (self._next + batch) % size
@@ -117,11 +124,9 @@ class MemoryQueue(nn.Module):
             ("embeddings", embeddings, self._embeddings),
             ("labels", labels, self._labels),
         ):
-            if given.shape != (len(embeddings), stored.shape[1]):
-                raise ValueError(
-                    f"{name} must have shape ({len(embeddings)}, {stored.shape[1]}), got "
-                    f"{tuple(given.shape)}"
-                )
+            expected = (*stored.shape[:-2], len(labels), stored.shape[-1])
+            if given.shape != expected:
+                raise ValueError(f"{name} must have shape {expected}, got {tuple(given.shape)}")
         if labels.is_floating_point() and not self._labels.is_floating_point():
             raise TypeError(
                 f"labels are {labels.dtype} and may hold NaN, but the queue stores "

@@ -42,6 +42,8 @@ class ZLPRLoss(nn.Module):
     0.4402
     """
 
+    is_mean_over_rows = True
+
     def forward(
         self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:

@@ -52,11 +52,13 @@ class PairWeights(ABC):
         if not self.exclude_self:
             return tile
         if rows == ALL and columns == ALL:
-            return tile.fill_diagonal_(value)
+            tile.diagonal(dim1=-2, dim2=-1).fill_(value)
+            return tile
         low, high = max(rows.start, columns.start), min(rows.stop, columns.stop)
         if low < high:
-            square = tile[low - rows.start : high - rows.start]
-            square[:, low - columns.start : high - columns.start].fill_diagonal_(value)
+            square = tile[..., low - rows.start : high - rows.start, :]
+            square = square[..., low - columns.start : high - columns.start]
+            square.diagonal(dim1=-2, dim2=-1).fill_(value)
         return tile
 
 

@@ -1,15 +1,49 @@
-"""Torch modules: encoders, projection heads, input scaling."""
+"""Torch modules: encoders, projection heads, input scaling, the Gaussian-mixture VAE."""
 
 from sklearn_mlcl.modules._encoder import ACTIVATIONS, MLPEncoder, ProjectionHead
 from sklearn_mlcl.modules._etf import ETFLinear
-from sklearn_mlcl.modules._scaling import InputScaler, ScaledEncoder, embedding_width
+from sklearn_mlcl.modules._members import (
+    MemberList,
+    SharedDropout,
+    StackedLayerNorm,
+    StackedLinear,
+    linear,
+    side_by_side,
+)
+from sklearn_mlcl.modules._mixture import (
+    gaussian_kl,
+    gaussian_log_density,
+    mixture_kl,
+    mixture_kl_bounds,
+    mixture_log_density,
+)
+from sklearn_mlcl.modules._scaling import (
+    FeatureNoise,
+    InputScaler,
+    ScaledEncoder,
+    embedding_width,
+)
+from sklearn_mlcl.modules.gmvae import GaussianMixtureVAE
 
 __all__ = [
     "ACTIVATIONS",
     "ETFLinear",
+    "FeatureNoise",
+    "GaussianMixtureVAE",
     "InputScaler",
     "MLPEncoder",
+    "MemberList",
     "ProjectionHead",
     "ScaledEncoder",
+    "SharedDropout",
+    "StackedLayerNorm",
+    "StackedLinear",
     "embedding_width",
+    "gaussian_kl",
+    "gaussian_log_density",
+    "linear",
+    "mixture_kl",
+    "mixture_kl_bounds",
+    "mixture_log_density",
+    "side_by_side",
 ]

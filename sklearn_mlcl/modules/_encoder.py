@@ -7,6 +7,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from sklearn_mlcl.modules._members import dropout as dropout_layer
+from sklearn_mlcl.modules._members import layer_norm, linear
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "relu": nn.ReLU,
@@ -31,6 +34,8 @@ class MLPEncoder(nn.Sequential):
         Non-linearity after each layer norm.
     dropout : float, default=0.0
         Share of the units that are zeroed after each layer while training.
+    n_members : int, default=1
+        Members of an ensemble; from 2 on the embeddings have shape (n_members, n, n_embedding).
 
     Examples
     --------
@@ -38,6 +43,8 @@ class MLPEncoder(nn.Sequential):
     >>> from sklearn_mlcl.modules import MLPEncoder
     >>> MLPEncoder(5, hidden_layer_sizes=(8, 3))(torch.zeros(2, 5)).shape
     torch.Size([2, 3])
+    >>> MLPEncoder(5, hidden_layer_sizes=(8, 3), n_members=4)(torch.zeros(2, 5)).shape
+    torch.Size([4, 2, 3])
     """
 
     def __init__(
@@ -46,13 +53,15 @@ class MLPEncoder(nn.Sequential):
         hidden_layer_sizes: Sequence[int] = (256, 256),
         activation: str = "silu",
         dropout: float = 0.0,
+        n_members: int = 1,
     ) -> None:
         widths = [n_features, *hidden_layer_sizes]
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):
-            layers += [nn.Linear(n_in, n_out), nn.LayerNorm(n_out), ACTIVATIONS[activation]()]
+            layers += [linear(n_in, n_out, n_members), layer_norm(n_out, n_members)]
+            layers.append(ACTIVATIONS[activation]())
             if dropout > 0:
-                layers.append(nn.Dropout(dropout))
+                layers.append(dropout_layer(dropout, n_members))
         super().__init__(*layers)
 
 
@@ -67,9 +76,11 @@ class ProjectionHead(nn.Module):
     n_embedding : int
         Width of the embedding.
     n_projection : int
-        Width of the projection.
+        Width of the projection, and of the layer in front of it.
     activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
         Non-linearity between the two layers.
+    n_members : int, default=1
+        Members of an ensemble, each with a head of its own.
 
     Examples
     --------
@@ -79,12 +90,14 @@ class ProjectionHead(nn.Module):
     torch.Size([2, 4])
     """
 
-    def __init__(self, n_embedding: int, n_projection: int, activation: str = "silu") -> None:
+    def __init__(
+        self, n_embedding: int, n_projection: int, activation: str = "silu", n_members: int = 1
+    ) -> None:
         super().__init__()
-        self.hidden = nn.Linear(n_embedding, n_embedding)
+        self.hidden = linear(n_embedding, n_projection, n_members)
         self.activation = ACTIVATIONS[activation]()
-        self.output = nn.Linear(n_embedding, n_projection)
+        self.output = linear(n_projection, n_projection, n_members)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return projections of shape (n, n_projection)."""
+        """Return projections of shape (n, n_projection), with the members in front."""
         return self.output(self.activation(self.hidden(embedding)))

@@ -1,4 +1,4 @@
-"""Standardisation as the first layer, so that an encoder sees features of one size."""
+"""Standardisation as the first layer, and what is done to features while training."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from torch import Tensor, nn
 
 
 class InputScaler(nn.Module):
-    """Subtract a fixed mean and multiply by a fixed factor, feature by feature.
+    r"""Shift and scale each feature, and bring outliers in smoothly.
+
+    .. math:: f(x) = \frac{u}{\sqrt{1 + (u / c)^2}}, \qquad u = (x - a) \, b
 
     Parameters
     ----------
     shift : Tensor of shape (n_features,)
-        What is subtracted; zeros for sparse input, which stays uncentred.
+        The shift a; zeros for sparse input, which stays uncentred.
     factor : Tensor of shape (n_features,)
-        What the difference is multiplied by.
+        The factor b.
+    limit : float, default=None
+        The bound c that :math:`|f|` stays below; None is no bound.
 
     Examples
     --------
@@ -27,15 +31,50 @@ class InputScaler(nn.Module):
     shift: Tensor
     factor: Tensor
 
-    def __init__(self, shift: Tensor, factor: Tensor) -> None:
+    def __init__(self, shift: Tensor, factor: Tensor, limit: float | None = None) -> None:
         super().__init__()
         self.register_buffer("shift", shift)
         self.register_buffer("factor", factor)
+        self.limit = limit
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the scaled rows, of the shape of ``X``."""
         # Difference first: shift * factor would cancel badly for a mean far from zero.
-        return (X - self.shift) * self.factor
+        scaled = (X - self.shift) * self.factor
+        if self.limit is None:
+            return scaled
+        # Not by a square, which overflows for the largest outliers and would bring them to 0.
+        return scaled / torch.hypot(scaled / self.limit, scaled.new_ones(()))
+
+
+class FeatureNoise(nn.Module):
+    """Add Gaussian noise to the features while training; nothing in evaluation.
+
+    Parameters
+    ----------
+    scale : float
+        Standard deviation of the noise, in that of a standardised feature.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import FeatureNoise
+    >>> FeatureNoise(0.5).eval()(torch.ones(1, 2))
+    tensor([[1., 1.]])
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the rows, noisy while training, of the shape of ``X``."""
+        if not self.training or self.scale == 0:
+            return X
+        return torch.add(X, torch.randn_like(X), alpha=self.scale)
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}"
 
 
 class ScaledEncoder(nn.Module):
@@ -46,7 +85,10 @@ class ScaledEncoder(nn.Module):
     scaler : InputScaler
         The first layer.
     encoder : torch.nn.Module
-        Takes (n, n_features), returns embeddings of shape (n, n_embedding).
+        Takes (n, n_features), returns embeddings of shape (n, n_embedding), or
+        (n_members, n, n_embedding).
+    noise : FeatureNoise, default=None
+        What training does to the scaled features.
 
     Examples
     --------
@@ -57,17 +99,20 @@ class ScaledEncoder(nn.Module):
     torch.Size([2, 3])
     """
 
-    def __init__(self, scaler: InputScaler, encoder: nn.Module) -> None:
+    def __init__(
+        self, scaler: InputScaler, encoder: nn.Module, noise: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.scaler = scaler
         self.encoder = encoder
+        self.noise = nn.Identity() if noise is None else noise
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the embeddings of the rows of ``X``."""
-        return self.encoder(self.scaler(X))
+        return self.encoder(self.noise(self.scaler(X)))
 
 
-def embedding_width(module: nn.Module, n_features: int) -> int:
+def embedding_width(module: nn.Module, n_features: int, n_members: int = 1) -> int:
     """Return the width of what a module makes of rows, found by a pass over two rows of zeros.
 
     Parameters
@@ -76,11 +121,13 @@ def embedding_width(module: nn.Module, n_features: int) -> int:
         Should map (n, n_features) to (n, n_embedding).
     n_features : int
         Number of input features.
+    n_members : int, default=1
+        Above 1 the module should map to (n_members, n, n_embedding).
 
     Returns
     -------
     width : int
-        Number of entries of an embedding.
+        Number of entries of an embedding, of one member.
 
     Raises
     ------
@@ -98,11 +145,12 @@ def embedding_width(module: nn.Module, n_features: int) -> int:
     with torch.no_grad():
         embedding = module(torch.zeros(2, n_features))
     module.train(training)
-    if not isinstance(embedding, Tensor) or embedding.shape[:-1] != (2,):
+    expected = (2,) if n_members == 1 else (n_members, 2)
+    if not isinstance(embedding, Tensor) or embedding.shape[:-1] != expected:
         shape = tuple(getattr(embedding, "shape", ()))
         raise ValueError(
             "module must map rows of shape (n, n_features) to embeddings of shape "
             f"(n, n_embedding); for 2 rows it returned {type(embedding).__name__} of shape "
             f"{shape}."
         )
-    return embedding.shape[1]
+    return embedding.shape[-1]

@@ -6,6 +6,7 @@ Nothing outside this package imports skorch.
 from sklearn_mlcl.training.batches import IndexBatches, RowTensors
 from sklearn_mlcl.training.callbacks import EarlyStopping, FitTaskCallback, epoch_log
 from sklearn_mlcl.training.collapse_monitor import NeuralCollapseMonitor
+from sklearn_mlcl.training.mixup import mixed
 from sklearn_mlcl.training.monitors import RepresentationMonitor
 from sklearn_mlcl.training.net import IndexBatchNet, NonFiniteLossError
 from sklearn_mlcl.training.objectives import (
@@ -14,6 +15,7 @@ from sklearn_mlcl.training.objectives import (
     LinearHead,
     LogitObjective,
     head_arrays,
+    linear_head,
 )
 from sklearn_mlcl.training.optimizers import OPTIMIZERS, SCHEDULES
 from sklearn_mlcl.training.runtime import few_threads_for, resolve_device, seeded
@@ -36,6 +38,8 @@ __all__ = [
     "epoch_log",
     "few_threads_for",
     "head_arrays",
+    "linear_head",
+    "mixed",
     "resolve_device",
     "seeded",
 ]

@@ -13,8 +13,15 @@ from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 
 from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
+from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.training.batches import RowTensors
-from sklearn_mlcl.training.objectives import FixedETFHead, LinearHead, LogitObjective, head_arrays
+from sklearn_mlcl.training.objectives import (
+    FixedETFHead,
+    LinearHead,
+    LogitObjective,
+    StackedLinearHead,
+    head_arrays,
+)
 
 #: Families of values that `neural_collapse_metrics` has; "x" stands for ``x`` and ``x_m{m}``.
 FAMILIES = (
@@ -131,7 +138,7 @@ class NeuralCollapseMonitor(Callback):
 
     def _measure(self, net: Any, rows: RowTensors) -> None:
         embedding = _embed(net.module_, rows, self.rows_)
-        weight, bias = _logit_head(net.criterion_, self.Y_.shape[1])
+        weight, bias = _logit_head(net, self.Y_.shape[1])
         report = neural_collapse_metrics(embedding, self.Y_, weight, bias, max_rows=None)
         if not self.keep_reports:
             self.reports_.clear()
@@ -166,15 +173,17 @@ def _embed(module: torch.nn.Module, rows: RowTensors, index: torch.Tensor) -> np
     training = module.training
     module.eval()
     with torch.no_grad():
-        blocks = [module(rows.rows(part)[0]).double().cpu() for part in index.split(BLOCK)]
+        blocks = [
+            side_by_side(module(rows.rows(part)[0])).double().cpu() for part in index.split(BLOCK)
+        ]
     module.train(training)
     return torch.cat(blocks).numpy()
 
 
-def _logit_head(objective: torch.nn.Module, n_labels: int) -> tuple[Any, Any]:
+def _logit_head(net: Any, n_labels: int) -> tuple[Any, Any]:
     """Weights of the labels in a head that the loss on logits trains, else None."""
-    head = objective.head if isinstance(objective, LogitObjective) else None
-    if not isinstance(head, LinearHead | FixedETFHead):
+    head = net.criterion_.head if isinstance(net.criterion_, LogitObjective) else None
+    if not isinstance(head, LinearHead | StackedLinearHead | FixedETFHead):
         return None, None
-    weight, bias = head_arrays(head)
+    weight, bias = head_arrays(head, net.n_members)
     return weight[:n_labels], bias[:n_labels]

@@ -10,6 +10,7 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 from sklearn_mlcl.losses import ContrastiveLoss, MSCLoss
+from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.representation import alignment, positive_regularization_ratio, uniformity
 from sklearn_mlcl.training.objectives import ContrastiveObjective
 
@@ -47,31 +48,45 @@ class RepresentationMonitor(Callback):
         X, (labels, _) = dataset_train.rows(index)
         net._set_training(False)
         with torch.no_grad():
-            embedding = net.module_(X)
+            members = net.module_(X)
+            embedding = side_by_side(members)
             net.history.record("alignment", alignment(embedding, labels))
             net.history.record("uniformity", uniformity(embedding))
-            net.history.record("prr", self._ratio(net.criterion_, embedding, labels))
+            net.history.record("prr", self._ratio(net.criterion_, members, labels))
 
     def _ratio(self, objective: Any, embedding: Tensor, labels: Tensor) -> float:
-        """NaN where no contrastive loss of this package is at work."""
+        """The mean of the members; NaN where no contrastive loss of this package is at work."""
         loss = getattr(objective, "loss", None)
         if not isinstance(objective, ContrastiveObjective) or not isinstance(loss, ContrastiveLoss):
             return float("nan")
-        prototypes = objective.prototypes
-        projection = objective.projection(embedding)
-        points = projection if prototypes is None else torch.cat([projection, prototypes])
-        weights = loss.pair_weights(labels, prototypes=prototypes is not None)
-        if weights.shape[1] == len(points):
-            candidates = None
-        else:  # the prototype loss: instances are no candidates
-            points, candidates = projection, prototypes
-        return positive_regularization_ratio(
-            points,
-            weights,
-            temperature=loss.temperature,
-            candidates=candidates,
-            repulsion=_repulsion(loss, len(labels), weights.shape[1]),
-        )
+        projections = objective.projection(embedding)
+        prototypes: Tensor | None = objective.prototypes
+        if embedding.ndim == 2:
+            projections = projections[None]
+            prototypes = None if prototypes is None else prototypes[None]
+        by_member = [None] * len(projections) if prototypes is None else prototypes
+        ratios = [
+            _ratio_of_points(loss, *points, labels)
+            for points in zip(projections, by_member, strict=True)
+        ]
+        return sum(ratios) / len(ratios)
+
+
+def _ratio_of_points(
+    loss: ContrastiveLoss, projection: Tensor, prototypes: Tensor | None, labels: Tensor
+) -> float:
+    points = projection if prototypes is None else torch.cat([projection, prototypes])
+    weights = loss.pair_weights(labels, prototypes=prototypes is not None)
+    candidates = None
+    if weights.shape[1] != len(points):  # the prototype loss: instances are no candidates
+        points, candidates = projection, prototypes
+    return positive_regularization_ratio(
+        points,
+        weights,
+        temperature=loss.temperature,
+        candidates=candidates,
+        repulsion=_repulsion(loss, len(labels), weights.shape[1]),
+    )
 
 
 def _repulsion(loss: ContrastiveLoss, n_instances: int, n_candidates: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors
+from sklearn_mlcl.training.mixup import mixed
 from sklearn_mlcl.training.optimizers import SCHEDULES, make_optimizer
 
 
@@ -45,6 +46,10 @@ class IndexBatchNet(NeuralNet):
         A key of ``OPTIMIZERS`` or a torch optimizer class.
     weight_decay : float
         Decay of matrices; vectors are not decayed.
+    mixup : float
+        Above 0, rows are mixed while training; see :func:`~sklearn_mlcl.training.mixed`.
+    n_members : int
+        Members whose mean loss the criterion returns; each learns as it would alone.
     **kwargs
         As for ``skorch.NeuralNet``.
     """
@@ -58,11 +63,15 @@ class IndexBatchNet(NeuralNet):
         *,
         optimizer_name: str | type[torch.optim.Optimizer] = "adamw",
         weight_decay: float = 0.0,
+        mixup: float = 0.0,
+        n_members: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion, train_split=None, **kwargs)
         self.optimizer_name = optimizer_name
         self.weight_decay = weight_decay
+        self.mixup = mixup
+        self.n_members = n_members
 
     def adopt(self, *, lr: float, batch_size: int, callbacks: list | None, verbose: int) -> None:
         """Go on under other settings of the estimator: a warm start may change them."""
@@ -238,8 +247,8 @@ class IndexBatchNet(NeuralNet):
             progress = self._steps_done / self._steps_total
             self._set_learning_rate(self.lr * SCHEDULES[self.schedule_](progress))
         self.optimizer_.zero_grad(set_to_none=True)
-        step = self._forward(batch)
-        step["loss"].backward()
+        step = self._forward(mixed(batch, self.mixup) if self.mixup > 0 else batch)
+        (step["loss"] * self.n_members).backward()
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),

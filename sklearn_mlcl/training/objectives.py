@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses import BinaryCrossEntropyLoss, MemoryQueue
-from sklearn_mlcl.modules import ETFLinear
+from sklearn_mlcl.losses import BinaryCrossEntropyLoss, ContrastiveLoss, MemoryQueue
+from sklearn_mlcl.modules import ETFLinear, StackedLinear
 
 
 class LinearHead(nn.Linear):
@@ -25,6 +25,25 @@ class LinearHead(nn.Linear):
         super().__init__(n_embedding, len(log_odds))
         with torch.no_grad():
             self.bias.copy_(torch.as_tensor(log_odds))
+
+
+class StackedLinearHead(StackedLinear):
+    """A :class:`LinearHead` for each member of an ensemble.
+
+    Parameters
+    ----------
+    n_embedding : int
+        Width of the embedding of a member.
+    log_odds : ndarray of shape (L,)
+        Log-odds of each label in the training rows.
+    n_members : int
+        Number of members.
+    """
+
+    def __init__(self, n_embedding: int, log_odds: np.ndarray, n_members: int) -> None:
+        super().__init__(n_members, n_embedding, len(log_odds))
+        with torch.no_grad():
+            self.bias.copy_(torch.as_tensor(log_odds).repeat(n_members))
 
 
 class FixedETFHead(ETFLinear):
@@ -51,10 +70,30 @@ class FixedETFHead(ETFLinear):
         self.bias = nn.Parameter(torch.as_tensor(log_odds, dtype=torch.float32))
 
 
-def head_arrays(head: LinearHead | FixedETFHead) -> tuple[np.ndarray, np.ndarray]:
-    """Return coefficients (L, h) and intercepts (L,) of a head in float64."""
-    weight, bias = (tensor.detach().cpu() for tensor in (head.weight, head.get_parameter("bias")))
-    return weight.double().numpy(), bias.double().numpy()
+Head = LinearHead | StackedLinearHead | FixedETFHead
+
+
+def linear_head(n_embedding: int, log_odds: np.ndarray, n_members: int) -> Head:
+    """Return the trained head of one net, or of the members of an ensemble."""
+    if n_members == 1:
+        return LinearHead(n_embedding, log_odds)
+    return StackedLinearHead(n_embedding, log_odds, n_members)
+
+
+def head_arrays(head: Head, n_members: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return coefficients (L, M * h) and intercepts (L,) of a head in float64.
+
+    They act on the embeddings of the members side by side and give the mean of their logits.
+    """
+    weight, bias = (
+        tensor.detach().cpu().double().numpy()
+        for tensor in (head.weight, head.get_parameter("bias"))
+    )
+    if isinstance(head, StackedLinearHead):
+        weight, bias = np.hstack(list(weight.swapaxes(1, 2))), bias.reshape(len(weight), -1).mean(0)
+    else:
+        weight = np.tile(weight, n_members)
+    return weight / n_members, bias
 
 
 class LogitObjective(nn.Module):
@@ -64,7 +103,7 @@ class LogitObjective(nn.Module):
 
     Parameters
     ----------
-    head : LinearHead or FixedETFHead
+    head : LinearHead, StackedLinearHead or FixedETFHead
         Maps embeddings h to logits.
     loss : torch.nn.Module
         ``loss(logits, labels, sample_weight)``.
@@ -72,9 +111,7 @@ class LogitObjective(nn.Module):
         The weight :math:`\lambda_h` of the mean squared norm of the embeddings.
     """
 
-    def __init__(
-        self, head: LinearHead | FixedETFHead, loss: nn.Module, feature_decay: float = 0.0
-    ) -> None:
+    def __init__(self, head: Head, loss: nn.Module, feature_decay: float = 0.0) -> None:
         super().__init__()
         self.head = head
         self.loss = loss
@@ -82,16 +119,36 @@ class LogitObjective(nn.Module):
 
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch."""
-        value = self.loss(self.head(embedding), labels, sample_weight)
+        value = loss_of_rows(self.loss, self.head(embedding), labels, sample_weight)
         if self.feature_decay > 0:
-            squares = embedding.square().sum(1)
+            squares = embedding.square().sum(-1)
             mean = squares.mean() if sample_weight is None else _mean(squares, sample_weight)
             value = value + self.feature_decay * mean
         return value
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    return (values @ weight) / weight.sum()
+    return (values @ weight).mean() / weight.sum()
+
+
+def loss_of_rows(
+    loss: nn.Module, logits: Tensor, labels: Tensor, sample_weight: Tensor | None
+) -> Tensor:
+    """Return a loss on logits, of one net or on average over the members.
+
+    Labels that are mixed are rounded for a loss that does not say that it takes them mixed: they
+    are those of the row with the larger share. A loss that does not say that it is a mean over
+    rows sees one member at a time, as rows of others could change what it makes of a row.
+    """
+    if labels.is_floating_point() and not getattr(loss, "takes_mixed_labels", False):
+        labels = labels.round()
+    if logits.ndim == 2:
+        return loss(logits, labels, sample_weight)
+    if not getattr(loss, "is_mean_over_rows", False):
+        return torch.stack([loss(rows, labels, sample_weight) for rows in logits]).mean()
+    n_members = len(logits)
+    weight = None if sample_weight is None else sample_weight.repeat(n_members)
+    return loss(logits.flatten(0, 1), labels.repeat(n_members, 1), weight)
 
 
 class ContrastiveObjective(nn.Module):
@@ -107,14 +164,16 @@ class ContrastiveObjective(nn.Module):
         ``queue`` and ``queue_labels``, ``sample_weight``.
     projection : torch.nn.Module
         The projection head g, maps embeddings h to projections.
-    head : LinearHead
+    head : LinearHead or StackedLinearHead
         The head (V, b); trained only if it has a part in the objective.
-    prototypes : Tensor of shape (L, p), default=None
+    prototypes : Tensor of shape (L, p) or (M, L, p), default=None
         Start of the trainable prototypes P.
     queue : MemoryQueue, default=None
         Projections of past batches, further candidates of the loss.
     lambda_bce : float, default=0.0
         Weight of the cross-entropy term.
+    labels_known : bool, default=False
+        No label of the training rows is NaN, which makes mixed ones cheaper.
 
     Attributes
     ----------
@@ -126,13 +185,15 @@ class ContrastiveObjective(nn.Module):
         self,
         loss: nn.Module,
         projection: nn.Module,
-        head: LinearHead,
+        head: Head,
         *,
         prototypes: Tensor | None = None,
         queue: MemoryQueue | None = None,
         lambda_bce: float = 0.0,
+        labels_known: bool = False,
     ) -> None:
         super().__init__()
+        self.labels_known = labels_known
         self.loss = loss
         self.projection = projection
         self.head = head
@@ -145,16 +206,24 @@ class ContrastiveObjective(nn.Module):
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch."""
         if self.finetuning:
-            return self.cross_entropy(self.head(embedding), labels, sample_weight)
+            return self._cross_entropy(embedding, labels, sample_weight)
         value = self._contrastive(self.projection(embedding), labels, sample_weight)
         if self.lambda_bce > 0:
-            logits = self.head(embedding)
-            value = value + self.lambda_bce * self.cross_entropy(logits, labels, sample_weight)
+            value = value + self.lambda_bce * self._cross_entropy(embedding, labels, sample_weight)
         return value
+
+    def _cross_entropy(
+        self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None
+    ) -> Tensor:
+        return loss_of_rows(self.cross_entropy, self.head(embedding), labels, sample_weight)
 
     def _contrastive(
         self, projection: Tensor, labels: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
+        if labels.is_floating_point():
+            # Pairs are of rows that have a label or not: a mixed row counts as its larger part.
+            known = self.training and self.labels_known  # rows of validation are never mixed
+            labels = labels > 0.5 if known else labels.round()
         terms: dict[str, Tensor] = {}
         if self.prototypes is not None:
             terms["prototypes"] = self.prototypes
@@ -162,7 +231,25 @@ class ContrastiveObjective(nn.Module):
             terms.update(queue=self.queue.embeddings, queue_labels=self.queue.labels)
         if sample_weight is not None:
             terms["sample_weight"] = sample_weight
-        value = self.loss(projection, labels, **terms)
+        value = self._loss_of_pairs(projection, labels, terms)
         if self.queue is not None and self.training:
             self.queue.push(projection, labels)
-        return value
+        return value.mean()
+
+    def _loss_of_pairs(
+        self, projection: Tensor, labels: Tensor, terms: dict[str, Tensor]
+    ) -> Tensor:
+        """Return the loss of each member; a loss from elsewhere sees one member at a time."""
+        if isinstance(self.loss, ContrastiveLoss) or projection.ndim == 2:
+            return self.loss(projection, labels, **terms)
+        by_member = ("prototypes", "queue")
+        return torch.stack(
+            [
+                self.loss(
+                    rows,
+                    labels,
+                    **{name: x[m] if name in by_member else x for name, x in terms.items()},
+                )
+                for m, rows in enumerate(projection)
+            ]
+        )

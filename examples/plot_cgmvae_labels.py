@@ -1,0 +1,99 @@
+"""
+Labels as Gaussians: what C-GMVAE learns about labels
+=====================================================
+
+C-GMVAE gives every label a trained embedding and, made of it, a Gaussian in the latent space in
+which rows are encoded too. This example looks at both. The rows are handwritten digits; their
+labels are the digit and what is true of it: even, odd, prime, with a loop, of straight lines. No
+one tells the model which of the labels belong together.
+"""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_digits
+from sklearn.metrics import f1_score
+
+from sklearn_mlcl import CGMVAEClassifier
+from sklearn_mlcl.inspection import LabelEmbeddingDisplay
+
+# %%
+# Digits with properties
+# ----------------------
+
+digits = load_digits()
+PROPERTIES = {
+    "even": (0, 2, 4, 6, 8),
+    "odd": (1, 3, 5, 7, 9),
+    "prime": (2, 3, 5, 7),
+    "loop": (0, 6, 8, 9),
+    "straight": (1, 4, 7),
+}
+columns = {str(digit): digits.target == digit for digit in range(10)}
+columns |= {name: np.isin(digits.target, members) for name, members in PROPERTIES.items()}
+Y = pd.DataFrame(columns).astype(int)
+X = digits.data
+train, test = np.arange(len(X)) % 3 > 0, np.arange(len(X)) % 3 == 0
+print(Y.sum(axis=1).value_counts().sort_index().rename("rows by number of labels"))
+
+# %%
+# Fit and score
+# -------------
+
+clf = CGMVAEClassifier(random_state=0).fit(X[train], Y[train])
+predicted = clf.predict(X[test])
+print(f"macro-F1 of the test rows {f1_score(Y[test], predicted, average='macro'):.3f}")
+print(f"KL in the last epoch {clf.history_['kl'][-1]:.1f} nats")
+
+# %%
+# Which labels are alike
+# ----------------------
+# Below the diagonal stand the cosines of the label embeddings, above it the correlations of the
+# labels in the training rows. The map has the labels at the principal components of their
+# embeddings; lines join those that come together most.
+
+display = LabelEmbeddingDisplay.from_estimator(clf, Y[train])
+print(f"correlation of cosines and correlations over all pairs: {display.agreement():.2f}")
+
+# %%
+# Rows among the Gaussians of their labels
+# ----------------------------------------
+# Latent codes of the test rows and the means of the label Gaussians, along the two directions in
+# which the means lie furthest apart. A row's prior is the mixture of the Gaussians of its labels.
+
+center = clf.label_means_.mean(axis=0)
+directions = np.linalg.svd(clf.label_means_ - center, full_matrices=False)[2][:2]
+codes = (clf.sample_latent(X[test]) - center) @ directions.T
+means = (clf.label_means_ - center) @ directions.T
+deviations = np.sqrt(np.exp(clf.label_log_vars_) @ directions.T**2)
+
+figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
+rows = ax.scatter(*codes.T, c=digits.target[test], cmap="tab10", s=10, alpha=0.7)
+ax.errorbar(*means.T, *deviations.T[::-1], fmt="none", ecolor="0.6", elinewidth=0.8, zorder=2)
+ax.scatter(*means.T, color="black", marker="D", s=22, zorder=3)
+for name, point in zip(Y.columns, means, strict=True):
+    ax.annotate(name, point, xytext=(4, 4), textcoords="offset points", weight="bold")
+figure.colorbar(rows, label="digit of the row")
+ax.set(xlabel="first direction", ylabel="second direction")
+
+# %%
+# Where the model is in doubt
+# ---------------------------
+# Draws of a row's code move its probabilities. The standard deviation, averaged over the labels,
+# is large where a row could be read in two ways.
+
+doubt = clf.uncertainty(X[test]).mean(axis=1)
+wrong = (predicted != Y[test].to_numpy()).any(axis=1)
+print(f"deviation of rows read right {doubt[~wrong].mean():.4f}, wrong {doubt[wrong].mean():.4f}")
+
+figure, axes = plt.subplots(2, 6, figsize=(8, 3.2), layout="constrained")
+order = np.argsort(doubt)
+for row, axis in zip(np.concatenate([order[:6], order[-6:]]), axes.flat, strict=True):
+    axis.imshow(digits.images[test][row], cmap="gray_r")
+    best = clf.predict_proba(X[test][[row]])[0, :10].argmax()
+    axis.set(xticks=[], yticks=[], title=f"{digits.target[test][row]}, read {best}")
+axes[0, 0].set_ylabel("least doubt")
+axes[1, 0].set_ylabel("most doubt")
+plt.show()

@@ -1,0 +1,256 @@
+"""What label embeddings say about labels: who is like whom, beside who comes with whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from sklearn_mlcl.collapse._etf import phi_coefficient
+from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, axis_of, names_of
+
+PANELS = ("matrix", "map")
+#: Labels up to which all names are written.
+MAX_NAMES = 40
+
+
+class LabelEmbeddingDisplay:
+    """Similarity of label embeddings, beside the correlation of the labels, and a map of them.
+
+    In the matrix, the cosines of the embeddings stand below the diagonal and, where labels were
+    given, the phi coefficients of their columns above it, labels with similar embeddings next to
+    each other. The map has the labels at the first two principal components of their unit
+    embeddings; lines join pairs that come together more often than nine tenths of the pairs do.
+
+    Make one by :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    similarity : ndarray of shape (L, L)
+        Cosines of the label embeddings.
+    positions : ndarray of shape (L, 2)
+        Where the labels stand on the map.
+    label_names : list of str
+        Names of the labels.
+    correlation : ndarray of shape (L, L), default=None
+        Phi coefficients of the observed labels, NaN for a label with a single value.
+
+    Attributes
+    ----------
+    ax_ : list of matplotlib Axes
+        The axis of each panel.
+    figure_ : matplotlib Figure
+        Their figure.
+    image_ : matplotlib AxesImage
+        The matrix; None without that panel.
+    points_ : matplotlib PathCollection
+        The labels on the map; None without that panel.
+
+    See Also
+    --------
+    LabelCorrelationDisplay : Correlations of labels and of predictions.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn_mlcl import CGMVAEClassifier
+    >>> from sklearn_mlcl.inspection import LabelEmbeddingDisplay
+    >>> X, Y = make_multilabel_classification(n_samples=200, n_classes=4, random_state=0)
+    >>> clf = CGMVAEClassifier(max_epochs=2, random_state=0).fit(X, Y)
+    >>> display = LabelEmbeddingDisplay.from_estimator(clf, Y)
+    >>> display.similarity.shape, display.positions.shape
+    ((4, 4), (4, 2))
+    """
+
+    def __init__(
+        self,
+        similarity: np.ndarray,
+        positions: np.ndarray,
+        label_names: Sequence[str],
+        correlation: np.ndarray | None = None,
+    ) -> None:
+        self.similarity = similarity
+        self.positions = positions
+        self.label_names = label_names
+        self.correlation = correlation
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, y: Any = None, *, label_names: Sequence[str] | None = None,
+        panels: Sequence[str] = PANELS, ax: Any = None,
+        image_kwargs: Mapping[str, Any] | None = None,
+    ) -> LabelEmbeddingDisplay:  # fmt: skip
+        """Plot the label embeddings of a fitted classifier.
+
+        Parameters
+        ----------
+        estimator : CGMVAEClassifier
+            Fitted; anything with ``label_embeddings_`` and ``label_similarity`` will do.
+        y : {ndarray, DataFrame, sparse matrix} of shape (n, L), default=None
+            Labels whose correlations are shown beside, NaN where unknown.
+        label_names : sequence of str, default=None
+            Names of the labels; None for those that the classifier was fitted with, or numbers.
+        panels : sequence of str, default=("matrix", "map")
+            What to plot.
+        ax : matplotlib Axes or sequence of them, default=None
+            Where to plot, one axis a panel; None for a new figure.
+        image_kwargs : dict, default=None
+            Further arguments of ``imshow``.
+
+        Returns
+        -------
+        display : LabelEmbeddingDisplay
+
+        Raises
+        ------
+        ValueError
+            If y has another number of labels, or for an unknown panel.
+        """
+        similarity = estimator.label_similarity()
+        if label_names is None:
+            label_names = getattr(estimator, "label_names_", None)
+        names = names_of(label_names, len(similarity))
+        correlation = None if y is None else _correlation(y, len(similarity))
+        display = cls(similarity, _map(estimator.label_embeddings_), names, correlation)
+        return display.plot(ax=ax, panels=panels, image_kwargs=image_kwargs)
+
+    def agreement(self) -> float:
+        """Return the correlation of similarities and phi coefficients over all pairs of labels.
+
+        Returns
+        -------
+        agreement : float
+            In [-1, 1]; NaN without two pairs that have both.
+
+        Raises
+        ------
+        ValueError
+            If the display was made without labels.
+        """
+        if self.correlation is None:
+            raise ValueError("There is nothing to agree with: the display was made without y.")
+        pairs = np.triu_indices(len(self.similarity), 1)
+        both = np.column_stack([self.similarity[pairs], self.correlation[pairs]])
+        both = both[np.isfinite(both).all(axis=1)]
+        if len(both) < 2 or not both.std(axis=0).all():
+            return float("nan")
+        return float(np.corrcoef(both.T)[0, 1])
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        panels: Sequence[str] = PANELS,
+        image_kwargs: Mapping[str, Any] | None = None,
+    ) -> LabelEmbeddingDisplay:
+        """Draw the panels.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or sequence of them, default=None
+            Where to plot, one axis a panel; None for a new figure.
+        panels : sequence of str, default=("matrix", "map")
+            What to plot.
+        image_kwargs : dict, default=None
+            Further arguments of ``imshow``.
+
+        Returns
+        -------
+        display : LabelEmbeddingDisplay
+
+        Raises
+        ------
+        ValueError
+            For an unknown panel, or another number of axes than of panels.
+        """
+        names = [panels] if isinstance(panels, str) else list(panels)
+        if not names or set(names) - set(PANELS):
+            raise ValueError(f"panels must be some of {PANELS}, got {panels!r}.")
+        if ax is None:
+            ax = axis_of(None, ncols=len(names), figsize=(4.8 * len(names), 4.2))
+        self.ax_ = list(np.ravel(ax))
+        if len(self.ax_) != len(names):
+            raise ValueError(f"ax must hold {len(names)} axes, one a panel; got {len(self.ax_)}.")
+        self.figure_ = self.ax_[0].figure
+        self.image_ = self.points_ = None
+        for axis, name in zip(self.ax_, names, strict=True):
+            if name == "matrix":
+                self._draw_matrix(axis, dict(image_kwargs or {}))
+            else:
+                self._draw_map(axis)
+        return self
+
+    def _draw_matrix(self, axis: Any, image_kwargs: dict[str, Any]) -> None:
+        order = _cluster_order(self.similarity)
+        shown = self.similarity[np.ix_(order, order)].copy()
+        upper = np.triu_indices(len(shown), 1)
+        if self.correlation is not None:
+            shown[upper] = self.correlation[np.ix_(order, order)][upper]
+            axis.set_title("embeddings (below), labels (above)")
+        np.fill_diagonal(shown, np.nan)
+        largest = float(np.nanmax(np.abs(shown), initial=1e-9))
+        axis.set_facecolor("#dddddd")
+        style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, **image_kwargs}
+        self.image_ = axis.imshow(shown, **style)
+        self.figure_.colorbar(self.image_, ax=axis, label="cosine, correlation", shrink=0.8)
+        step = -(-len(order) // MAX_NAMES)
+        places, names = range(0, len(order), step), [self.label_names[k] for k in order[::step]]
+        rotation = 0 if max(map(len, names)) <= 2 else 90
+        axis.set_xticks(places, names, rotation=rotation)
+        axis.set_yticks(places, names)
+        axis.tick_params(length=0, labelsize=8)
+
+    def _draw_map(self, axis: Any) -> None:
+        for a, b in self._close_pairs():
+            ends = self.positions[[a, b]]
+            axis.plot(*ends.T, color=QUIET, linewidth=0.8, zorder=1, in_layout=False)
+        self.points_ = axis.scatter(*self.positions.T, color=COLOURS[0], s=18, zorder=2)
+        if len(self.label_names) <= MAX_NAMES:
+            for point, name in zip(self.positions, self.label_names, strict=True):
+                axis.annotate(name, point, xytext=(3, 3), textcoords="offset points", fontsize=8)
+        axis.set(xlabel="first component", ylabel="second component", aspect="equal")
+        axis.set_adjustable("datalim")
+
+    def _close_pairs(self) -> np.ndarray:
+        """Pairs (k, 2) of labels in the highest tenth of the positive correlations."""
+        if self.correlation is None or len(self.correlation) < 3:
+            return np.empty((0, 2), dtype=int)
+        rows, columns = np.triu_indices(len(self.correlation), 1)
+        values = np.nan_to_num(self.correlation[rows, columns])
+        close = (values > 0) & (values >= np.quantile(values, 0.9))
+        return np.column_stack([rows, columns])[close]
+
+
+def _correlation(y: Any, n_labels: int) -> np.ndarray:
+    """Phi coefficients of label columns, each over the rows where both labels are known."""
+    Y = np.asarray(y.toarray() if sp.issparse(y) else y, dtype=np.float64)
+    if Y.ndim != 2 or Y.shape[1] != n_labels:
+        raise ValueError(f"y must have shape (n, {n_labels}), one column a label; got {Y.shape}.")
+    known = np.isfinite(Y).astype(np.float64)
+    Y = np.nan_to_num(Y)
+    positives = Y.T @ known
+    return phi_coefficient(Y.T @ Y, positives, positives.T, known.T @ known)
+
+
+def _map(embeddings: np.ndarray) -> np.ndarray:
+    """First two principal components (L, 2) of the unit embeddings, zeros where there is none."""
+    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-300)
+    U, s, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
+    positions = np.zeros((len(unit), 2))
+    n_axes = min(2, len(s))
+    positions[:, :n_axes] = U[:, :n_axes] * s[:n_axes]
+    return positions
+
+
+def _cluster_order(similarity: np.ndarray) -> np.ndarray:
+    """Order of the leaves of an average-linkage tree on one minus the similarity."""
+    if len(similarity) < 3:
+        return np.arange(len(similarity))
+    distance = np.clip(1 - similarity, 0, None)
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return leaves_list(tree)

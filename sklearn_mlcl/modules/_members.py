@@ -1,0 +1,210 @@
+"""Members of an ensemble in one set of tensors: one batched product instead of M small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+
+class StackedLinear(nn.Module):
+    r"""M linear maps side by side, :math:`x_m W_m + b_m`.
+
+    Parameters
+    ----------
+    n_members : int
+        Number of maps M.
+    n_in, n_out : int
+        Widths of what each takes and returns.
+
+    Attributes
+    ----------
+    weight : Tensor of shape (M, n_in, n_out)
+        Starts uniform in :math:`\pm n_{in}^{-1/2}`, as that of ``torch.nn.Linear``.
+    bias : Tensor of shape (M * n_out,)
+        A vector, so that optimisers that spare vectors from weight decay spare it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import StackedLinear
+    >>> layer = StackedLinear(n_members=4, n_in=3, n_out=2)
+    >>> layer(torch.zeros(5, 3)).shape, layer(torch.zeros(4, 5, 3)).shape
+    (torch.Size([4, 5, 2]), torch.Size([4, 5, 2]))
+    """
+
+    def __init__(self, n_members: int, n_in: int, n_out: int) -> None:
+        super().__init__()
+        bound = 1 / sqrt(n_in)
+        self.weight = nn.Parameter(torch.empty(n_members, n_in, n_out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(n_members * n_out).uniform_(-bound, bound))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return (M, n, n_out) from rows of each member (M, n, n_in), or the same rows for all."""
+        n_members, n_in, n_out = self.weight.shape
+        bias = self.bias.view(n_members, 1, n_out)
+        if X.ndim == 3:
+            return torch.baddbmm(bias, X, self.weight)
+        # What all members see is one product with all weights side by side.
+        wide = self.weight.transpose(0, 1).reshape(n_in, n_members * n_out)
+        return (X @ wide).view(-1, n_members, n_out).transpose(0, 1) + bias
+
+    def extra_repr(self) -> str:
+        n_members, n_in, n_out = self.weight.shape
+        return f"n_members={n_members}, n_in={n_in}, n_out={n_out}"
+
+
+class StackedLayerNorm(nn.Module):
+    """Layer normalisation with the gain and the shift of each member.
+
+    Parameters
+    ----------
+    n_members : int
+        Number of members M.
+    width : int
+        Entries that are normalised together.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import StackedLayerNorm
+    >>> StackedLayerNorm(n_members=4, width=2)(torch.tensor([[[1.0, 3.0]]]))[3]
+    tensor([[-1.0000,  1.0000]], grad_fn=<SelectBackward0>)
+    """
+
+    def __init__(self, n_members: int, width: int) -> None:
+        super().__init__()
+        self.shape = (n_members, 1, width)
+        self.gain = nn.Parameter(torch.ones(n_members * width))
+        self.shift = nn.Parameter(torch.zeros(n_members * width))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the normalised rows, of shape (M, n, width)."""
+        normal = nn.functional.layer_norm(X, self.shape[-1:])
+        return torch.addcmul(self.shift.view(self.shape), normal, self.gain.view(self.shape))
+
+    def extra_repr(self) -> str:
+        return f"n_members={self.shape[0]}, width={self.shape[2]}"
+
+
+class SharedDropout(nn.Module):
+    """Dropout that zeroes the same units of every member.
+
+    Unit k of one member has nothing to do with unit k of another, so each member sees ordinary
+    dropout, and there are M times fewer random numbers to draw.
+
+    Parameters
+    ----------
+    p : float
+        Share of the units that are zeroed while training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import SharedDropout
+    >>> X = SharedDropout(0.5)(torch.ones(4, 2, 8))
+    >>> bool((X[0] == X[3]).all())
+    True
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return rows of the shape of ``X``, (M, n, width)."""
+        if not self.training:
+            return X
+        return X * nn.functional.dropout(X.new_ones(X.shape[1:]), self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class MemberList(nn.Module):
+    """Modules of any kind as the members of an ensemble, one after the other.
+
+    Parameters
+    ----------
+    members : iterable of torch.nn.Module
+        Each takes (n, n_features) and returns (n, n_embedding).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import MemberList
+    >>> MemberList(torch.nn.Linear(3, 2) for _ in range(4))(torch.zeros(5, 3)).shape
+    torch.Size([4, 5, 2])
+    """
+
+    def __init__(self, members: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the embeddings of each member, of shape (M, n, n_embedding)."""
+        return torch.stack([member(X) for member in self.members])
+
+
+def linear(n_in: int, n_out: int, n_members: int) -> nn.Module:
+    """Return the linear layer of one net, or of the members of an ensemble.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Widths of what it takes and returns.
+    n_members : int
+        Number of members; 1 is one net.
+
+    Returns
+    -------
+    layer : torch.nn.Linear or StackedLinear
+        The layer of all members.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.modules import linear
+    >>> linear(3, 2, n_members=1), linear(3, 2, n_members=4)
+    (Linear(in_features=3, out_features=2, bias=True), StackedLinear(n_members=4, n_in=3, n_out=2))
+    """
+    if n_members == 1:
+        return nn.Linear(n_in, n_out)
+    return StackedLinear(n_members, n_in, n_out)
+
+
+def layer_norm(width: int, n_members: int) -> nn.Module:
+    """Return the layer normalisation of one net, or of the members of an ensemble."""
+    if n_members == 1:
+        return nn.LayerNorm(width)
+    return StackedLayerNorm(n_members, width)
+
+
+def dropout(p: float, n_members: int) -> nn.Module:
+    """Return the dropout of one net, or of the members of an ensemble."""
+    return nn.Dropout(p) if n_members == 1 else SharedDropout(p)
+
+
+def side_by_side(embedding: Tensor) -> Tensor:
+    """Put the embeddings of the members into one row.
+
+    Parameters
+    ----------
+    embedding : Tensor of shape (M, n, h) or (n, h)
+        Embeddings of members, or of one net.
+
+    Returns
+    -------
+    rows : Tensor of shape (n, M * h) or (n, h)
+        Those of one net as they are.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import side_by_side
+    >>> side_by_side(torch.tensor([[[1, 2], [3, 4]], [[5, 6], [7, 8]]]))
+    tensor([[1, 2, 5, 6],
+            [3, 4, 7, 8]])
+    """
+    return embedding if embedding.ndim == 2 else embedding.transpose(0, 1).flatten(1)

@@ -1,0 +1,211 @@
+"""The network of C-GMVAE: feature encoder, label encoder, decoder, label embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sklearn_mlcl.modules._encoder import ACTIVATIONS
+from sklearn_mlcl.modules._gmvae_parts import Decoder, GaussianHead, plain_encoder
+
+EMPTY_LABEL_POLICIES = ("skip", "standard_normal", "learned")
+
+
+class GaussianMixtureVAE(nn.Module):
+    r"""Features and labels as Gaussians in one latent space, decoded to one embedding space.
+
+    Rows have the posterior :math:`q(z|x) = \mathcal N(\mu_x, \sigma_x^2)` of a feature encoder,
+    labels the Gaussians :math:`\mathcal N(\mu_l, \sigma_l^2)` that a label encoder makes of their
+    trained embeddings :math:`w_l`. The logit of a label is
+    :math:`w_l \cdot g(x, z) + b_l`, with :math:`z = \mu_x` in :meth:`forward`.
+
+    Parameters
+    ----------
+    scaler : torch.nn.Module
+        Applied to the rows first.
+    encoder : torch.nn.Module
+        Takes scaled rows (n, d) to vectors (n, n_hidden).
+    n_features : int
+        Width d of the rows.
+    n_hidden : int
+        Width of what ``encoder`` returns.
+    n_labels : int
+        Number L of labels.
+    latent_dim : int, default=64
+        Dimension D of the latent space.
+    embedding_dim : int, default=512
+        Dimension E of the label and feature embeddings.
+    label_hidden_layer_sizes : sequence of int, default=(512, 256)
+        Widths of the label encoder.
+    decoder_hidden : int, default=512
+        Width of the decoder.
+    activation : {"silu", "relu", "gelu", "tanh"}, default="relu"
+        Non-linearity of label encoder and decoder.
+    dropout : float, default=0.0
+        Share of units zeroed in the label encoder while training.
+    concat_input : bool, default=True
+        Let the decoder see x beside z.
+    label_bias : Tensor of shape (L,) or None, default=None
+        Where the bias of each logit starts; None has no biases.
+    empty_label_policy : {"skip", "standard_normal", "learned"}, default="skip"
+        Prior of rows without a label: none, :math:`\mathcal N(0, I)`, or a Gaussian of their own.
+
+    References
+    ----------
+    .. [1] J. Bai, S. Kong, C. P. Gomes, "Gaussian Mixture Variational Autoencoder with
+       Contrastive Learning for Multi-Label Classification", ICML 2022.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import GaussianMixtureVAE, MLPEncoder
+    >>> encoder = MLPEncoder(5, hidden_layer_sizes=(16,))
+    >>> model = GaussianMixtureVAE(torch.nn.Identity(), encoder, 5, 16, n_labels=4)
+    >>> embedding = model(torch.zeros(2, 5))
+    >>> embedding.shape, model.logits(embedding).shape
+    (torch.Size([2, 512]), torch.Size([2, 4]))
+    """
+
+    def __init__(
+        self,
+        scaler: nn.Module,
+        encoder: nn.Module,
+        n_features: int,
+        n_hidden: int,
+        n_labels: int,
+        *,
+        latent_dim: int = 64,
+        embedding_dim: int = 512,
+        label_hidden_layer_sizes: Sequence[int] = (512, 256),
+        decoder_hidden: int = 512,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        concat_input: bool = True,
+        label_bias: Tensor | None = None,
+        empty_label_policy: str = "skip",
+    ) -> None:
+        super().__init__()
+        self.scaler = scaler
+        self.encoder = encoder
+        self.to_posterior = GaussianHead(n_hidden, latent_dim)
+        self.decoder = Decoder(
+            n_features if concat_input else 0, latent_dim, decoder_hidden, embedding_dim, activation
+        )
+        self.label_embeddings = nn.Parameter(torch.empty(n_labels, embedding_dim))
+        self.label_offset = nn.Parameter(torch.empty(embedding_dim))
+        for parameter in (self.label_embeddings, self.label_offset):
+            nn.init.uniform_(parameter, -(n_labels**-0.5), n_labels**-0.5)
+        self.label_encoder = nn.Sequential(
+            ACTIVATIONS[activation](),
+            nn.Dropout(dropout),
+            plain_encoder(embedding_dim, label_hidden_layer_sizes, activation, dropout),
+        )
+        self.to_label_gaussian = GaussianHead(
+            [embedding_dim, *label_hidden_layer_sizes][-1], latent_dim
+        )
+        self.label_bias = None if label_bias is None else nn.Parameter(label_bias)
+        self._set_empty_component(empty_label_policy, latent_dim)
+
+    def _set_empty_component(self, policy: str, latent_dim: int) -> None:
+        """Mean and log-variance of the prior of rows without a label, or None."""
+        if policy not in EMPTY_LABEL_POLICIES:
+            raise ValueError(
+                f"empty_label_policy must be one of {EMPTY_LABEL_POLICIES}, got {policy!r}."
+            )
+        zeros = torch.zeros(2, 1, latent_dim)
+        if policy == "learned":
+            self.empty_component: Tensor | None = nn.Parameter(zeros)
+        else:
+            self.register_buffer("empty_component", zeros if policy != "skip" else None)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance (n, D) of q(z|x) for scaled rows x (n, d)."""
+        return self.to_posterior(self.encoder(x))
+
+    def labels(self, index: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return embeddings (U, E) and biases (U,) or None of the labels given, or of all."""
+        if index is None:
+            return self.label_embeddings, self.label_bias
+        bias = None if self.label_bias is None else self.label_bias.index_select(0, index)
+        return self.label_embeddings.index_select(0, index), bias
+
+    def label_gaussians(self, label_embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and log-variances (U, D) of labels from their embeddings (U, E)."""
+        return self.to_label_gaussian(self.label_encoder(label_embeddings + self.label_offset))
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        """Return the logits (..., L) of feature embeddings (..., E)."""
+        return functional.linear(embedding, *self.labels())
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the embeddings (n, E) of rows (n, d), decoded from the means of q(z|x)."""
+        x = self.scaler(X)
+        return self.decoder(x, self.posterior(x)[0])
+
+
+class LatentDraw(nn.Module):
+    r"""A model that decodes one draw of q(z|x), the same standard normal vector for every row.
+
+    .. math:: g(x, \mu_x + \sigma_x \epsilon)
+
+    Parameters
+    ----------
+    model : GaussianMixtureVAE
+        The model.
+    noise : Tensor of shape (D,)
+        The vector :math:`\epsilon`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import GaussianMixtureVAE, MLPEncoder
+    >>> from sklearn_mlcl.modules.gmvae import LatentDraw
+    >>> encoder = MLPEncoder(5, hidden_layer_sizes=(16,))
+    >>> model = GaussianMixtureVAE(torch.nn.Identity(), encoder, 5, 16, n_labels=4)
+    >>> LatentDraw(model, torch.randn(64))(torch.zeros(2, 5)).shape
+    torch.Size([2, 512])
+    """
+
+    noise: Tensor
+
+    def __init__(self, model: GaussianMixtureVAE, noise: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("noise", noise)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the embeddings (n, E) of rows (n, d)."""
+        x = self.model.scaler(X)
+        mean, log_var = self.model.posterior(x)
+        return self.model.decoder(x, mean + torch.exp(0.5 * log_var) * self.noise)
+
+
+class Posterior(nn.Module):
+    """A model that returns mean and log-variance of q(z|x) side by side, of shape (n, 2 D).
+
+    Parameters
+    ----------
+    model : GaussianMixtureVAE
+        The model.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import GaussianMixtureVAE, MLPEncoder
+    >>> from sklearn_mlcl.modules.gmvae import Posterior
+    >>> encoder = MLPEncoder(5, hidden_layer_sizes=(16,))
+    >>> model = GaussianMixtureVAE(torch.nn.Identity(), encoder, 5, 16, n_labels=4)
+    >>> Posterior(model)(torch.zeros(2, 5)).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(self, model: GaussianMixtureVAE) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return means and log-variances of rows (n, d)."""
+        return torch.cat(self.model.posterior(self.model.scaler(X)), dim=-1)

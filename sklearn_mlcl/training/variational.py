@@ -1,0 +1,212 @@
+"""Training of C-GMVAE: its objective, and the net that hands it the model and the rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sklearn_mlcl.losses._gmvae import LabelColumns, label_terms
+from sklearn_mlcl.losses._targets import weighted_mean
+from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
+from sklearn_mlcl.modules._mixture import gaussian_sample, segment_mean
+from sklearn_mlcl.training.batches import Batch
+from sklearn_mlcl.training.net import IndexBatchNet
+
+#: First cycle of the released schedule in epochs, each later one twice as long, and its lowest
+#: learning rate as a share of the highest.
+FIRST_CYCLE, LOWEST_RATE = 50, 0.1
+
+
+class Terms(NamedTuple):
+    """Scalars of a batch, each averaged over the rows that have the term."""
+
+    bce: Tensor
+    kl: Tensor
+    contrastive: Tensor
+
+
+class VariationalObjective(nn.Module):
+    r"""What C-GMVAE minimises, averaged over the rows of a batch.
+
+    .. math::
+        \mathcal L = \lambda_{bce} \sum_a \ell_{bce}(e_a) + \lambda_{kl} \max(KL, f)
+        + \lambda_{con} \big( \ell_{con}(e_1) + \ell_{con}(e_y) \big) / 2
+
+    :math:`e_1, e_2, \dots` are decoded from draws of :math:`q(z|x)`, :math:`e_y` from the mean of
+    the means of the row's labels. KL is that from :math:`q(z|x)` to the mixture of the Gaussians
+    of the row's labels, f the free bits.
+
+    Parameters
+    ----------
+    temperature : float, default=1.0
+        Divides the logits in the contrastive loss.
+    lambda_bce, lambda_kl, lambda_contrastive : float
+        Weights of the terms.
+    label_branch : bool, default=True
+        Whether there is an :math:`e_y`.
+    n_latent_samples : int, default=1
+        Draws of :math:`q(z|x)` that are decoded.
+    kl_estimator : {"mc", "variational"}, default="mc"
+        See :func:`sklearn_mlcl.modules.mixture_kl`.
+    kl_warmup_epochs : int, default=0
+        Epochs over which the weight of the KL rises from 0, linearly.
+    free_bits : float, default=0.0
+        Nats of KL, in the mean over a batch, that cost nothing.
+    n_negatives : int or None, default=None
+        Labels without a positive in the batch that are drawn for the sums over labels.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        lambda_bce: float = 0.5,
+        lambda_kl: float = 1.0,
+        lambda_contrastive: float = 1.0,
+        label_branch: bool = True,
+        n_latent_samples: int = 1,
+        kl_estimator: str = "mc",
+        kl_warmup_epochs: int = 0,
+        free_bits: float = 0.0,
+        n_negatives: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.lambda_bce = lambda_bce
+        self.lambda_kl = lambda_kl
+        self.lambda_contrastive = lambda_contrastive
+        self.label_branch = label_branch
+        self.n_latent_samples = n_latent_samples
+        self.kl_estimator = kl_estimator
+        self.kl_warmup_epochs = kl_warmup_epochs
+        self.free_bits = free_bits
+        self.n_negatives = n_negatives
+        self.kl_share = 1.0
+
+    def begin_epoch(self, n_epochs_before: int) -> None:
+        """Set the share of the KL's weight for an epoch, counted from 0."""
+        warm = n_epochs_before >= self.kl_warmup_epochs
+        self.kl_share = 1.0 if warm else n_epochs_before / self.kl_warmup_epochs
+
+    def total(self, terms: Terms) -> Tensor:
+        """Return the weighted sum of the terms."""
+        kl = terms.kl.clamp_min(self.free_bits) if self.free_bits > 0 else terms.kl
+        value = self.lambda_bce * terms.bce + self.lambda_contrastive * terms.contrastive
+        return value + self.kl_share * self.lambda_kl * kl
+
+    def forward(
+        self, model: GaussianMixtureVAE, X: Tensor, labels: Tensor, sample_weight: Tensor | None
+    ) -> tuple[Terms, Tensor]:
+        """Return the terms of a batch and the embedding (B, E) of the first draw."""
+        columns = LabelColumns.of(labels, self.n_negatives)
+        label_embeddings, bias = model.labels(columns.index)
+        prior, members = _prior(model, columns, label_embeddings)
+        x = model.scaler(X)
+        q = model.posterior(x)
+        codes = [gaussian_sample(*q) for _ in range(self.n_latent_samples)]
+        if self.label_branch:
+            codes.append(_mean_of_means(prior[0], members))
+        embedding = model.decoder(x, torch.stack(codes))
+        bce, contrastive = label_terms(
+            functional.linear(embedding, label_embeddings, bias), columns, self.temperature
+        )
+        kl = mixture_kl(*q, *prior, members, estimator=self.kl_estimator)
+        weights = _RowWeights(columns, members, sample_weight, kl)
+        return self._averaged(bce, contrastive, kl, weights), embedding[0]
+
+    def _averaged(
+        self, bce: Tensor, contrastive: Tensor, kl: Tensor, weights: _RowWeights
+    ) -> Terms:
+        n_draws = self.n_latent_samples
+        total = torch.stack([weighted_mean(rows, weights.known) for rows in bce[:n_draws]]).sum()
+        anchors = weighted_mean(contrastive[0], weights.positive)
+        if self.label_branch:
+            total = total + weighted_mean(bce[-1], weights.member)
+            anchors = (anchors + weighted_mean(contrastive[-1], weights.positive)) / 2
+        return Terms(total, weighted_mean(kl, weights.member), anchors)
+
+
+class _RowWeights:
+    """Weights (B,) of the rows that have a term: a known label, a prior, a positive label."""
+
+    def __init__(
+        self, columns: LabelColumns, members: Tensor, sample_weight: Tensor | None, like: Tensor
+    ) -> None:
+        weight = torch.ones_like(like) if sample_weight is None else sample_weight.to(like)
+        unknown = columns.unknown
+        self.known = weight if unknown is None else weight * ~unknown.all(1)
+        self.member = weight * members.any(1)
+        self.positive = weight * columns.has_positive
+
+
+def _prior(
+    model: GaussianMixtureVAE, columns: LabelColumns, label_embeddings: Tensor
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Gaussians (K, D) of the labels at hand, and which (B, K) make up the prior of each row."""
+    embeddings, members = label_embeddings, columns.members()
+    if len(columns.active) < len(embeddings):
+        embeddings = embeddings.index_select(0, columns.active)
+    means, log_vars = model.label_gaussians(embeddings)
+    if model.empty_component is not None:
+        means = torch.cat([means, model.empty_component[0]])
+        log_vars = torch.cat([log_vars, model.empty_component[1]])
+        members = torch.cat([members, columns.empty[:, None]], dim=1)
+    return (means, log_vars), members
+
+
+def _mean_of_means(means: Tensor, members: Tensor) -> Tensor:
+    """Mean (B, D) of the means of each row's members; 0 without members."""
+    rows, components = members.nonzero(as_tuple=True)
+    return segment_mean(means[components], rows, len(members))
+
+
+def warm_restarts(epoch: int) -> float:
+    """Return the factor on the learning rate in an epoch, counted from 0.
+
+    A cosine from 1 to ``LOWEST_RATE`` that starts anew after 50, 150, 350, ... epochs.
+    """
+    length = FIRST_CYCLE
+    while epoch >= length:
+        epoch, length = epoch - length, 2 * length
+    return LOWEST_RATE + (1 - LOWEST_RATE) * 0.5 * (1 + math.cos(math.pi * epoch / length))
+
+
+class VariationalNet(IndexBatchNet):
+    """The net of C-GMVAE: its module is the model, its criterion a :class:`VariationalObjective`.
+
+    The history has the terms of the objective beside the loss: ``bce``, ``kl`` and
+    ``contrastive``, means over the training rows. ``schedule="warm_restarts"`` sets the learning
+    rate once an epoch by :func:`warm_restarts`.
+    """
+
+    def train_rows(self, *args: Any, schedule: str, **kwargs: Any) -> None:
+        self._restarting = schedule == "warm_restarts"
+        super().train_rows(*args, schedule="constant" if self._restarting else schedule, **kwargs)
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Set what depends on the epoch: the weight of the KL, the rate after a restart."""
+        super().on_epoch_begin(net, **kwargs)
+        epoch = len(self.history) - 1
+        self.criterion_.begin_epoch(epoch)
+        self._sums: Any = 0.0
+        self._n_rows = 0
+        if self._restarting:
+            self._set_learning_rate(self.lr * warm_restarts(epoch))
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Record the terms of the objective."""
+        super().on_epoch_end(net, **kwargs)
+        for name, value in zip(Terms._fields, (self._sums / self._n_rows).tolist(), strict=True):
+            self.history.record(name, value)
+
+    def _forward(self, batch: Batch) -> dict[str, Tensor]:
+        X, (labels, sample_weight) = batch
+        terms, embedding = self.criterion_(self.module_, X, labels, sample_weight)
+        if self.criterion_.training:
+            self._sums = self._sums + len(X) * torch.stack(terms).detach()
+            self._n_rows += len(X)
+        return {"loss": self.criterion_.total(terms), "y_pred": embedding}

@@ -1,0 +1,244 @@
+"""Mixed rows: what is mixed, what losses make of mixed labels, where nothing is mixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from torch import nn
+
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl.losses import (
+    LOGIT_LOSSES,
+    AsymmetricLoss,
+    BinaryCrossEntropyLoss,
+    FocalLoss,
+    JaccardSupConLoss,
+    MemoryQueue,
+    SupConLoss,
+)
+from sklearn_mlcl.training import ContrastiveObjective, LinearHead, mixed
+from sklearn_mlcl.training.objectives import loss_of_rows
+
+N_ROWS, N_LABELS = 400, 3
+SMALL: dict[str, Any] = {
+    "n_members": 2,
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 3,
+    "random_state": 0,
+}
+NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
+every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda net: type(net).__name__)
+
+
+def shares_of(alpha: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the row itself and number of the other one, read off the mixture of unit rows."""
+    torch.manual_seed(seed)
+    rows = torch.eye(N_ROWS, dtype=torch.float64)
+    X, _ = mixed((rows, (torch.zeros(N_ROWS, N_LABELS), None)), alpha)
+    own = X.diagonal().numpy()
+    other = (X.numpy() - np.diag(own)).argmax(axis=1)
+    return own, np.where(own == 1, np.arange(N_ROWS), other)
+
+
+# ---------------------------------------------------------------------- the mixture
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 1.0, 5.0])
+def test_a_row_keeps_the_larger_share(alpha: float) -> None:
+    """max(s, 1 - s) of s from the beta distribution; for alpha=1 uniform above one half."""
+    own = np.concatenate([shares_of(alpha, seed)[0] for seed in range(10)])
+    assert (own >= 0.5).all() and (own <= 1).all()
+    drawn = np.random.default_rng(0).beta(alpha, alpha, size=100_000)
+    expected = np.quantile(np.maximum(drawn, 1 - drawn), [0.1, 0.3, 0.5, 0.7, 0.9])
+    assert_allclose(np.quantile(own, [0.1, 0.3, 0.5, 0.7, 0.9]), expected, atol=0.03)
+
+
+def test_every_row_is_the_other_row_once() -> None:
+    own, other = shares_of(1.0)
+    assert_array_equal(np.sort(other), np.arange(N_ROWS))
+    assert (other != np.arange(N_ROWS)).mean() > 0.95
+    assert len(np.unique(own)) > 0.95 * N_ROWS, "a share of its own for each row"
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+def test_features_and_labels_are_mixed_alike(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    labels = (torch.rand(N_ROWS, N_LABELS) < 0.5).to(dtype)
+    rows = torch.eye(N_ROWS)
+    X, (Y, weight) = mixed((rows, (labels, None)), 1.0)
+    assert Y.dtype == X.dtype == torch.float32 and weight is None
+    assert_allclose(Y, X @ labels.float(), atol=1e-6)
+    assert ((Y >= 0) & (Y <= 1)).all() and ((Y > 0) & (Y < 1)).any()
+
+
+def test_weights_stay_with_their_rows_and_the_batch_as_it_was() -> None:
+    torch.manual_seed(0)
+    X, Y, weight = torch.randn(9, 2), torch.rand(9, N_LABELS) < 0.5, torch.rand(9)
+    before = X.clone(), Y.clone(), weight.clone()
+    _, (_, kept) = mixed((X, (Y, weight)), 1.0)
+    assert torch.equal(kept, weight)
+    assert all(map(torch.equal, (X, Y, weight), before))
+
+
+def test_unknown_in_one_is_unknown_in_the_mixture() -> None:
+    torch.manual_seed(0)
+    labels = torch.where(torch.rand(N_ROWS, N_LABELS) < 0.2, torch.nan, 1.0)
+    torch.manual_seed(1)
+    rows, (Y, _) = mixed((torch.eye(N_ROWS), (labels, None)), 1.0)
+    takes_part = (rows > 0).float() @ labels.isnan().float()
+    assert_array_equal(Y.isnan(), takes_part > 0)
+    assert 0.25 < Y.isnan().float().mean() < 0.5
+
+
+def test_torch_decides_the_draws() -> None:
+    first, again, other = (shares_of(1.0, seed)[0] for seed in (0, 0, 1))
+    assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+
+
+# ---------------------------------------------------------------------- losses on mixed labels
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        BinaryCrossEntropyLoss(),
+        FocalLoss(1.5),
+        AsymmetricLoss(),
+        AsymmetricLoss(1.0, 0.0, 0.0),
+        BinaryCrossEntropyLoss(torch.tensor([2.0, 0.5, 1.0])),
+        FocalLoss(pos_weight=torch.tensor([2.0, 0.5, 1.0])),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_elementwise_losses_are_linear_in_the_labels(loss: nn.Module, weighted: bool) -> None:
+    """The loss of a mixture is the mixture of the losses, cell by cell and in all gradients."""
+    torch.manual_seed(0)
+    logits = torch.randn(8, N_LABELS, dtype=torch.float64, requires_grad=True)
+    first, second = (torch.rand(2, 8, N_LABELS) < 0.5).double()
+    unknown = torch.rand(8, N_LABELS) < 0.2
+    first, second = (y.masked_fill(unknown, torch.nan) for y in (first, second))
+    weight = torch.rand(8, dtype=torch.float64) if weighted else None
+    for share in (0.0, 0.3, 0.5, 1.0):
+        found = loss(logits, share * first + (1 - share) * second, weight)
+        expected = share * loss(logits, first, weight) + (1 - share) * loss(logits, second, weight)
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+        gradients = [torch.autograd.grad(value, logits)[0] for value in (found, expected)]
+        torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+
+
+class Strict(nn.Module):
+    """A loss from elsewhere that takes yes, no and unknown alone."""
+
+    def forward(self, logits: Any, labels: Any, sample_weight: Any) -> Any:
+        assert ((labels == 0) | (labels == 1) | labels.isnan()).all()
+        return (logits * labels.nan_to_num(nan=0.0)).mean()
+
+
+@pytest.mark.parametrize("loss", [*LOGIT_LOSSES, Strict()], ids=str)
+def test_who_gets_mixed_labels(loss: Any) -> None:
+    """The losses that are linear in them; all others the labels of the larger share."""
+    torch.manual_seed(0)
+    logits = torch.randn(10, N_LABELS, dtype=torch.float64)
+    dominant = (torch.rand(10, N_LABELS) < 0.5).double()
+    labels = torch.where(torch.rand(10, N_LABELS) < 0.5, dominant, 0.7 * dominant + 0.3 * 0.5)
+    labels[3, 1] = dominant[3, 1] = torch.nan
+    as_is = loss in ("bce", "asl", "focal")
+    loss = LOGIT_LOSSES[loss]() if isinstance(loss, str) else loss
+    found = loss_of_rows(loss, logits, labels, None)
+    assert found == loss(logits, labels if as_is else dominant, None)
+    if as_is:
+        assert found != loss(logits, dominant, None)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_pairs_are_those_of_the_larger_shares(known: bool) -> None:
+    """Mixed rows attract by the labels of the rows that dominate them, also in the queue."""
+    torch.manual_seed(0)
+    labels = torch.rand(12, N_LABELS) < 0.5
+    weaker = labels[torch.randperm(12)].float()
+    embedding = torch.randn(12, 4, dtype=torch.float64)
+    soft, hard = 0.6 * labels.float() + 0.4 * weaker, labels if known else labels.float()
+    if not known:
+        soft[2, 1] = hard[2, 1] = torch.nan
+    dtype = torch.bool if known else torch.float32
+    values, kept = [], []
+    for given in (soft, hard):
+        objective = ContrastiveObjective(
+            SupConLoss(),
+            nn.Identity(),
+            LinearHead(4, np.zeros(N_LABELS)),
+            queue=MemoryQueue(20, 4, N_LABELS, dtype=torch.float64, label_dtype=dtype),
+            labels_known=known,
+        )
+        values += [objective(embedding, given, None), objective(embedding, given, None)]
+        kept.append(objective.queue.labels)
+    assert values[0] == values[2] and values[1] == values[3]
+    assert torch.equal(kept[0].nan_to_num(nan=2.0), kept[1].nan_to_num(nan=2.0))
+    assert SupConLoss()(embedding, labels) != SupConLoss()(embedding, weaker)
+
+
+def test_unknown_labels_of_validation_rows_stay_unknown() -> None:
+    """Also where every label of the training rows is known."""
+    torch.manual_seed(0)
+    labels = (torch.rand(12, N_LABELS) < 0.5).float()
+    labels[::3, 1] = torch.nan
+    embedding = torch.randn(12, 4)
+    objective = ContrastiveObjective(
+        JaccardSupConLoss(), nn.Identity(), LinearHead(4, np.zeros(3)), labels_known=True
+    ).eval()
+    found = objective(embedding, labels, None)
+    assert found == objective.loss(embedding, labels)
+    assert found != objective.loss(embedding, labels.nan_to_num(nan=0.0))
+
+
+def test_unknown_labels_of_a_later_chunk_stay_unknown(label_data: Any) -> None:
+    """Whether labels are known is asked of the rows at hand, at each call."""
+    X, Y = label_data
+    hidden = np.where(np.random.default_rng(0).random(Y.shape) < 0.4, np.nan, Y)
+    # Steps too short to move a weight: the loss of the second call is that of its labels, and
+    # the second call draws the same whatever the first one saw.
+    still = clone(NETS[0]).set_params(
+        loss="jaccard", lambda_bce=0, mixup=0.5, feature_noise=0, dropout=0, learning_rate=1e-12,
+        batch_size=len(X),
+    )  # fmt: skip
+    clf = clone(still).partial_fit(X, Y)
+    assert clf.net_.criterion_.labels_known
+    clf.partial_fit(X, hidden)
+    assert not clf.net_.criterion_.labels_known
+    from_the_start = clone(still).partial_fit(X, hidden).partial_fit(X, hidden)
+    as_no = clone(still).partial_fit(X, Y).partial_fit(X, np.nan_to_num(hidden))
+    expected = from_the_start.history_["train_loss"][1]
+    assert clf.history_["train_loss"][1] == pytest.approx(expected, rel=1e-6)
+    assert abs(as_no.history_["train_loss"][1] - expected) > 1e-3 * expected
+    assert clf.partial_fit(X, Y).net_.criterion_.labels_known
+
+
+# ---------------------------------------------------------------------- in an estimator
+
+
+@every_net
+def test_mixup_changes_the_training_alone(estimator: Any, label_data: Any) -> None:
+    """The same weights at the start, others at the end, and a validation loss without mixing."""
+    X, Y = label_data
+    still = clone(estimator).set_params(
+        mixup=1.0, learning_rate=1e-12, weight_decay=0, early_stopping=True, n_iter_no_change=9
+    )
+    losses = still.fit(X, Y).history_["valid_loss"]
+    assert_allclose(losses, losses[0], rtol=1e-5)
+    plain = clone(estimator).set_params(mixup=0).fit(X, Y)
+    changed = clone(estimator).set_params(mixup=1.0).fit(X, Y)
+    assert np.abs(plain.transform(X) - changed.transform(X)).max() > 1e-2
+
+
+@every_net
+@pytest.mark.parametrize(("parameter", "value"), [("mixup", -0.1), ("feature_noise", -1)])
+def test_what_is_below_zero(estimator: Any, label_data: Any, parameter: str, value: float) -> None:
+    with pytest.raises(ValueError, match=parameter):
+        clone(estimator).set_params(**{parameter: value}).fit(*label_data)
