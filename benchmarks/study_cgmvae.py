@@ -37,9 +37,10 @@ N_PAIRED = 10
 #: Splits of the ablations, by set.
 SEEDS = {"emotions": 3, "scene": 3, "yeast": 3, "sider": 3, "delicious": 1}
 RECIPE: dict[str, Any] = recipes.CGMVAE_PAPER
-#: What is taken out of the defaults.
+SKIP = "with the skip connection"
+#: What is changed of the defaults.
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "with the skip connection": {"concat_input": True},
+    SKIP: {"concat_input": True},
     "no KL": {"lambda_kl": 0.0},
     "KL weight of the release": {"lambda_kl": 6.0},
     "no contrastive term": {"lambda_contrastive": 0.0},
@@ -65,11 +66,12 @@ def task(
 
 
 def paired() -> Iterator[dict[str, Any]]:
-    """Yield the fits of the recipe and the defaults on the same splits."""
+    """Yield the fits of the recipe, the defaults, and these with x in the decoder, on one split."""
     for seed in range(1, N_PAIRED + 1):
         for dataset in PAIRED:
             yield task(dataset, "defaults", seed, {})
             yield task(dataset, "recipe", seed, RECIPE)
+            yield task(dataset, SKIP, seed, ABLATIONS[SKIP])
 
 
 def ablations() -> Iterator[dict[str, Any]]:

@@ -123,7 +123,13 @@ def test_tables(tmp_path: Path) -> None:
         for path in tmp_path.iterdir()
     }
     n_models = 1 + len(ABLATIONS)
-    lengths = {"paired": 4, "mixture": 6, "ablations": 1 + n_models, "half": 1 + 3 * (1 + n_models)}
+    lengths = {
+        "paired": 4,
+        "skip": 4,
+        "mixture": 6,
+        "ablations": 1 + n_models,
+        "half": 1 + 3 * (1 + n_models),
+    }
     assert {name: len(table) for name, table in tables.items()} == lengths
     assert all(len({len(line) for line in table}) == 1 for table in tables.values())
     gains = np.array([

@@ -24,12 +24,3 @@ def names_of(label_names: Sequence[str] | None, n_labels: int) -> list[str]:
     if len(label_names) != n_labels:
         raise ValueError(f"label_names must name {n_labels} labels, got {len(label_names)} names.")
     return [str(name) for name in label_names]
-
-
-def axis_of(ax: Any, **figure: Any) -> Any:
-    """Return the axis given, or that of a new figure."""
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(layout="constrained", **figure)[1]

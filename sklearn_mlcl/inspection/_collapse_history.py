@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_mlcl.inspection._collapse import COLOURS, axis_of
+from sklearn_mlcl.inspection._collapse import COLOURS
+from sklearn_mlcl.inspection._drawing import axes_of
 
 SHOWN = ("nc1_trace", "nc2_h", "nc2_w", "nc3", "phi_rmse", "tag_r2")
 #: How a value is called, and its distance from the value at collapse.
@@ -146,7 +147,7 @@ class CollapseHistoryDisplay:
         -------
         display : CollapseHistoryDisplay
         """
-        self.ax_ = axis_of(ax, figsize=(7.4, 4.0))
+        self.ax_ = axes_of(ax, figsize=(7.4, 4.0))
         self.figure_ = self.ax_.figure
         families = list(dict.fromkeys(map(_family, self.values)))
         self.lines_ = {}

@@ -11,7 +11,8 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from sklearn_mlcl.collapse._etf import phi_coefficient
-from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, axis_of, names_of
+from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, names_of
+from sklearn_mlcl.inspection._drawing import axes_of
 
 PANELS = ("matrix", "map")
 #: Labels up to which all names are written.
@@ -171,7 +172,7 @@ class LabelEmbeddingDisplay:
         if not names or set(names) - set(PANELS):
             raise ValueError(f"panels must be some of {PANELS}, got {panels!r}.")
         if ax is None:
-            ax = axis_of(None, ncols=len(names), figsize=(4.8 * len(names), 4.2))
+            ax = axes_of(None, ncols=len(names), figsize=(4.8 * len(names), 4.2))
         self.ax_ = list(np.ravel(ax))
         if len(self.ax_) != len(names):
             raise ValueError(f"ax must hold {len(names)} axes, one a panel; got {len(self.ax_)}.")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse import CollapseReport, UFMScaling
-from sklearn_mlcl.inspection._collapse import COLOURS, axis_of, report_of
+from sklearn_mlcl.inspection._collapse import COLOURS, report_of
+from sklearn_mlcl.inspection._drawing import axes_of
 
 
 class MultiplicityScaleDisplay:
@@ -120,7 +121,7 @@ class MultiplicityScaleDisplay:
         -------
         display : MultiplicityScaleDisplay
         """
-        self.ax_ = axis_of(ax, figsize=(4.8, 3.4))
+        self.ax_ = axes_of(ax, figsize=(4.8, 3.4))
         self.figure_ = self.ax_.figure
         self.expected_line_ = None
         if self.expected is not None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse import CollapseReport
-from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, axis_of, report_of
+from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, report_of
+from sklearn_mlcl.inspection._drawing import axes_of
 
 #: Points drawn of one pair of sizes: more lie on top of each other.
 MAX_POINTS = 2000
@@ -113,7 +114,7 @@ class PhiAlignmentDisplay:
         -------
         display : PhiAlignmentDisplay
         """
-        self.ax_ = axis_of(ax, figsize=(5.6, 4.2))
+        self.ax_ = axes_of(ax, figsize=(5.6, 4.2))
         self.figure_ = self.ax_.figure
         (self.diagonal_,) = self.ax_.plot([-1, 1], [-1, 1], color=QUIET, linewidth=1)
         sizes = np.sort(self.pair_sizes, axis=1)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse import CollapseReport
-from sklearn_mlcl.inspection._collapse import axis_of, names_of, report_of
+from sklearn_mlcl.inspection._collapse import names_of, report_of
+from sklearn_mlcl.inspection._drawing import axes_of
 
 
 class TagGramDisplay:
@@ -119,7 +120,7 @@ class TagGramDisplay:
         -------
         display : TagGramDisplay
         """
-        self.ax_ = axis_of(ax, figsize=(4.6, 4.0))
+        self.ax_ = axes_of(ax, figsize=(4.6, 4.0))
         self.figure_ = self.ax_.figure
         largest = np.nanmax(np.abs(self.deviation), initial=1e-9)
         style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, **(image_kwargs or {})}

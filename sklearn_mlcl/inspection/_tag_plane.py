@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
-from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, axis_of, names_of
+from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, names_of
+from sklearn_mlcl.inspection._drawing import axes_of
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class TagPlaneDisplay:
         -------
         display : TagPlaneDisplay
         """
-        self.ax_ = axis_of(ax, figsize=(4.8, 4.8))
+        self.ax_ = axes_of(ax, figsize=(4.8, 4.8))
         self.figure_ = self.ax_.figure
         self.scatter_ = None
         if self.rows is not None:
