@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.model_selection import check_cv
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 from sklearn_mlcl.solvers import fit_logistic, select_C
+from sklearn_mlcl.solvers.select import DEFAULT_CS
+
+#: Tolerance on embeddings, which are float32: more digits than this are not theirs to give.
+EMBEDDING_TOL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,29 @@ def fit_heads(
         solution.n_iter,
         solution.converged,
     )
+
+
+def fit_embedding_heads(
+    embedding: np.ndarray,
+    Y: Any,
+    sample_weight: np.ndarray | None,
+    C: float | np.ndarray | str,
+) -> LogisticHeads:
+    """Solve heads on the standardised embedding and state them for the embedding as it is.
+
+    Parameters
+    ----------
+    embedding : ndarray of shape (n, h)
+        What an encoder makes of the rows.
+    Y, sample_weight, C
+        As for :func:`fit_heads`.
+    """
+    embedding = embedding.astype(np.float64)
+    scaler = StandardScaler().fit(embedding, sample_weight=sample_weight)
+    standardised = scaler.transform(embedding)
+    heads = fit_heads(standardised, Y, sample_weight, C, Cs=DEFAULT_CS, tol=EMBEDDING_TOL)
+    coef = heads.coef / scaler.scale_
+    return replace(heads, coef=coef, intercept=heads.intercept - coef @ scaler.mean_)
 
 
 def _splitter(cv: Any, n_rows: int) -> Any:

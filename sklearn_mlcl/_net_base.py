@@ -5,26 +5,16 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from scipy.special import expit, logit
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
-from torch import nn
+from scipy.special import expit
+from sklearn.utils import check_random_state
 
-from sklearn_mlcl._base import (
-    Features,
-    MultiLabelClassifier,
-    inside,
-    kept_on_error,
-    probabilities_from,
-)
+from sklearn_mlcl._base import kept_on_error
 from sklearn_mlcl._compat import (
     CallbackSupportMixin,
     Interval,
@@ -32,12 +22,11 @@ from sklearn_mlcl._compat import (
     _fit_context,
     with_callbacks,
 )
-from sklearn_mlcl._decisions import HeldOut, common_threshold
 from sklearn_mlcl._embedding import embed, label_log_odds
-from sklearn_mlcl._neighbors import NeighborVote
-from sklearn_mlcl._net_build import NetBuilder
-from sklearn_mlcl._targets import Indicator, warn_constant_labels
-from sklearn_mlcl.calibration import METHODS, LabelCalibration, fit_calibration
+from sklearn_mlcl._net_build import NetBuilder, Rows, TrainingPlan
+from sklearn_mlcl._net_predict import NetPredictor
+from sklearn_mlcl._targets import warn_constant_labels
+from sklearn_mlcl.calibration import METHODS
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.thresholds import OBJECTIVES
@@ -50,35 +39,11 @@ from sklearn_mlcl.training import (
     RowTensors,
     epoch_log,
     few_threads_for,
-    resolve_device,
     seeded,
 )
 
-Rows = tuple[Features, Indicator, np.ndarray | None]
 
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How long to train and who listens; ``chunk`` marks the rows as a part of the data.
-
-    ``context`` is that of scikit-learn's callbacks (None without them), ``given`` what they are
-    shown of the arguments of ``fit``.
-    """
-
-    max_epochs: int
-    schedule: str
-    context: Any = None
-    given: dict[str, Any] = field(default_factory=dict)
-    chunk: bool = False
-
-
-class NetClassifier(
-    NetBuilder,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    CallbackSupportMixin,
-    MultiLabelClassifier,
-):
+class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
     """Base: an encoder trained by an objective, linear heads on its embedding.
 
     A subclass gives the objective (``_make_objective``) and the heads (``_fit_heads``).
@@ -179,12 +144,6 @@ class NetClassifier(
     def _n_stages(self) -> int:
         """How often ``fit`` runs ``max_epochs`` epochs."""
         return 1
-
-    @abstractmethod
-    def _make_objective(
-        self, n_embedding: int, log_odds: np.ndarray, labels_known: bool
-    ) -> nn.Module:
-        """Return what the net minimises: called with (embedding, labels, sample_weight)."""
 
     @abstractmethod
     def _fit_heads(
@@ -343,108 +302,4 @@ class NetClassifier(
         )
         self.net_, self.n_iter_ = net, len(net.history)
         self.history_ = epoch_log(net.history)
-        self.calibration_: LabelCalibration | None = None
         self._keep_decisions(embedding, train, valid)
-
-    def _keep_decisions(self, embedding: np.ndarray, train: Rows, valid: Rows | None) -> None:
-        """Tune on held-out rows what turns probabilities into labels."""
-        self.threshold_ = self.threshold
-        if valid is None:
-            return
-        if self.calibration is not None:
-            X, Y, weights = valid
-            self.calibration_ = fit_calibration(
-                Y, self._logits(X), method=self.calibration, sample_weight=weights
-            )
-        if isinstance(self.threshold, str):
-            self.threshold_ = common_threshold(self._held_out(valid), self.threshold)
-
-    def _held_out(self, valid: Rows) -> HeldOut:
-        X, Y, weights = valid
-        return HeldOut(self._embed(X), Y, probabilities_from(self._logits(X)), weights)
-
-    def _keep_heads(
-        self,
-        coef: np.ndarray,
-        intercept: np.ndarray,
-        log_odds: np.ndarray,
-        constant: np.ndarray,
-        plan: TrainingPlan,
-    ) -> None:
-        """Store the heads; a label with a single value gets its log-odds, or keeps its head."""
-        kept = (0.0, log_odds[constant])
-        if plan.chunk and hasattr(self, "coef_"):
-            kept = (self.coef_[constant], self.intercept_[constant])
-        coef[constant], intercept[constant] = kept
-        self.coef_: np.ndarray = coef
-        self.intercept_: np.ndarray = intercept
-
-    def _keep_neighbors(
-        self,
-        embedding: np.ndarray,
-        rows: Rows,
-        prior: np.ndarray,
-        constant: np.ndarray,
-        random_state: np.random.RandomState,
-    ) -> None:
-        _, Y, weights = rows
-        if self.neighbor_weight == 0:
-            self.neighbors_ = None
-            return
-        self.neighbors_ = NeighborVote.of(embedding, Y, weights, prior, constant, random_state)
-
-    # ------------------------------------------------------------------ predictions
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Return the embedding of each row: what the heads see.
-
-        Parameters
-        ----------
-        X : {array-like, CSR matrix} of shape (n_samples, n_features)
-            Rows to embed.
-
-        Returns
-        -------
-        embedding : ndarray of shape (n_samples, n_embedding)
-            In the dtype of X.
-        """
-        check_is_fitted(self)
-        return self._embed(self._check_features(X, reset=False))
-
-    def _embed(self, X: Features) -> np.ndarray:
-        dtype = torch.float64 if X.dtype == np.float64 else torch.float32
-        return embed(self.net_.module_, X, self._device(), dtype)
-
-    def _logits(self, X: Features) -> np.ndarray:
-        logits = self._blended_logits(X)
-        return logits if self.calibration_ is None else self.calibration_.logits(logits)
-
-    def _blended_logits(self, X: Features) -> np.ndarray:
-        embedding = self._embed(X)
-        logits = self._head_logits(embedding)
-        if self.neighbor_weight == 0:
-            return logits
-        if self.neighbors_ is None:
-            raise ValueError(
-                f"neighbor_weight={self.neighbor_weight} needs the training rows, but the fit with "
-                "neighbor_weight=0 kept none; fit again."
-            )
-        votes = self.neighbors_.probabilities(embedding, self.neighbor_temperature, self._device())
-        heads = probabilities_from(logits)
-        return logit(inside(heads + self.neighbor_weight * (votes - heads)))
-
-    def _head_logits(self, embedding: np.ndarray) -> np.ndarray:
-        coef, intercept = (a.astype(embedding.dtype) for a in (self.coef_, self.intercept_))
-        return embedding @ coef.T + intercept
-
-    def _device(self) -> torch.device:
-        return resolve_device(self.device)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.coef_.shape[1]
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import ceil, sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 from torch import nn
 
+from sklearn_mlcl._base import Features
 from sklearn_mlcl._embedding import input_scaler, label_log_odds
+from sklearn_mlcl._targets import Indicator
 from sklearn_mlcl.modules import (
     FeatureNoise,
     MemberList,
@@ -23,10 +27,37 @@ from sklearn_mlcl.training import IndexBatchNet
 #: Rows up to which ``max_epochs="auto"`` is AUTO_EPOCHS; beyond, epochs fall as one over the root.
 AUTO_ROWS, AUTO_EPOCHS, FEWEST_EPOCHS = 2_000, 40, 8
 
+Rows = tuple[Features, Indicator, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long to train and who listens; ``chunk`` marks the rows as a part of the data.
+
+    ``context`` is that of scikit-learn's callbacks (None without them), ``given`` what they are
+    shown of the arguments of ``fit``.
+    """
+
+    max_epochs: int
+    schedule: str
+    context: Any = None
+    given: dict[str, Any] = field(default_factory=dict)
+    chunk: bool = False
+
 
 def all_known(Y: Any) -> bool:
     """Return whether no label is NaN."""
     return sp.issparse(Y) or not np.isnan(Y).any()
+
+
+def layer_sizes(name: str, sizes: Any) -> tuple[int, ...]:
+    """Return the widths of layers, the parameter ``name``, checked."""
+    widths = tuple(np.atleast_1d(sizes).tolist())
+    if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
+        raise ValueError(
+            f"{name} must hold one positive integer a layer, at least one; got {sizes!r}."
+        )
+    return widths
 
 
 class NetBuilder:
@@ -48,17 +79,16 @@ class NetBuilder:
     net_params: dict | None
     verbose: int
 
-    def _make_net(self, rows: Any) -> IndexBatchNet:
+    #: The net that is trained.
+    _net_class: ClassVar[type[IndexBatchNet]] = IndexBatchNet
+
+    def _make_net(self, rows: Rows) -> IndexBatchNet:
         X, Y, weights = rows
         log_odds, _ = label_log_odds(Y, weights)
-        encoder = ScaledEncoder(
-            input_scaler(X, weights),
-            self._make_encoder(X.shape[1]),
-            FeatureNoise(self.feature_noise),
-        )
-        width = embedding_width(encoder, X.shape[1], self.n_members)
-        return IndexBatchNet(
-            encoder,
+        module = self._make_module(rows, log_odds)
+        width = embedding_width(module, X.shape[1], self.n_members)
+        return self._net_class(
+            module,
             self._make_objective(width, log_odds, all_known(Y)),
             optimizer_name=self.optimizer,
             weight_decay=self.weight_decay,
@@ -71,12 +101,19 @@ class NetBuilder:
             **(self.net_params or {}),
         ).initialize()
 
+    def _make_module(self, rows: Rows, log_odds: np.ndarray) -> nn.Module:
+        """Return what makes embeddings of rows as they come."""
+        X, _, weights = rows
+        encoder = self._make_encoder(X.shape[1])
+        return ScaledEncoder(input_scaler(X, weights), encoder, FeatureNoise(self.feature_noise))
+
+    @abstractmethod
     def _make_objective(
         self, n_embedding: int, log_odds: np.ndarray, labels_known: bool
     ) -> nn.Module:
-        raise TypeError(f"{type(self).__name__} states no objective.")
+        """Return what the net minimises: called with (embedding, labels, sample_weight)."""
 
-    def _adopted(self, net: IndexBatchNet, rows: Any) -> IndexBatchNet:
+    def _adopted(self, net: IndexBatchNet, rows: Rows) -> IndexBatchNet:
         """Return a trained net that goes on under the settings of today."""
         net.adopt(
             lr=self.learning_rate,
@@ -103,7 +140,7 @@ class NetBuilder:
         if self.module is None:
             return MLPEncoder(
                 n_features,
-                hidden_layer_sizes=self._hidden_layer_sizes(),
+                hidden_layer_sizes=layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes),
                 activation=self.activation,
                 dropout=self.dropout,
                 n_members=self.n_members,
@@ -112,12 +149,3 @@ class NetBuilder:
         for member in members:
             embedding_width(member, n_features)
         return members[0] if self.n_members == 1 else MemberList(members)
-
-    def _hidden_layer_sizes(self) -> tuple[int, ...]:
-        sizes = tuple(np.atleast_1d(self.hidden_layer_sizes).tolist())
-        if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
-            raise ValueError(
-                "hidden_layer_sizes must hold one positive integer a layer, at least one; got "
-                f"{self.hidden_layer_sizes!r}."
-            )
-        return sizes

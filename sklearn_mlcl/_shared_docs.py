@@ -2,83 +2,86 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import textwrap
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES
 
 Class = TypeVar("Class", bound=type)
 
+#: Without defaults: they are taken from the signature of the class.
 SHARED_PARAMETERS = """
-n_members : int, default=4
+n_members : int
     Nets of an ensemble, trained side by side on the same batches in one set of tensors. Their
     embeddings stand side by side in one row; the heads give the mean of their logits.
-hidden_layer_sizes : sequence of int, default=(256, 256)
+hidden_layer_sizes : sequence of int
     Widths of the encoder's layers (Linear, LayerNorm, activation, dropout); the last one is the
     width of the embedding.
-activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
+activation : {"silu", "relu", "gelu", "tanh"}
     Non-linearity of the encoder.
-dropout : float, default=0.4
+dropout : float
     Share of the units zeroed while training, in [0, 1).
-feature_noise : float, default=0.5
+feature_noise : float
     Standard deviation of Gaussian noise on the standardised features while training.
-mixup : float, default=0.5
+mixup : float
     Above 0, every row of a batch is mixed with another, features and labels alike, by shares
     from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`. The pairs of a contrastive
     loss, and the losses on logits that need a yes or no, take the labels of the larger share.
-module : callable, default=None
+module : callable
     A torch module class of your own in place of the built-in encoder: called with
     ``n_features``, it returns a module that maps (n, n_features), standardised, to embeddings
     (n, n_embedding). It is called once a member.
-max_epochs : int or "auto", default="auto"
+max_epochs : int or "auto"
     Passes over the training rows. "auto": 40 for up to 2,000 rows, beyond them fewer, as one
     over the root of their number, 8 at least.
-batch_size : int or "auto", default="auto"
+batch_size : int or "auto"
     Rows a step, at most as many as there are. "auto": a power of two, between a
     twelfth and a sixth of the rows, from 32 to 128.
-learning_rate : float, default=2e-3
+learning_rate : float
     Peak of the schedule.
-weight_decay : float, default=0.03
+weight_decay : float
     Decoupled decay of all matrices; biases and norms are not decayed.
-optimizer : {"adamw", "adam", "sgd"} or torch optimizer class, default="adamw"
+optimizer : {"adamw", "adam", "sgd"} or torch optimizer class
     Fused where torch offers it.
-schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
+schedule : {"one_cycle", "cosine", "constant"}
     Course of the learning rate over ``max_epochs``.
-early_stopping : bool, default=False
+early_stopping : bool
     Hold out a part of the rows, stratified over the labels, stop when its loss no longer falls
     and put the best weights back. Heads and neighbours come from the other rows.
-validation_fraction : float, default=0.1
+validation_fraction : float
     Share of the rows held out for early stopping and for tuned decisions.
-n_iter_no_change : int, default=10
+n_iter_no_change : int
     Epochs without improvement before early stopping ends the training.
-neighbor_weight : float, default=0.5
+neighbor_weight : float
     Share of the vote of the training rows in the probability, in [0, 1]; the rest is the
     heads'. The vote is a kernel regression of the labels on cosines of embeddings; 0 leaves
     the heads alone and keeps no training rows.
-neighbor_temperature : float, default=0.06
+neighbor_temperature : float
     Divides the cosines in the vote: the smaller, the fewer rows decide.
-threshold : float, array-like of shape (n_labels,) or str, default=0.5
+threshold : float, array-like of shape (n_labels,) or str
     Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
     "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all labels
     by that objective on ``validation_fraction`` of the rows, which are then left out of the
     training; see :func:`sklearn_mlcl.thresholds.tune_thresholds`.
-calibration : {"platt", "temperature"} or None, default=None
+calibration : {"platt", "temperature"} or None
     Correct the log-odds of each label on ``validation_fraction`` of the rows, which are then left
     out of the training; see :func:`sklearn_mlcl.calibration.fit_calibration`.
-device : str or torch.device, default="auto"
+device : str or torch.device
     "auto" is the GPU where torch sees one, else the CPU.
-callbacks : list of skorch callbacks, default=None
+callbacks : list of skorch callbacks
     They see the events and the history of ``net_``; raising ``KeyboardInterrupt`` in one ends
     the training (of the stage at hand). skorch's ``LRScheduler`` needs ``schedule="constant"``;
     to watch a score, scikit-learn's ``ScoringMonitor`` through ``set_callbacks`` is the way.
-net_params : dict, default=None
+net_params : dict
     More arguments of the skorch net, e.g. ``{"optimizer__betas": (0.9, 0.99)}``.
-warm_start : bool, default=False
+warm_start : bool
     Let :meth:`fit` go on from the weights of the last fit; ``learning_rate``, ``batch_size``,
     ``callbacks`` and ``verbose`` may change in between, the architecture may not.
-verbose : int, default=0
+verbose : int
     Above 0 the losses of every epoch are printed.
-random_state : int, RandomState instance or None, default=None
+random_state : int, RandomState instance or None
     Seeds initialisation, batches, dropout and splits; torch's global generators and thread
     count are left as they were found.
 """
@@ -119,11 +122,27 @@ def _names(registry: dict) -> str:
     return "{" + ", ".join(f'"{name}"' for name in registry) + "}"
 
 
+def _parameters_of(cls: type) -> str:
+    """Return the shared parameters that the class has, with its defaults."""
+    own = inspect.signature(cls).parameters
+    texts = []
+    for block in re.split(r"\n(?=\w)", SHARED_PARAMETERS.strip()):
+        first_line, *rest = block.split("\n")
+        name = first_line.split(" :")[0]
+        if name in own:
+            texts += [f"{first_line}, default={_shown(own[name].default)}", *rest]
+    return "\n".join(texts)
+
+
+def _shown(default: Any) -> str:
+    return f'"{default}"' if isinstance(default, str) else repr(default)
+
+
 def fill_shared_parameters(cls: Class) -> Class:
     """Put the shared texts into the docstring of a classifier."""
     doc = cls.__doc__ or ""
     for field, text in {
-        "{shared_parameters}": _indented(SHARED_PARAMETERS),
+        "{shared_parameters}": _indented(_parameters_of(cls)),
         "{shared_attributes}": _indented(SHARED_ATTRIBUTES),
         "{loss_names}": _names(LOGIT_LOSSES),
         "{contrastive_loss_names}": _names(CONTRASTIVE_LOSSES),

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-import textwrap
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl._compat import Interval, StrOptions
-from sklearn_mlcl._embedding import input_scaler, label_log_odds
-from sklearn_mlcl._heads import fit_heads
+from sklearn_mlcl._embedding import input_scaler
+from sklearn_mlcl._heads import fit_embedding_heads
 from sklearn_mlcl._latent import LatentCodes
-from sklearn_mlcl._net_base import NetClassifier, Rows, TrainingPlan
-from sklearn_mlcl._shared_docs import SHARED_PARAMETERS, Class, fill_shared_parameters
+from sklearn_mlcl._net_base import NetClassifier
+from sklearn_mlcl._net_build import Rows, TrainingPlan, layer_sizes
+from sklearn_mlcl._shared_docs import fill_shared_parameters
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
 from sklearn_mlcl.modules._gmvae_parts import plain_encoder
 from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES
-from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.training import SCHEDULES, IndexBatchNet
 from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
 
-#: The heads stand on float32 embeddings: more digits than this are not theirs to give.
-HEAD_TOL = 1e-6
 
-
-#: Shared parameters that have another default here: see the measurements in ``doc/cgmvae.rst``.
-OWN_DEFAULTS = {"dropout", "feature_noise", "neighbor_weight"}
-
-
-def _documented(cls: Class) -> Class:
-    """Put in the shared texts, of the shared parameters those that the class has."""
-    own = inspect.signature(cls).parameters
-    blocks = re.split(r"\n(?=\w)", SHARED_PARAMETERS.strip())
-    texts = {name: block for block in blocks if (name := block.split(" :")[0]) in own}
-    for name in OWN_DEFAULTS:
-        texts[name] = re.sub(r"default=\S+", f"default={own[name].default}", texts[name])
-    filled = textwrap.indent("\n".join(texts.values()), "    ").lstrip()
-    cls.__doc__ = (cls.__doc__ or "").replace("{shared_parameters}", filled)
-    return fill_shared_parameters(cls)
-
-
-@_documented
+@fill_shared_parameters
 class CGMVAEClassifier(LatentCodes):
     r"""Gaussian-mixture variational autoencoder with contrastive learning.
 
@@ -291,31 +268,18 @@ class CGMVAEClassifier(LatentCodes):
 
     # ------------------------------------------------------------------ fit
 
-    def _make_net(self, rows: Rows) -> IndexBatchNet:
-        X, Y, weights = rows
-        log_odds, _ = label_log_odds(Y, weights)
-        scaler = input_scaler(X, weights) if self.scale_input else nn.Identity()
-        return VariationalNet(
-            self._make_model(scaler, X.shape[1], log_odds),
-            self._make_objective(self.embedding_dim, log_odds, True),
-            optimizer_name=self.optimizer,
-            weight_decay=self.weight_decay,
-            lr=self.learning_rate,
-            batch_size=self._n_batch_rows(X.shape[0]),
-            callbacks=self.callbacks,
-            verbose=self.verbose,
-            **(self.net_params or {}),
-        ).initialize()
+    _net_class = VariationalNet
 
     def _make_encoder(self, n_features: int) -> nn.Module:
         if self.module is not None or self.layer_norm:
             return super()._make_encoder(n_features)
-        sizes = self._hidden_layer_sizes()
+        sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return plain_encoder(n_features, sizes, self.activation, self.dropout)
 
-    def _make_model(
-        self, scaler: nn.Module, n_features: int, log_odds: np.ndarray
-    ) -> GaussianMixtureVAE:
+    def _make_module(self, rows: Rows, log_odds: np.ndarray) -> GaussianMixtureVAE:
+        X, _, weights = rows
+        n_features = X.shape[1]
+        scaler = input_scaler(X, weights) if self.scale_input else nn.Identity()
         encoder = self._make_encoder(n_features)
         bias = torch.from_numpy(log_odds.astype(np.float32)) if self.label_bias else None
         return GaussianMixtureVAE(
@@ -326,7 +290,9 @@ class CGMVAEClassifier(LatentCodes):
             len(log_odds),
             latent_dim=self.latent_dim,
             embedding_dim=self.embedding_dim,
-            label_hidden_layer_sizes=self._label_hidden_layer_sizes(),
+            label_hidden_layer_sizes=layer_sizes(
+                "label_hidden_layer_sizes", self.label_hidden_layer_sizes
+            ),
             decoder_hidden=self.decoder_hidden,
             activation=self.activation,
             dropout=self.dropout,
@@ -334,15 +300,6 @@ class CGMVAEClassifier(LatentCodes):
             label_bias=bias,
             empty_label_policy=self.empty_label_policy,
         )
-
-    def _label_hidden_layer_sizes(self) -> tuple[int, ...]:
-        sizes = tuple(np.atleast_1d(self.label_hidden_layer_sizes).tolist())
-        if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
-            raise ValueError(
-                "label_hidden_layer_sizes must hold one positive integer a layer, at least one; "
-                f"got {self.label_hidden_layer_sizes!r}."
-            )
-        return sizes
 
     def _make_objective(
         self, n_embedding: int, log_odds: np.ndarray, labels_known: bool
@@ -366,15 +323,9 @@ class CGMVAEClassifier(LatentCodes):
         if self.head == "inner_product":
             weight, bias = (_array(t) for t in net.module_.labels())
             return weight, np.zeros(len(weight)) if bias is None else bias
-        _, Y, weights = rows
-        embedding = embedding.astype(np.float64)
-        scaler = StandardScaler().fit(embedding, sample_weight=weights)
-        heads = fit_heads(
-            scaler.transform(embedding), Y, weights, self.head_C, Cs=DEFAULT_CS, tol=HEAD_TOL
-        )
+        heads = fit_embedding_heads(embedding, *rows[1:], self.head_C)
         self.head_C_ = heads.C
-        coef = heads.coef / scaler.scale_
-        return coef, heads.intercept - coef @ scaler.mean_
+        return heads.coef, heads.intercept
 
     def _keep_fit(
         self, net: IndexBatchNet, train: Rows, valid: Rows | None, plan: TrainingPlan, seed: int

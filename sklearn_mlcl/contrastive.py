@@ -9,21 +9,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from sklearn_mlcl._compat import Interval, StrOptions
-from sklearn_mlcl._heads import fit_heads
-from sklearn_mlcl._net_base import NetClassifier, Rows
-from sklearn_mlcl._net_build import all_known
+from sklearn_mlcl._heads import fit_embedding_heads
+from sklearn_mlcl._net_base import NetClassifier
+from sklearn_mlcl._net_build import Rows, all_known
 from sklearn_mlcl._shared_docs import fill_shared_parameters
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead
-from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, head_arrays, linear_head
-
-#: The heads stand on float32 embeddings: more digits than this are not theirs to give.
-HEAD_TOL = 1e-6
 
 
 @fill_shared_parameters
@@ -320,15 +315,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     ) -> tuple[np.ndarray, np.ndarray]:
         if self._has_joint_head:
             return head_arrays(net.criterion_.head, net.n_members)
-        _, Y, weights = rows
-        embedding = embedding.astype(np.float64)
-        scaler = StandardScaler().fit(embedding, sample_weight=weights)
-        heads = fit_heads(
-            scaler.transform(embedding), Y, weights, self.head_C, Cs=DEFAULT_CS, tol=HEAD_TOL
-        )
+        heads = fit_embedding_heads(embedding, *rows[1:], self.head_C)
         self.head_C_ = heads.C
-        coef = heads.coef / scaler.scale_
-        return coef, heads.intercept - coef @ scaler.mean_
+        return heads.coef, heads.intercept
 
     @property
     def prototypes_(self) -> np.ndarray:

@@ -15,7 +15,8 @@ from torch import nn
 from sklearn_mlcl._base import inside, probabilities_from
 from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._decisions import DECISIONS, Decision, common_threshold, tuned_decision
-from sklearn_mlcl._net_base import NetClassifier, Rows, TrainingPlan
+from sklearn_mlcl._net_base import NetClassifier
+from sklearn_mlcl._net_build import Rows, TrainingPlan
 from sklearn_mlcl._shared_docs import fill_shared_parameters
 from sklearn_mlcl.collapse import VARIANTS, ONNDecoder, fit_onn_decoder
 from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from numpydoc.validate import validate
 
 import sklearn_mlcl
+from sklearn_mlcl._net_base import NetClassifier
 
 MODULES = sorted(
     info.name for info in pkgutil.walk_packages(sklearn_mlcl.__path__, "sklearn_mlcl.")
@@ -84,6 +87,8 @@ METHODS = once_each(
     for pair in public_methods(name, member)
 )
 
+NETS = [m for m in OBJECTS.values() if inspect.isclass(m) and issubclass(m, NetClassifier)]
+
 
 def is_estimator_method(name: str) -> bool:
     return hasattr(OBJECTS[name.rpartition(".")[0]], "get_params")
@@ -119,6 +124,18 @@ def test_numpydoc_of_public_objects(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_numpydoc_of_public_methods(name: str) -> None:
     assert not complaints(name, METHOD if is_estimator_method(name) else SUMMARY)
+
+
+@pytest.mark.parametrize("cls", NETS, ids=lambda cls: cls.__name__)
+def test_every_parameter_is_documented_once_with_its_default(cls: type) -> None:
+    doc = inspect.getdoc(cls) or ""
+    section = doc[doc.index("Parameters\n---") : doc.index("Attributes\n---")]
+    documented = re.findall(r"(?m)^(\w+) : .*\bdefault=(.+)$", section)
+    parameters = inspect.signature(cls).parameters
+    assert sorted(name for name, _ in documented) == sorted(parameters)
+    for name, default in documented:
+        assert ast.literal_eval(default) == parameters[name].default, name
+    assert set(parameters) <= set(cls._parameter_constraints)  # type: ignore[attr-defined]
 
 
 def test_api_page_lists_what_is_public() -> None:

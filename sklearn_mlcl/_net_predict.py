@@ -1,0 +1,137 @@
+"""What a trained net leaves behind, and the predictions made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import logit
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_mlcl._base import Features, MultiLabelClassifier, inside, probabilities_from
+from sklearn_mlcl._decisions import HeldOut, common_threshold
+from sklearn_mlcl._embedding import embed
+from sklearn_mlcl._neighbors import NeighborVote
+from sklearn_mlcl._net_build import Rows, TrainingPlan
+from sklearn_mlcl.calibration import LabelCalibration, fit_calibration
+from sklearn_mlcl.training import IndexBatchNet, resolve_device
+
+
+class NetPredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, MultiLabelClassifier):
+    """Keep heads, neighbours and decisions of an embedding, and predict by them."""
+
+    neighbor_weight: float
+    neighbor_temperature: float
+    threshold: Any
+    calibration: str | None
+    device: Any
+    net_: IndexBatchNet
+
+    # ------------------------------------------------------------------ keeping
+
+    def _keep_decisions(self, embedding: np.ndarray, train: Rows, valid: Rows | None) -> None:
+        """Tune on held-out rows what turns probabilities into labels."""
+        self.calibration_: LabelCalibration | None = None
+        self.threshold_ = self.threshold
+        if valid is None:
+            return
+        if self.calibration is not None:
+            X, Y, weights = valid
+            self.calibration_ = fit_calibration(
+                Y, self._logits(X), method=self.calibration, sample_weight=weights
+            )
+        if isinstance(self.threshold, str):
+            self.threshold_ = common_threshold(self._held_out(valid), self.threshold)
+
+    def _held_out(self, valid: Rows) -> HeldOut:
+        X, Y, weights = valid
+        return HeldOut(self._embed(X), Y, probabilities_from(self._logits(X)), weights)
+
+    def _keep_heads(
+        self,
+        coef: np.ndarray,
+        intercept: np.ndarray,
+        log_odds: np.ndarray,
+        constant: np.ndarray,
+        plan: TrainingPlan,
+    ) -> None:
+        """Store the heads; a label with a single value gets its log-odds, or keeps its head."""
+        kept = (0.0, log_odds[constant])
+        if plan.chunk and hasattr(self, "coef_"):
+            kept = (self.coef_[constant], self.intercept_[constant])
+        coef[constant], intercept[constant] = kept
+        self.coef_: np.ndarray = coef
+        self.intercept_: np.ndarray = intercept
+
+    def _keep_neighbors(
+        self,
+        embedding: np.ndarray,
+        rows: Rows,
+        prior: np.ndarray,
+        constant: np.ndarray,
+        random_state: np.random.RandomState,
+    ) -> None:
+        _, Y, weights = rows
+        if self.neighbor_weight == 0:
+            self.neighbors_ = None
+            return
+        self.neighbors_ = NeighborVote.of(embedding, Y, weights, prior, constant, random_state)
+
+    # ------------------------------------------------------------------ predictions
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the embedding of each row: what the heads see.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Rows to embed.
+
+        Returns
+        -------
+        embedding : ndarray of shape (n_samples, n_embedding)
+            In the dtype of X.
+        """
+        check_is_fitted(self)
+        return self._embed(self._check_features(X, reset=False))
+
+    def _embed(self, X: Features) -> np.ndarray:
+        dtype = torch.float64 if X.dtype == np.float64 else torch.float32
+        return embed(self.net_.module_, X, self._device(), dtype)
+
+    def _logits(self, X: Features) -> np.ndarray:
+        logits = self._blended_logits(X)
+        return logits if self.calibration_ is None else self.calibration_.logits(logits)
+
+    def _blended_logits(self, X: Features) -> np.ndarray:
+        embedding = self._embed(X)
+        logits = self._head_logits(embedding)
+        if self.neighbor_weight == 0:
+            return logits
+        if self.neighbors_ is None:
+            raise ValueError(
+                f"neighbor_weight={self.neighbor_weight} needs the training rows, but the fit with "
+                "neighbor_weight=0 kept none; fit again."
+            )
+        votes = self.neighbors_.probabilities(embedding, self.neighbor_temperature, self._device())
+        heads = probabilities_from(logits)
+        return logit(inside(heads + self.neighbor_weight * (votes - heads)))
+
+    def _head_logits(self, embedding: np.ndarray) -> np.ndarray:
+        coef, intercept = (a.astype(embedding.dtype) for a in (self.coef_, self.intercept_))
+        return embedding @ coef.T + intercept
+
+    def _device(self) -> torch.device:
+        return resolve_device(self.device)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.coef_.shape[1]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
