@@ -39,6 +39,9 @@ def implied_phi(values: np.ndarray, known: np.ndarray, weight: np.ndarray) -> np
 
 def cluster_order(correlation: np.ndarray) -> np.ndarray:
     """Order of the leaves of an average-linkage tree; a pair without a correlation has 0."""
-    distance = 1 - np.nan_to_num(correlation)
+    if len(correlation) < 3:
+        return np.arange(len(correlation))
+    # Rounding takes a correlation beyond 1.
+    distance = np.clip(1 - np.nan_to_num(correlation), 0, None)
     tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
     return leaves_list(tree)

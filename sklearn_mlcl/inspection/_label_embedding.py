@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
-from sklearn_mlcl.collapse._etf import phi_coefficient
+from sklearn_mlcl._cells import positives_and_known
 from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, names_of
+from sklearn_mlcl.inspection._correlation import cluster_order, implied_phi
 from sklearn_mlcl.inspection._drawing import axes_of
 
 PANELS = ("matrix", "map")
@@ -109,13 +107,14 @@ class LabelEmbeddingDisplay:
         Raises
         ------
         ValueError
-            If y has another number of labels, or for an unknown panel.
+            If y has another number of labels or entries other than 0, 1 and NaN, or for an
+            unknown panel.
         """
         similarity = estimator.label_similarity()
         if label_names is None:
             label_names = getattr(estimator, "label_names_", None)
         names = names_of(label_names, len(similarity))
-        correlation = None if y is None else _correlation(y, len(similarity))
+        correlation = None if y is None else _observed_phi(y, len(similarity))
         display = cls(similarity, _map(estimator.label_embeddings_), names, correlation)
         return display.plot(ax=ax, panels=panels, image_kwargs=image_kwargs)
 
@@ -186,7 +185,7 @@ class LabelEmbeddingDisplay:
         return self
 
     def _draw_matrix(self, axis: Any, image_kwargs: dict[str, Any]) -> None:
-        order = _cluster_order(self.similarity)
+        order = cluster_order(self.similarity)
         shown = self.similarity[np.ix_(order, order)].copy()
         upper = np.triu_indices(len(shown), 1)
         if self.correlation is not None:
@@ -226,15 +225,15 @@ class LabelEmbeddingDisplay:
         return np.column_stack([rows, columns])[close]
 
 
-def _correlation(y: Any, n_labels: int) -> np.ndarray:
+def _observed_phi(y: Any, n_labels: int) -> np.ndarray:
     """Phi coefficients of label columns, each over the rows where both labels are known."""
-    Y = np.asarray(y.toarray() if sp.issparse(y) else y, dtype=np.float64)
-    if Y.ndim != 2 or Y.shape[1] != n_labels:
-        raise ValueError(f"y must have shape (n, {n_labels}), one column a label; got {Y.shape}.")
-    known = np.isfinite(Y).astype(np.float64)
-    Y = np.nan_to_num(Y)
-    positives = Y.T @ known
-    return phi_coefficient(Y.T @ Y, positives, positives.T, known.T @ known)
+    positive, known = positives_and_known(y)
+    if positive.shape[1] != n_labels:
+        raise ValueError(
+            f"y must have shape (n, {n_labels}), one column a label; got {positive.shape}."
+        )
+    known = np.ones_like(positive) if known is None else known
+    return implied_phi(positive, known, np.ones(len(positive)))
 
 
 def _map(embeddings: np.ndarray) -> np.ndarray:
@@ -245,13 +244,3 @@ def _map(embeddings: np.ndarray) -> np.ndarray:
     n_axes = min(2, len(s))
     positions[:, :n_axes] = U[:, :n_axes] * s[:n_axes]
     return positions
-
-
-def _cluster_order(similarity: np.ndarray) -> np.ndarray:
-    """Order of the leaves of an average-linkage tree on one minus the similarity."""
-    if len(similarity) < 3:
-        return np.arange(len(similarity))
-    distance = np.clip(1 - similarity, 0, None)
-    np.fill_diagonal(distance, 0)
-    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
-    return leaves_list(tree)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,21 +14,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_mlcl import CGMVAEClassifier
 from sklearn_mlcl.inspection import LabelEmbeddingDisplay
-
-
-@pytest.fixture(scope="module", autouse=True)
-def agg() -> Iterator[None]:
-    backend = matplotlib.get_backend()
-    matplotlib.use("agg")
-    yield
-    plt.close("all")
-    matplotlib.use(backend)
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def with_embeddings(embeddings: np.ndarray, **attributes: Any) -> Any:
@@ -143,6 +126,8 @@ def test_bad_arguments() -> None:
     assert LabelEmbeddingDisplay.from_estimator(clf).label_names == list("abcd")
     with pytest.raises(ValueError, match=r"y must have shape \(n, 4\)"):
         LabelEmbeddingDisplay.from_estimator(clf, np.ones((3, 2)))
+    with pytest.raises(ValueError, match="0 and 1"):
+        LabelEmbeddingDisplay.from_estimator(clf, np.full((3, 4), 2))
     with pytest.raises(ValueError, match="panels must be some of"):
         LabelEmbeddingDisplay.from_estimator(clf, panels=["graph"])
     with pytest.raises(ValueError, match="label_names must name 4 labels"):

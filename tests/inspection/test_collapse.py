@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -26,21 +24,6 @@ from sklearn_mlcl.inspection import (
 
 OF_ROWS = [MultiplicityScaleDisplay, PhiAlignmentDisplay, TagGramDisplay, TagPlaneDisplay]
 of_rows = pytest.mark.parametrize("display_class", OF_ROWS, ids=lambda cls: cls.__name__)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def agg() -> Iterator[None]:
-    backend = matplotlib.get_backend()
-    matplotlib.use("agg")
-    yield
-    plt.close("all")
-    matplotlib.use(backend)
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
