@@ -45,8 +45,9 @@ weight_decay : float
     Decoupled decay of all matrices; biases and norms are not decayed.
 optimizer : {"adamw", "adam", "sgd"} or torch optimizer class
     Fused where torch offers it.
-schedule : {"one_cycle", "cosine", "constant"}
-    Course of the learning rate over ``max_epochs``.
+schedule : {"one_cycle", "cosine", "constant", "warm_restarts"}
+    Course of the learning rate over ``max_epochs``. "warm_restarts": once an epoch, a cosine from
+    the peak to a tenth of it that starts anew after 50, 150, 350, ... epochs.
 early_stopping : bool
     Hold out a part of the rows, stratified over the labels, stop when its loss no longer falls
     and put the best weights back. Heads and neighbours come from the other rows.

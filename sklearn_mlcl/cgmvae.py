@@ -21,7 +21,7 @@ from sklearn_mlcl._shared_docs import fill_shared_parameters
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
 from sklearn_mlcl.modules._gmvae_parts import plain_encoder
 from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES
-from sklearn_mlcl.training import SCHEDULES, IndexBatchNet
+from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
 
 
@@ -164,7 +164,6 @@ class CGMVAEClassifier(LatentCodes):
         "n_predict_samples": [Interval(Integral, 0, None, closed="left")],
         "head": [StrOptions({"inner_product", "logistic"})],
         "head_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"}), "array-like"],
-        "schedule": [StrOptions({*SCHEDULES, "warm_restarts"})],
     }
 
     def __init__(

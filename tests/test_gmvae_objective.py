@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.literal_gmvae import literal_loss
 from sklearn_mlcl.modules import GaussianMixtureVAE, MLPEncoder
-from sklearn_mlcl.training.variational import VariationalObjective, warm_restarts
+from sklearn_mlcl.training.variational import VariationalObjective
 from tests.test_gmvae import log_mean, loop_terms, normal_kl, normal_log_density
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-8}
@@ -233,10 +233,3 @@ def test_sampled_labels_leave_the_kl_as_it_is() -> None:
     assert_allclose(values[0].kl.item(), values[1].kl.item(), **TIGHT)
     # One label is absent and one is drawn: nothing is left to chance.
     assert_allclose([t.item() for t in values[0]], [t.item() for t in values[2]], **TIGHT)
-
-
-def test_rates_of_the_released_schedule() -> None:
-    """Learning rates in epochs 1, 25, 50, 51, 75 and 90 (in thousandths, spec 1.10)."""
-    rates = [2 * warm_restarts(epoch - 1) for epoch in (1, 25, 50, 51, 75, 90)]
-    assert_allclose(rates, [2.0, 1.16, 0.202, 2.0, 1.76, 1.41], atol=0.006)
-    assert warm_restarts(150) == 1.0 and warm_restarts(149) < 0.101

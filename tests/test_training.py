@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,13 +123,23 @@ def test_unknown_labels_stay_unknown() -> None:
 
 
 def test_schedules_start_peak_and_end() -> None:
-    one_cycle, cosine, constant = (SCHEDULES[k] for k in ("one_cycle", "cosine", "constant"))
+    one_cycle, cosine, constant = (
+        partial(SCHEDULES[name], epoch=0) for name in ("one_cycle", "cosine", "constant")
+    )
     assert_allclose([one_cycle(p) for p in (0.0, 0.15, 0.3, 0.65)], [0.04, 0.52, 1.0, 0.5])
     assert_allclose([cosine(p) for p in (0.0, 0.25, 0.5)], [1.0, (1 + math.sqrt(0.5)) / 2, 0.5])
     assert_allclose([one_cycle(1.0), cosine(1.0)], 0, atol=1e-12)
     assert {constant(p) for p in (0.0, 0.5, 1.0)} == {1.0}
     values = np.array([one_cycle(p) for p in np.linspace(0, 1, 101)])
     assert (np.diff(values[:31]) > 0).all() and (np.diff(values[30:]) < 0).all()
+
+
+def test_warm_restarts_of_the_released_cgmvae() -> None:
+    """Learning rates in epochs 1, 25, 50, 51, 75 and 90, in thousandths, whatever the progress."""
+    factor = SCHEDULES["warm_restarts"]
+    rates = [2 * factor(epoch / 100, epoch - 1) for epoch in (1, 25, 50, 51, 75, 90)]
+    assert_allclose(rates, [2.0, 1.16, 0.202, 2.0, 1.76, 1.41], atol=0.006)
+    assert factor(0.0, 150) == 1.0 and factor(0.0, 149) < 0.101
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -142,7 +153,7 @@ def test_steps_follow_the_schedule(schedule: str) -> None:
 
     net = small_net(callbacks=[Rates()], lr=0.02)
     train(net, small_rows(), max_epochs=3, schedule=schedule)
-    assert_allclose(rates, [0.02 * SCHEDULES[schedule](k / 12) for k in range(12)])
+    assert_allclose(rates, [0.02 * SCHEDULES[schedule](k / 12, k // 4) for k in range(12)])
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:

@@ -148,7 +148,7 @@ class IndexBatchNet(NeuralNet):
         max_epochs : int
             Number of epochs, unless a callback stops earlier.
         schedule : str
-            A key of ``SCHEDULES``, stretched over these epochs.
+            A key of ``SCHEDULES``: all but "warm_restarts" are stretched over these epochs.
         generator : torch.Generator
             Draws the permutations.
         callbacks : sequence of callbacks
@@ -163,7 +163,7 @@ class IndexBatchNet(NeuralNet):
         self.generator_, self.schedule_ = generator, schedule
         self._steps_done = 0
         self._steps_total = max_epochs * len(self.get_iterator(train, training=True))
-        self._set_learning_rate(self.lr * SCHEDULES[schedule](0.0))
+        self._set_learning_rate(self.lr * SCHEDULES[schedule](0.0, len(self.history)))
         own_callbacks = self.callbacks_
         self.callbacks_ = [*own_callbacks, *((type(c).__name__, c) for c in callbacks)]
         try:
@@ -245,7 +245,8 @@ class IndexBatchNet(NeuralNet):
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         if self.schedule_ != "constant":
             progress = self._steps_done / self._steps_total
-            self._set_learning_rate(self.lr * SCHEDULES[self.schedule_](progress))
+            factor = SCHEDULES[self.schedule_](progress, len(self.history) - 1)
+            self._set_learning_rate(self.lr * factor)
         self.optimizer_.zero_grad(set_to_none=True)
         step = self._forward(mixed(batch, self.mixup) if self.mixup > 0 else batch)
         (step["loss"] * self.n_members).backward()

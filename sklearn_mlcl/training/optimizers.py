@@ -17,26 +17,47 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 _FUSED = (torch.optim.AdamW, torch.optim.Adam)
 
 
-def _constant(progress: float) -> float:
+#: "one_cycle": share of the steps with a rising rate, and the rate that it starts from.
+WARM_UP, FIRST_RATE = 0.3, 0.04
+#: "warm_restarts": first cycle in epochs, each later one twice as long, and its lowest rate.
+FIRST_CYCLE, LOWEST_RATE = 50, 0.1
+
+
+def _falling(share: float) -> float:
+    return 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def _constant(progress: float, epoch: int) -> float:
     return 1.0
 
 
-def _cosine(progress: float) -> float:
-    return 0.5 * (1.0 + math.cos(math.pi * progress))
+def _cosine(progress: float, epoch: int) -> float:
+    return _falling(progress)
 
 
-def _one_cycle(progress: float, warm_up: float = 0.3, start: float = 0.04) -> float:
-    """Rise from ``start`` to 1 over the first ``warm_up`` of the steps, then fall to 0."""
-    if progress < warm_up:
-        return start + (1.0 - start) * 0.5 * (1.0 - math.cos(math.pi * progress / warm_up))
-    return _cosine((progress - warm_up) / (1.0 - warm_up))
+def _one_cycle(progress: float, epoch: int) -> float:
+    """Rise from FIRST_RATE to 1, then fall to 0."""
+    if progress < WARM_UP:
+        rising = 0.5 * (1.0 - math.cos(math.pi * progress / WARM_UP))
+        return FIRST_RATE + (1.0 - FIRST_RATE) * rising
+    return _falling((progress - WARM_UP) / (1.0 - WARM_UP))
 
 
-#: Name -> factor on the learning rate as a function of the share of the steps done, in [0, 1).
-SCHEDULES: dict[str, Callable[[float], float]] = {
+def _warm_restarts(progress: float, epoch: int) -> float:
+    """Fall from 1 to LOWEST_RATE, anew after 50, 150, 350, ... epochs."""
+    length = FIRST_CYCLE
+    while epoch >= length:
+        epoch, length = epoch - length, 2 * length
+    return LOWEST_RATE + (1.0 - LOWEST_RATE) * _falling(epoch / length)
+
+
+#: Name -> factor on the learning rate, a function of the share of the steps done, in [0, 1), and
+#: of the epochs done since the weights were initialised.
+SCHEDULES: dict[str, Callable[[float, int], float]] = {
     "one_cycle": _one_cycle,
     "cosine": _cosine,
     "constant": _constant,
+    "warm_restarts": _warm_restarts,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -15,10 +14,6 @@ from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training.batches import Batch
 from sklearn_mlcl.training.net import IndexBatchNet
-
-#: First cycle of the released schedule in epochs, each later one twice as long, and its lowest
-#: learning rate as a share of the highest.
-FIRST_CYCLE, LOWEST_RATE = 50, 0.1
 
 
 class Terms(NamedTuple):
@@ -164,38 +159,19 @@ def _mean_of_means(means: Tensor, members: Tensor) -> Tensor:
     return segment_mean(means[components], rows, len(members))
 
 
-def warm_restarts(epoch: int) -> float:
-    """Return the factor on the learning rate in an epoch, counted from 0.
-
-    A cosine from 1 to ``LOWEST_RATE`` that starts anew after 50, 150, 350, ... epochs.
-    """
-    length = FIRST_CYCLE
-    while epoch >= length:
-        epoch, length = epoch - length, 2 * length
-    return LOWEST_RATE + (1 - LOWEST_RATE) * 0.5 * (1 + math.cos(math.pi * epoch / length))
-
-
 class VariationalNet(IndexBatchNet):
     """The net of C-GMVAE: its module is the model, its criterion a :class:`VariationalObjective`.
 
     The history has the terms of the objective beside the loss: ``bce``, ``kl`` and
-    ``contrastive``, means over the training rows. ``schedule="warm_restarts"`` sets the learning
-    rate once an epoch by :func:`warm_restarts`.
+    ``contrastive``, means over the training rows.
     """
 
-    def train_rows(self, *args: Any, schedule: str, **kwargs: Any) -> None:
-        self._restarting = schedule == "warm_restarts"
-        super().train_rows(*args, schedule="constant" if self._restarting else schedule, **kwargs)
-
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Set what depends on the epoch: the weight of the KL, the rate after a restart."""
+        """Set the weight of the KL, which depends on the epoch."""
         super().on_epoch_begin(net, **kwargs)
-        epoch = len(self.history) - 1
-        self.criterion_.begin_epoch(epoch)
+        self.criterion_.begin_epoch(len(self.history) - 1)
         self._sums: Any = 0.0
         self._n_rows = 0
-        if self._restarting:
-            self._set_learning_rate(self.lr * warm_restarts(epoch))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Record the terms of the objective."""
