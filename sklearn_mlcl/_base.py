@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_mlcl._compat import _check_sample_weight
+from sklearn_mlcl._frames import LabelFrames, in_chosen_container
 from sklearn_mlcl._targets import Indicator, TargetFormat, infer_format
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix
@@ -48,7 +49,7 @@ def probabilities_from(logits: np.ndarray) -> np.ndarray:
     return inside(expit(logits))
 
 
-class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
+class MultiLabelClassifier(LabelFrames, ClassifierMixin, BaseEstimator):
     """Base of the classifiers: a subclass gives ``fit`` and ``_logits``."""
 
     @abstractmethod
@@ -104,6 +105,7 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ predictions
 
+    @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the logit of every label.
 
@@ -121,6 +123,7 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self._format.decisions(self._logits(self._check_features(X, reset=False)))
 
+    @in_chosen_container
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of every label.
 
@@ -138,6 +141,7 @@ class MultiLabelClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return self._format.probabilities(self._marginals(X))
 
+    @in_chosen_container
     def predict(self, X: Any) -> Any:
         """Return the labels whose probability reaches the threshold.
 

@@ -11,6 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils.validation import _check_method_params, _check_sample_weight
 
 try:
@@ -26,6 +27,7 @@ except ImportError:  # scikit-learn 1.8 has no callbacks
 
 
 __all__ = [
+    "ADAPTERS_MANAGER",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",

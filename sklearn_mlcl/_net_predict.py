@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import logit
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl._base import Features, MultiLabelClassifier, inside, probabilities_from
 from sklearn_mlcl._decisions import HeldOut, common_threshold
 from sklearn_mlcl._embedding import embed
+from sklearn_mlcl._frames import EmbeddingFrames
 from sklearn_mlcl._neighbors import NeighborVote
 from sklearn_mlcl._net_build import Rows, TrainingPlan
 from sklearn_mlcl.calibration import LabelCalibration, fit_calibration
 from sklearn_mlcl.training import IndexBatchNet, resolve_device
 
 
-class NetPredictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, MultiLabelClassifier):
+class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelClassifier):
     """Keep heads, neighbours and decisions of an embedding, and predict by them."""
 
     neighbor_weight: float

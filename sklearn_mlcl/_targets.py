@@ -148,7 +148,7 @@ def _is_label_matrix(y: Any) -> bool:
 
 def _as_array(y: Any) -> np.ndarray:
     """A plain array; the missing values of pandas' nullable columns become NaN."""
-    if hasattr(y, "to_numpy") and any(not isinstance(t, np.dtype) for t in np.ravel(y.dtypes)):
+    if hasattr(y, "iloc") and any(not isinstance(t, np.dtype) for t in np.ravel(y.dtypes)):
         return y.to_numpy(dtype=np.float64, na_value=np.nan)
     return np.asarray(y)
 

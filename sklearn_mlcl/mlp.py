@@ -15,6 +15,7 @@ from torch import nn
 from sklearn_mlcl._base import inside, probabilities_from
 from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._decisions import DECISIONS, Decision, common_threshold, tuned_decision
+from sklearn_mlcl._frames import in_chosen_container
 from sklearn_mlcl._net_base import NetClassifier
 from sklearn_mlcl._net_build import Rows, TrainingPlan
 from sklearn_mlcl._shared_docs import fill_shared_parameters
@@ -294,6 +295,7 @@ class MultiLabelMLPClassifier(NetClassifier):
         marginals = self.decoder_.marginals(embedding).astype(embedding.dtype)
         return logit(inside(marginals))
 
+    @in_chosen_container
     def predict(self, X: Any) -> Any:
         """Return the label sets that the decision rule chooses.
 

@@ -36,7 +36,7 @@ def _positives_of_classes(y: np.ndarray) -> sp.csr_matrix:
 
 def _as_float(y: Any) -> np.ndarray:
     """Dense indicator matrix of any spelling as floats, missing cells as NaN."""
-    if hasattr(y, "to_numpy"):  # DataFrames, whose nullable columns hold pd.NA
+    if hasattr(y, "iloc"):  # of pandas, whose nullable columns hold pd.NA
         return y.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.ma.isMaskedArray(y):
         return np.ma.filled(y.astype(np.float64), np.nan)

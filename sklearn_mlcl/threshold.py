@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._crossfit import HeldOutClassifier, has_method, logits_of
+from sklearn_mlcl._frames import in_chosen_container
 from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
 
 
@@ -126,6 +127,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
             Y, scores, self.thresholds_, objective=self.objective, sample_weight=weight
         )
 
+    @in_chosen_container
     def predict(self, X: Any) -> Any:
         """Decide by the tuned thresholds.
 
@@ -144,6 +146,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         return self._format.predictions(scores, self.thresholds_)
 
     @available_if(has_method("predict_proba"))
+    @in_chosen_container
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the estimator's probabilities, kept strictly inside (0, 1) for a label matrix.
 
@@ -163,6 +166,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
             proba = np.clip(proba, limits.tiny, 1 - limits.epsneg)
         return self._format.probabilities(proba)
 
+    @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the estimator's scores, or the log odds of its probabilities if it has none.
 

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl._compat import StrOptions
 from sklearn_mlcl._crossfit import HeldOutClassifier, logits_of
+from sklearn_mlcl._frames import in_chosen_container
 from sklearn_mlcl.calibration._scaling import METHODS, fit_calibration
 
 LOWEST_FLOOR = 1e-7
@@ -104,6 +105,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         check_is_fitted(self, "estimator_")
         return self._as_logits(self._scores(X, self._method))
 
+    @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:
         """Return calibrated log odds.
 
@@ -119,6 +121,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         logits = self._logits(X)
         return self._format.decisions(self.calibration_.logits(logits))
 
+    @in_chosen_container
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return calibrated probabilities, strictly inside (0, 1).
 
@@ -134,6 +137,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         logits = self._logits(X)
         return self._format.probabilities(self.calibration_.probabilities(logits))
 
+    @in_chosen_container
     def predict(self, X: Any) -> Any:
         """Decide at a calibrated probability of 0.5.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
 
 #: Colours that remain apart for the colour-blind, most contrasting first.
@@ -12,9 +14,14 @@ COLOURS = ("#2e4057", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#00798c", "#9
 QUIET = "#9aa0a6"
 
 
+def embedding_of(encoder: Any, X: Any) -> np.ndarray:
+    """The embedding of rows as an array, whatever container ``set_output`` chose for it."""
+    return np.asarray(encoder.transform(X))
+
+
 def report_of(encoder: Any, X: Any, y: Any) -> CollapseReport:
     """Metrics of the embedding that a fitted encoder gives to the rows."""
-    return neural_collapse_metrics(encoder.transform(X), y)
+    return neural_collapse_metrics(embedding_of(encoder, X), y)
 
 
 def names_of(label_names: Sequence[str] | None, n_labels: int) -> list[str]:

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_consistent_length
 
 from sklearn_mlcl._cells import positives_and_known
-from sklearn_mlcl.inspection._collapse import QUIET
+from sklearn_mlcl.inspection._collapse import QUIET, embedding_of
 from sklearn_mlcl.inspection._drawing import ACCENT, axes_of, legend_beside, shortened
 from sklearn_mlcl.inspection._labels import label_index, label_names_of, n_labels_of
 
@@ -110,7 +110,7 @@ class EmbeddingDisplay:
         display : EmbeddingDisplay
         """
         display = cls.from_embedding(
-            estimator.transform(X),
+            embedding_of(estimator, X),
             y,
             label=label,
             reducer=reducer,

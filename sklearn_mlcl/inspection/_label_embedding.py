@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl._cells import positives_and_known
-from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, names_of
+from sklearn_mlcl.inspection._collapse import COLOURS, QUIET
 from sklearn_mlcl.inspection._correlation import cluster_order, implied_phi
 from sklearn_mlcl.inspection._drawing import axes_of
+from sklearn_mlcl.inspection._labels import label_names_of
 
 PANELS = ("matrix", "map")
 #: Labels up to which all names are written.
@@ -92,7 +93,8 @@ class LabelEmbeddingDisplay:
         y : {ndarray, DataFrame, sparse matrix} of shape (n, L), default=None
             Labels whose correlations are shown beside, NaN where unknown.
         label_names : sequence of str, default=None
-            Names of the labels; None for those that the classifier was fitted with, or numbers.
+            Names of the labels; None for the columns of a DataFrame y, else those that the
+            classifier was fitted with, else numbers.
         panels : sequence of str, default=("matrix", "map")
             What to plot.
         ax : matplotlib Axes or sequence of them, default=None
@@ -111,9 +113,7 @@ class LabelEmbeddingDisplay:
             unknown panel.
         """
         similarity = estimator.label_similarity()
-        if label_names is None:
-            label_names = getattr(estimator, "label_names_", None)
-        names = names_of(label_names, len(similarity))
+        names = label_names_of(label_names, y, len(similarity), estimator)
         correlation = None if y is None else _observed_phi(y, len(similarity))
         display = cls(similarity, _map(estimator.label_embeddings_), names, correlation)
         return display.plot(ax=ax, panels=panels, image_kwargs=image_kwargs)

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn_mlcl.collapse import CollapseReport
 from sklearn_mlcl.inspection._collapse import names_of, report_of
 from sklearn_mlcl.inspection._drawing import axes_of
+from sklearn_mlcl.inspection._labels import label_names_of, n_labels_of
 
 
 class TagGramDisplay:
@@ -65,7 +66,8 @@ class TagGramDisplay:
         y : array-like of shape (n, K)
             Their indicator matrix.
         label_names : sequence of str, default=None
-            Names of the labels; None for their numbers.
+            Names of the labels; None for the columns of a DataFrame y, else those that the
+            estimator was fitted with, else numbers.
         ax : matplotlib Axes, default=None
             Where to plot; None for a new figure.
         image_kwargs : dict, default=None
@@ -75,7 +77,8 @@ class TagGramDisplay:
         -------
         display : TagGramDisplay
         """
-        display = cls.from_report(report_of(estimator, X, y), label_names=label_names)
+        names = label_names_of(label_names, y, n_labels_of(y), estimator)
+        display = cls.from_report(report_of(estimator, X, y), label_names=names)
         return display.plot(ax=ax, image_kwargs=image_kwargs)
 
     @classmethod

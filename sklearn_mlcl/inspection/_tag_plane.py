@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
-from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, names_of
+from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, embedding_of, names_of
 from sklearn_mlcl.inspection._drawing import axes_of
+from sklearn_mlcl.inspection._labels import label_names_of, n_labels_of
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class TagPlaneDisplay:
         labels : sequence of int, default=(0, 1, 2)
             At least three labels.
         label_names : sequence of str, default=None
-            Names of all K labels; None for their numbers.
+            Names of all K labels; None for the columns of a DataFrame y, else those that the
+            estimator was fitted with, else numbers.
         ax : matplotlib Axes, default=None
             Where to plot; None for a new figure.
         scatter_kwargs : dict, default=None
@@ -130,9 +132,10 @@ class TagPlaneDisplay:
         -------
         display : TagPlaneDisplay
         """
-        embedding = estimator.transform(X)
+        embedding = embedding_of(estimator, X)
         report = neural_collapse_metrics(embedding, y)
-        display = cls.from_report(report, labels=labels, label_names=label_names)
+        names = label_names_of(label_names, y, n_labels_of(y), estimator)
+        display = cls.from_report(report, labels=labels, label_names=names)
         plane = _plane(report, labels)
         Y = np.asarray(y.toarray() if hasattr(y, "toarray") else y) == 1
         shown = plane.sets_inside(Y)

@@ -6,10 +6,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
@@ -150,3 +152,33 @@ def test_plane_refuses_labels_without_a_tag(collapsed: Any) -> None:
     wide = np.hstack([Y, np.zeros((len(Y), 1), dtype=int)])
     with pytest.raises(ValueError, match=r"labels \[4\] have no tag"):
         TagPlaneDisplay.from_report(neural_collapse_metrics(H, wide), labels=[0, 1, 4])
+
+
+@pytest.mark.parametrize("display_class", [TagGramDisplay, TagPlaneDisplay])
+def test_names_are_given_or_of_the_frame_or_of_the_fit(
+    display_class: Any, fitted: Any, label_data: Any
+) -> None:
+    X, Y = label_data
+    named = pd.DataFrame(Y, columns=["beach", "sunset", "foliage", "field", "mountain"])
+    n_shown = 3 if display_class is TagPlaneDisplay else 5
+    assert display_class.from_estimator(fitted, X, Y).label_names == list("01234")[:n_shown]
+    of_frame = display_class.from_estimator(fitted, X, named)
+    assert of_frame.label_names == list(named.columns)[:n_shown]
+    clf = MultiLabelMLPClassifier(hidden_layer_sizes=(8,), max_epochs=1).fit(X, named)
+    assert display_class.from_estimator(clf, X, Y).label_names == list(named.columns)[:n_shown]
+    own = display_class.from_estimator(clf, X, named, label_names=list("abcde"))
+    assert own.label_names == list("abcde")[:n_shown]
+
+
+@of_rows
+def test_embeddings_in_frames_are_displayed_alike(
+    display_class: Any, fitted: Any, label_data: Any
+) -> None:
+    X, Y = label_data
+    of_array = display_class.from_estimator(fitted, X, Y)
+    with config_context(transform_output="pandas"):
+        of_frame = display_class.from_estimator(fitted, X, Y)
+    arrays = {name: v for name, v in vars(of_array).items() if isinstance(v, np.ndarray)}
+    assert arrays
+    for name, value in arrays.items():
+        assert_allclose(getattr(of_frame, name), value, err_msg=name)
