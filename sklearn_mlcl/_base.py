@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_mlcl._compat import _check_sample_weight
+from sklearn_mlcl._documentation import DocumentationLinks
 from sklearn_mlcl._frames import LabelFrames, in_chosen_container
 from sklearn_mlcl._targets import Indicator, TargetFormat, infer_format
 
@@ -49,7 +50,7 @@ def probabilities_from(logits: np.ndarray) -> np.ndarray:
     return inside(expit(logits))
 
 
-class MultiLabelClassifier(LabelFrames, ClassifierMixin, BaseEstimator):
+class MultiLabelClassifier(DocumentationLinks, LabelFrames, ClassifierMixin, BaseEstimator):
     """Base of the classifiers: a subclass gives ``fit`` and ``_logits``."""
 
     @abstractmethod

@@ -29,6 +29,7 @@ from sklearn_mlcl._compat import (
     _fit_context,
     _safe_indexing,
 )
+from sklearn_mlcl._documentation import DocumentationLinks
 from sklearn_mlcl._frames import LabelFrames
 from sklearn_mlcl._response import first_method, label_scores
 from sklearn_mlcl._targets import TargetFormat, as_1d_target, infer_format
@@ -61,7 +62,9 @@ def fit_and_score(
     return estimator, label_scores(estimator, _safe_indexing(X, test), **response)
 
 
-class HeldOutClassifier(LabelFrames, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class HeldOutClassifier(
+    DocumentationLinks, LabelFrames, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Base of the meta-estimators that learn something small from held-out scores.
 
     A subclass stores the parameters of the table below, names in ``_methods`` what it asks the

@@ -34,8 +34,15 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         What is calibrated; "auto" takes ``decision_function`` where there is one. Probabilities
         become log odds, kept away from 0 and 1 by half the smallest distance that held-out rows
         show (1e-7 at least): a forest's 0 is not a certainty.
-    cv, refit, n_jobs, random_state
-        As in :class:`~sklearn_mlcl.threshold.MultiLabelThresholdClassifierCV`.
+    cv : int, float, splitter, iterable of splits, "prefit" or None, default=None
+        Where held-out rows come from, as in
+        :class:`~sklearn_mlcl.threshold.MultiLabelThresholdClassifierCV`.
+    refit : bool, default=True
+        Whether to fit on all rows after cross-fitting. False only with a single split.
+    n_jobs : int or None, default=None
+        Folds fitted at the same time.
+    random_state : int, RandomState instance or None, default=None
+        Shuffles the rows before they are dealt to folds; None deals them as they come.
 
     Attributes
     ----------

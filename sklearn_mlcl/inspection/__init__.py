@@ -2,6 +2,7 @@
 
 from sklearn_mlcl.inspection._collapse_history import CollapseHistoryDisplay
 from sklearn_mlcl.inspection._embedding_map import EmbeddingDisplay
+from sklearn_mlcl.inspection._history import training_history
 from sklearn_mlcl.inspection._label_correlation import LabelCorrelationDisplay
 from sklearn_mlcl.inspection._label_embedding import LabelEmbeddingDisplay
 from sklearn_mlcl.inspection._multiplicity_scale import MultiplicityScaleDisplay
@@ -28,4 +29,5 @@ __all__ = [
     "TagPlaneDisplay",
     "ThresholdCurveDisplay",
     "TrainingCurveDisplay",
+    "training_history",
 ]

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
 
 from sklearn_mlcl.inspection._drawing import axes_of, curve_style, despine, legend_beside
-from sklearn_mlcl.inspection._labels import decider_of, part_with
+from sklearn_mlcl.inspection._history import history_of
 
 LOSSES = ("train_loss", "valid_loss")
 TITLES = {"train_loss": "training", "valid_loss": "validation"}
@@ -46,6 +45,7 @@ class TrainingCurveDisplay:
     See Also
     --------
     CollapseHistoryDisplay : The metrics of neural collapse over the epochs.
+    training_history : The log as a DataFrame.
 
     Examples
     --------
@@ -94,13 +94,7 @@ class TrainingCurveDisplay:
         NotFittedError
             If no part of the estimator has a log.
         """
-        part = part_with(estimator, "history_")
-        if part is None:
-            raise NotFittedError(
-                f"{type(decider_of(estimator)).__name__} has no history_: fit a net-based "
-                "estimator of this package first."
-            )
-        display = cls.from_history(part.history_, metrics=metrics)
+        display = cls.from_history(history_of(estimator), metrics=metrics)
         return display.plot(ax=ax, line_kwargs=line_kwargs)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelThresholdClassifierCV
-from sklearn_mlcl.inspection import TrainingCurveDisplay
+from sklearn_mlcl.callbacks import RepresentationMonitor
+from sklearn_mlcl.inspection import TrainingCurveDisplay, training_history
 
 
 def net(**arguments: Any) -> ContrastiveMultiLabelClassifier:
@@ -68,3 +71,37 @@ def test_what_is_not_there_is_named(label_data: Any) -> None:
         TrainingCurveDisplay.from_estimator(forest)
     with pytest.raises(NotFittedError, match="ContrastiveMultiLabelClassifier has no history_"):
         TrainingCurveDisplay.from_estimator(net())
+
+
+# ---------------------------------------------------------------------- the table
+
+
+def test_the_history_is_a_table_wherever_the_net_is(label_data: Any) -> None:
+    X, Y = label_data
+    pipe = make_pipeline(StandardScaler(), net(early_stopping=True))
+    search = GridSearchCV(pipe, {}, cv=2, scoring="f1_macro").fit(X, Y)
+    log = search.best_estimator_[-1].history_
+    table = training_history(search)
+    assert list(table.columns) == list(log) and {"train_loss", "valid_loss", "dur"} <= set(log)
+    assert list(table.index) == list(range(1, len(log["train_loss"]) + 1))
+    assert table.index.name == "epoch"
+    for name, values in log.items():
+        assert isinstance(values, np.ndarray)
+        assert_array_equal(table[name], values)
+    again = TrainingCurveDisplay.from_history(table)
+    assert_array_equal(again.values["train_loss"], log["train_loss"])
+
+
+def test_the_table_has_what_callbacks_recorded(label_data: Any) -> None:
+    clf = net(callbacks=[RepresentationMonitor()]).fit(*label_data)
+    assert {"alignment", "uniformity", "prr"} <= set(training_history(clf).columns)
+
+
+def test_no_table_without_a_net_or_pandas(label_data: Any, monkeypatch: Any) -> None:
+    forest = RandomForestClassifier(2, random_state=0).fit(*label_data)
+    with pytest.raises(NotFittedError, match="RandomForestClassifier has no history_"):
+        training_history(forest)
+    clf = net().fit(*label_data)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pandas.*pip install 'sklearn-mlcl\[plot\]'"):
+        training_history(clf)

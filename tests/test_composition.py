@@ -1,0 +1,236 @@
+"""Callbacks and sample weights on their way through pipelines and searches to the net."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
+from skorch.callbacks import Callback, EarlyStopping
+
+from sklearn_mlcl import (
+    CGMVAEClassifier,
+    ContrastiveMultiLabelClassifier,
+    MultiLabelLogisticRegression,
+    MultiLabelMLPClassifier,
+    MultiLabelThresholdClassifierCV,
+)
+from sklearn_mlcl.inspection import training_history
+from sklearn_mlcl.metrics import get_scorer as get_label_scorer
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+
+TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 4, "random_state": 0}
+NETS = [
+    ContrastiveMultiLabelClassifier(**TINY, n_members=2),
+    MultiLabelMLPClassifier(**TINY, n_members=2),
+    CGMVAEClassifier(**TINY),
+]
+FOLDS = MultilabelStratifiedKFold(2)
+every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda net: type(net).__name__)
+with_sklearn_callbacks = pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.9"),
+    reason="scikit-learn has callbacks from 1.9 on",
+)
+
+
+class StopAfter(Callback):
+    """Stop after some epochs, and count them; ``fitted`` says whether it was ever used."""
+
+    def __init__(self, n_epochs: int) -> None:
+        self.n_epochs = n_epochs
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        self.n_seen_ = len(net.history)
+        if self.n_seen_ == self.n_epochs:
+            raise KeyboardInterrupt
+
+
+# ---------------------------------------------------------------------- skorch's callbacks
+
+
+@every_net
+def test_skorch_callbacks_are_searched_and_cloned(estimator: Any, label_data: Any) -> None:
+    """Each fit of a search has callbacks of its own, and they are a parameter like others."""
+    stopper = StopAfter(2)
+    pipe = Pipeline([("scale", StandardScaler()), ("clf", clone(estimator))])
+    grid = {"clf__callbacks": [None, [stopper]]}
+    search = GridSearchCV(pipe, grid, cv=FOLDS, scoring="roc_auc", refit=False).fit(*label_data)
+    assert len(np.unique(search.cv_results_["mean_test_score"])) == 2
+    assert not hasattr(stopper, "n_seen_")
+    stopped = clone(pipe).set_params(clf__callbacks=[stopper]).fit(*label_data)
+    assert stopped[-1].n_iter_ == len(training_history(stopped)) == 2
+
+
+@every_net
+def test_early_stopping_of_skorch_inside_a_pipeline(estimator: Any, label_data: Any) -> None:
+    patient = EarlyStopping("train_loss", patience=1, threshold=0.999)
+    pipe = make_pipeline(StandardScaler(), clone(estimator).set_params(callbacks=[patient]))
+    assert pipe.fit(*label_data)[-1].n_iter_ == 2
+
+
+# ---------------------------------------------------------------------- scikit-learn's callbacks
+
+
+class Patience:
+    """Stop a net once the score of its training rows no longer rises: scikit-learn's protocol."""
+
+    max_propagation_depth = None
+
+    def __init__(self, scoring: str, n_epochs: int) -> None:
+        self.scorer = get_scorer(scoring)
+        self.n_epochs = n_epochs
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        self.scores: list[list[float]] = []
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        pass
+
+    def on_fit_task_begin(self, estimator: Any, context: Any, **given: Any) -> None:
+        if context.task_name == "fit" and hasattr(estimator, "max_epochs"):
+            self.scores.append([])
+
+    def on_fit_task_end(
+        self, estimator: Any, context: Any, *, X: Any, y: Any, fitted_estimator: Any, **rest: Any
+    ) -> bool:
+        if context.task_name != "epoch":
+            return False
+        scores = self.scores[-1]
+        scores.append(self.scorer(fitted_estimator, X, y))
+        return len(scores) - np.argmax(scores) > self.n_epochs
+
+
+@with_sklearn_callbacks
+@every_net
+def test_a_user_stops_nets_by_a_score_through_pipeline_and_search(
+    estimator: Any, label_data: Any
+) -> None:
+    pipe = Pipeline([("scale", StandardScaler()), ("clf", clone(estimator))])
+    grid = {"clf__max_epochs": [30], "clf__learning_rate": [1e-9, 3e-3]}
+    search = GridSearchCV(pipe, grid, cv=FOLDS, scoring="roc_auc")
+    patience = Patience("average_precision", n_epochs=2)
+    search.set_callbacks(patience).fit(*label_data)
+    assert len(patience.scores) == 2 * 2 + 1
+    for scores in patience.scores:
+        assert len(scores) == 30 or len(scores) - np.argmax(scores) == 3
+    assert min(map(len, patience.scores)) < 30
+    assert search.best_estimator_[-1].n_iter_ == len(patience.scores[-1])
+
+
+@with_sklearn_callbacks
+@every_net
+def test_progress_bar_of_a_pipeline(
+    estimator: Any, label_data: Any, capsys: Any, monkeypatch: Any
+) -> None:
+    from sklearn.callback import ProgressBar
+
+    monkeypatch.setenv("COLUMNS", "200")
+    pipe = make_pipeline(StandardScaler(), clone(estimator).set_params(max_epochs=2))
+    pipe.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(*label_data)
+    lines = capsys.readouterr().out.splitlines()
+    name = type(estimator).__name__
+    assert [line for line in lines if f"{name} - fit" in line]
+
+
+def test_without_the_callbacks_of_1_9_the_nets_train_alike() -> None:
+    """scikit-learn 1.8 played: its callback module cannot be imported, all else is there."""
+    script = """
+        import sys
+        import sklearn.model_selection, sklearn.pipeline, sklearn.linear_model
+        import numpy as np
+        from sklearn.datasets import make_multilabel_classification
+
+        sys.modules["sklearn.callback"] = None
+        from sklearn_mlcl import MultiLabelMLPClassifier
+        from sklearn_mlcl._compat import CallbackSupportMixin
+
+        assert [name for name in vars(CallbackSupportMixin) if not name.startswith("__")] == []
+        X, Y = make_multilabel_classification(60, random_state=0)
+        clf = MultiLabelMLPClassifier(hidden_layer_sizes=(8,), max_epochs=2, random_state=0)
+        assert not hasattr(clf, "set_callbacks")
+        print(repr(float(clf.fit(X, Y).history_["train_loss"][-1])))
+    """
+    answer = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    from sklearn.datasets import make_multilabel_classification
+
+    X, Y = make_multilabel_classification(60, random_state=0)
+    clf = MultiLabelMLPClassifier(hidden_layer_sizes=(8,), max_epochs=2, random_state=0).fit(X, Y)
+    assert_allclose(float(answer.stdout), clf.history_["train_loss"][-1], rtol=1e-5)
+
+
+# ---------------------------------------------------------------------- metadata routing
+
+
+def weights_of(Y: np.ndarray) -> np.ndarray:
+    return np.where(Y[:, 0] == 1, 5.0, 0.2)
+
+
+@pytest.mark.parametrize(
+    "estimator", [MultiLabelLogisticRegression(), *NETS], ids=lambda e: type(e).__name__
+)
+def test_weights_are_routed_through_a_search_to_fit_and_score(
+    estimator: Any, label_data: Any
+) -> None:
+    """The scores and the refit of a weighted search are those of weighted fits by hand."""
+    X, Y = label_data
+    weight = weights_of(Y)
+    scaled = StandardScaler().fit_transform(X)
+    scorer = get_label_scorer("f1_macro")
+    with config_context(enable_metadata_routing=True):
+        pipe = make_pipeline(
+            StandardScaler().set_fit_request(sample_weight=False),
+            clone(estimator).set_fit_request(sample_weight=True),
+        )
+        weighted = get_label_scorer("f1_macro").set_score_request(sample_weight=True)
+        search = GridSearchCV(pipe, {}, cv=FOLDS, scoring=weighted)
+        search.fit(X, Y, sample_weight=weight)
+    by_hand = clone(estimator).fit(scaled, Y, sample_weight=weight)
+    assert_allclose(search.predict_proba(X), by_hand.predict_proba(scaled), atol=1e-10)
+    unweighted = clone(estimator).fit(scaled, Y)
+    assert np.abs(unweighted.predict_proba(scaled) - search.predict_proba(X)).max() > 1e-3
+    for fold, (train, test) in enumerate(FOLDS.split(X, Y)):
+        scaler = StandardScaler().fit(X[train])
+        clf = clone(estimator).fit(scaler.transform(X[train]), Y[train], weight[train])
+        score = scorer(clf, scaler.transform(X[test]), Y[test], sample_weight=weight[test])
+        assert_allclose(search.cv_results_[f"split{fold}_test_score"][0], score)
+
+
+@every_net
+def test_weights_are_asked_for_by_every_method_that_takes_them(estimator: Any) -> None:
+    with config_context(enable_metadata_routing=True):
+        asking = clone(estimator)
+        for method in ("fit", "partial_fit", "score"):
+            getattr(asking, f"set_{method}_request")(sample_weight=True)
+        requests = asking.get_metadata_routing()
+    for method in ("fit", "partial_fit", "score"):
+        assert requests.__getattribute__(method).requests["sample_weight"] is True
+
+
+def test_weights_are_routed_through_the_threshold_meta_estimator(label_data: Any) -> None:
+    X, Y = label_data
+    weight = weights_of(Y)
+    with config_context(enable_metadata_routing=True):
+        heads = MultiLabelLogisticRegression().set_fit_request(sample_weight=True)
+        tuned = MultiLabelThresholdClassifierCV(heads, cv=2).set_fit_request(sample_weight=True)
+        pipe = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), tuned)
+        pipe.fit(X, Y, sample_weight=weight)
+    scaled = StandardScaler().fit_transform(X)
+    by_hand = MultiLabelThresholdClassifierCV(MultiLabelLogisticRegression(), cv=2)
+    by_hand.fit(scaled, Y, sample_weight=weight)
+    assert_array_equal(pipe[-1].thresholds_, by_hand.thresholds_)
+    assert_array_equal(pipe.predict(X), by_hand.predict(scaled))
