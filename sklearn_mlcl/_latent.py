@@ -11,10 +11,8 @@ import torch
 from scipy.special import logit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
 
 from sklearn_mlcl._base import Features, inside, probabilities_from
-from sklearn_mlcl._embedding import embed
 from sklearn_mlcl._net_base import NetClassifier
 from sklearn_mlcl.modules.gmvae import LatentDraw, Posterior
 
@@ -51,10 +49,6 @@ class LatentCodes(NetClassifier):
             return super()._embed(X)
         noise = torch.from_numpy(self._noise).float()
         return self._evaluated(LatentDraw(self.net_.module_, noise), X)
-
-    def _evaluated(self, module: nn.Module, X: Features) -> np.ndarray:
-        dtype = torch.float64 if X.dtype == np.float64 else torch.float32
-        return embed(module, X, self._device(), dtype)
 
     def uncertainty(self, X: Any, n_samples: int = 32) -> np.ndarray:
         r"""Return how far each probability moves with the latent code.

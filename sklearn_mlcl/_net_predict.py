@@ -10,6 +10,7 @@ from scipy.special import logit
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from sklearn_mlcl._base import Features, MultiLabelClassifier, inside, probabilities_from
 from sklearn_mlcl._decisions import HeldOut, common_threshold
@@ -100,8 +101,12 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
         return self._embed(self._check_features(X, reset=False))
 
     def _embed(self, X: Features) -> np.ndarray:
+        return self._evaluated(self.net_.module_, X)
+
+    def _evaluated(self, module: nn.Module, X: Features) -> np.ndarray:
+        """Return what a module makes of the rows, in their dtype."""
         dtype = torch.float64 if X.dtype == np.float64 else torch.float32
-        return embed(self.net_.module_, X, self._device(), dtype)
+        return embed(module, X, self._device(), dtype)
 
     def _logits(self, X: Features) -> np.ndarray:
         logits = self._blended_logits(X)

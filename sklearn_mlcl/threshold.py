@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_mlcl._base import inside
 from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._crossfit import HeldOutClassifier, has_method, logits_of
 from sklearn_mlcl._frames import in_chosen_container
@@ -162,8 +163,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         """
         proba = self._scores(X, "predict_proba")
         if self._format.kind == "multilabel":
-            limits = np.finfo(proba.dtype)
-            proba = np.clip(proba, limits.tiny, 1 - limits.epsneg)
+            proba = inside(proba)
         return self._format.probabilities(proba)
 
     @in_chosen_container

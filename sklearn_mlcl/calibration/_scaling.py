@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
+from sklearn_mlcl._base import probabilities_from
 from sklearn_mlcl._cells import Cells, check_scores
 
 METHODS = ("platt", "temperature")
@@ -43,9 +44,7 @@ class LabelCalibration:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities of shape (n, L), strictly inside (0, 1)."""
-        calibrated = self.logits(logits)
-        limits = np.finfo(calibrated.dtype)
-        return np.clip(expit(calibrated), limits.tiny, 1 - limits.epsneg)
+        return probabilities_from(self.logits(logits))
 
 
 def fit_calibration(

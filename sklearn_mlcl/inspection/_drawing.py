@@ -36,6 +36,22 @@ def axes_of(ax: Any, *shape: int, **figure: Any) -> Any:
     return plt.subplots(*shape, **{"layout": "constrained", **figure})[1]
 
 
+def check_panels(panels: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the names of the panels to draw; one may come as a string."""
+    names = [panels] if isinstance(panels, str) else list(panels)
+    if not names or not set(names) <= set(known):
+        raise ValueError(f"panels must be some of {known}, got {panels!r}.")
+    return names
+
+
+def axes_of_panels(ax: Any, n_panels: int) -> list[Any]:
+    """Return the axes as a list, one a panel."""
+    axes = list(np.ravel(ax))
+    if len(axes) != n_panels:
+        raise ValueError(f"ax must hold {n_panels} axes, one a panel; got {len(axes)}.")
+    return axes
+
+
 def shortened(name: Any) -> str:
     """Return a name that fits beside a plot."""
     text = str(name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sklearn_mlcl._cells import check_probabilities
 from sklearn_mlcl.inspection._correlation import cluster_order, implied_phi
-from sklearn_mlcl.inspection._drawing import axes_of, shortened
+from sklearn_mlcl.inspection._drawing import axes_of, axes_of_panels, check_panels, shortened
 from sklearn_mlcl.inspection._labels import (
     label_indices,
     label_names_of,
@@ -210,7 +210,7 @@ class LabelCorrelationDisplay:
         ValueError
             For an unknown panel, or another number of axes than of panels.
         """
-        matrices = {name: self._off_diagonal(name) for name in _check_panels(panels)}
+        matrices = {name: self._off_diagonal(name) for name in check_panels(panels, PANELS)}
         self.ax_ = self._axes(ax, len(matrices))
         self.figure_ = self.ax_[0].figure
         largest, clipped = _limit(list(matrices.values()))
@@ -245,10 +245,7 @@ class LabelCorrelationDisplay:
             room = letters * 0.6 * _name_size(k) / 72
             size = (side * n_panels + room + 1.2, side + (room if k <= MAX_NAMES else 0.2) + 0.4)
             ax = axes_of(None, 1, n_panels, figsize=size, layout="compressed")
-        axes = list(np.ravel(ax))
-        if len(axes) != n_panels:
-            raise ValueError(f"ax must hold {n_panels} axes, one a panel; got {len(axes)}.")
-        return axes
+        return axes_of_panels(ax, n_panels)
 
     def _write_names(self, axis: Any, first: bool) -> None:
         """Names of all labels; of many, of every k-th at the first matrix."""
@@ -278,14 +275,6 @@ def _limit(matrices: Sequence[np.ndarray]) -> tuple[float, bool]:
 def _name_size(k: int) -> float:
     """Points of the names of k labels."""
     return float(np.clip(240 / k, 5.5, 9))
-
-
-def _check_panels(panels: Sequence[str]) -> list[str]:
-    names = [panels] if isinstance(panels, str) else list(panels)
-    unknown = [name for name in names if name not in PANELS]
-    if unknown or not names:
-        raise ValueError(f"panels must be some of {PANELS}, got {panels!r}.")
-    return names
 
 
 def _write_values(axis: Any, matrix: np.ndarray, largest: float) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn_mlcl._cells import positives_and_known
 from sklearn_mlcl.inspection._collapse import COLOURS, QUIET
 from sklearn_mlcl.inspection._correlation import cluster_order, implied_phi
-from sklearn_mlcl.inspection._drawing import axes_of
+from sklearn_mlcl.inspection._drawing import axes_of, axes_of_panels, check_panels
 from sklearn_mlcl.inspection._labels import label_names_of
 
 PANELS = ("matrix", "map")
@@ -167,14 +167,10 @@ class LabelEmbeddingDisplay:
         ValueError
             For an unknown panel, or another number of axes than of panels.
         """
-        names = [panels] if isinstance(panels, str) else list(panels)
-        if not names or set(names) - set(PANELS):
-            raise ValueError(f"panels must be some of {PANELS}, got {panels!r}.")
+        names = check_panels(panels, PANELS)
         if ax is None:
             ax = axes_of(None, ncols=len(names), figsize=(4.8 * len(names), 4.2))
-        self.ax_ = list(np.ravel(ax))
-        if len(self.ax_) != len(names):
-            raise ValueError(f"ax must hold {len(names)} axes, one a panel; got {len(self.ax_)}.")
+        self.ax_ = axes_of_panels(ax, len(names))
         self.figure_ = self.ax_[0].figure
         self.image_ = self.points_ = None
         for axis, name in zip(self.ax_, names, strict=True):
