@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import sklearn_mlcl
+
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 # Figures are written, not shown; the gallery's worker processes take one thread each.
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -17,7 +21,7 @@ version = release = sklearn_mlcl.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "mathml",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
@@ -41,6 +45,9 @@ sphinx_gallery_conf = {
     "show_memory": False,
 }
 
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn-mlcl"
 html_show_sourcelink = False
