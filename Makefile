@@ -4,9 +4,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+CONSTRAINTS ?= constraints.txt
 DATASET ?= digits
 
-.PHONY: quickstart test lint bench bench-accuracy doc clean
+.PHONY: quickstart picture test lint bench bench-accuracy doc dist clean
 .DEFAULT_GOAL := quickstart
 
 $(RUN):
@@ -14,12 +15,15 @@ $(RUN):
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp an extra: an environment grows, and is made again only when its list changes.
-$(VENV)/with-%: setup.cfg constraints.txt | $(RUN)
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[$*]"
+$(VENV)/with-%: setup.cfg $(CONSTRAINTS) | $(RUN)
+	$(RUN) -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[$*]"
 	touch $@
 
 quickstart: $(VENV)/with-example  ## Fit, search, compare and plot; DATASET=yeast for another set
 	$(RUN) examples/plot_quickstart.py $(DATASET)
+
+picture: quickstart  ## The picture of the README and of the first page, drawn anew
+	cp quickstart_output/$(DATASET)_embedding.png doc/_static/digits_embedding.png
 
 test: $(VENV)/with-test  ## The whole test suite
 	$(RUN) -m pytest $(PYTEST_ARGS)
@@ -37,6 +41,13 @@ bench-accuracy: $(VENV)/with-bench  ## Quality of prediction on the sets of SKLE
 
 doc: $(VENV)/with-doc  ## The documentation, warnings as errors
 	$(RUN) -m sphinx -W --keep-going -b html doc doc/_build/html
+
+dist: $(VENV)/with-dist  ## Wheel and sdist, checked, and installed in an environment of their own
+	rm -rf build dist
+	$(RUN) -m build --outdir dist
+	$(RUN) -m twine check --strict dist/*
+	$(RUN) -m check_wheel_contents dist/*.whl
+	$(RUN) .ci/try_wheel.py dist $(CONSTRAINTS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info doc/_build doc/auto_examples doc/generated

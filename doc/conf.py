@@ -22,10 +22,13 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "mathml",
+    "myst_parser",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "extensions"]
 templates_path = ["templates"]
 smartquotes = False  # quotes in the types of parameters are code
 toc_object_entries_show_parents = "hide"
@@ -51,18 +54,13 @@ html_css_files = ["pages.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn-mlcl"
 html_show_sourcelink = False
-html_theme_options = {"show_toc_level": 2, "secondary_sidebar_items": ["page-toc"]}
-# Pages without pages below them have nothing to show there.
-html_sidebars = {
-    page: []
-    for page in (
-        "index",
-        "install",
-        "user_guide",
-        "losses",
-        "collapse",
-        "thresholds",
-        "metrics",
-        "benchmark",
-    )
+html_theme_options = {
+    "header_links_before_dropdown": 7,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
 }
+# Pages without pages below them have nothing to show there.
+html_sidebars = {page: [] for page in ("index", "install", "faq", "whats_new", "contributing")}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True

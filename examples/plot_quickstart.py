@@ -173,6 +173,16 @@ def table(results: dict[str, Result], Y: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def markdown(scores: pd.DataFrame) -> str:
+    """Return the table as Markdown, to be pasted into a page."""
+    head = ["threshold", "model", *scores.columns[1:]]
+    lines = [head, ["---"] * len(head)]
+    for (kind, name), values in scores.drop(columns="threshold").iterrows():
+        numbers = [f"{value:.{1 if unit.endswith(' s') else 3}f}" for unit, value in values.items()]
+        lines.append([kind.removeprefix("threshold "), name, *numbers])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 # %%
 # The embedding
 # -------------
@@ -261,7 +271,9 @@ def main(name: str, output: Path = Path("quickstart_output")) -> None:
         print(f"fitting: {model_name}", flush=True)
         results[model_name] = evaluate(model, data)
     print(f"chosen: {results[OURS].model.best_params_}\n")
-    print(table(results, data.Y_test).to_string(float_format="{:.3f}".format))
+    print(markdown(table(results, data.Y_test)))
+    tuned = {name: f"{result.threshold:.2f}" for name, result in results.items()}
+    print(f"\ntuned thresholds: {', '.join(f'{name} {cut}' for name, cut in tuned.items())}")
     output.mkdir(exist_ok=True)
     pictures = {
         "embedding": plot_embedding(results[OURS], data),

@@ -1,0 +1,34 @@
+"""Fit, predict and pickle every public estimator, with the runtime requirements alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+
+import numpy as np
+
+import sklearn_mlcl
+from sklearn_mlcl.datasets import make_multilabel_digits
+from sklearn_mlcl.metrics import f1_macro
+from sklearn_mlcl.recipes import FAST
+
+for extra in ("matplotlib", "pandas"):
+    assert importlib.util.find_spec(extra) is None, f"{extra} is here: not a clean environment"
+assert "site-packages" in sklearn_mlcl.__file__, sklearn_mlcl.__file__
+
+X, Y = make_multilabel_digits(subset="train", return_X_y=True)
+X_test, Y_test = make_multilabel_digits(subset="test", return_X_y=True)
+logistic = sklearn_mlcl.MultiLabelLogisticRegression()
+for classifier in (
+    sklearn_mlcl.ContrastiveMultiLabelClassifier(**FAST, random_state=0),
+    sklearn_mlcl.MultiLabelMLPClassifier(**FAST, random_state=0),
+    sklearn_mlcl.CGMVAEClassifier(max_epochs=10, random_state=0),
+    logistic,
+    sklearn_mlcl.MultiLabelThresholdClassifierCV(logistic, cv=3),
+):
+    probabilities = classifier.fit(X, Y).predict_proba(X_test)
+    score = f1_macro(Y_test, classifier.predict(X_test))
+    again = pickle.loads(pickle.dumps(classifier)).predict_proba(X_test)
+    assert np.array_equal(probabilities, again), f"{classifier} changes in a pickle"
+    assert score > 0.6, f"{classifier} has a macro-F1 of {score:.3f}"
+    print(f"{type(classifier).__name__:32s} macro-F1 {score:.3f}")
