@@ -58,7 +58,7 @@ class NeighborVote:
         random_state: np.random.RandomState,
     ) -> NeighborVote:
         """Keep the training rows, 20,000 at most."""
-        rows = _thinned(len(embedding), random_state)
+        rows = thinned(len(embedding), random_state)
         labels = Y[rows].astype(np.float32)
         s = np.ones(len(rows)) if sample_weight is None else sample_weight[rows]
         weights = s[:, None].astype(np.float32)
@@ -100,7 +100,8 @@ def _kernel(queries: Tensor, kept: Tensor, temperature: float) -> Tensor:
     return similarity.sub_(similarity.amax(1, keepdim=True)).exp_()
 
 
-def _thinned(n_rows: int, random_state: np.random.RandomState) -> np.ndarray:
+def thinned(n_rows: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Return the numbers of the rows that are kept, in order."""
     if n_rows <= MAX_ROWS:
         return np.arange(n_rows)
     return np.sort(random_state.choice(n_rows, MAX_ROWS, replace=False))

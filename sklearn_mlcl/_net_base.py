@@ -69,6 +69,8 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "neighbor_weight": [Interval(Real, 0, 1, closed="both")],
         "neighbor_temperature": [Interval(Real, 0, None, closed="neither")],
+        "linear_weight": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
+        "linear_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "threshold": [
             Interval(Real, 0, 1, closed="both"),
             "array-like",
@@ -112,6 +114,8 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         n_members: int = 1,
         feature_noise: float = 0.0,
         mixup: float = 0.0,
+        linear_weight: float | str = 0.0,
+        linear_C: float | str = "auto",
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -139,6 +143,8 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         self.n_members = n_members
         self.feature_noise = feature_noise
         self.mixup = mixup
+        self.linear_weight = linear_weight
+        self.linear_C = linear_C
 
     @property
     def _n_stages(self) -> int:
@@ -300,6 +306,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         self._keep_neighbors(
             embedding, train, expit(log_odds), constant, np.random.RandomState(seed)
         )
+        self._keep_linear(net.module_, train, np.random.RandomState(seed))
         self.net_, self.n_iter_ = net, len(net.history)
         self.history_ = epoch_log(net.history)
         self._keep_decisions(embedding, train, valid)

@@ -16,6 +16,7 @@ from sklearn_mlcl._base import Features, MultiLabelClassifier, inside, probabili
 from sklearn_mlcl._decisions import HeldOut, common_threshold
 from sklearn_mlcl._embedding import embed
 from sklearn_mlcl._frames import EmbeddingFrames
+from sklearn_mlcl._linear import AUTO_WEIGHT, auto_weight, fit_linear
 from sklearn_mlcl._neighbors import NeighborVote
 from sklearn_mlcl._net_build import Rows, TrainingPlan
 from sklearn_mlcl.calibration import LabelCalibration, fit_calibration
@@ -27,6 +28,8 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
 
     neighbor_weight: float
     neighbor_temperature: float
+    linear_weight: float | str
+    linear_C: float | str
     threshold: Any
     calibration: str | None
     device: Any
@@ -82,6 +85,18 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
             return
         self.neighbors_ = NeighborVote.of(embedding, Y, weights, prior, constant, random_state)
 
+    def _keep_linear(
+        self, module: nn.Module, rows: Rows, random_state: np.random.RandomState
+    ) -> None:
+        X, Y, weights = rows
+        share = self.linear_weight
+        if share == "auto":
+            share = auto_weight(X, Y.shape[1])
+        self.linear_: nn.Module | None = None
+        if share != 0:
+            scaler = module.get_submodule("scaler")
+            self.linear_ = fit_linear(X, Y, weights, scaler, self.linear_C, random_state)
+
     # ------------------------------------------------------------------ predictions
 
     def transform(self, X: Any) -> np.ndarray:
@@ -113,6 +128,14 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
         return logits if self.calibration_ is None else self.calibration_.logits(logits)
 
     def _blended_logits(self, X: Features) -> np.ndarray:
+        logits = self._net_logits(X)
+        share = self._linear_share()
+        if share == 0:
+            return logits
+        return logits + share * (self._evaluated(self.linear_, X) - logits)
+
+    def _net_logits(self, X: Features) -> np.ndarray:
+        """Return the logits of the heads, blended with the vote as probabilities are."""
         embedding = self._embed(X)
         logits = self._head_logits(embedding)
         if self.neighbor_weight == 0:
@@ -125,6 +148,16 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
         votes = self.neighbors_.probabilities(embedding, self.neighbor_temperature, self._device())
         heads = probabilities_from(logits)
         return logit(inside(heads + self.neighbor_weight * (votes - heads)))
+
+    def _linear_share(self) -> float:
+        if isinstance(self.linear_weight, str):
+            return 0.0 if self.linear_ is None else AUTO_WEIGHT
+        if self.linear_weight > 0 and self.linear_ is None:
+            raise ValueError(
+                f"linear_weight={self.linear_weight} needs the logistic regressions on the "
+                "features, but the fit made none; fit again."
+            )
+        return self.linear_weight
 
     def _head_logits(self, embedding: np.ndarray) -> np.ndarray:
         coef, intercept = (a.astype(embedding.dtype) for a in (self.coef_, self.intercept_))

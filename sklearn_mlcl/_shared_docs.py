@@ -61,6 +61,14 @@ neighbor_weight : float
     the heads alone and keeps no training rows.
 neighbor_temperature : float
     Divides the cosines in the vote: the smaller, the fewer rows decide.
+linear_weight : float or "auto"
+    Share of logistic regressions on the scaled features, one a label, in the log-odds, in [0, 1];
+    the rest is the heads' and the vote's. They hold what a few features say outright, as rare
+    words do, which a net learns late. 0 fits none. "auto": 0.3, but 0 where labels times stored
+    entries of X exceed 2e9 or labels times features 1e7.
+linear_C : float or "auto"
+    Inverse regularisation of these regressions, fitted on 20,000 rows at most. "auto": 0.01 for
+    dense features, 0.3 for CSR.
 threshold : float, array-like of shape (n_labels,) or str
     Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
     "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all labels
@@ -98,6 +106,8 @@ intercept_ : ndarray of shape (n_labels,)
     Intercepts of the heads.
 neighbors_ : NeighborVote or None
     The training rows (20,000 at most) that vote, as embeddings and labels.
+linear_ : torch module or None
+    Maps rows to the logits of the logistic regressions on the features.
 calibration_ : LabelCalibration or None
     The correction of the log-odds.
 threshold_ : float or array-like

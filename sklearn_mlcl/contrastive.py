@@ -31,7 +31,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
 
     .. math::
         \min_{h, g, P, V} \; \mathcal{L}_{con}\big(g(h(X)), Y, P\big)
-        + \lambda_{bce} \, \mathcal{L}_{bce}\big(V h(X), Y\big)
+        + \lambda_{bce} \, \sum_l \mathcal{L}_{bce}\big(v_l \cdot h(X), Y_l\big)
 
     Stage two freezes the encoder and solves, for every label :math:`l`, on standardised
     embeddings
@@ -41,7 +41,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         + C \sum_i \log(1 + e^{-\tilde y_{il} (w \cdot h(x_i) + b)})
 
     The probability of a label is that of its head, blended with a vote of the training rows near
-    by: a kernel regression of the labels on cosines of embeddings (``neighbor_weight``).
+    by: a kernel regression of the labels on cosines of embeddings (``neighbor_weight``). Its
+    log-odds are blended with those of a logistic regression on the features themselves
+    (``linear_weight``).
 
     The default loss is that of [1]_, with label prototypes. What it is named for, a clamp that
     takes the repulsion between positives out of the gradient, is a parameter here, ``lambda_reg``,
@@ -76,8 +78,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         None takes all.
     queue_size : int, default=0
         Projections of past batches that stay candidates.
-    lambda_bce : float, default=10.0
-        Weight of the cross-entropy term; 0 is the published two-stage recipe.
+    lambda_bce : float, default=2.0
+        Weight of the cross-entropy, summed over the labels; 0 is the published two-stage recipe.
     finetune : bool, default=False
         After the contrastive stage train encoder and a linear head by cross-entropy for another
         ``max_epochs``; that head replaces the logistic ones.
@@ -152,7 +154,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         prototypes: str | bool = "auto",
         n_negatives: int | None = None,
         queue_size: int = 0,
-        lambda_bce: float = 10.0,
+        lambda_bce: float = 2.0,
         finetune: bool = False,
         projection_dim: int | None = 64,
         head: str = "auto",
@@ -175,6 +177,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         n_iter_no_change: int = 10,
         neighbor_weight: float = 0.5,
         neighbor_temperature: float = 0.06,
+        linear_weight: float | str = "auto",
+        linear_C: float | str = "auto",
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",
@@ -200,6 +204,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             n_iter_no_change=n_iter_no_change,
             neighbor_weight=neighbor_weight,
             neighbor_temperature=neighbor_temperature,
+            linear_weight=linear_weight,
+            linear_C=linear_C,
             threshold=threshold,
             calibration=calibration,
             device=device,

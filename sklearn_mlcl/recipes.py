@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-#: One net and the rows as they are: without members, mixup and noise on the features.
+#: One net and the rows as they are: without members, mixup, noise on the features
+#: and logistic regressions on them.
 PLAIN: dict[str, Any] = {
     "n_members": 1,
     "mixup": 0.0,
     "feature_noise": 0.0,
+    "linear_weight": 0.0,
     "max_epochs": 30,
     "batch_size": 128,
 }

@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
     "hidden_layer_sizes": (16,),
     "max_epochs": 6,
     "neighbor_weight": 0.0,
+    "linear_weight": 0.0,
     "random_state": 0,
 }
 PAL = MultiLabelMLPClassifier(**TINY, loss="pal", feature_dim=8, validation_fraction=0.2)

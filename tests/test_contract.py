@@ -189,7 +189,9 @@ def test_random_state_fixes_everything_and_touches_nothing(estimator: Any, label
 @every_net
 def test_transform_and_its_names(estimator: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(hidden_layer_sizes=(16, 8), neighbor_weight=0).fit(X, Y)
+    blended = {"neighbor_weight", "linear_weight"} & estimator.get_params().keys()
+    heads_alone = {"hidden_layer_sizes": (16, 8), **dict.fromkeys(blended, 0)}
+    clf = clone(estimator).set_params(**heads_alone).fit(X, Y)
     embedding = clf.transform(X)
     width = 64 if isinstance(clf, CGMVAEClassifier) else 2 * 8
     assert embedding.shape == (len(X), width) and embedding.dtype == X.dtype

@@ -26,6 +26,7 @@ SMALL: dict[str, Any] = {
     "hidden_layer_sizes": (24, WIDTH),
     "max_epochs": 4,
     "neighbor_weight": 0.0,
+    "linear_weight": 0.0,
     "random_state": 0,
 }
 CONTRASTIVE, MLP = ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)

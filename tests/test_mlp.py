@@ -21,6 +21,7 @@ HEADS_ALONE = MultiLabelMLPClassifier(
     hidden_layer_sizes=(64, 64),
     max_epochs=15,
     neighbor_weight=0,
+    linear_weight=0,
     validation_fraction=0.25,
     random_state=0,
 )

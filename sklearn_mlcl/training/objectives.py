@@ -155,7 +155,12 @@ class ContrastiveObjective(nn.Module):
     r"""A contrastive loss on projections, plus cross-entropy on a linear head.
 
     .. math::
-        \mathcal{L} = \mathcal{L}_{con}(g(h), Y, P) + \lambda_{bce} \mathcal{L}_{bce}(Vh + b, Y)
+        \mathcal{L} = \mathcal{L}_{con}(g(h), Y, P)
+        + \lambda_{bce} \, L \, \mathcal{L}_{bce}(Vh + b, Y)
+
+    The cross-entropy is a mean over rows and labels; times their number L it is a sum over labels,
+    as the contrastive term is one over the labels that an anchor shares: the balance of the two
+    does not depend on how many labels there are.
 
     Parameters
     ----------
@@ -171,7 +176,7 @@ class ContrastiveObjective(nn.Module):
     queue : MemoryQueue, default=None
         Projections of past batches, further candidates of the loss.
     lambda_bce : float, default=0.0
-        Weight of the cross-entropy term.
+        Weight of the cross-entropy, summed over the labels.
     labels_known : bool, default=False
         No label of the training rows is NaN, which makes mixed ones cheaper.
 
@@ -209,7 +214,8 @@ class ContrastiveObjective(nn.Module):
             return self._cross_entropy(embedding, labels, sample_weight)
         value = self._contrastive(self.projection(embedding), labels, sample_weight)
         if self.lambda_bce > 0:
-            value = value + self.lambda_bce * self._cross_entropy(embedding, labels, sample_weight)
+            weight = self.lambda_bce * labels.shape[-1]
+            value = value + weight * self._cross_entropy(embedding, labels, sample_weight)
         return value
 
     def _cross_entropy(

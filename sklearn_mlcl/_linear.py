@@ -1,0 +1,77 @@
+"""A logistic regression per label on the scaled features, beside the net."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import nn
+
+from sklearn_mlcl._heads import fit_heads
+from sklearn_mlcl._neighbors import thinned
+from sklearn_mlcl.modules import InputScaler
+
+#: ``linear_C="auto"``, for dense features and for sparse ones, which are scaled to a smaller size.
+DENSE_C, SPARSE_C = 0.01, 0.3
+#: ``linear_weight="auto"``: the share of the log-odds, where the solve is short beside the training.
+AUTO_WEIGHT = 0.3
+#: Multiply-adds of one product of all rows and labels, and coefficients, up to which it is.
+AUTO_WORK, AUTO_COEFFICIENTS = 2 * 10**9, 10**7
+#: Relative tolerance of the solve: the third digit of a coefficient decides nothing.
+TOL = 1e-4
+
+
+def auto_weight(X: Any, n_labels: int) -> float:
+    """Return ``linear_weight="auto"`` resolved: 0 where the solve would outlast the training."""
+    n_entries = X.nnz if sp.issparse(X) else X.shape[0] * X.shape[1]
+    small = n_entries * n_labels <= AUTO_WORK and X.shape[1] * n_labels <= AUTO_COEFFICIENTS
+    return AUTO_WEIGHT if small else 0.0
+
+
+def fit_linear(
+    X: Any,
+    Y: Any,
+    sample_weight: np.ndarray | None,
+    scaler: InputScaler,
+    C: float | str,
+    random_state: np.random.RandomState,
+) -> nn.Module:
+    """Return a module that maps rows as they come to logits of shape (n, L).
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n, d)
+        Features; 20,000 rows at most are drawn of them.
+    Y : ndarray or CSR of shape (n, L)
+        Indicator matrix, NaN where unknown.
+    sample_weight : ndarray of shape (n,) or (n, L), or None
+        Weights.
+    scaler : InputScaler
+        The first layer of the net.
+    C : float or "auto"
+        Inverse regularisation on scaled features.
+    random_state : RandomState
+        Draws the rows.
+    """
+    scaler = copy.deepcopy(scaler).cpu()
+    rows = thinned(X.shape[0], random_state)
+    weights = None if sample_weight is None else sample_weight[rows]
+    if C == "auto":
+        C = SPARSE_C if sp.issparse(X) else DENSE_C
+    heads = fit_heads(_scaled(X[rows], scaler), Y[rows], weights, C, Cs=(), tol=TOL)
+    layer = nn.Linear(X.shape[1], len(heads.intercept))
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(heads.coef))
+        layer.bias.copy_(torch.from_numpy(heads.intercept))
+    return nn.Sequential(scaler, layer)
+
+
+def _scaled(X: Any, scaler: InputScaler) -> Any:
+    """Return scaled rows in float64; CSR stays CSR, as its scaler shifts nothing."""
+    if sp.issparse(X):
+        return sp.csr_array(X.astype(np.float64) @ sp.diags_array(scaler.factor.double().numpy()))
+    with torch.inference_mode():
+        return scaler(torch.from_numpy(np.array(X, dtype=np.float64))).numpy()
