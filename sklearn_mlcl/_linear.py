@@ -16,7 +16,7 @@ from sklearn_mlcl.modules import InputScaler
 
 #: ``linear_C="auto"``, for dense features and for sparse ones, which are scaled to a smaller size.
 DENSE_C, SPARSE_C = 0.01, 0.3
-#: ``linear_weight="auto"``: the share of the log-odds, where the solve is short beside the training.
+#: ``linear_weight="auto"``: the share of the log-odds where the solve is short beside training.
 AUTO_WEIGHT = 0.3
 #: Multiply-adds of one product of all rows and labels, and coefficients, up to which it is.
 AUTO_WORK, AUTO_COEFFICIENTS = 2 * 10**9, 10**7

@@ -29,7 +29,7 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
     neighbor_weight: float
     neighbor_temperature: float
     linear_weight: float | str
-    linear_C: float | str
+    linear_C: float | str  # noqa: N815 - named as its parameter
     threshold: Any
     calibration: str | None
     device: Any

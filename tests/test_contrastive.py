@@ -124,7 +124,9 @@ def test_finetuning_is_a_second_stage(label_data: Any) -> None:
 
 def test_logistic_heads_stand_on_standardised_embeddings(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(head="logistic", head_C=0.05, neighbor_weight=0, linear_weight=0)
+    clf = clone(ONE_EPOCH).set_params(
+        head="logistic", head_C=0.05, neighbor_weight=0, linear_weight=0
+    )
     clf.fit(X, Y)
     embedding = StandardScaler().fit_transform(clf.transform(X.astype(np.float32)))
     heads = MultiLabelLogisticRegression(C=0.05).fit(embedding, Y)
@@ -146,7 +148,11 @@ def test_neighbours_vote_as_a_kernel_regression(weights: Any, label_data: Any) -
     s = None if weights is None else np.random.default_rng(0).random(len(X))
     Y = Y.astype(float)
     Y[:30, 2] = np.nan
-    clf = clone(ONE_EPOCH).set_params(neighbor_weight=1, linear_weight=0, neighbor_temperature=0.2).fit(X, Y, s)
+    clf = (
+        clone(ONE_EPOCH)
+        .set_params(neighbor_weight=1, linear_weight=0, neighbor_temperature=0.2)
+        .fit(X, Y, s)
+    )
     z = clf.transform(X.astype(np.float32)).astype(float)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     s = np.ones(len(X)) if s is None else s

@@ -353,7 +353,7 @@ def test_a_head_starts_at_the_log_odds() -> None:
 
 
 def test_the_terms_of_the_contrastive_objective() -> None:
-    """The contrastive term plus lambda_bce cross-entropies; the latter alone in fine-tuning."""
+    """The contrastive term plus cross-entropies summed over labels; their mean in fine-tuning."""
     embedding, labels = batch()
     torch.manual_seed(0)
     objective = contrastive_objective(lambda_bce=0.7)
@@ -366,7 +366,7 @@ def test_the_terms_of_the_contrastive_objective() -> None:
     )
     bce = BinaryCrossEntropyLoss()(objective.head(embedding), labels, weight)
     assert_allclose(
-        objective(embedding, labels, weight).item(), (contrastive + 0.7 * bce).item(), rtol=1e-6
+        objective(embedding, labels, weight).item(), (contrastive + 0.7 * N_LABELS * bce).item(), rtol=1e-6
     )
     objective.finetuning = True
     assert objective(embedding, labels, weight).item() == bce.item()

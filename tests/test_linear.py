@@ -1,0 +1,103 @@
+"""The logistic regressions on the features, and their share in the log-odds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl._linear import AUTO_WEIGHT, auto_weight
+
+SMALL: dict[str, Any] = {
+    "n_members": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "neighbor_weight": 0.0,
+    "random_state": 0,
+}  # fmt: skip
+NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
+every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda e: type(e).__name__)
+
+
+def one_vs_rest(X: np.ndarray, Y: np.ndarray, C: float) -> np.ndarray:
+    """Return log-odds of one logistic regression of scikit-learn a label."""
+    fits = [LogisticRegression(C=C, tol=1e-8, max_iter=1000).fit(X, y) for y in Y.T]
+    return np.stack([fit.decision_function(X) for fit in fits], axis=1)
+
+
+@every_net
+def test_alone_they_are_logistic_regressions_on_scaled_features(
+    estimator: Any, label_data: Any
+) -> None:
+    X, Y = label_data
+    clf = clone(estimator).set_params(linear_weight=1.0, linear_C=0.05).fit(X, Y)
+    scaled = clf.net_.module_.scaler.double()(clf.linear_[1].weight.new_tensor(X).double()).numpy()
+    assert_allclose(clf.decision_function(X), one_vs_rest(scaled, Y, 0.05), atol=2e-3)
+
+
+def test_sparse_features_give_what_dense_ones_do(label_data: Any) -> None:
+    X, Y = label_data
+    X = np.where(X > 0.5, X, 0.0)
+    clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.3).fit(sp.csr_matrix(X), Y)
+    factor = clf.net_.module_.scaler.factor.double().numpy()
+    assert_allclose(clf.decision_function(X), one_vs_rest(X * factor, Y, 0.3), atol=5e-3)
+    assert_allclose(clf.decision_function(sp.csr_matrix(X)), clf.decision_function(X), atol=1e-9)
+
+
+@every_net
+def test_their_share_is_that_of_the_log_odds(estimator: Any, label_data: Any) -> None:
+    X, Y = label_data
+    clf = clone(estimator).set_params(linear_weight=0.25).fit(X, Y)
+    blend = clf.decision_function(X)
+    linear = clf.set_params(linear_weight=1).decision_function(X)
+    net = clf.set_params(linear_weight=0).decision_function(X)
+    assert_allclose(blend, 0.75 * net + 0.25 * linear, atol=1e-12)
+    assert_array_equal(net, clone(clf).fit(X, Y).decision_function(X))
+
+
+def test_auto_leaves_out_what_would_outlast_the_training(
+    label_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, Y = label_data
+    clf = clone(NETS[1]).fit(X, Y)
+    assert clf.linear_weight == "auto" and clf.linear_ is not None
+    as_auto = clf.decision_function(X)
+    assert_array_equal(as_auto, clf.set_params(linear_weight=AUTO_WEIGHT).decision_function(X))
+    monkeypatch.setattr("sklearn_mlcl._linear.AUTO_COEFFICIENTS", X.shape[1] * Y.shape[1] - 1)
+    clf = clone(NETS[1]).fit(X, Y)
+    assert clf.linear_ is None
+    assert_array_equal(
+        clf.decision_function(X), clf.set_params(linear_weight=0).decision_function(X)
+    )
+
+
+def test_the_work_is_that_of_the_stored_entries() -> None:
+    sparse = sp.random_array((1000, 5000), density=0.001, format="csr", random_state=0)
+    assert auto_weight(sparse, 1000) == AUTO_WEIGHT
+    assert auto_weight(np.broadcast_to(0.0, (1000, 5000)), 1000) == 0
+    assert auto_weight(sparse, 2001) == 0
+
+
+def test_a_share_that_was_not_fitted_is_refused(label_data: Any) -> None:
+    X, Y = label_data
+    clf = clone(NETS[0]).set_params(linear_weight=0).fit(X, Y).set_params(linear_weight=0.5)
+    with pytest.raises(ValueError, match=r"linear_weight=0\.5 needs the logistic regressions"):
+        clf.predict_proba(X)
+
+
+def test_labels_unknown_or_of_one_value(label_data: Any) -> None:
+    X, Y = label_data
+    Y = Y.astype(float)
+    Y[:, 0] = 1.0
+    Y[: len(Y) // 3, 1] = np.nan
+    with pytest.warns(UserWarning, match="single value"):
+        clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.05).fit(X, Y)
+    logits = clf.decision_function(X)
+    assert_allclose(logits[:, 0], np.log((len(Y) + 0.5) / 0.5), rtol=1e-6)
+    known = slice(len(Y) // 3, None)
+    scaled = clf.net_.module_.scaler.double()(clf.linear_[1].weight.new_tensor(X).double()).numpy()
+    alone = LogisticRegression(C=0.05, tol=1e-8, max_iter=1000).fit(scaled[known], Y[known, 1])
+    assert_allclose(logits[:, 1], alone.decision_function(scaled), atol=2e-3)
