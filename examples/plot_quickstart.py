@@ -94,7 +94,7 @@ def make_models(
 ) -> dict[str, Any]:
     """Return the contrastive classifier and its peers, unfitted, by name."""
     ours = ContrastiveMultiLabelClassifier(random_state=0, **net_arguments)
-    ours_grid = {"temperature": [0.1, 0.2, 0.5], "lambda_bce": [1.0, 10.0]}
+    ours_grid = {"temperature": [0.1, 0.2, 0.5], "lambda_bce": [0.2, 2.0]}
     logistic = OneVsRestClassifier(LogisticRegression(max_iter=1000))
     logistic_grid = {"estimator__C": [0.001, 0.01, 0.1, 1.0, 10.0]}
     return {

@@ -85,17 +85,15 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
             return
         self.neighbors_ = NeighborVote.of(embedding, Y, weights, prior, constant, random_state)
 
-    def _keep_linear(
-        self, module: nn.Module, rows: Rows, random_state: np.random.RandomState
-    ) -> None:
+    def _keep_linear(self, module: Any, rows: Rows, random_state: np.random.RandomState) -> None:
+        """Fit the logistic regressions behind the input scaling of ``module``."""
         X, Y, weights = rows
         share = self.linear_weight
         if share == "auto":
             share = auto_weight(X, Y.shape[1])
         self.linear_: nn.Module | None = None
         if share != 0:
-            scaler = module.get_submodule("scaler")
-            self.linear_ = fit_linear(X, Y, weights, scaler, self.linear_C, random_state)
+            self.linear_ = fit_linear(X, Y, weights, module.scaler, self.linear_C, random_state)
 
     # ------------------------------------------------------------------ predictions
 
@@ -129,10 +127,10 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
 
     def _blended_logits(self, X: Features) -> np.ndarray:
         logits = self._net_logits(X)
-        share = self._linear_share()
-        if share == 0:
+        linear, share = self._linear_part()
+        if linear is None:
             return logits
-        return logits + share * (self._evaluated(self.linear_, X) - logits)
+        return logits + share * (self._evaluated(linear, X) - logits)
 
     def _net_logits(self, X: Features) -> np.ndarray:
         """Return the logits of the heads, blended with the vote as probabilities are."""
@@ -149,15 +147,16 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
         heads = probabilities_from(logits)
         return logit(inside(heads + self.neighbor_weight * (votes - heads)))
 
-    def _linear_share(self) -> float:
+    def _linear_part(self) -> tuple[nn.Module | None, float]:
+        """Return the logistic regressions on the features, None without, and their share."""
         if isinstance(self.linear_weight, str):
-            return 0.0 if self.linear_ is None else AUTO_WEIGHT
+            return self.linear_, AUTO_WEIGHT
         if self.linear_weight > 0 and self.linear_ is None:
             raise ValueError(
                 f"linear_weight={self.linear_weight} needs the logistic regressions on the "
                 "features, but the fit made none; fit again."
             )
-        return self.linear_weight
+        return (self.linear_ if self.linear_weight > 0 else None), self.linear_weight
 
     def _head_logits(self, embedding: np.ndarray) -> np.ndarray:
         coef, intercept = (a.astype(embedding.dtype) for a in (self.coef_, self.intercept_))

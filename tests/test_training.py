@@ -365,9 +365,8 @@ def test_the_terms_of_the_contrastive_objective() -> None:
         sample_weight=weight,
     )
     bce = BinaryCrossEntropyLoss()(objective.head(embedding), labels, weight)
-    assert_allclose(
-        objective(embedding, labels, weight).item(), (contrastive + 0.7 * N_LABELS * bce).item(), rtol=1e-6
-    )
+    expected = contrastive + 0.7 * N_LABELS * bce
+    assert_allclose(objective(embedding, labels, weight).item(), expected.item(), rtol=1e-6)
     objective.finetuning = True
     assert objective(embedding, labels, weight).item() == bce.item()
 
