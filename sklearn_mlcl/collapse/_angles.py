@@ -14,19 +14,28 @@ BLOCK_ELEMENTS = 2**20
 MAX_BASELINE_MEANS = 1000  # means that enter the chance level: an average close to 90 degrees
 
 
-def angle_degrees(A, B):
+def angle_degrees(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """Row-wise angle, accurate near 0 and 180 degrees; NaN for a zero row."""
     a, b = _unit(A), _unit(B)
     apart, together = np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1)
     return np.degrees(2 * np.arctan2(apart, together))
 
 
-def _unit(A):
+def _unit(A: np.ndarray) -> np.ndarray:
     norm = np.linalg.norm(A, axis=1, keepdims=True)
     return np.divide(A, norm, out=np.full_like(A, np.nan), where=norm > 0)
 
 
-def tag_angles(directions, sets, sizes, weights, tags, multiplicities, n_random_sets, rng):
+def tag_angles(
+    directions: np.ndarray,
+    sets: sp.csr_array,
+    sizes: np.ndarray,
+    weights: np.ndarray,
+    tags: np.ndarray,
+    multiplicities: np.ndarray,
+    n_random_sets: int,
+    rng: np.random.RandomState,
+) -> dict[str, float]:
     """NC_m per size: "ncm_deg_m{m}", its chance level, and the ratio of the two.
 
     `directions` (U, d) are set means about the intercept, `sets` (U, K) CSR of the tagged labels.
@@ -45,7 +54,9 @@ def tag_angles(directions, sets, sizes, weights, tags, multiplicities, n_random_
     return out
 
 
-def _chance_angle(directions, m, tags, n_random_sets, rng):
+def _chance_angle(
+    directions: np.ndarray, m: int, tags: np.ndarray, n_random_sets: int, rng: np.random.RandomState
+) -> float:
     """Mean angle between set means and the tag sums of arbitrary m-sets, matched or not."""
     if len(directions) > MAX_BASELINE_MEANS:
         directions = directions[rng.choice(len(directions), MAX_BASELINE_MEANS, replace=False)]
@@ -59,7 +70,7 @@ def _chance_angle(directions, m, tags, n_random_sets, rng):
     return float(np.degrees(total / (len(u) * len(sums))))
 
 
-def _random_sets(K, m, n, rng):
+def _random_sets(K: int, m: int, n: int, rng: np.random.RandomState) -> sp.csr_array:
     """All m-sets of K labels if at most n, else n drawn uniformly, as CSR indicator rows."""
     if comb(K, m) <= n:
         members = np.array(list(combinations(range(K), m)))
@@ -69,7 +80,13 @@ def _random_sets(K, m, n, rng):
     return sp.csr_array((np.ones(members.size), members.ravel(), indptr), (len(members), K))
 
 
-def phi_alignment(directions, sets, sizes, n_pairs, rng):
+def phi_alignment(
+    directions: np.ndarray,
+    sets: sp.csr_array,
+    sizes: np.ndarray,
+    n_pairs: int,
+    rng: np.random.RandomState,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cosines of pairs of set means, their phi coefficients, and the sizes of the pairs."""
     n_sets, K = sets.shape
     first, second = _pairs(n_sets, n_pairs, rng)
@@ -87,7 +104,7 @@ def phi_alignment(directions, sets, sizes, n_pairs, rng):
     return cosine[known], phi[known], pair_sizes[known]
 
 
-def _pairs(n, n_pairs, rng):
+def _pairs(n: int, n_pairs: int, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
     if n * (n - 1) // 2 <= n_pairs:
         return np.triu_indices(n, 1)
     first = rng.randint(0, n, n_pairs)

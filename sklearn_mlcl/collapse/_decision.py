@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 
 from sklearn_mlcl.collapse._decoder import ONNDecoder
 from sklearn_mlcl.collapse._label_sets import is_sparse
@@ -15,8 +17,8 @@ from sklearn_mlcl.collapse._search import largest_to_csr, top_values
 SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
 
 
-def threshold_decision(probabilities, threshold) -> np.ndarray:
-    """Labels whose probability reaches the threshold.
+def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.ndarray:
+    """Predict the labels whose probability reaches the threshold.
 
     Parameters
     ----------
@@ -28,6 +30,7 @@ def threshold_decision(probabilities, threshold) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n, K), bool
+        True where a label is predicted.
 
     Raises
     ------
@@ -50,18 +53,20 @@ def threshold_decision(probabilities, threshold) -> np.ndarray:
     return probabilities >= threshold
 
 
-def topk_decision(scores, k) -> sp.csr_array:
-    """The k labels of largest score, the smaller label first on ties.
+def topk_decision(scores: ArrayLike, k: ArrayLike) -> sp.csr_array:
+    """Predict the k labels of largest score, the smaller label first on ties.
 
     Parameters
     ----------
     scores : ndarray of shape (n, K)
+        Probabilities or any scores.
     k : int or array-like of shape (n,)
         Number of labels, one for all rows or one per row, in 0..K.
 
     Returns
     -------
     csr_array of shape (n, K), int8
+        Indicator rows.
 
     Raises
     ------
@@ -86,15 +91,17 @@ def topk_decision(scores, k) -> sp.csr_array:
     return largest_to_csr(scores, cut, sizes)
 
 
-def tune_topk(scores, Y, *, scoring: str = "f1_micro") -> int:
+def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
     """The one k for `topk_decision` that scores best on (held-out) rows.
 
     Parameters
     ----------
     scores : ndarray of shape (n, K)
+        Probabilities or any scores.
     Y : {array-like, CSR} of shape (n, K)
         Indicator matrix; NaN entries do not count.
     scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
+        What is best.
 
     Returns
     -------
@@ -115,8 +122,8 @@ def tune_topk(scores, Y, *, scoring: str = "f1_micro") -> int:
 
 def tune_onn_prior(
     decoder: ONNDecoder,
-    features,
-    Y,
+    features: Any,
+    Y: Any,
     *,
     scoring: str = "f1_micro",
     grid: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
@@ -127,15 +134,19 @@ def tune_onn_prior(
     ----------
     decoder : ONNDecoder
         Its variance should come from held-out rows as well.
-    features, Y : (n, d) and (n, K)
-        Held-out rows; NaN entries of Y do not count.
+    features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
+        Held-out rows.
+    Y : {array-like, CSR} of shape (n, K)
+        Their indicator matrix; NaN entries do not count.
     scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
+        What is best.
     grid : sequence of float, default=(0, 0.25, 0.5, 0.75, 1)
         Strengths t in [0, 1] to try; the first wins ties.
 
     Returns
     -------
     ONNDecoder
+        A copy with that prior.
 
     Examples
     --------
@@ -153,7 +164,7 @@ def tune_onn_prior(
 
 def choose_decision(
     predictions: Mapping[str, object],
-    Y,
+    Y: Any,
     *,
     scoring: str = "f1_micro",
     n_se: float = 1.0,
@@ -171,13 +182,16 @@ def choose_decision(
     Y : {array-like, CSR} of shape (n, K)
         True label sets; NaN entries do not count.
     scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
+        What is compared.
     n_se : float, default=1.0
         Standard errors that count as better.
 
     Returns
     -------
     name : str
+        The rule to use.
     scores : dict of str to float
+        The score of every rule.
 
     Raises
     ------
@@ -206,7 +220,7 @@ def choose_decision(
     return best, {name: score for name, (score, _) in parts.items()}
 
 
-def _score_parts(prediction, Y, scoring):
+def _score_parts(prediction: Any, Y: Any, scoring: str) -> tuple[float, np.ndarray]:
     """The score and the influence of each row on it, from sums of numerators and denominators."""
     if scoring not in SCORINGS:
         raise ValueError(f"scoring must be one of {SCORINGS}, got {scoring!r}.")
@@ -226,11 +240,11 @@ def _score_parts(prediction, Y, scoring):
     return float(score.mean()), influence.mean(axis=1)
 
 
-def _ratio(top, bottom):
+def _ratio(top: ArrayLike, bottom: np.ndarray) -> np.ndarray:
     """Elementwise quotient, 0 where nothing is marked (scikit-learn's zero_division=0)."""
     top, bottom = np.broadcast_arrays(np.asarray(top, dtype=float), bottom)
     return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom > 0)
 
 
-def _dense(M):
+def _dense(M: Any) -> np.ndarray:
     return (M.toarray() if is_sparse(M) else np.asarray(M)).astype(np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -14,11 +14,15 @@ from scipy.special import logsumexp
 from sklearn_mlcl.collapse._label_sets import as_rows, is_sparse, map_blocks, row_blocks
 from sklearn_mlcl.collapse._marginals import observed_marginals, subset_marginals
 from sklearn_mlcl.collapse._search import (
+    Found,
     nearest_cosine,
     nearest_equinorm,
     nearest_prototype,
     nearest_tags,
 )
+
+#: From the scores of the tags to the nearest sets and their distances.
+Search = Callable[[np.ndarray], Found]
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,15 @@ class ONNDecoder:
         Isotropic variance v of the features about their prototypes, per dimension.
     prior : float
         Strength t of the prior in `decode`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import fit_onn_decoder, simplex_etf
+    >>> Y = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    >>> T = simplex_etf(3)
+    >>> fit_onn_decoder(Y @ T, Y).decode(np.array([[0, 1, 1]]) @ T).toarray()
+    array([[0, 1, 1]], dtype=int8)
     """
 
     variant: str
@@ -68,12 +81,13 @@ class ONNDecoder:
     variance: float
     prior: float
 
-    def decode(self, features, *, max_candidates: int = 4096) -> sp.csr_array:
+    def decode(self, features: Any, *, max_candidates: int = 4096) -> sp.csr_array:
         """Label set of the nearest prototype of each row.
 
         Parameters
         ----------
         features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
+            Rows h.
         max_candidates : int, default=4096
             For general tags: list the sets, which is exact, up to this number; see `nearest_tags`.
 
@@ -97,7 +111,7 @@ class ONNDecoder:
             parts = [sp.csr_array((0, self.n_labels), dtype=np.int8)]
         return sp.csr_array(sp.vstack(parts, format="csr"))
 
-    def marginals(self, features) -> np.ndarray:
+    def marginals(self, features: Any) -> np.ndarray:
         r"""Probability of each label under :math:`P(S|h) \propto \pi(S) e^{-\|h-P_S\|^2/2v}`.
 
         Exact over all sets of the candidate sizes where the norm of a tag sum depends on the size
@@ -107,6 +121,7 @@ class ONNDecoder:
         Parameters
         ----------
         features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
+            Rows h.
 
         Returns
         -------
@@ -123,7 +138,13 @@ class ONNDecoder:
         return np.clip(out, 0.0, 1.0)  # rounding of sums of probabilities
 
     def equinorm(self) -> bool:
-        """Whether the size of a set alone fixes the norm of its tag sum."""
+        """Tell whether the size of a set alone fixes the norm of its tag sum.
+
+        Returns
+        -------
+        bool
+            True where the search and the marginals are exact.
+        """
         if self.variant in ("etf", "cosine"):
             return True
         K = len(self.labels)
@@ -132,13 +153,25 @@ class ONNDecoder:
         return bool(np.linalg.norm(gram - ideal) <= 1e-9 * np.linalg.norm(gram))
 
     def size_costs(self) -> np.ndarray:
-        """Squared norms on a simplex ETF, alpha_m^2 tau^2 m(K'-m)/(K'-1), of shape (M,)."""
+        """Compute the squared norms of prototypes on a simplex ETF.
+
+        Returns
+        -------
+        ndarray of shape (M,)
+            For every candidate size alpha_m^2 tau^2 m(K'-m)/(K'-1).
+        """
         K, m = len(self.labels), self.sizes
         tau2 = (self.tags**2).sum() / max(K, 1)
         return self.scales**2 * tau2 * m * (K - m) / max(K - 1, 1)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """The state as a flat dict of arrays (strings and numbers as 0-d arrays)."""
+        """Return the state as plain arrays.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Strings and numbers are 0-d arrays, a CSR array is its indices and its indptr.
+        """
         out = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -153,7 +186,18 @@ class ONNDecoder:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ONNDecoder:
-        """Rebuild the decoder from what `to_arrays` returned."""
+        """Rebuild the decoder from what `to_arrays` returned.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            The state.
+
+        Returns
+        -------
+        ONNDecoder
+            The decoder.
+        """
         width = {"own_sets": int(arrays["n_labels"]), "seen_sets": len(arrays["labels"])}
         values: dict[str, Any] = {}
         for field in fields(cls):
@@ -167,7 +211,7 @@ class ONNDecoder:
                 values[name] = value.item() if np.ndim(value) == 0 else np.asarray(value)
         return cls(**values)
 
-    def _checked(self, features):
+    def _checked(self, features: Any) -> Any:
         features = as_rows(features)
         if features.shape[1] != len(self.intercept):
             raise ValueError(
@@ -176,10 +220,10 @@ class ONNDecoder:
             )
         return features
 
-    def _n_listed(self):
+    def _n_listed(self) -> int:
         return len(self.own_log_prior) + len(self.seen_log_prior)
 
-    def _decode_block(self, block, nearest):
+    def _decode_block(self, block: np.ndarray, nearest: Search | None) -> sp.csr_array:
         centered = block - self.intercept
         if nearest is None:
             return self._own(centered)[0]
@@ -196,7 +240,7 @@ class ONNDecoder:
         stacked = sp.vstack([sets, own], format="csr")
         return stacked[np.arange(len(block)) + len(block) * closer]
 
-    def _modelled_search(self, max_candidates):
+    def _modelled_search(self, max_candidates: int) -> Search:
         """The search over the sets of the tag model, as a function of the tag scores."""
         costs = -2 * self.variance * self.prior * self.log_prior
         sizes, scales = self.sizes, self.scales
@@ -215,12 +259,12 @@ class ONNDecoder:
             max_candidates=max_candidates,
         )
 
-    def _own(self, centered):
+    def _own(self, centered: np.ndarray) -> tuple[sp.csr_array, np.ndarray]:
         costs = -2 * self.variance * self.prior * self.own_log_prior
         index, distances = nearest_prototype(centered, self.own_prototypes - self.intercept, costs)
         return self.own_sets[index].astype(np.int8), distances
 
-    def _exact_marginals(self, centered):
+    def _exact_marginals(self, centered: np.ndarray) -> np.ndarray:
         v, scores = self.variance, centered @ self.tags.T
         offsets = self.log_prior - self.size_costs() / (2 * v)
         given_size, log_mass = subset_marginals(scores, self.sizes, self.scales / v, offsets)
@@ -231,7 +275,7 @@ class ONNDecoder:
         out[:, self.labels] += np.einsum("nm,nmk->nk", share[:, : len(self.sizes)], given_size)
         return out
 
-    def _listed_marginals(self, centered):
+    def _listed_marginals(self, centered: np.ndarray) -> np.ndarray:
         scale = self.scales[np.searchsorted(self.sizes, np.diff(self.seen_sets.indptr))]
         seen = scale[:, None] * (self.seen_sets @ self.tags)
         log_weights = np.concatenate(
@@ -249,7 +293,9 @@ class ONNDecoder:
         )
         return observed_marginals(log_weights, sp.vstack([wide, self.own_sets]))
 
-    def _log_weights(self, centered, prototypes, log_prior):
+    def _log_weights(
+        self, centered: np.ndarray, prototypes: np.ndarray, log_prior: np.ndarray
+    ) -> np.ndarray:
         """log pi(S) - ||h - P_S||^2 / 2v, up to a term of the row, as _exact_marginals has it."""
         half = (prototypes**2).sum(axis=1) / 2
         return (centered @ prototypes.T - half) / self.variance + log_prior

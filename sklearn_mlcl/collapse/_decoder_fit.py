@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,14 +18,14 @@ VARIANTS = ("tags", "etf", "cosine", "observed")
 
 
 def fit_onn_decoder(
-    features,
-    Y,
+    features: Any,
+    Y: Any,
     *,
-    sample_weight=None,
+    sample_weight: Any = None,
     variant: str = "tags",
     max_labels: int | None = None,
     prior: float = 0.0,
-    validation=None,
+    validation: tuple[Any, Any] | None = None,
 ) -> ONNDecoder:
     r"""Fit the one-nearest-neighbour decoder of label sets to features.
 
@@ -62,6 +63,7 @@ def fit_onn_decoder(
     Returns
     -------
     ONNDecoder
+        The fitted decoder, plain arrays.
 
     Raises
     ------
@@ -96,7 +98,14 @@ def fit_onn_decoder(
     return replace(decoder, variance=_residual_variance(decoder, *held_out))
 
 
-def decoder_from_means(groups, means, *, variant="tags", max_labels=None, prior=0.0):
+def decoder_from_means(
+    groups: LabelSets,
+    means: np.ndarray,
+    *,
+    variant: str = "tags",
+    max_labels: int | None = None,
+    prior: float = 0.0,
+) -> ONNDecoder:
     """The decoder from the means of the label sets, its variance still 1."""
     largest = _largest_size(groups, max_labels)
     tagged = variant != "observed" and groups.proper().any()
@@ -117,7 +126,7 @@ def decoder_from_means(groups, means, *, variant="tags", max_labels=None, prior=
     )
 
 
-def _largest_size(groups: LabelSets, max_labels):
+def _largest_size(groups: LabelSets, max_labels: int | None) -> int:
     if max_labels is not None:
         if not isinstance(max_labels, Integral) or max_labels < 1:
             raise ValueError(f"max_labels must be None or an int >= 1, got {max_labels!r}.")
@@ -126,7 +135,7 @@ def _largest_size(groups: LabelSets, max_labels):
     return int(groups.sizes[min(int(np.searchsorted(share, 0.999)), len(share) - 1)])
 
 
-def _no_tags(groups, means):
+def _no_tags(groups: LabelSets, means: np.ndarray) -> dict[str, Any]:
     return {
         "labels": np.zeros(0, dtype=np.intp),
         "tags": np.zeros((0, means.shape[1])),
@@ -139,7 +148,7 @@ def _no_tags(groups, means):
     }
 
 
-def _tag_state(groups, means, largest):
+def _tag_state(groups: LabelSets, means: np.ndarray, largest: int) -> dict[str, Any]:
     proper = groups.proper()
     fitted = fit_tags(means, groups)
     # A size whose scale is not positive has lost its direction: its prototypes would all be g.
@@ -160,11 +169,11 @@ def _tag_state(groups, means, largest):
     }
 
 
-def _log_comb(K, m):
+def _log_comb(K: int, m: np.ndarray) -> np.ndarray:
     return gammaln(K + 1) - gammaln(m + 1) - gammaln(K - m + 1)
 
 
-def _residual_variance(decoder, features, groups):
+def _residual_variance(decoder: ONNDecoder, features: Any, groups: LabelSets) -> float:
     """Mean squared residual per dimension in the span of the prototypes, about the true sets."""
     prototypes = _prototypes_of(decoder, groups.sets)
     basis = _span(decoder)
@@ -180,7 +189,7 @@ def _residual_variance(decoder, features, groups):
     return float(max(total / (weight * len(basis)), floor)) if weight and len(basis) else 1.0
 
 
-def _span(decoder):
+def _span(decoder: ONNDecoder) -> np.ndarray:
     """(r, d) orthonormal basis of the directions that tell prototypes apart."""
     directions = decoder.tags
     if not len(decoder.sizes):
@@ -189,7 +198,7 @@ def _span(decoder):
     return Vt[s > 1e-9 * s.max(initial=0.0)]
 
 
-def _prototypes_of(decoder, sets):
+def _prototypes_of(decoder: ONNDecoder, sets: sp.csr_array) -> np.ndarray:
     """(U, d) prototypes of label sets; NaN rows where the decoder has none."""
     out = np.full((sets.shape[0], len(decoder.intercept)), np.nan)
     size = np.diff(sets.indptr)
@@ -206,5 +215,5 @@ def _prototypes_of(decoder, sets):
     return out
 
 
-def _key(sets, row):
+def _key(sets: sp.csr_array, row: int) -> bytes:
     return sets.indices[sets.indptr[row] : sets.indptr[row + 1]].astype(np.int64).tobytes()

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 
-def simplex_etf(n_labels, dim=None, *, scale=1.0, rotation="random", random_state=None):
+def simplex_etf(
+    n_labels: int,
+    dim: int | None = None,
+    *,
+    scale: float = 1.0,
+    rotation: str = "random",
+    random_state: Any = None,
+) -> np.ndarray:
     r"""Simplex equiangular tight frame: K vectors of equal norm, as far apart as K vectors can be.
 
     :math:`W = s \sqrt{K/(K-1)}\, B U^\top` with B (K, K-1) an orthonormal basis of the complement
@@ -31,6 +41,7 @@ def simplex_etf(n_labels, dim=None, *, scale=1.0, rotation="random", random_stat
     Returns
     -------
     ndarray of shape (n_labels, dim), float64
+        The vectors as rows.
 
     Raises
     ------
@@ -64,7 +75,7 @@ def simplex_etf(n_labels, dim=None, *, scale=1.0, rotation="random", random_stat
     return scale * np.sqrt(K / (K - 1)) * _helmert(K) @ U.T
 
 
-def _helmert(K):
+def _helmert(K: int) -> np.ndarray:
     """(K, K-1) orthonormal basis of the complement of the ones vector."""
     j = np.arange(1, K)
     B = np.triu(np.ones((K, K - 1)))
@@ -72,7 +83,7 @@ def _helmert(K):
     return B / np.sqrt(j * (j + 1))
 
 
-def _orthonormal_columns(d, r, rotation, random_state):
+def _orthonormal_columns(d: int, r: int, rotation: str, random_state: Any) -> np.ndarray:
     if rotation == "identity":
         return np.eye(d, r)
     if rotation != "random":
@@ -81,7 +92,7 @@ def _orthonormal_columns(d, r, rotation, random_state):
     return Q * np.sign(np.diag(R))  # uniform draw, whatever signs the LAPACK build chose
 
 
-def phi_matrix(label_sets, other=None):
+def phi_matrix(label_sets: Any, other: Any = None) -> np.ndarray:
     r"""Phi coefficients between label sets: the cosines of their prototypes under exact collapse.
 
     For sets S and T of m and l labels out of K that share r,
@@ -123,14 +134,14 @@ def phi_matrix(label_sets, other=None):
     return phi_coefficient((A @ B.T).toarray(), m[:, None], l[None, :], K)
 
 
-def phi_coefficient(overlap, m, l, K):
+def phi_coefficient(overlap: np.ndarray, m: np.ndarray, l: np.ndarray, K: int) -> np.ndarray:
     """Phi of sets of m and l labels out of K that share `overlap`; arrays that broadcast."""
     spread = np.sqrt(m * (K - m) * l * (K - l))
     out = np.full(np.broadcast_shapes(np.shape(overlap), spread.shape), np.nan)
     return np.divide(overlap * K - m * l, spread, out=out, where=spread > 0)
 
 
-def etf_deviation(A, B=None, *, center=True):
+def etf_deviation(A: ArrayLike, B: ArrayLike | None = None, *, center: bool = True) -> float:
     r"""Distance of a Gram matrix from the simplex ETF: NC2 with one argument, NC3 with two.
 
     :math:`\| G/\|G\|_F - (I - \tfrac1K 1 1^\top)/\sqrt{K-1} \|_F` with :math:`G = A B^\top`: 0 for
@@ -157,21 +168,21 @@ def etf_deviation(A, B=None, *, center=True):
     >>> round(etf_deviation(np.eye(10)), 6), round(etf_deviation(np.eye(10), center=False), 4)
     (0.0, 0.3204)
     """
-    A = np.asarray(A, dtype=np.float64)
-    B = A if B is None else np.asarray(B, dtype=np.float64)
-    K = len(A)
+    left = np.asarray(A, dtype=np.float64)
+    right = left if B is None else np.asarray(B, dtype=np.float64)
+    K = len(left)
     if K < 2:
         return float("nan")
     if center:
-        A, B = A - A.mean(axis=0), B - B.mean(axis=0)
-    G = A @ B.T
+        left, right = left - left.mean(axis=0), right - right.mean(axis=0)
+    G = left @ right.T
     norm = np.linalg.norm(G)
     if norm == 0:
         return float("nan")
     return float(np.linalg.norm(G / norm - (np.eye(K) - 1 / K) / np.sqrt(K - 1)))
 
 
-def etf_deviation_floor(n_labels, dim):
+def etf_deviation_floor(n_labels: int, dim: int) -> float:
     r"""Smallest NC2 that K vectors in d dimensions can have: :math:`\sqrt{2-2\sqrt{d/(K-1)}}`.
 
     Parameters

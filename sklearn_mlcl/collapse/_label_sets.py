@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 
 from sklearn_mlcl._compat import _openmp_effective_n_threads
+
+Result = TypeVar("Result")
 
 BLOCK_ELEMENTS = 2**20  # float64 elements of a temporary block: 8 MiB
 
@@ -41,12 +43,12 @@ class LabelSets:
         return (self.sizes > 0) & (self.sizes < n_present)
 
 
-def is_sparse(M) -> bool:
+def is_sparse(M: Any) -> bool:
     """scipy's test without its type narrowing, which knows no methods of sparse arrays."""
     return bool(sp.issparse(M))
 
 
-def as_rows(features):
+def as_rows(features: Any) -> Any:
     """The features as something whose rows can be sliced: array, memory map, CSR or tensor."""
     if is_sparse(features):
         features = features.tocsr()
@@ -57,7 +59,9 @@ def as_rows(features):
     return features
 
 
-def row_blocks(features, rows=None, width=None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def row_blocks(
+    features: Any, rows: np.ndarray | None = None, width: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (row indices, float64 block); `width` columns bound the block if more than d."""
     rows = np.arange(features.shape[0]) if rows is None else rows
     width = max(features.shape[1], 1 if width is None else width, 1)
@@ -69,7 +73,7 @@ def row_blocks(features, rows=None, width=None) -> Iterator[tuple[np.ndarray, np
         yield index, _as_float64(block)
 
 
-def map_blocks(function, features, width) -> list:
+def map_blocks(function: Callable[[np.ndarray], Result], features: Any, width: int) -> list[Result]:
     """function(block) of each block, in order, on as many threads as scikit-learn would use."""
     step = max(1, BLOCK_ELEMENTS // max(features.shape[1], width))
     parts = [slice(at, at + step) for at in range(0, features.shape[0], step)]
@@ -79,7 +83,7 @@ def map_blocks(function, features, width) -> list:
         return list(pool.map(lambda part: function(_as_float64(features[part])), parts))
 
 
-def _as_float64(block):
+def _as_float64(block: Any) -> np.ndarray:
     if hasattr(block, "detach"):  # a torch tensor, known without importing torch; bf16 included
         block = block.detach().cpu().double().numpy()
     block = block.toarray() if is_sparse(block) else block
@@ -89,7 +93,7 @@ def _as_float64(block):
     return block
 
 
-def label_sets(Y, sample_weight=None) -> LabelSets:
+def label_sets(Y: Any, sample_weight: Any = None) -> LabelSets:
     """Group the rows of an indicator matrix (dense, CSR, DataFrame or tensor; NaN = missing)."""
     packed, complete, K = _packed_rows(Y)
     n = len(packed)
@@ -119,7 +123,7 @@ def label_sets(Y, sample_weight=None) -> LabelSets:
     )
 
 
-def _packed_rows(Y):
+def _packed_rows(Y: Any) -> tuple[np.ndarray, np.ndarray, int]:
     """Bit-packed rows, mask of the rows with no missing label, number of labels."""
     if hasattr(Y, "detach"):
         Y = Y.detach().cpu().numpy()
@@ -141,7 +145,7 @@ def _packed_rows(Y):
     return packed, complete, K
 
 
-def set_means(features, groups: LabelSets) -> np.ndarray:
+def set_means(features: Any, groups: LabelSets) -> np.ndarray:
     """(U, d) weighted mean of the features of each label set, one pass, float64."""
     sums = np.zeros((len(groups.sizes), features.shape[1]))
     rows = np.flatnonzero(groups.of_row >= 0)
@@ -152,7 +156,7 @@ def set_means(features, groups: LabelSets) -> np.ndarray:
     return sums / groups.weights[:, None]
 
 
-def grouped(features, Y, sample_weight=None):
+def grouped(features: Any, Y: Any, sample_weight: Any = None) -> tuple[Any, LabelSets]:
     """Sliceable features and the label sets of their rows."""
     features, groups = as_rows(features), label_sets(Y, sample_weight)
     if features.shape[0] != len(groups.of_row):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 
 
-def subset_marginals(scores, sizes, slopes, offsets):
-    r"""Marginals of :math:`P(S) \propto \exp(b_m \sum_{k\in S} s_k + o_m)`, m = \|S\|.
+def subset_marginals(
+    scores: ArrayLike, sizes: ArrayLike, slopes: ArrayLike, offsets: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Compute the marginals of :math:`P(S) \propto \exp(b_m \sum_{k\in S} s_k + o_m)`, m = \|S\|.
 
     The sum over the sets of one size is an elementary symmetric polynomial in
     :math:`e^{b_m s_k}`. A forward pass builds it label by label in the log domain; a backward
@@ -17,11 +22,11 @@ def subset_marginals(scores, sizes, slopes, offsets):
     Parameters
     ----------
     scores : ndarray of shape (n, K)
-        s_k.
+        The scores s_k of the labels.
     sizes : array-like of shape (M,), int
         Sizes with mass, in 1..K.
     slopes, offsets : array-like of shape (M,)
-        b_m and o_m.
+        The numbers b_m and o_m of each size.
 
     Returns
     -------
@@ -43,15 +48,14 @@ def subset_marginals(scores, sizes, slopes, offsets):
     >>> np.round(p, 6), np.round(np.exp(log_mass), 6)
     (array([[[0.666667, 0.666667, 0.666667]]]), array([[3.]]))
     """
-    parts = [
-        _one_size(b * np.asarray(scores, dtype=np.float64), int(m))
-        for m, b in zip(sizes, slopes, strict=True)
-    ]
+    scores = np.asarray(scores, dtype=np.float64)
+    per_size = zip(np.asarray(sizes).tolist(), np.asarray(slopes).tolist(), strict=True)
+    parts = [_one_size(b * scores, m) for m, b in per_size]
     marginals = np.stack([p for p, _ in parts], axis=1)
     return marginals, np.stack([e for _, e in parts], axis=1) + np.asarray(offsets)
 
 
-def _one_size(log_x, m):
+def _one_size(log_x: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
     """Marginals (n, K) and log e_m (n,) for the m-sets with weights exp(log_x)."""
     n, K = log_x.shape
     log_e = np.full((n, m + 1), -np.inf)  # log e_r of the labels seen so far
@@ -75,8 +79,8 @@ def _one_size(log_x, m):
     return marginals, log_e[:, m]
 
 
-def observed_marginals(log_weights, label_sets):
-    """Marginals of a distribution over listed label sets.
+def observed_marginals(log_weights: np.ndarray, label_sets: Any) -> np.ndarray:
+    """Compute the marginals of a distribution over listed label sets.
 
     Parameters
     ----------
@@ -88,6 +92,7 @@ def observed_marginals(log_weights, label_sets):
     Returns
     -------
     ndarray of shape (n, K)
+        Probability of each label.
 
     Examples
     --------

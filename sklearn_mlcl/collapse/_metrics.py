@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_random_state
@@ -12,14 +15,14 @@ from sklearn_mlcl.collapse._decoder import ONNDecoder
 from sklearn_mlcl.collapse._decoder_fit import decoder_from_means
 from sklearn_mlcl.collapse._etf import etf_deviation, etf_deviation_floor
 from sklearn_mlcl.collapse._label_sets import LabelSets, grouped, label_sets, row_blocks, set_means
-from sklearn_mlcl.collapse._tags import fit_tags, set_weights
+from sklearn_mlcl.collapse._tags import TagPrototypes, fit_tags, set_weights
 from sklearn_mlcl.collapse._within import within_between
 
 MIN_POSITIVES = 5  # labels with fewer stay out of NC2 and NC3: their tags are noise
 MAX_DECODED_ROWS = 5000  # rows that nc4 decodes: a share to within 0.01
 
 
-class CollapseReport(dict):
+class CollapseReport(dict[str, float]):
     """Flat dict of metric values (floats), with the arrays that plots need.
 
     Attributes
@@ -28,21 +31,30 @@ class CollapseReport(dict):
         "tags" (K, d), "intercept" (d,), "multiplicities" and "scales" (M,), "label_sets" (U, K)
         bool, "set_means" (U, d), "set_counts" (U,), "phi", "cosine" and "pair_sizes" of the
         sampled pairs of sets, "excluded_labels".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import neural_collapse_metrics, simplex_etf
+    >>> Y = np.repeat([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], 5, axis=0)
+    >>> report = neural_collapse_metrics(Y @ simplex_etf(3), Y)
+    >>> report["n_sets"], report.arrays["tags"].shape
+    (4.0, (3, 2))
     """
 
-    def __init__(self, values, arrays):
+    def __init__(self, values: Mapping[str, float], arrays: dict[str, np.ndarray]) -> None:
         super().__init__(values)
         self.arrays = arrays
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return CollapseReport, (dict(self), self.arrays)
 
 
 def neural_collapse_metrics(
-    features,
-    Y,
-    W=None,
-    b=None,
+    features: Any,
+    Y: Any,
+    W: Any = None,
+    b: Any = None,
     *,
     method: str = "lstsq",
     weights: str = "sqrt",
@@ -50,7 +62,7 @@ def neural_collapse_metrics(
     max_rows: int | None = 20000,
     n_random_sets: int = 4000,
     n_pairs: int = 20000,
-    random_state=0,
+    random_state: Any = 0,
 ) -> CollapseReport:
     r"""How far features have collapsed onto the geometry of the pick-all-label optimum.
 
@@ -85,8 +97,10 @@ def neural_collapse_metrics(
         Classifier rows, for ``nc2_w``, ``nc3`` and ``nc4``.
     b : array-like of shape (K,), default=None
         Classifier bias, for ``nc4``.
-    method, weights
-        As in `fit_tag_prototypes`.
+    method : {"lstsq", "singles"}, default="lstsq"
+        How tags are fitted; see `fit_tag_prototypes`.
+    weights : {"sqrt", "rows", "sets"}, default="sqrt"
+        Weight of a label set by its rows; see `fit_tag_prototypes`.
     min_count : int, default=2
         Rows that a label set needs to enter all but the tag fit.
     max_rows : int or None, default=20000
@@ -99,6 +113,7 @@ def neural_collapse_metrics(
     Returns
     -------
     CollapseReport
+        The values by name.
 
     Raises
     ------
@@ -143,7 +158,7 @@ def neural_collapse_metrics(
     return CollapseReport(values, arrays)
 
 
-def _stratified_rows(groups, max_rows, rng):
+def _stratified_rows(groups: LabelSets, max_rows: int, rng: np.random.RandomState) -> np.ndarray:
     """0/1 row weights of a systematic sample along (multiplicity, random order)."""
     rows = np.flatnonzero(groups.of_row >= 0)
     rows = rows[np.lexsort((rng.random_sample(len(rows)), groups.sizes[groups.of_row[rows]]))]
@@ -152,7 +167,16 @@ def _stratified_rows(groups, max_rows, rng):
     return weight
 
 
-def _angle_metrics(groups, means, tags, used, weights, n_random_sets, n_pairs, rng):
+def _angle_metrics(
+    groups: LabelSets,
+    means: np.ndarray,
+    tags: TagPrototypes,
+    used: np.ndarray,
+    weights: str,
+    n_random_sets: int,
+    n_pairs: int,
+    rng: np.random.RandomState,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     sets = sp.csr_array(groups.sets[used][:, tags.labels])
     sizes, directions = groups.sizes[used], means[used] - tags.intercept
     values = tag_angles(
@@ -183,12 +207,12 @@ def _angle_metrics(groups, means, tags, used, weights, n_random_sets, n_pairs, r
     }
 
 
-def _frequent_labels(groups, tags):
+def _frequent_labels(groups: LabelSets, tags: TagPrototypes) -> np.ndarray:
     positives = groups.counts @ groups.sets
     return tags.labels[positives[tags.labels] >= MIN_POSITIVES]
 
 
-def _tag_shape(tags, frequent):
+def _tag_shape(tags: TagPrototypes, frequent: np.ndarray) -> dict[str, float]:
     T = tags.tags[frequent]
     out = {f"alpha_m{m}": a for m, a in zip(tags.multiplicities, tags.scales.tolist(), strict=True)}
     out["nc2_h"] = etf_deviation(T)
@@ -196,7 +220,7 @@ def _tag_shape(tags, frequent):
     return out
 
 
-def _shape(T):
+def _shape(T: np.ndarray) -> tuple[float, float, float]:
     """Variation of the norms; mean and spread of the cosines about those of a simplex."""
     K = len(T)
     if K < 2:
@@ -210,7 +234,7 @@ def _shape(T):
     return float(norms.std() / norms.mean()), float(off.mean()), float(off.std())
 
 
-def _checked_head(W, b, K, d):
+def _checked_head(W: Any, b: Any, K: int, d: int) -> tuple[np.ndarray, np.ndarray]:
     W = _array(W)
     b = np.zeros(K) if b is None else _array(b)
     if W.shape != (K, d) or b.shape != (K,):
@@ -218,13 +242,13 @@ def _checked_head(W, b, K, d):
     return W, b
 
 
-def _array(A):
+def _array(A: Any) -> np.ndarray:
     if hasattr(A, "detach"):
         A = A.detach().cpu().double().numpy()
     return np.asarray(A, dtype=np.float64)
 
 
-def _head_metrics(W, tags, frequent):
+def _head_metrics(W: np.ndarray, tags: TagPrototypes, frequent: np.ndarray) -> dict[str, float]:
     T, W = tags.tags[frequent], W[frequent]
     centered = W - W.mean(axis=0) if len(W) else W
     t = T - T.mean(axis=0) if len(T) else T
@@ -241,7 +265,9 @@ def _head_metrics(W, tags, frequent):
     }
 
 
-def _agreement(features, groups, decoder: ONNDecoder, W, b):
+def _agreement(
+    features: Any, groups: LabelSets, decoder: ONNDecoder, W: np.ndarray, b: np.ndarray
+) -> float:
     """Share of rows whose ONN set is the set of as many largest logits."""
     rows = np.flatnonzero(groups.of_row >= 0)
     rows = rows[:: -(-len(rows) // MAX_DECODED_ROWS)]
@@ -253,7 +279,7 @@ def _agreement(features, groups, decoder: ONNDecoder, W, b):
     return same / len(rows)
 
 
-def _balance(groups: LabelSets, tags, used):
+def _balance(groups: LabelSets, tags: TagPrototypes, used: np.ndarray) -> dict[str, float]:
     proper, K = groups.proper(), len(tags.labels)
     single = groups.sizes == 1
     rows = groups.counts.sum()
@@ -274,7 +300,9 @@ def _balance(groups: LabelSets, tags, used):
     return out
 
 
-def _kappa(sets, counts, label_counts, m, K):
+def _kappa(
+    sets: sp.csr_array, counts: np.ndarray, label_counts: np.ndarray, m: int, K: int
+) -> float:
     """Smallest eigenvalue of E[(y - m/K)(y - m/K)'] on the complement of the ones vector."""
     n, share = counts.sum(), m / K
     second = (sets.T @ (sp.diags_array(counts / n) @ sets)).toarray()

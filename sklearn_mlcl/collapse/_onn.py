@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -76,18 +76,20 @@ class ONNClassifier(DocumentationLinks, ClassifierMixin, BaseEstimator):
     (2, 5)
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "variant": [StrOptions(set(VARIANTS))],
         "max_labels": [Interval(Integral, 1, None, closed="left"), None],
         "prior": [Interval(Real, 0, 1, closed="both")],
     }
 
-    def __init__(self, variant="tags", *, max_labels=None, prior=0.0):
+    def __init__(
+        self, variant: str = "tags", *, max_labels: int | None = None, prior: float = 0.0
+    ) -> None:
         self.variant = variant
         self.max_labels = max_labels
         self.prior = prior
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the prototypes.
 
         Parameters
@@ -101,7 +103,8 @@ class ONNClassifier(DocumentationLinks, ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        ONNClassifier
+        self : ONNClassifier
+            The fitted classifier.
 
         Raises
         ------
@@ -125,12 +128,13 @@ class ONNClassifier(DocumentationLinks, ClassifierMixin, BaseEstimator):
         _warn_absent(Y)
         return self
 
-    def predict(self, X):
-        """Label set of the nearest prototype: (n, K) indicator rows, or (n,) classes.
+    def predict(self, X: Any) -> Any:
+        """Predict the label set of the nearest prototype, or the class.
 
         Parameters
         ----------
         X : {array-like, sparse} of shape (n, d)
+            Features.
 
         Returns
         -------
@@ -145,44 +149,48 @@ class ONNClassifier(DocumentationLinks, ClassifierMixin, BaseEstimator):
             return self._container(sets.astype(self._target_dtype))
         return sets.toarray().astype(self._target_dtype)
 
-    def predict_proba(self, X):
-        """Marginal probability of each label, strictly inside (0, 1); see `ONNDecoder.marginals`.
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Compute the marginal probability of each label; see `ONNDecoder.marginals`.
 
         Parameters
         ----------
         X : {array-like, sparse} of shape (n, d)
+            Features.
 
         Returns
         -------
         ndarray of shape (n, K)
+            Probabilities, strictly inside (0, 1).
         """
         X = self._features(X)
         dtype = X.dtype if X.dtype.kind == "f" else np.float64
         eps = np.finfo(dtype).eps
         return np.clip(self.decoder_.marginals(X), eps, 1 - eps).astype(dtype)
 
-    def decision_function(self, X):
-        """Log-odds of `predict_proba`; for two classes that of the second, of shape (n,).
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Compute the log-odds of `predict_proba`.
 
         Parameters
         ----------
         X : {array-like, sparse} of shape (n, d)
+            Features.
 
         Returns
         -------
         ndarray of shape (n, K) or (n,)
+            Log-odds; for two classes those of the second.
         """
         p = self.predict_proba(X)
         logits = np.log(p) - np.log1p(-p)
         return logits[:, 1] if self._single and p.shape[1] == 2 else logits
 
-    def _features(self, X):
+    def _features(self, X: Any) -> Any:
         check_is_fitted(self)
         return validate_data(
             self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
         )
 
-    def _encode_targets(self, y, n):
+    def _encode_targets(self, y: Any, n: int) -> Any:
         """Indicator matrix; sets classes_ and how predict puts its answer."""
         if y is None:
             raise ValueError("ONNClassifier requires y to be passed, but the target y is None.")
@@ -194,14 +202,14 @@ class ONNClassifier(DocumentationLinks, ClassifierMixin, BaseEstimator):
             raise ValueError(f"X has {n} rows where y has {Y.shape[0]}.")
         return Y
 
-    def _encode_classes(self, y):
+    def _encode_classes(self, y: Any) -> np.ndarray:
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         return np.eye(len(self.classes_), dtype=np.int8)[codes]
 
-    def _encode_labels(self, Y):
+    def _encode_labels(self, Y: Any) -> Any:
         Y = Y.astype(np.float64) if Y.dtype.kind == "O" else Y
         values = Y.data if is_sparse(Y) else Y
         missing = values.dtype.kind == "f" and bool(np.isnan(values).any())
@@ -209,14 +217,14 @@ class ONNClassifier(DocumentationLinks, ClassifierMixin, BaseEstimator):
         self._target_dtype = np.dtype(np.int64) if missing else Y.dtype
         return Y
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         tags.input_tags.sparse = True
         return tags
 
 
-def _is_indicator(Y):
+def _is_indicator(Y: Any) -> bool:
     """Whether a one-column Y holds 0, 1 and missing values only."""
     values = Y.data if is_sparse(Y) else Y.ravel()
     return values.dtype.kind in "biuf" and bool(
@@ -224,7 +232,7 @@ def _is_indicator(Y):
     )
 
 
-def _warn_absent(Y):
+def _warn_absent(Y: Any) -> None:
     absent = np.flatnonzero(np.asarray((Y == 1).sum(axis=0)).ravel() == 0)
     if len(absent):
         warnings.warn(

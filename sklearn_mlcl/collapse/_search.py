@@ -6,18 +6,25 @@ smaller, then lexicographically first set. Rows come in blocks the caller has bo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from math import comb
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 
 from sklearn_mlcl.collapse._label_sets import map_blocks
+
+#: Sets as indicator rows, and the distance of each row to its set.
+Found = tuple[sp.csr_array, np.ndarray]
 
 N_SPARE = 16  # labels beyond the largest size that single swaps may bring in
 
 
-def nearest_equinorm(scores, sizes, slopes, costs):
+def nearest_equinorm(
+    scores: np.ndarray, sizes: ArrayLike, slopes: ArrayLike, costs: ArrayLike
+) -> Found:
     r"""Exact search when the size of a set alone fixes the norm of its tag sum (an ETF).
 
     Minimises :math:`D(S) = -2 a_m \sum_{k\in S} s_k + q_m` with m = \|S\|: for each size the
@@ -26,15 +33,16 @@ def nearest_equinorm(scores, sizes, slopes, costs):
     Parameters
     ----------
     scores : ndarray of shape (n, K)
-        s_k = <t_k, h - g>.
+        Inner products s_k = <t_k, h - g>.
     sizes : array-like of shape (M,), int
         Allowed sizes, ascending, in 1..K.
     slopes, costs : array-like of shape (M,)
-        a_m >= 0 and q_m = a_m^2 ||sum of m tags||^2 (plus the cost of the prior).
+        Numbers a_m >= 0 and q_m = a_m^2 ||sum of m tags||^2 (plus the cost of the prior).
 
     Returns
     -------
     label_sets : csr_array of shape (n, K), int8
+        Indicator rows of the nearest sets.
     distances : ndarray of shape (n,)
         D(S), that is ||h - P_S||^2 - ||h - g||^2.
 
@@ -55,7 +63,7 @@ def nearest_equinorm(scores, sizes, slopes, costs):
     return sets, distances[rows, best]
 
 
-def nearest_cosine(scores, sizes=None):
+def nearest_cosine(scores: np.ndarray, sizes: ArrayLike | None = None) -> Found:
     r"""Set whose simplex-ETF prototype has the largest cosine with the scores: Otsu's split.
 
     Maximises the Pearson correlation of scores and 0/1 row, that is
@@ -72,8 +80,14 @@ def nearest_cosine(scores, sizes=None):
     Returns
     -------
     label_sets : csr_array of shape (n, K), int8
+        Indicator rows of the best sets.
     distances : ndarray of shape (n,)
         Minus the correlation; 0 where all scores are equal.
+
+    Raises
+    ------
+    ValueError
+        If there is a single label.
 
     Examples
     --------
@@ -92,7 +106,7 @@ def nearest_cosine(scores, sizes=None):
     return sp.csr_array(sp.vstack(sets, format="csr")), np.concatenate(distances)
 
 
-def _cosine_block(scores, sizes):
+def _cosine_block(scores: np.ndarray, sizes: np.ndarray) -> Found:
     n, K = scores.shape
     top = top_values(scores, sizes[-1])
     sums = np.cumsum(top - scores.mean(axis=1, keepdims=True), axis=1)[:, sizes - 1]
@@ -105,7 +119,15 @@ def _cosine_block(scores, sizes):
     return largest_to_csr(scores, top[rows, sizes[best] - 1], sizes[best]), -correlation
 
 
-def nearest_tags(scores, gram, sizes, scales, costs, *, max_candidates=4096):
+def nearest_tags(
+    scores: np.ndarray,
+    gram: np.ndarray,
+    sizes: ArrayLike,
+    scales: ArrayLike,
+    costs: ArrayLike,
+    *,
+    max_candidates: int = 4096,
+) -> Found:
     r"""Search for general tags: :math:`D(S) = -2 a_m s(S) + a_m^2 1_S^\top G 1_S + q_m`.
 
     Exact, by listing the sets, while they are at most `max_candidates`. Beyond that a local
@@ -115,9 +137,9 @@ def nearest_tags(scores, gram, sizes, scales, costs, *, max_candidates=4096):
     Parameters
     ----------
     scores : ndarray of shape (n, K)
-        s_k = <t_k, h - g>.
+        Inner products s_k = <t_k, h - g>.
     gram : ndarray of shape (K, K)
-        G = T T'.
+        Inner products of the tags, G = T T'.
     sizes, scales, costs : array-like of shape (M,)
         Allowed sizes, ascending; a_m > 0; cost of the prior.
     max_candidates : int, default=4096
@@ -126,7 +148,9 @@ def nearest_tags(scores, gram, sizes, scales, costs, *, max_candidates=4096):
     Returns
     -------
     label_sets : csr_array of shape (n, K), int8
+        Indicator rows of the sets that were found.
     distances : ndarray of shape (n,)
+        Their D(S).
 
     Examples
     --------
@@ -143,7 +167,9 @@ def nearest_tags(scores, gram, sizes, scales, costs, *, max_candidates=4096):
     return _nearest_by_swaps(scores, gram, sizes, scales, costs)
 
 
-def _nearest_listed(scores, gram, sizes, scales, costs):
+def _nearest_listed(
+    scores: np.ndarray, gram: np.ndarray, sizes: np.ndarray, scales: np.ndarray, costs: np.ndarray
+) -> Found:
     n, K = scores.shape
     sets = [list(S) for m in sizes for S in combinations(range(K), int(m))]
     lengths = np.array([len(S) for S in sets])
@@ -161,14 +187,16 @@ def _nearest_listed(scores, gram, sizes, scales, costs):
     return listed[best], value
 
 
-def _padded(sets, width):
+def _padded(sets: Sequence[Sequence[int]], width: int) -> np.ndarray:
     out = np.zeros((len(sets), int(width)), dtype=np.intp)
     for row, S in zip(out, sets, strict=True):
         row[: len(S)] = S
     return out
 
 
-def _nearest_by_swaps(scores, gram, sizes, scales, costs):
+def _nearest_by_swaps(
+    scores: np.ndarray, gram: np.ndarray, sizes: np.ndarray, scales: np.ndarray, costs: np.ndarray
+) -> Found:
     n, K = scores.shape
     width = int(min(K, sizes[-1] + N_SPARE))
     short = top_labels(scores, width)
@@ -190,7 +218,9 @@ def _nearest_by_swaps(scores, gram, sizes, scales, costs):
     return members_to_csr(chosen, size, K), best
 
 
-def _best_of_size(smaller, m, s, G, a):
+def _best_of_size(
+    smaller: np.ndarray, m: int, s: np.ndarray, G: np.ndarray, a: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The better of two local optima: from the smaller set grown greedily, from the top m."""
     grown = smaller
     while grown.shape[1] < m:
@@ -201,7 +231,7 @@ def _best_of_size(smaller, m, s, G, a):
     return np.where(lower[:, None], top, grown), np.minimum(value, other)
 
 
-def _grow(members, s, G, a):
+def _grow(members: np.ndarray, s: np.ndarray, G: np.ndarray, a: float) -> np.ndarray:
     """Append the label that lowers D the most."""
     rows = np.arange(len(s))[:, None]
     pull = G[rows, members].sum(axis=1)
@@ -210,7 +240,7 @@ def _grow(members, s, G, a):
     return np.concatenate([members, change.argmin(axis=1)[:, None]], axis=1)
 
 
-def _swap_until_stable(members, s, G, a):
+def _swap_until_stable(members: np.ndarray, s: np.ndarray, G: np.ndarray, a: float) -> np.ndarray:
     """Improve `members` (n, m) in place; return D without the prior's cost."""
     value = np.empty(len(members), dtype=s.dtype)
     active = np.arange(len(members))
@@ -238,24 +268,31 @@ def _swap_until_stable(members, s, G, a):
     return value
 
 
-def _distance(members, scores, gram, a):
+def _distance(members: np.ndarray, scores: np.ndarray, gram: np.ndarray, a: float) -> np.ndarray:
     inner = gram[members[:, :, None], members[:, None, :]].sum(axis=(1, 2))
     return -2 * a * np.take_along_axis(scores, members, axis=1).sum(axis=1) + a * a * inner
 
 
-def nearest_prototype(features, prototypes, costs):
-    """Index of the nearest prototype and ||h - P||^2 - ||h||^2 + cost, the first on ties.
+def nearest_prototype(
+    features: np.ndarray, prototypes: np.ndarray, costs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest prototype and ||h - P||^2 - ||h||^2 + cost, the first on ties.
 
     Parameters
     ----------
     features : ndarray of shape (n, d)
+        Rows h.
     prototypes : ndarray of shape (U, d)
+        Prototypes P.
     costs : ndarray of shape (U,)
+        What is added to the squared distance of each prototype.
 
     Returns
     -------
     index : ndarray of shape (n,), int
+        Index of the prototype.
     distances : ndarray of shape (n,)
+        Its distance, as above.
 
     Examples
     --------
@@ -275,7 +312,7 @@ def nearest_prototype(features, prototypes, costs):
     return index, value
 
 
-def top_values(scores, m):
+def top_values(scores: np.ndarray, m: int) -> np.ndarray:
     """(n, m) largest scores of each row, descending."""
     K = scores.shape[1]
     # A partition first pays only while it leaves most of the row unsorted.
@@ -283,7 +320,7 @@ def top_values(scores, m):
     return np.sort(top, axis=1)[:, ::-1][:, :m]
 
 
-def largest_to_csr(scores, cut, sizes):
+def largest_to_csr(scores: np.ndarray, cut: np.ndarray, sizes: np.ndarray) -> sp.csr_array:
     """CSR indicator of the sizes[i] largest scores, `cut` the last of them, small labels first."""
     mask = scores >= cut[:, None]
     tied = mask.sum(axis=1) > sizes
@@ -297,7 +334,7 @@ def largest_to_csr(scores, cut, sizes):
     return sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), scores.shape)
 
 
-def top_labels(scores, m):
+def top_labels(scores: np.ndarray, m: int) -> np.ndarray:
     """(n, m) labels of the m largest scores, descending, the smaller label first on ties."""
     values = top_values(scores, m)
     sets = largest_to_csr(scores, values[:, -1], np.full(len(scores), m))
@@ -306,7 +343,7 @@ def top_labels(scores, m):
     return np.take_along_axis(members, within, axis=1)
 
 
-def members_to_csr(members, sizes, n_labels):
+def members_to_csr(members: np.ndarray, sizes: np.ndarray, n_labels: int) -> sp.csr_array:
     """CSR indicator rows from the first sizes[i] entries of members[i]."""
     keep = np.arange(members.shape[1]) < sizes[:, None]
     indptr = np.concatenate([[0], np.cumsum(sizes)])

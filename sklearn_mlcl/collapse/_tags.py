@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import cho_factor, cho_solve
 
 from sklearn_mlcl.collapse._label_sets import LabelSets, grouped, set_means
+
+#: Tags, intercept, scales, number of sweeps, rank of the design.
+Fit = tuple[np.ndarray, np.ndarray, np.ndarray, int, int]
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,15 @@ class TagPrototypes:
         Rank of the label design; less than K'-1 means that some tags share their vectors.
     n_sweeps : int
         Sweeps of the alternating fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import fit_tag_prototypes, simplex_etf
+    >>> Y = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    >>> fitted = fit_tag_prototypes(Y @ simplex_etf(3), Y)
+    >>> fitted.prototypes([[0, 1, 1]]).shape
+    (1, 2)
     """
 
     tags: np.ndarray
@@ -44,8 +57,18 @@ class TagPrototypes:
     rank: int
     n_sweeps: int
 
-    def prototypes(self, label_sets) -> np.ndarray:
-        """Prototypes g + alpha_m * sum of tags, shape (n, d), of indicator rows (n, K).
+    def prototypes(self, label_sets: Any) -> np.ndarray:
+        """Compute the prototypes g + alpha_m * sum of tags of label sets.
+
+        Parameters
+        ----------
+        label_sets : {array-like, CSR} of shape (n, K)
+            Indicator rows.
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+            The prototypes as rows.
 
         Raises
         ------
@@ -63,10 +86,10 @@ class TagPrototypes:
 
 
 def fit_tag_prototypes(
-    features,
-    Y,
+    features: Any,
+    Y: Any,
     *,
-    sample_weight=None,
+    sample_weight: Any = None,
     method: str = "lstsq",
     weights: str = "sqrt",
     max_sweeps: int = 100,
@@ -102,6 +125,7 @@ def fit_tag_prototypes(
     Returns
     -------
     TagPrototypes
+        The fitted model.
 
     Raises
     ------
@@ -137,7 +161,15 @@ def set_weights(groups: LabelSets, weights: str) -> np.ndarray:
     return groups.weights ** powers[weights]
 
 
-def fit_tags(means, groups, *, method="lstsq", weights="sqrt", max_sweeps=100, tol=1e-12):
+def fit_tags(
+    means: np.ndarray,
+    groups: LabelSets,
+    *,
+    method: str = "lstsq",
+    weights: str = "sqrt",
+    max_sweeps: int = 100,
+    tol: float = 1e-12,
+) -> TagPrototypes:
     """`fit_tag_prototypes` from the means of the label sets."""
     if method not in ("lstsq", "singles"):
         raise ValueError(f'method must be "lstsq" or "singles", got {method!r}.')
@@ -152,7 +184,9 @@ def fit_tags(means, groups, *, method="lstsq", weights="sqrt", max_sweeps=100, t
 class _TagProblem:
     """The weighted regression of set means on scaled, centred labels."""
 
-    def __init__(self, means, groups, proper, weight):
+    def __init__(
+        self, means: np.ndarray, groups: LabelSets, proper: np.ndarray, weight: np.ndarray
+    ) -> None:
         sets = groups.sets[proper]
         self.n_all = groups.n_labels
         self.labels = np.flatnonzero(np.asarray(sets.sum(axis=0)) > 0)
@@ -163,7 +197,7 @@ class _TagProblem:
         self.center = self.weight @ means
         self.means = means - self.center  # the offset of the features leaves before any product
 
-    def gram(self, scale):
+    def gram(self, scale: np.ndarray) -> np.ndarray:
         """Normal matrix of the design scale * (y - m/K), weighted columns centred."""
         K, a = len(self.labels), scale[self.at]
         w, m = self.weight * a**2, self.sizes
@@ -173,15 +207,15 @@ class _TagProblem:
         A += w @ m**2 / K**2 - (cross[:, None] + cross) / K
         return A - np.outer(first, first)
 
-    def moment(self, scale):
+    def moment(self, scale: np.ndarray) -> np.ndarray:
         """Design-transpose times means."""
         weighted = (self.weight * scale[self.at])[:, None] * self.means
         return self.sets.T @ weighted - (self.sizes @ weighted) / len(self.labels)
 
-    def intercept(self, tags, scale):
+    def intercept(self, tags: np.ndarray, scale: np.ndarray) -> np.ndarray:
         return -(self.weight * scale[self.at]) @ (self.sets @ tags)
 
-    def project_scales(self, tags, g):
+    def project_scales(self, tags: np.ndarray, g: np.ndarray) -> np.ndarray:
         """alpha_m = <M_S - g, sum of tags> / ||sum of tags||^2, pooled over the sets of size m."""
         sums = self.sets @ tags
         top = np.bincount(self.at, self.weight * ((self.means - g) * sums).sum(axis=1))
@@ -189,13 +223,13 @@ class _TagProblem:
         # With one multiplicity of all the fitted labels the sums vanish and any scale is right.
         return np.divide(top, bottom, out=np.ones_like(top), where=bottom > 0)
 
-    def residual_r2(self, tags, g, scale):
+    def residual_r2(self, tags: np.ndarray, g: np.ndarray, scale: np.ndarray) -> float:
         residual = self.means - g - scale[self.at][:, None] * (self.sets @ tags)
         total = self.weight @ (self.means**2).sum(axis=1)
         return 1 - self.weight @ (residual**2).sum(axis=1) / total if total > 0 else np.nan
 
 
-def _alternate(problem, max_sweeps, tol):
+def _alternate(problem: _TagProblem, max_sweeps: int, tol: float) -> Fit:
     scale = np.ones(len(problem.multiplicities))
     tags = np.zeros((len(problem.labels), problem.means.shape[1]))
     n_sweeps = 0
@@ -213,7 +247,7 @@ def _alternate(problem, max_sweeps, tol):
     return tags, problem.intercept(tags, scale), scale, n_sweeps, int(rank)
 
 
-def _solve_tags(problem, tags, scale):
+def _solve_tags(problem: _TagProblem, tags: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """One proximal step from `tags`: ridge-regularised, yet exact in the limit of the sweeps."""
     A = problem.gram(scale)
     ridge = 1e-8 * max(np.trace(A) / len(A), np.finfo(float).tiny)
@@ -224,11 +258,11 @@ def _solve_tags(problem, tags, scale):
     return tags - tags.mean(axis=0)
 
 
-def _change(new, old):
-    return np.linalg.norm(new - old) / max(np.linalg.norm(new), np.finfo(float).tiny)
+def _change(new: np.ndarray, old: np.ndarray) -> float:
+    return float(np.linalg.norm(new - old) / max(np.linalg.norm(new), np.finfo(float).tiny))
 
 
-def _from_singles(problem):
+def _from_singles(problem: _TagProblem) -> Fit:
     single = problem.sizes == 1
     missing = np.setdiff1d(np.arange(len(problem.labels)), problem.sets[single].indices)
     if len(missing):
@@ -244,7 +278,9 @@ def _from_singles(problem):
     return tags, g, scale, 0, int(np.linalg.matrix_rank(problem.gram(scale), hermitian=True))
 
 
-def _expand(problem, tags, g, scale, sweeps, rank):
+def _expand(
+    problem: _TagProblem, tags: np.ndarray, g: np.ndarray, scale: np.ndarray, sweeps: int, rank: int
+) -> TagPrototypes:
     """Scale so that the first multiplicity has alpha = 1, and put every label in its place."""
     unit = _unit_scale(scale)
     full = np.full((problem.n_all, tags.shape[1]), np.nan)
@@ -261,7 +297,7 @@ def _expand(problem, tags, g, scale, sweeps, rank):
     )
 
 
-def _unit_scale(scale):
+def _unit_scale(scale: np.ndarray) -> float:
     """The first scale that can serve as a unit: positive and not lost in rounding."""
     usable = scale[scale > 1e-6 * np.abs(scale).max()]
     return usable[0] if len(usable) else 1.0

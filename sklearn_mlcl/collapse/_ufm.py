@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,13 @@ class UFMScaling:
     relative : dict of int to float
         ``c[m] / c[1]``: the scale against the *sum* of single-label means. With no single-label
         rows the smallest multiplicity takes the place of 1.
+
+    Examples
+    --------
+    >>> from sklearn_mlcl.collapse import ufm_scaling
+    >>> optimum = ufm_scaling(4, {1: 40, 2: 60}, lam_w=5e-3, lam_h=5e-5)
+    >>> optimum.relative[1], optimum.relative[2] < 1
+    (1.0, True)
     """
 
     omega2: float
@@ -39,7 +46,7 @@ def ufm_scaling(
     lam_h: float,
     norm: str | float = "sum",
 ) -> UFMScaling:
-    r"""Scales of the collapsed solution under the pick-all-label loss, from two scalar equations.
+    r"""Compute the scales of the collapsed solution under the pick-all-label loss, from two scalar equations.
 
     For :math:`\frac1N \sum_i m_i^{-\gamma} L_{PAL}(W h_i, S_i) + \lambda_W \|W\|_F^2 + \lambda_H
     \|H\|_F^2`, balanced inside each multiplicity and d >= K-1, the optimum has rows of W on a
@@ -64,6 +71,7 @@ def ufm_scaling(
     Returns
     -------
     UFMScaling
+        The optimum.
 
     Raises
     ------
@@ -94,7 +102,7 @@ def ufm_scaling(
     m, n = np.array(list(rows)), np.array(list(rows.values()), dtype=float)
     target = K / (2 * sum(counts.values()) * lam_h * m.astype(float) ** gamma)
 
-    def excess(log_omega2):
+    def excess(log_omega2: float) -> float:
         c = _scales(np.exp(log_omega2), m, target, K)
         return np.log(lam_h * (n * c**2 * m * (K - m)).sum()) - np.log(lam_w * K * (K - 1))
 
@@ -110,7 +118,7 @@ def ufm_scaling(
     )
 
 
-def _gamma(norm):
+def _gamma(norm: str | float) -> float:
     named = {"sum": 0.0, "mean": 1.0}
     if isinstance(norm, str) and norm not in named:
         raise ValueError(f'norm must be "sum", "mean" or a float in [0, 1], got {norm!r}.')
@@ -120,20 +128,20 @@ def _gamma(norm):
     return gamma
 
 
-def _check_positive(**values):
+def _check_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value!r}.")
 
 
-def _scales(omega2, m, target, K):
+def _scales(omega2: float, m: np.ndarray, target: np.ndarray, K: int) -> np.ndarray:
     """Roots c_m of the scaling equation, solved in log c where nothing overflows."""
     rate = omega2 * K / (K - 1)
     return np.array([_scale(rate, mi, ti, K) for mi, ti in zip(m, target, strict=True)])
 
 
-def _scale(rate, m, target, K):
-    def excess(log_c):
+def _scale(rate: float, m: int, target: float, K: int) -> float:
+    def excess(log_c: float) -> float:
         growth = np.logaddexp(np.log(m) + rate * np.exp(log_c), np.log(K - m))
         return log_c + growth - np.log(target)
 
@@ -144,7 +152,7 @@ def _scale(rate, m, target, K):
     return float(np.exp(brentq(excess, low, high + 1e-9, xtol=1e-14, rtol=1e-14)))
 
 
-def _balanced_norm(excess):
+def _balanced_norm(excess: Callable[[float], float]) -> float:
     """Root omega^2 of the norm balance; excess falls as omega^2 grows."""
     low, high = -60.0, 0.0
     if excess(low) <= 0:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +23,17 @@ class _Axes:
     along: np.ndarray = field(init=False)
     total: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.along = np.zeros(len(self.eigenvalues))
 
-    def add(self, residual):
+    def add(self, residual: np.ndarray) -> None:
         self.along += ((residual @ self.axes) ** 2).sum(axis=0)
         self.total += (residual**2).sum()
 
 
-def within_between(features, groups: LabelSets, means, n_tags: int, min_count: int):
+def within_between(
+    features: Any, groups: LabelSets, means: np.ndarray, n_tags: int, min_count: int
+) -> dict[str, float]:
     """NC1 values by key: "nc1_m{m}" and "nc1_trace_m{m}" per size, "nc1_code" of single labels."""
     parts = {f"m{m}": part for m, part in _per_size(groups, means, n_tags, min_count)}
     singles = _code_axes(groups, means)
@@ -37,24 +41,25 @@ def within_between(features, groups: LabelSets, means, n_tags: int, min_count: i
     _accumulate(features, groups, means, tracked)
     out = {}
     for name, part in parts.items():
-        usable = part is not None and part.divisor > 0
-        nan = float("nan")
-        out[f"nc1_{name}"] = _ratio(part, len(part.eigenvalues)) if usable else nan
-        out[f"nc1_trace_{name}"] = (
-            part.total / part.divisor / part.between if usable and part.between > 0 else nan
-        )
+        out[f"nc1_{name}"] = out[f"nc1_trace_{name}"] = float("nan")
+        if part is not None and part.divisor > 0:
+            out[f"nc1_{name}"] = _ratio(part, len(part.eigenvalues))
+            if part.between > 0:
+                out[f"nc1_trace_{name}"] = part.total / part.divisor / part.between
     K = groups.n_labels
     out["nc1_code"] = _ratio(singles, K) if singles is not None else float("nan")
     return out
 
 
-def _ratio(part, count):
+def _ratio(part: _Axes, count: int) -> float:
     if not len(part.eigenvalues):
         return float("nan")
     return float((part.along / part.divisor / part.eigenvalues).sum() / count)
 
 
-def _per_size(groups, means, n_tags, min_count):
+def _per_size(
+    groups: LabelSets, means: np.ndarray, n_tags: int, min_count: int
+) -> Iterator[tuple[int, _Axes | None]]:
     """Per multiplicity the scatter weighted by rows, cut to the rank that K labels can span."""
     proper = groups.proper()
     for m in np.unique(groups.sizes[proper]).tolist():
@@ -71,7 +76,7 @@ def _per_size(groups, means, n_tags, min_count):
         yield m, _Axes(member, axes, values, between, freedom)
 
 
-def _code_axes(groups, means):
+def _code_axes(groups: LabelSets, means: np.ndarray) -> _Axes | None:
     """The published NC1 of single labels (unweighted, full pseudo-inverse), about the true mean."""
     member = groups.sizes == 1
     if member.sum() < 2:
@@ -83,7 +88,7 @@ def _code_axes(groups, means):
     return _Axes(member, axes, values, float((B**2).sum()), float(groups.counts[member].sum()))
 
 
-def _leading(B, rank, cutoff=0.0):
+def _leading(B: np.ndarray, rank: int, cutoff: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Up to `rank` eigenpairs of B'B, from whichever Gram matrix is smaller."""
     U, d = B.shape
     values, vectors = np.linalg.eigh(B.T @ B if d <= U else B @ B.T)
@@ -93,7 +98,7 @@ def _leading(B, rank, cutoff=0.0):
     return values, vectors if d <= U else B.T @ vectors / np.sqrt(values)
 
 
-def _accumulate(features, groups, means, tracked):
+def _accumulate(features: Any, groups: LabelSets, means: np.ndarray, tracked: list[_Axes]) -> None:
     """One pass over the rows of the sets that any scatter uses."""
     used = np.zeros(len(groups.sizes), dtype=bool)
     for part in tracked:
