@@ -143,7 +143,7 @@ def positive_regularization_ratio(
         The points behind the columns of ``weights`` where these are not the anchors themselves
         (prototypes, for the prototype loss).
     repulsion : array-like of shape (n_candidates,), optional
-        b of each column; 1 by default.
+        Repulsion b of each column; 1 by default.
 
     Returns
     -------

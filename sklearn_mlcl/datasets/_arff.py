@@ -182,6 +182,8 @@ def load_arff(
     Returns
     -------
     bunch : :class:`~sklearn.utils.Bunch`
+        With these attributes.
+
         data : ndarray, or CSR matrix for a sparse file, of shape (n, d)
             float64.
         target : ndarray, or CSR matrix for a sparse file, of shape (n, L)
@@ -191,6 +193,7 @@ def load_arff(
         relation : str
             Name of the relation, with MEKA's options.
     (data, target) : tuple if `return_X_y`
+        These two alone.
 
     Raises
     ------

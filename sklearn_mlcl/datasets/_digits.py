@@ -125,6 +125,8 @@ def make_multilabel_digits(
     Returns
     -------
     bunch : :class:`~sklearn.utils.Bunch`
+        With these attributes.
+
         data : ndarray of shape (n, 256), float32 in [0, 1]
             Training rows first, then test rows, each part in random order. With the defaults
             2,340 + 810 rows.
@@ -144,6 +146,7 @@ def make_multilabel_digits(
         DESCR : str
             How the set was made.
     (data, target) : tuple if `return_X_y`
+        These two alone.
 
     Raises
     ------

@@ -89,6 +89,8 @@ def fetch_multilabel(
     Returns
     -------
     bunch : :class:`~sklearn.utils.Bunch`
+        With these attributes.
+
         data : ndarray or CSR matrix of shape (n, d)
             float32 from OpenML, else as stored.
         target : ndarray or CSR matrix of shape (n, L), int64
@@ -102,6 +104,7 @@ def fetch_multilabel(
         DESCR : str
             Name, origin and split.
     (data, target) : tuple if `return_X_y`
+        These two alone.
 
     Raises
     ------

@@ -135,6 +135,7 @@ def load_npz(
     Parameters
     ----------
     path : str, path-like or binary file object
+        The file.
     subset : {"all", "train", "validation", "test"}, default="all"
         Which rows to return, if the file holds a split.
     return_X_y : bool, default=False
@@ -145,6 +146,8 @@ def load_npz(
     Returns
     -------
     bunch : :class:`~sklearn.utils.Bunch`
+        With these attributes.
+
         data : ndarray or CSR matrix of shape (n, d)
             In the dtype of the file.
         target : ndarray or CSR matrix of shape (n, L)
@@ -154,6 +157,7 @@ def load_npz(
         train_idx, test_idx, val_idx : ndarray of int64
             Those that the file holds; only for ``subset="all"``.
     (data, target) : tuple if `return_X_y`
+        These two alone.
 
     Raises
     ------

@@ -75,7 +75,9 @@ def load_xc(
     Returns
     -------
     X : CSR matrix of shape (n_samples, n_features)
+        Features.
     Y : CSR matrix of shape (n_samples, n_labels), int64
+        Indicator matrix.
 
     Raises
     ------

@@ -93,6 +93,7 @@ class CollapseHistoryDisplay:
         Returns
         -------
         display : CollapseHistoryDisplay
+            The display, drawn.
         """
         check_is_fitted(estimator, "history_")
         display = cls.from_history(estimator.history_, metrics=metrics)
@@ -114,6 +115,7 @@ class CollapseHistoryDisplay:
         Returns
         -------
         display : CollapseHistoryDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -146,6 +148,7 @@ class CollapseHistoryDisplay:
         Returns
         -------
         display : CollapseHistoryDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(7.4, 4.0))
         self.figure_ = self.ax_.figure

@@ -108,6 +108,7 @@ class EmbeddingDisplay:
         Returns
         -------
         display : EmbeddingDisplay
+            The display, drawn.
         """
         display = cls.from_embedding(
             embedding_of(estimator, X),
@@ -135,6 +136,7 @@ class EmbeddingDisplay:
         Returns
         -------
         display : EmbeddingDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -169,6 +171,7 @@ class EmbeddingDisplay:
         Returns
         -------
         display : EmbeddingDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(6.0, 4.6))
         self.figure_ = self.ax_.figure

@@ -120,6 +120,7 @@ class LabelCorrelationDisplay:
         Returns
         -------
         display : LabelCorrelationDisplay
+            The display, drawn.
         """
         return cls.from_predictions(
             y,
@@ -154,6 +155,7 @@ class LabelCorrelationDisplay:
         Returns
         -------
         display : LabelCorrelationDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -204,6 +206,7 @@ class LabelCorrelationDisplay:
         Returns
         -------
         display : LabelCorrelationDisplay
+            The display, drawn.
 
         Raises
         ------

@@ -105,6 +105,7 @@ class LabelEmbeddingDisplay:
         Returns
         -------
         display : LabelEmbeddingDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -161,6 +162,7 @@ class LabelEmbeddingDisplay:
         Returns
         -------
         display : LabelEmbeddingDisplay
+            The display, drawn.
 
         Raises
         ------

@@ -82,6 +82,7 @@ class MultiplicityScaleDisplay:
         Returns
         -------
         display : MultiplicityScaleDisplay
+            The display, drawn.
         """
         display = cls.from_report(report_of(estimator, X, y), expected=expected)
         return display.plot(ax=ax, line_kwargs=line_kwargs)
@@ -102,6 +103,7 @@ class MultiplicityScaleDisplay:
         Returns
         -------
         display : MultiplicityScaleDisplay
+            The display, drawn.
         """
         return cls(report.arrays["multiplicities"], report.arrays["scales"], expected)
 
@@ -120,6 +122,7 @@ class MultiplicityScaleDisplay:
         Returns
         -------
         display : MultiplicityScaleDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(4.8, 3.4))
         self.figure_ = self.ax_.figure

@@ -79,6 +79,7 @@ class PhiAlignmentDisplay:
         Returns
         -------
         display : PhiAlignmentDisplay
+            The display, drawn.
         """
         display = cls.from_report(report_of(estimator, X, y))
         return display.plot(ax=ax, scatter_kwargs=scatter_kwargs)
@@ -95,6 +96,7 @@ class PhiAlignmentDisplay:
         Returns
         -------
         display : PhiAlignmentDisplay
+            The display, drawn.
         """
         return cls(*(report.arrays[name] for name in ("phi", "cosine", "pair_sizes")))
 
@@ -113,6 +115,7 @@ class PhiAlignmentDisplay:
         Returns
         -------
         display : PhiAlignmentDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(5.6, 4.2))
         self.figure_ = self.ax_.figure

@@ -129,6 +129,7 @@ class MultiLabelPrecisionRecallDisplay:
         Returns
         -------
         display : MultiLabelPrecisionRecallDisplay
+            The display, drawn.
         """
         return cls.from_predictions(
             y,
@@ -160,6 +161,7 @@ class MultiLabelPrecisionRecallDisplay:
         Returns
         -------
         display : MultiLabelPrecisionRecallDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -198,6 +200,7 @@ class MultiLabelPrecisionRecallDisplay:
         Returns
         -------
         display : MultiLabelPrecisionRecallDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(6.8, 4.4))
         self.figure_ = self.ax_.figure

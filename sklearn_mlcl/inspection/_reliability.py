@@ -126,6 +126,7 @@ class MultiLabelReliabilityDisplay:
         Returns
         -------
         display : MultiLabelReliabilityDisplay
+            The display, drawn.
         """
         return cls.from_predictions(
             y,
@@ -159,6 +160,7 @@ class MultiLabelReliabilityDisplay:
         Returns
         -------
         display : MultiLabelReliabilityDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -205,6 +207,7 @@ class MultiLabelReliabilityDisplay:
         Returns
         -------
         display : MultiLabelReliabilityDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(6.8, 4.4))
         self.figure_ = self.ax_.figure

@@ -114,6 +114,7 @@ class SearchHeatmapDisplay:
         Returns
         -------
         display : SearchHeatmapDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -148,6 +149,7 @@ class SearchHeatmapDisplay:
         Returns
         -------
         display : SearchHeatmapDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -184,6 +186,7 @@ class SearchHeatmapDisplay:
         Returns
         -------
         display : SearchHeatmapDisplay
+            The display, drawn.
         """
         n_y, n_x = self.scores.shape
         size = (np.clip(2.6 + 0.6 * n_x, 4.2, 9), np.clip(1.6 + 0.5 * n_y, 2.8, 7))

@@ -76,6 +76,7 @@ class TagGramDisplay:
         Returns
         -------
         display : TagGramDisplay
+            The display, drawn.
         """
         names = label_names_of(label_names, y, n_labels_of(y), estimator)
         display = cls.from_report(report_of(estimator, X, y), label_names=names)
@@ -97,6 +98,7 @@ class TagGramDisplay:
         Returns
         -------
         display : TagGramDisplay
+            The display, drawn.
         """
         tags = report.arrays["tags"]
         K = len(tags)
@@ -122,6 +124,7 @@ class TagGramDisplay:
         Returns
         -------
         display : TagGramDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(4.6, 4.0))
         self.figure_ = self.ax_.figure

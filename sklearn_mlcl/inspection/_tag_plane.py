@@ -131,6 +131,7 @@ class TagPlaneDisplay:
         Returns
         -------
         display : TagPlaneDisplay
+            The display, drawn.
         """
         embedding = embedding_of(estimator, X)
         report = neural_collapse_metrics(embedding, y)
@@ -165,6 +166,7 @@ class TagPlaneDisplay:
         Returns
         -------
         display : TagPlaneDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -196,6 +198,7 @@ class TagPlaneDisplay:
         Returns
         -------
         display : TagPlaneDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(4.8, 4.8))
         self.figure_ = self.ax_.figure

@@ -153,6 +153,7 @@ class ThresholdCurveDisplay:
         Returns
         -------
         display : ThresholdCurveDisplay
+            The display, drawn.
         """
         decider = decider_of(estimator)
         return cls.from_predictions(
@@ -192,6 +193,7 @@ class ThresholdCurveDisplay:
         Returns
         -------
         display : ThresholdCurveDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -227,6 +229,7 @@ class ThresholdCurveDisplay:
         Returns
         -------
         display : ThresholdCurveDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(6.8, 4.0))
         self.figure_ = self.ax_.figure

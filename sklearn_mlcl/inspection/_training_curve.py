@@ -88,6 +88,7 @@ class TrainingCurveDisplay:
         Returns
         -------
         display : TrainingCurveDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -113,6 +114,7 @@ class TrainingCurveDisplay:
         Returns
         -------
         display : TrainingCurveDisplay
+            The display, drawn.
 
         Raises
         ------
@@ -144,6 +146,7 @@ class TrainingCurveDisplay:
         Returns
         -------
         display : TrainingCurveDisplay
+            The display, drawn.
         """
         self.ax_ = axes_of(ax, figsize=(6.4, 3.6))
         self.figure_ = self.ax_.figure

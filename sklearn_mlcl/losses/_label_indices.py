@@ -53,7 +53,20 @@ class LabelIndices:
 
     @classmethod
     def from_lists(cls, rows: Sequence[Iterable[int]], n_labels: int) -> LabelIndices:
-        """From one iterable of label indices per row."""
+        """Make one from an iterable of label indices per row.
+
+        Parameters
+        ----------
+        rows : sequence of iterables of int
+            The labels of each row.
+        n_labels : int
+            Width L of the label space.
+
+        Returns
+        -------
+        LabelIndices
+            The lists.
+        """
         lists = [list(row) for row in rows]
         sizes = torch.tensor([0, *map(len, lists)])
         flat = torch.tensor([label for row in lists for label in row], dtype=torch.int64)
@@ -61,7 +74,18 @@ class LabelIndices:
 
     @classmethod
     def from_csr(cls, matrix: sparse.csr_array | sparse.csr_matrix) -> LabelIndices:
-        """From a sparse indicator matrix; explicitly stored zeros are not labels."""
+        """Make one from a sparse indicator matrix; explicitly stored zeros are not labels.
+
+        Parameters
+        ----------
+        matrix : csr_array or csr_matrix of shape (n_rows, L)
+            Indicator matrix.
+
+        Returns
+        -------
+        LabelIndices
+            The lists.
+        """
         csr = sparse.csr_array(matrix, copy=True)
         csr.eliminate_zeros()
         indices = torch.as_tensor(csr.indices, dtype=torch.int64)
@@ -77,15 +101,43 @@ class LabelIndices:
         return rows.repeat_interleave(self.offsets.diff(), output_size=len(self.indices))
 
     def to(self, device: torch.device | str) -> LabelIndices:
-        """The same lists on another device."""
+        """Copy the lists to a device.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Where to.
+
+        Returns
+        -------
+        LabelIndices
+            The same lists there.
+        """
         return LabelIndices(self.indices.to(device), self.offsets.to(device), self.n_labels)
 
     def dense(self) -> Tensor:
-        """The indicator matrix, bool of shape (n_rows, n_labels)."""
+        """Build the indicator matrix.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_labels), bool
+            True for the labels of a row.
+        """
         return self._scatter(self.indices, self.n_labels)
 
     def restrict(self, active: Tensor) -> Tensor:
-        """Columns ``active`` (sorted, covering all indices) of the indicator matrix, bool."""
+        """Build some columns of the indicator matrix.
+
+        Parameters
+        ----------
+        active : Tensor of shape (n_active,), int64
+            The columns, sorted; all labels of the lists are among them.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_active), bool
+            True for the labels of a row.
+        """
         return self._scatter(torch.searchsorted(active, self.indices), len(active))
 
     def _scatter(self, columns: Tensor, width: int) -> Tensor:

@@ -65,7 +65,7 @@ class PickAllLabelLoss(nn.Module):
         pal_norm: str | float = "mean",
         empty_rows: str = "ignore",
         label_smoothing: float = 0.0,
-    ) -> None:
+    ):
         super().__init__()
         gamma = NORMS.get(pal_norm, -1.0) if isinstance(pal_norm, str) else float(pal_norm)
         if not 0 <= gamma <= 1:
@@ -126,7 +126,7 @@ class PickAllLabelLoss(nn.Module):
             f"label_smoothing={self.label_smoothing}"
         )
 
-    def _target(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _target(self, logits, labels):
         """Target mass (B, C) per class and the mask of the missing ones."""
         self._check(logits, labels)
         dtype = torch.promote_types(logits.dtype, torch.float32)
@@ -144,7 +144,7 @@ class PickAllLabelLoss(nn.Module):
             y = y + empty.to(dtype) / y.shape[1]
         return self._smoothed(y, missing), missing
 
-    def _smoothed(self, y: Tensor, missing: Tensor) -> Tensor:
+    def _smoothed(self, y, missing):
         if self.label_smoothing == 0:
             return y
         observed = (~missing).to(y.dtype)
@@ -152,7 +152,7 @@ class PickAllLabelLoss(nn.Module):
         e = self.label_smoothing
         return (1 - e) * y + e * y.sum(dim=1, keepdim=True) * share
 
-    def _check(self, logits: Tensor, labels: Tensor) -> None:
+    def _check(self, logits, labels):
         n_extra = int(self.empty_rows == "none_class")
         if labels.ndim != 2 or logits.shape != (labels.shape[0], labels.shape[1] + n_extra):
             raise ValueError(
@@ -166,7 +166,7 @@ class PickAllLabelLoss(nn.Module):
             )
 
     @staticmethod
-    def _cross_entropy(logits: Tensor, target: Tensor, missing: Tensor) -> Tensor:
+    def _cross_entropy(logits, target, missing):
         """Sum of target * -log softmax over the classes, shape (B,)."""
         # A row with every label missing keeps its logits: a softmax of nothing has NaN gradients.
         masked = missing & ~missing.all(dim=1, keepdim=True)
@@ -174,7 +174,7 @@ class PickAllLabelLoss(nn.Module):
         # where, not a product: 0 * -inf is NaN.
         return -torch.where(target > 0, target * log_p, 0.0).sum(dim=1)
 
-    def _mean(self, rows: Tensor, target: Tensor, sample_weight: Tensor | None) -> Tensor:
+    def _mean(self, rows, target, sample_weight):
         m = target.sum(dim=1)
         kept = (m > 0).to(rows.dtype)
         weight = kept if sample_weight is None else kept * sample_weight.to(rows.dtype)

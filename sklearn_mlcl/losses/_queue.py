@@ -91,7 +91,9 @@ class MemoryQueue(nn.Module):
         Parameters
         ----------
         embeddings : Tensor of shape (B, d) or (n_members, B, d)
+            Projections of the batch.
         labels : Tensor of shape (B, L)
+            Their labels.
 
         Raises
         ------

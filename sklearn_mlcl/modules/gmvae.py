@@ -122,22 +122,72 @@ class GaussianMixtureVAE(nn.Module):
             self.register_buffer("empty_component", zeros if policy != "skip" else None)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance (n, D) of q(z|x) for scaled rows x (n, d)."""
+        """Return the Gaussians q(z|x).
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, d)
+            Scaled rows.
+
+        Returns
+        -------
+        mean : Tensor of shape (n, D)
+            Their means.
+        log_variance : Tensor of shape (n, D)
+            Their log-variances.
+        """
         return self.to_posterior(self.encoder(x))
 
     def labels(self, index: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return embeddings (U, E) and biases (U,) or None of the labels given, or of all."""
+        """Return what a label brings to its logit.
+
+        Parameters
+        ----------
+        index : Tensor of shape (U,), int64, default=None
+            The labels; None stands for all of them.
+
+        Returns
+        -------
+        embeddings : Tensor of shape (U, E)
+            Their embeddings.
+        biases : Tensor of shape (U,) or None
+            Their biases, if the model has any.
+        """
         if index is None:
             return self.label_embeddings, self.label_bias
         bias = None if self.label_bias is None else self.label_bias.index_select(0, index)
         return self.label_embeddings.index_select(0, index), bias
 
     def label_gaussians(self, label_embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """Return means and log-variances (U, D) of labels from their embeddings (U, E)."""
+        """Return the Gaussians of labels.
+
+        Parameters
+        ----------
+        label_embeddings : Tensor of shape (U, E)
+            Embeddings of the labels.
+
+        Returns
+        -------
+        mean : Tensor of shape (U, D)
+            Their means.
+        log_variance : Tensor of shape (U, D)
+            Their log-variances.
+        """
         return self.to_label_gaussian(self.label_encoder(label_embeddings + self.label_offset))
 
     def logits(self, embedding: Tensor) -> Tensor:
-        """Return the logits (..., L) of feature embeddings (..., E)."""
+        """Return the logits of all labels.
+
+        Parameters
+        ----------
+        embedding : Tensor of shape (..., E)
+            Embeddings of rows.
+
+        Returns
+        -------
+        Tensor of shape (..., L)
+            Their logits.
+        """
         return functional.linear(embedding, *self.labels())
 
     def forward(self, X: Tensor) -> Tensor:
