@@ -22,6 +22,7 @@ from sklearn_mlcl._compat import _check_sample_weight
 from sklearn_mlcl._documentation import DocumentationLinks
 from sklearn_mlcl._frames import LabelFrames, in_chosen_container
 from sklearn_mlcl._targets import Indicator, TargetFormat, infer_format
+from sklearn_mlcl.persistence._saving import Persistent
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix
 FLOATS = (np.float64, np.float32)
@@ -50,7 +51,9 @@ def probabilities_from(logits: np.ndarray) -> np.ndarray:
     return inside(expit(logits))
 
 
-class MultiLabelClassifier(DocumentationLinks, LabelFrames, ClassifierMixin, BaseEstimator):
+class MultiLabelClassifier(
+    Persistent, DocumentationLinks, LabelFrames, ClassifierMixin, BaseEstimator
+):
     """Base of the classifiers: a subclass gives ``fit`` and ``_logits``."""
 
     @abstractmethod

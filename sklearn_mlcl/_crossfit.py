@@ -38,6 +38,7 @@ from sklearn_mlcl.model_selection import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
 )
+from sklearn_mlcl.persistence._saving import Persistent
 
 
 def splits_of(cv: Any, X: Any, y: Any, random_state: Any, split_params: dict) -> list[tuple]:
@@ -63,7 +64,7 @@ def fit_and_score(
 
 
 class HeldOutClassifier(
-    DocumentationLinks, LabelFrames, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
+    Persistent, DocumentationLinks, LabelFrames, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
 ):
     """Base of the meta-estimators that learn something small from held-out scores.
 

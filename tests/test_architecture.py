@@ -12,19 +12,20 @@ import sklearn_mlcl
 PACKAGE = Path(sklearn_mlcl.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {
+    "_storable": 5,
     "contrastive": 4, "cgmvae": 4, "mlp": 4, "threshold": 4, "search": 4, "inspection": 4,
     "calibration": 3, "_crossfit": 3, "_response": 0, "_cells": 0, "_frames": 0,
     "_documentation": 0,
     "_base": 3, "_net_base": 3, "_heads": 3, "_decisions": 3, "_neighbors": 3, "_embedding": 3,
     "_linear": 3, "_net_build": 3, "_net_predict": 3, "_shared_docs": 3, "_latent": 3,
     "logistic": 3, "callbacks": 3,
-    "training": 2, "persistence": 2,
+    "training": 2,
     "losses": 1, "modules": 1, "solvers": 1,
     "collapse": 0, "representation": 0, "metrics": 0, "thresholds": 0, "model_selection": 0,
-    "datasets": 0, "recipes": 0, "_compat": 0, "_version": 0, "_targets": 0,
+    "persistence": 0, "datasets": 0, "recipes": 0, "_compat": 0, "_version": 0, "_targets": 0,
 }  # fmt: skip
 ENTRANCE = "__init__"
-EXTRAS = {"matplotlib", "onnx", "onnxruntime", "pandas", "rich", "skops"}
+EXTRAS = {"matplotlib", "onnx", "onnxruntime", "onnxscript", "pandas", "rich", "skops"}
 
 
 def room_of(path: Path) -> str:

@@ -20,9 +20,10 @@ from sklearn_mlcl._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_mlcl._documentation import DocumentationLinks
 from sklearn_mlcl.collapse._decoder_fit import VARIANTS, fit_onn_decoder
 from sklearn_mlcl.collapse._label_sets import is_sparse
+from sklearn_mlcl.persistence._saving import Persistent
 
 
-class ONNClassifier(DocumentationLinks, ClassifierMixin, BaseEstimator):
+class ONNClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimator):
     r"""Nearest label-set prototype: multi-label neural collapse as a decision rule.
 
     Fits one vector per label such that the mean feature of every label set is an intercept plus a

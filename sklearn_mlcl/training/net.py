@@ -288,6 +288,31 @@ class IndexBatchNet(NeuralNet):
         net.history_ = copy.copy(self.history)
         return net
 
+    def saved_state(self) -> dict[str, Any]:
+        """Return what a file keeps of the net; callbacks are the estimator's to keep."""
+        defaults = type(self)(self.module, self.criterion).get_params(deep=False)
+        own = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if not (name.startswith("_") or name in ("module", "criterion", "callbacks"))
+            and not (name in defaults and value == defaults[name])
+        }
+        return {
+            "settings": own,
+            "module": self.module_,
+            "criterion": self.criterion_,
+            "optimizer": self.optimizer_.state_dict(),
+            "history": self.history.to_list(),
+        }
+
+    @classmethod
+    def from_saved_state(cls, state: dict[str, Any]) -> IndexBatchNet:
+        """Return a net that goes on where the one of ``saved_state`` stood."""
+        net = cls(state["module"], state["criterion"], **state["settings"]).initialize()
+        net.optimizer_.load_state_dict(state["optimizer"])
+        net.history.extend(state["history"])
+        return net
+
     def __getstate__(self) -> dict[str, Any]:
         # skorch packs the weights into a second pickle to re-map CUDA; ours are on the CPU by now.
         return self.__dict__.copy()

@@ -1,0 +1,10 @@
+"""Fitted estimators in files: ``save`` and ``load`` without pickle; see the page on saving.
+
+Files are safetensors with a JSON header. What they may hold is a list of classes, each allowed by
+name, besides arrays and plain values.
+"""
+
+from sklearn_mlcl.persistence._saving import load, save
+from sklearn_mlcl.persistence._skops import skops_trusted_types
+
+__all__ = ["load", "save", "skops_trusted_types"]

@@ -1,0 +1,177 @@
+"""``save`` and ``load``, as functions and as methods of the estimators."""
+
+from __future__ import annotations
+
+import copyreg
+import os
+from typing import Any, Self
+
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_mlcl.persistence._codecs import put_together, taken_apart
+from sklearn_mlcl.persistence._format import Content, read_file, write_file
+from sklearn_mlcl.persistence._registry import class_named, is_allowed
+from sklearn_mlcl.persistence._skops import with_torch, without_torch
+from sklearn_mlcl.persistence._state import refusal
+
+
+def save(estimator: Any, path: str | os.PathLike) -> None:
+    """Write a fitted estimator to a file that loads without running code.
+
+    The file is in the safetensors format: all arrays, and in its header the rest as JSON, with
+    versions and checksums. It holds all of the estimator, with what :meth:`partial_fit` and warm
+    starts go on from (the weights, the optimizer, the history).
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted estimator of this package.
+    path : str or path-like
+        The file. One that is there is replaced in one step once the new one is whole.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If it holds what is no array, plain value or class of this package: a module, a loss, a
+        callback or an estimator from elsewhere. The message says where.
+
+    See Also
+    --------
+    load : The way back.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn_mlcl import MultiLabelLogisticRegression
+    >>> from sklearn_mlcl.persistence import load, save
+    >>> X, Y = make_multilabel_classification(random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "heads.safetensors")
+    ...     save(MultiLabelLogisticRegression().fit(X, Y), path)
+    ...     load(path)
+    MultiLabelLogisticRegression()
+    """
+    cls = type(estimator)
+    if not is_allowed("object", cls):
+        raise TypeError(refusal(estimator, "estimator"))
+    check_is_fitted(estimator)
+    write_file(path, Content(cls.__name__, *taken_apart(estimator, cls.__name__)))
+
+
+def load(path: str | os.PathLike) -> Any:
+    """Return the estimator in a file that :func:`save` wrote.
+
+    Nothing in the file is run: it is data, and only classes of this package are made from it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    estimator : estimator
+        As it was saved; its probabilities are the same, bit for bit, on the same machine. Its
+        weights are in main memory, and ``device="auto"`` means the devices of this machine.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or cut short, of a newer format version, or of another format.
+
+    See Also
+    --------
+    save : Write the file.
+
+    Examples
+    --------
+    >>> import sklearn_mlcl
+    >>> sklearn_mlcl.load("no such file")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: There is no file 'no such file'.
+    """
+    return load_as(object, path)
+
+
+def load_as(cls: type, path: str | os.PathLike) -> Any:
+    """Return the estimator in a file, if it is of a class."""
+    content = read_file(path)
+    try:
+        found = class_named("object", content.root)
+        if not issubclass(found, cls):
+            raise TypeError(
+                f"{str(path)!r} holds a {content.root}, expected a {cls.__name__}; "
+                "sklearn_mlcl.load reads any."
+            )
+        return put_together(content.tree, content.arrays)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} cannot be loaded: {error}.") from error
+
+
+class Persistent:
+    """Mixin: an estimator that saves itself, and a class that loads its own.
+
+    Pickle and copy see the attributes as they are. Who asks for ``__getstate__`` itself, skops,
+    gets them without torch, which it cannot store.
+    """
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if type(self).__getstate__ is not Persistent.__getstate__:
+            return super().__reduce_ex__(protocol)
+        return copyreg.__newobj__, (type(self),), vars(self).copy()  # type: ignore[attr-defined]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_torch(vars(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(with_torch(state))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted estimator to a file that loads without running code.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; one that is there is replaced in one step.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If it holds a module, a loss, a callback or an estimator from elsewhere.
+
+        See Also
+        --------
+        sklearn_mlcl.load : The way back.
+        """
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Self:
+        """Return the estimator in a file, which must be of this class.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that :meth:`save` wrote.
+
+        Returns
+        -------
+        estimator : estimator
+            As it was saved.
+
+        Raises
+        ------
+        TypeError
+            If the file holds an estimator of another class.
+        ValueError
+            If the file is damaged, of a newer format version, or of another format.
+        """
+        return load_as(cls, path)

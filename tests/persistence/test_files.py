@@ -1,0 +1,276 @@
+"""Files that are damaged, foreign, from the future, or interrupted; and what files may not hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from skorch.callbacks import LRScheduler
+
+import sklearn_mlcl
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelLogisticRegression,
+    MultiLabelThresholdClassifierCV,
+)
+from sklearn_mlcl.losses import JaccardSupConLoss
+from sklearn_mlcl.persistence import _format, save
+from tests.persistence._cases import X, Y, contrastive, fitted
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The heads in a file."""
+    fitted("logistic").save(tmp_path / "heads.safetensors")
+    return tmp_path / "heads.safetensors"
+
+
+def parts_of(file: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    with safe_open(file, framework="numpy") as content:
+        return content.metadata(), {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+
+
+def test_a_file_is_safetensors_with_its_versions_in_the_header(file: Path) -> None:
+    header, arrays = parts_of(file)
+    assert header["format"] == "sklearn_mlcl"
+    assert header["format_version"] == "1"
+    assert header["package_version"] == sklearn_mlcl.__version__
+    assert header["class"] == "MultiLabelLogisticRegression"
+    assert any(np.array_equal(a, fitted("logistic").coef_) for a in arrays.values())
+    assert json.loads(header["tensors"]).keys() == arrays.keys()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
+def test_a_file_that_is_cut_short(share: float, file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"heads.safetensors.*(cut short|damaged)"):
+        sklearn_mlcl.load(file)
+
+
+def test_every_flipped_byte_is_found(file: Path) -> None:
+    """None loads as something else; a space of padding more or less is no damage."""
+    content = bytearray(file.read_bytes())
+    expected = fitted("logistic").coef_
+    for i in range(0, len(content), 7):
+        damaged = content.copy()
+        damaged[i] ^= 0x01
+        file.write_bytes(damaged)
+        try:
+            loaded = sklearn_mlcl.load(file)
+        except ValueError as error:
+            assert "heads.safetensors" in str(error)
+        else:
+            assert_array_equal(loaded.coef_, expected)
+            assert chr(content[i]) in " \n"
+
+
+def test_a_swapped_array_is_found(file: Path) -> None:
+    header, arrays = parts_of(file)
+    name = next(n for n, a in arrays.items() if np.array_equal(a, fitted("logistic").coef_))
+    save_file({**arrays, name: arrays[name] * 2}, file, metadata=header)
+    with pytest.raises(ValueError, match=f"array {name} fails its checksum"):
+        sklearn_mlcl.load(file)
+    arrays.pop(name)
+    save_file(arrays, file, metadata=header)
+    with pytest.raises(ValueError, match="arrays are missing or added"):
+        sklearn_mlcl.load(file)
+
+
+def test_an_edited_header_is_found(file: Path) -> None:
+    header, arrays = parts_of(file)
+    for name in ("format_version", "package_version", "class", "state", "tensors"):
+        save_file(arrays, file, metadata={**header, name: header[name] + " "})
+        with pytest.raises(ValueError, match="does not match its checksum"):
+            sklearn_mlcl.load(file)
+
+
+def test_a_file_of_a_newer_version(file: Path) -> None:
+    header, arrays = parts_of(file)
+    save_file(arrays, file, metadata={**header, "format_version": "2", "package_version": "9.1"})
+    with pytest.raises(
+        ValueError, match=r"format version 2, written by sklearn_mlcl 9\.1.*Upgrade"
+    ):
+        sklearn_mlcl.load(file)
+
+
+def test_files_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "other"
+    save_file({"weight": np.zeros(3)}, path)
+    with pytest.raises(ValueError, match="none that save"):
+        sklearn_mlcl.load(path)
+    path.write_text("not a model")
+    with pytest.raises(ValueError, match="no file of save"):
+        sklearn_mlcl.load(path)
+    for missing in (tmp_path, tmp_path / "nothing here"):
+        with pytest.raises(FileNotFoundError, match="There is no file"):
+            sklearn_mlcl.load(missing)
+
+
+def written(tree: Any, path: Path, root: str = "MultiLabelLogisticRegression") -> Path:
+    """Write a file whose checksums are right, whatever the tree says."""
+    _format.write_file(path, _format.Content(root, tree, {"0": np.zeros(2)}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"$": "object", "class": "Popen", "attributes": {}}, "names the object 'Popen'"),
+        ({"$": "object", "class": "Linear", "attributes": {}}, "names the object 'Linear'"),
+        ({"$": "module", "class": "os.system"}, "names the module"),
+        ({"$": "type", "name": "builtins.eval"}, "names the type"),
+        ({"$": "pickle", "data": "gASV"}, "kind 'pickle'"),
+        ({"$": "array", "data": "7"}, "makes no sense"),
+        (
+            {
+                "$": "csr",
+                "container": "csr_array",
+                "shape": [1, 2],
+                "parts": {
+                    "data": [1.0],
+                    "indices": [7],
+                    "indptr": [0, 1],
+                },
+            },
+            "indices",
+        ),
+        ({"no kind": 1}, "makes no sense"),
+        ({"$": "tuple"}, "makes no sense"),
+    ],
+)
+def test_only_known_classes_are_made(tree: Any, message: str, tmp_path: Path) -> None:
+    path = written(tree, tmp_path / "made")
+    with pytest.raises(ValueError, match=f"made.*cannot be loaded.*{message}"):
+        sklearn_mlcl.load(path)
+
+
+def test_parameters_that_an_older_file_does_not_know(tmp_path: Path) -> None:
+    attributes = {"C": 3.0, "n_features_in_": 1}
+    tree = {"$": "object", "class": "MultiLabelLogisticRegression", "attributes": attributes}
+    loaded = sklearn_mlcl.load(written(tree, tmp_path / "old"))
+    assert loaded.get_params() == MultiLabelLogisticRegression(C=3.0).get_params()
+
+
+def test_an_unknown_class_at_the_root(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="names the object 'Mine'"):
+        sklearn_mlcl.load(written(1, tmp_path / "made", root="Mine"))
+
+
+# ---------------------------------------------------------------------- interrupted
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_an_interrupted_save_leaves_the_old_file(
+    step: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = file.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fitted("contrastive").save(file)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    fitted("contrastive").save(file)
+    assert isinstance(sklearn_mlcl.load(file), ContrastiveMultiLabelClassifier)
+
+
+def test_what_cannot_be_saved_leaves_the_old_file(file: Path) -> None:
+    before = file.read_bytes()
+    with pytest.raises(TypeError):
+        with_module().save(file)
+    assert file.read_bytes() == before
+
+
+def test_others_may_read_the_file_as_the_umask_says(file: Path) -> None:
+    plain = file.with_name("plain")
+    plain.touch()
+    assert file.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        fitted("logistic").save(tmp_path / "nowhere" / "model")
+
+
+# ---------------------------------------------------------------------- not to be saved
+
+
+class Encoder(torch.nn.Linear):
+    """A user's module."""
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(n_features, 3)
+
+
+class Loss(JaccardSupConLoss):
+    """A user's loss."""
+
+
+class Mine(ContrastiveMultiLabelClassifier):
+    """A user's estimator."""
+
+
+def with_module() -> Any:
+    return contrastive(module=Encoder).fit(X, Y)
+
+
+def with_hook() -> Any:
+    estimator = contrastive().fit(X, Y)
+    estimator.net_.module_.register_forward_hook(lambda *args: None)
+    return estimator
+
+
+CANNOT = {
+    "module": with_module,
+    "loss": lambda: contrastive(loss=Loss()).fit(X, Y),
+    r"callbacks\[0\]": lambda: contrastive(
+        schedule="constant", callbacks=[LRScheduler("StepLR", step_size=1)]
+    ).fit(X, Y),
+    "estimator holds": lambda: Mine(max_epochs=1, hidden_layer_sizes=(4,)).fit(X, Y),
+    "_forward_hooks": with_hook,
+    r"estimator holds sklearn\.multiclass\.OneVsRestClassifier": lambda: (
+        MultiLabelThresholdClassifierCV(OneVsRestClassifier(LogisticRegression()), cv=2).fit(X, Y)
+    ),
+    r"label_names_|_format": lambda: MultiLabelLogisticRegression().fit(X, odd_names()),
+}
+
+
+def odd_names() -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(Y, columns=pd.date_range("2020", periods=4))
+
+
+@pytest.mark.parametrize("where", CANNOT)
+def test_what_cannot_be_saved_is_named(where: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=f"{where}.*cannot be saved.*[Pp]ickle"):
+        CANNOT[where]().save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_detached_callbacks_are_no_hindrance(tmp_path: Path) -> None:
+    estimator = CANNOT[r"callbacks\[0\]"]().set_params(callbacks=None)
+    estimator.save(tmp_path / "model")
+    assert sklearn_mlcl.load(tmp_path / "model").partial_fit(X, Y).n_iter_ == 3
+
+
+def test_what_is_not_fitted(tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError):
+        contrastive().save(tmp_path / "model")
+    with pytest.raises(TypeError, match="LogisticRegression, which cannot be saved"):
+        save(LogisticRegression(), tmp_path / "model")

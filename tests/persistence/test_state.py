@@ -1,0 +1,172 @@
+"""The walk from values to trees and arrays, and back, value by value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.testing import assert_array_equal
+
+from sklearn_mlcl.persistence._codecs import put_together, taken_apart
+from sklearn_mlcl.persistence._registry import allow
+from sklearn_mlcl.persistence._state import Writer
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def round_trip(value: Any) -> Any:
+    tree, stored = taken_apart(value, "value")
+    return put_together(json.loads(json.dumps(tree, allow_nan=False)), stored)
+
+
+@settings(deadline=None, max_examples=60)
+@given(PLAIN)
+def test_plain_values(value: Any) -> None:
+    assert repr(round_trip(value)) == repr(value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    arrays.arrays(
+        st.sampled_from(["?", "i1", "<u8", ">i4", "<f4", "<f8", ">f8", "f2"]),
+        arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_arrays_keep_values_and_order_in_memory(array: np.ndarray, random: Any) -> None:
+    axes = random.sample(range(array.ndim), array.ndim)
+    turned = array.transpose(axes)
+    result = round_trip(turned)
+    assert_array_equal(result, turned.astype(array.dtype.newbyteorder("=")), strict=True)
+    if min(turned.shape, default=2) > 1:
+        assert result.strides == turned.strides
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float32(0.1), np.int8(3), np.bool_(True), np.str_("x"), np.float64("nan"),
+        np.dtype("<U7"), np.dtype(object), np.dtype(np.float32), torch.device("cuda", 1),
+        torch.optim.SGD, sp.csr_array,
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_values_that_keep_their_type(value: Any) -> None:
+    result = round_trip(value)
+    assert type(result) is type(value)
+    assert result == value or (result != result and value != value)
+
+
+@pytest.mark.parametrize(
+    "value", [np.array(["a", "bcd"]), np.array([["x", 1], [None, 2.5]], object), np.array([], "U3")]
+)
+def test_arrays_of_words_and_objects(value: np.ndarray) -> None:
+    assert_array_equal(round_trip(value), value, strict=True)
+
+
+def test_object_arrays_of_tuples_stay_flat() -> None:
+    names = np.empty(2, object)
+    names[:] = [("a", 1), ("b", 2)]
+    result = round_trip(names)
+    assert result.shape == (2,)
+    assert result[1] == ("b", 2)
+
+
+@pytest.mark.parametrize("container", [sp.csr_array, sp.csr_matrix])
+def test_csr(container: type) -> None:
+    value = container(np.array([[0, 2.0, 0], [1, 0, 0], [0, 0, 0]], dtype=np.float32))
+    result = round_trip(value)
+    assert type(result) is container
+    assert result.dtype == value.dtype
+    assert_array_equal(result.toarray(), value.toarray())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.bool, torch.int64])
+def test_tensors(dtype: torch.dtype) -> None:
+    value = (torch.arange(6).reshape(2, 3).T % 4).to(dtype)
+    result = round_trip(value)
+    assert result.dtype == dtype
+    assert torch.equal(result, value)
+    assert result.stride() == value.stride() or not value.is_contiguous()
+
+
+def test_parameters() -> None:
+    value = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+    result = round_trip(value)
+    assert isinstance(result, torch.nn.Parameter)
+    assert not result.requires_grad
+
+
+def test_modules_with_all_they_have() -> None:
+    module = torch.nn.Sequential(
+        torch.nn.Linear(2, 3), torch.nn.LayerNorm(3), torch.nn.Dropout(0.1)
+    )
+    module[0].register_buffer("kept", torch.ones(1))
+    module[0].register_buffer("passing", torch.zeros(1), persistent=False)
+    module[0].register_buffer("none", None)
+    module[1].eval()
+    result = round_trip(module)
+    assert repr(result) == repr(module)
+    assert [part.training for part in result] == [True, False, True]
+    assert result.state_dict().keys() == module.state_dict().keys()
+    assert result[0].none is None
+    X = torch.randn(4, 2)
+    assert torch.equal(result.eval()(X), module.eval()(X))
+
+
+def test_an_array_is_stored_once() -> None:
+    array = np.arange(5.0)
+    tree, stored = taken_apart([array, {"again": array}, array.copy()], "value")
+    assert len(stored) == 2
+    first, second, _ = put_together(tree, stored)
+    assert first is not second["again"]
+
+
+def test_generators_go_on() -> None:
+    generator = np.random.RandomState(0)
+    generator.normal()
+    assert round_trip(generator).normal() == generator.normal()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1, 2}, lambda: 0, object(), open, 1j, np.complex64(1), np.array([1j]),
+        np.datetime64("2020"), np.dtype([("a", int)]), sp.csc_array(np.eye(2)),
+        np.ma.masked_array([1.0]), range(3), b"bytes", torch.nn.Conv1d(1, 1, 1),
+        torch.eye(2).to_sparse(), np.random.default_rng(0),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_other_values_are_refused_with_their_place(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"value\[0\]\['key'\].*cannot be saved"):
+        taken_apart([{"key": value}], "value")
+
+
+def test_two_classes_of_one_name_are_refused() -> None:
+    class NeighborVote:
+        pass
+
+    with pytest.raises(ValueError, match="Two classes of the name NeighborVote"):
+        allow(NeighborVote)
+
+
+def test_an_owner_that_died_leaves_its_name_to_no_other() -> None:
+    writer = Writer({})
+    names = {writer.array(np.array([i]), object()) for i in range(50)}
+    assert len(names) == 50
