@@ -46,7 +46,7 @@ def ufm_scaling(
     lam_h: float,
     norm: str | float = "sum",
 ) -> UFMScaling:
-    r"""Compute the scales of the collapsed solution of the pick-all-label loss in closed form.
+    r"""Compute the scales of the collapsed pick-all-label solution from two scalar equations.
 
     For :math:`\frac1N \sum_i m_i^{-\gamma} L_{PAL}(W h_i, S_i) + \lambda_W \|W\|_F^2 + \lambda_H
     \|H\|_F^2`, balanced inside each multiplicity and d >= K-1, the optimum has rows of W on a
