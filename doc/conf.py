@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 # Figures are written, not shown; the gallery's worker processes take one thread each.
 os.environ.setdefault("MPLBACKEND", "agg")
+# The views of estimators in the gallery link to the reference beside it.
+os.environ["SKLEARN_MLCL_DOC_URL"] = ".."
 
 project = "sklearn-mlcl"
 author = "The sklearn-mlcl founders"

@@ -65,8 +65,8 @@ print(X_test.head(3).to_string())
 # ------------
 # Numbers are imputed and scaled, words become one column a value. ``transform="pandas"`` on the
 # whole pipeline is what carries names and index from step to step; ``predict="pandas"`` on the
-# classifier asks for predictions with names. A pipeline does not know the second word, so it is said
-# to the classifier. No reason is certain here, so the threshold is tuned and not 0.5.
+# classifier asks for predictions with names. A pipeline does not know the second word, so it is
+# said to the classifier. No reason is certain here, so the threshold is tuned and not 0.5.
 
 columns = make_column_transformer(
     (make_pipeline(SimpleImputer(), StandardScaler()), ["users", "days since update"]),

@@ -62,7 +62,7 @@ pipeline = Pipeline(
 )
 search = GridSearchCV(
     pipeline,
-    {"words__ngram_range": [(1, 1), (1, 2)], "labels__lambda_bce": [1.0, 10.0]},
+    {"words__ngram_range": [(1, 1), (1, 2)], "labels__lambda_bce": [0.2, 2.0]},
     cv=MultilabelStratifiedKFold(3),
     scoring=average_precision_macro_scorer,
 ).fit(texts[train], Y.iloc[train])
