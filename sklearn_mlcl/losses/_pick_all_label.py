@@ -65,7 +65,7 @@ class PickAllLabelLoss(nn.Module):
         pal_norm: str | float = "mean",
         empty_rows: str = "ignore",
         label_smoothing: float = 0.0,
-    ):
+    ) -> None:
         super().__init__()
         gamma = NORMS.get(pal_norm, -1.0) if isinstance(pal_norm, str) else float(pal_norm)
         if not 0 <= gamma <= 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -72,8 +74,8 @@ class ETFLinear(nn.Module):
         scale: float = 1.0,
         learn_scale: bool = False,
         rotation: str = "random",
-        random_state=None,
-    ):
+        random_state: Any = None,
+    ) -> None:
         super().__init__()
         if not scale > 0:
             raise ValueError(f"scale must be positive, got {scale!r}.")
