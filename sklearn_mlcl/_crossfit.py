@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch, Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.parallel import Parallel, delayed
@@ -25,7 +24,6 @@ from sklearn_mlcl._compat import (
     HasMethods,
     Interval,
     StrOptions,
-    _check_method_params,
     _fit_context,
     _safe_indexing,
 )
@@ -34,33 +32,8 @@ from sklearn_mlcl._frames import LabelFrames
 from sklearn_mlcl._response import first_method, label_scores
 from sklearn_mlcl._targets import TargetFormat, as_1d_target, infer_format
 from sklearn_mlcl.metrics import subset_accuracy
-from sklearn_mlcl.model_selection import (
-    MultilabelStratifiedKFold,
-    MultilabelStratifiedShuffleSplit,
-)
+from sklearn_mlcl.model_selection._held_out import fit_and_score, splits_of
 from sklearn_mlcl.persistence._saving import Persistent
-
-
-def splits_of(cv: Any, X: Any, y: Any, random_state: Any, split_params: dict) -> list[tuple]:
-    """Return the splits that `cv` stands for: a number of folds, a share, a splitter, a list."""
-    if cv is None or isinstance(cv, Integral):
-        shuffle = random_state is not None
-        cv = MultilabelStratifiedKFold(
-            5 if cv is None else int(cv), shuffle=shuffle, random_state=random_state
-        )
-    elif isinstance(cv, Real):
-        cv = MultilabelStratifiedShuffleSplit(1, test_size=float(cv), random_state=random_state)
-    return list(check_cv(cv).split(X, y, **split_params))
-
-
-def fit_and_score(
-    estimator: Any, X: Any, y: Any, split: tuple, fit_params: dict, **response: Any
-) -> tuple[Any, np.ndarray]:
-    """Fit on the training rows of a split; return the estimator and its scores of the others."""
-    train, test = split
-    params = _check_method_params(X, fit_params, indices=train)
-    estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
-    return estimator, label_scores(estimator, _safe_indexing(X, test), **response)
 
 
 class HeldOutClassifier(
@@ -86,6 +59,7 @@ class HeldOutClassifier(
         "refit": ["boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
+        "missing_label": [Real],
     }
     _methods: tuple[str, ...]
     estimator: Any
@@ -94,6 +68,7 @@ class HeldOutClassifier(
     refit: bool
     n_jobs: int | None
     random_state: Any
+    missing_label: float
 
     @abstractmethod
     def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
@@ -108,9 +83,11 @@ class HeldOutClassifier(
         X : array-like of shape (n, n_features)
             As the estimator takes it.
         y : {ndarray, DataFrame, sparse matrix} of shape (n, L) or (n,)
-            Indicator matrix as the estimator takes it, NaN where unknown, or a binary target.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the held-out rows, and of the estimator's fit if it takes them.
+            Indicator matrix as the estimator takes it, NaN (and ``missing_label``) where unknown,
+            or a binary target.
+        sample_weight : array-like of shape (n,) or (n, L), default=None
+            Weights of the held-out rows or cells, and of the estimator's fit if it takes them: in
+            the same shape, which for weights of cells an estimator must know.
         **params : dict
             Further metadata for the estimator's ``fit``, and with metadata routing enabled for
             the splitter.
@@ -132,10 +109,11 @@ class HeldOutClassifier(
                 "but the target y is None."
             )
         X, y = indexable(X, y)
-        self._format = _one_or_more_labels(y)
+        self._format = _one_or_more_labels(y, self.missing_label)
         if self._format.kind == "binary":
             y = as_1d_target(y)
-        weight = check_weights(sample_weight, X.shape[0] if hasattr(X, "shape") else len(X))
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        weight = check_weights(sample_weight, n_rows, self._format.n_labels)
         routed = self._routed(sample_weight, params)
         options = self._methods if self.response_method == "auto" else (self.response_method,)
         self._method = first_method(self.estimator, options)
@@ -173,7 +151,9 @@ class HeldOutClassifier(
             self.estimator_ = self.estimator
             scores = label_scores(self.estimator_, X, **self._response(self._method))
             return np.arange(len(scores)), scores
-        splits = splits_of(self.cv, X, y, self.random_state, routed.splitter.split)
+        splits = splits_of(
+            self.cv, X, y, self.random_state, routed.splitter.split, self.missing_label
+        )
         if not self.refit and len(splits) > 1:
             raise ValueError(
                 f"refit=False needs a single split, got cv={self.cv!r} with {len(splits)} folds."
@@ -229,9 +209,9 @@ class HeldOutClassifier(
         X : array-like of shape (n, n_features)
             Rows to predict.
         y : array-like of shape (n, L) or (n,)
-            Their targets, NaN where unknown.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the rows.
+            Their targets, NaN (and ``missing_label``) where unknown.
+        sample_weight : array-like of shape (n,) or (n, L), default=None
+            Weights of the rows or of the cells.
 
         Returns
         -------
@@ -241,7 +221,9 @@ class HeldOutClassifier(
         check_is_fitted(self, "estimator_")
         if self._format.kind == "binary":
             return super().score(X, y, sample_weight)
-        return subset_accuracy(y, self.predict(X), sample_weight=sample_weight)
+        return subset_accuracy(
+            y, self.predict(X), sample_weight=sample_weight, missing_label=self.missing_label
+        )
 
     def __sklearn_tags__(self) -> Tags:
         """Tags of the wrapped estimator, without multiclass targets."""
@@ -254,9 +236,9 @@ class HeldOutClassifier(
         return tags
 
 
-def _one_or_more_labels(y: Any) -> TargetFormat:
+def _one_or_more_labels(y: Any, missing_label: float) -> TargetFormat:
     """Format of a label matrix or of a binary target; other targets are refused."""
-    target_format = infer_format(y)
+    target_format = infer_format(y, missing_label=missing_label)
     if target_format.kind == "multiclass":
         raise ValueError(
             "Only binary classification is supported. Beside label matrices y must hold two "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,6 +31,8 @@ class TargetFormat:
         Whether predictions are CSR.
     label_names : ndarray of str or None
         Column names of a DataFrame of labels.
+    missing_label : float
+        What marks an unknown label of a label matrix beside NaN.
     """
 
     kind: str
@@ -37,6 +40,7 @@ class TargetFormat:
     dtype: np.dtype
     sparse: bool = False
     label_names: np.ndarray | None = None
+    missing_label: float = np.nan
 
     @property
     def n_labels(self) -> int:
@@ -46,7 +50,7 @@ class TargetFormat:
     def indicator(self, y: Any) -> Indicator:
         """Return targets as a float64 indicator matrix of shape (n, L), NaN where unknown."""
         if self.kind == "multilabel":
-            return _label_matrix(y)
+            return _label_matrix(unknown_as_nan(y, self.missing_label))
         y = column_or_1d(y)
         unknown = np.setdiff1d(y, self.classes)
         if len(unknown):
@@ -87,7 +91,35 @@ class TargetFormat:
         return dense.astype(self.dtype)
 
 
-def infer_format(y: Any, classes: Any = None) -> TargetFormat:
+def unknown_as_nan(y: Any, missing_label: float = np.nan) -> Any:
+    """Return targets with NaN where they hold ``missing_label``; others come back as they are.
+
+    The one place that knows of another code than NaN: below, an unknown label is NaN. NaN itself
+    always counts as unknown.
+
+    Raises
+    ------
+    ValueError
+        If ``missing_label`` is neither NaN nor a finite number other than 0 and 1.
+    """
+    if not isinstance(missing_label, Real) or missing_label in (0, 1, np.inf, -np.inf):
+        raise ValueError(
+            f"missing_label must be NaN or a finite number other than 0 and 1, got "
+            f"{missing_label!r}."
+        )
+    if np.isnan(missing_label):
+        return y
+    if sp.issparse(y):
+        labels = sp.csr_array(y, dtype=np.float64, copy=True)
+        labels.data[labels.data == missing_label] = np.nan
+        return labels
+    if _is_label_sets(y) or np.ma.isMaskedArray(y) or (values := _as_array(y)).dtype.kind in "bSU":
+        return y
+    coded = values == missing_label
+    return np.where(coded, np.nan, values.astype(np.float64)) if coded.any() else y
+
+
+def infer_format(y: Any, classes: Any = None, missing_label: float = np.nan) -> TargetFormat:
     """Tell the kind of targets from the targets, or from ``classes`` where they are given.
 
     Parameters
@@ -96,18 +128,25 @@ def infer_format(y: Any, classes: Any = None) -> TargetFormat:
         Targets: 1-D classes, or an indicator matrix with NaN for unknown labels.
     classes : array-like or None
         All classes of 1-D targets, as ``partial_fit`` takes them.
+    missing_label : float
+        What marks an unknown label of a label matrix beside NaN.
 
     Raises
     ------
     ValueError
         For targets that are neither; the message says what came and what is expected.
     """
-    if _is_label_matrix(y):
+    if _is_label_matrix(unknown_as_nan(y, missing_label)):
         dtype = _prediction_dtype(y)
         names = np.asarray(y.columns, dtype=object) if hasattr(y, "columns") else None
         classes = np.arange(y.shape[1]) if hasattr(y, "shape") else np.arange(len(y[0]))
-        return TargetFormat("multilabel", classes, dtype, sp.issparse(y), names)
+        return TargetFormat("multilabel", classes, dtype, sp.issparse(y), names, missing_label)
     y = as_1d_target(y)
+    if unknown_as_nan(y, missing_label) is not y:
+        raise ValueError(
+            f"y is 1-D and holds missing_label={missing_label!r}, which is for label matrices: a "
+            "row without a class has nothing to learn from. Leave it out."
+        )
     check_classification_targets(y)
     classes = np.unique(y) if classes is None else np.unique(classes)
     kind = "binary" if len(classes) == 2 else "multiclass"
@@ -196,11 +235,19 @@ def check_indicator_values(values: np.ndarray) -> None:
     """Refuse entries of an indicator matrix other than 0, 1 and NaN."""
     allowed = (values == 0) | (values == 1) | np.isnan(values)
     if not allowed.all():
-        strange = np.unique(values[~allowed])[:5].tolist()
         raise ValueError(
             "Unknown label type: an indicator matrix y holds 0, 1 and NaN (unknown) only, "
-            f"got also {strange}."
+            + strange_values(values[~allowed])
         )
+
+
+def strange_values(values: np.ndarray) -> str:
+    """Say what came instead of 0 and 1, and what to do if it is the code of unknown labels."""
+    strange = np.unique(values)[:5].tolist()
+    if len(strange) > 1:
+        return f"got also {strange}."
+    code = strange[0]
+    return f"got also {strange}. If {code:g} marks unknown labels, pass missing_label={code:g}."
 
 
 def warn_constant_labels(constant: np.ndarray, names: np.ndarray | None) -> None:

@@ -52,6 +52,9 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         Folds fitted at the same time.
     random_state : int, RandomState instance or None, default=None
         Shuffles the rows before they are dealt to folds; None deals them as they come.
+    missing_label : float, default=NaN
+        What marks an unknown cell of y beside NaN, for example -1. The estimator gets y as it
+        came and needs a ``missing_label`` of its own; so does a splitter or scorer given here.
 
     Attributes
     ----------
@@ -104,6 +107,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         refit: bool = True,
         n_jobs: int | None = None,
         random_state: Any = None,
+        missing_label: float = np.nan,
     ) -> None:
         self.estimator = estimator
         self.objective = objective
@@ -114,6 +118,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         self.refit = refit
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.missing_label = missing_label
 
     def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
         self.thresholds_ = tune_thresholds(

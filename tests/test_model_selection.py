@@ -287,7 +287,7 @@ def test_in_scikit_learns_tools(sparse):
 
 def test_repr_names_the_parameters():
     text = repr(MultilabelStratifiedKFold(3, shuffle=True, random_state=1))
-    assert text == "MultilabelStratifiedKFold(n_splits=3, random_state=1, shuffle=True)"
+    assert text.startswith("MultilabelStratifiedKFold(missing_label=nan, n_splits=3, random_state")
     assert "test_size=0.2" in repr(MultilabelStratifiedShuffleSplit(test_size=0.2))
 
 

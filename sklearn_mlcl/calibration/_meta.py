@@ -43,6 +43,9 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         Folds fitted at the same time.
     random_state : int, RandomState instance or None, default=None
         Shuffles the rows before they are dealt to folds; None deals them as they come.
+    missing_label : float, default=NaN
+        What marks an unknown cell of y beside NaN, for example -1, as in
+        :class:`~sklearn_mlcl.threshold.MultiLabelThresholdClassifierCV`.
 
     Attributes
     ----------
@@ -87,6 +90,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         refit: bool = True,
         n_jobs: int | None = None,
         random_state: Any = None,
+        missing_label: float = np.nan,
     ) -> None:
         self.estimator = estimator
         self.method = method
@@ -95,6 +99,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         self.refit = refit
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.missing_label = missing_label
 
     def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
         self.probability_floor_ = None

@@ -48,7 +48,12 @@ class LabelCalibration:
 
 
 def fit_calibration(
-    y_true: Any, logits: Any, *, method: str = "platt", sample_weight: Any = None
+    y_true: Any,
+    logits: Any,
+    *,
+    method: str = "platt",
+    sample_weight: Any = None,
+    missing_label: float = np.nan,
 ) -> LabelCalibration:
     r"""Fit temperature or Platt scaling of each label on held-out logits.
 
@@ -70,8 +75,10 @@ def fit_calibration(
         Finite log odds, or for "platt" any score, of rows that the classifier was not fitted on.
     method : {"platt", "temperature"}, default="platt"
         Slope and offset, or the slope alone.
-    sample_weight : array-like of shape (n,), default=None
-        Weights of the rows, counted as repetitions.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells, counted as repetitions.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -100,7 +107,7 @@ def fit_calibration(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
-    cells = check_scores(y_true, logits, sample_weight)
+    cells = check_scores(y_true, logits, sample_weight, missing_label)
     starts = range(0, cells.shape[1], LABELS_PER_BLOCK)
     blocks = [_fit_block(cells, slice(s, s + LABELS_PER_BLOCK), method) for s in starts]
     slope, offset = np.concatenate(blocks, axis=1)
@@ -109,8 +116,7 @@ def fit_calibration(
 
 def _fit_block(cells: Cells, block: slice, method: str) -> np.ndarray:
     """Slope and offset of a block of labels, shape (2, number of labels)."""
-    known = None if cells.known is None else cells.known[:, block]
-    part = Cells(cells.positive[:, block], known, cells.values[:, block], cells.weight)
+    part = cells.labels(block)
     w, z = part.cell_weight(), part.values.astype(np.float64)
     scale = np.sqrt(_per_known((w * z**2).sum(axis=0), w.sum(axis=0)))
     scale = np.where(scale > 0, scale, 1.0)

@@ -170,7 +170,7 @@ class MultiLabelPrecisionRecallDisplay:
             no label with a known positive, or labels that are not there.
         """
         cells = check_scores(y_true, y_score, sample_weight)
-        positives = cells.row_weight() @ cells.positive
+        positives = cells.label_sums(cells.positive)
         if not positives.any():
             raise ValueError("No label of y_true has a known positive row: there is no curve.")
         names = label_names_of(label_names, y_true, len(positives))

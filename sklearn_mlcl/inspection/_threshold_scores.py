@@ -80,7 +80,7 @@ def label_curves(
     """Return the F1 of every label against a threshold of its own."""
     cells = rows.cells()
     names = label_names_of(names, rows.y_true, cells.shape[1])
-    positives = cells.row_weight() @ cells.positive
+    positives = cells.label_sums(cells.positive)
     named = named_labels(labels, names, positives, positives > 0)
     grid = threshold_grid(cells, rows.n_thresholds)
     scores = _f1_by_label(cells, np.broadcast_to(grid, (len(names), len(grid))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import log
 from numbers import Integral, Real
 
@@ -70,39 +71,50 @@ def check_width(name: str, given: int, labels: Labels) -> None:
         raise ValueError(f"{name} has {given} labels but labels has {width(labels)}")
 
 
-def check_weight(sample_weight: Tensor, embeddings: Tensor) -> None:
-    """Raise unless there is one weight a row."""
-    n_rows = embeddings.shape[-2]
-    if sample_weight.shape != (n_rows,):
-        raise ValueError(
-            f"sample_weight must have shape ({n_rows},), got {tuple(sample_weight.shape)}"
-        )
+@dataclass(frozen=True)
+class Columns:
+    """Indicator matrices over the label columns that matter, their prototypes and weights.
+
+    ``log_weight`` is that of the sampled negatives, which are the prototypes beyond the label
+    columns (None when every prototype is there).  ``weight`` are the weights of the anchors'
+    labels.
+    """
+
+    labels: Tensor
+    queue: Tensor | None
+    prototypes: Tensor | None
+    log_weight: float | None = None
+    weight: Tensor | None = None
 
 
 def dense_columns(
-    labels: Labels, queue_labels: Labels | None, prototypes: Tensor | None, n_negatives: int | None
-) -> tuple[Tensor, Tensor | None, Tensor | None, float | None]:
-    """Indicator matrices over the label columns that matter, and their prototypes.
+    labels: Labels,
+    queue_labels: Labels | None,
+    prototypes: Tensor | None,
+    n_negatives: int | None,
+    weight: Tensor | None = None,
+) -> Columns:
+    """Take the label columns that matter.
 
-    Returns labels, queue labels, prototypes and the log weight of the sampled negatives, which are
-    the prototypes beyond the label columns (None when every prototype is there).  Leaving out
-    labels without a positive changes no overlap of label sets.
+    Leaving out labels without a positive changes no overlap of label sets.
     """
     sampled = n_negatives is not None and prototypes is not None
     lists = isinstance(labels, LabelIndices) or isinstance(queue_labels, LabelIndices)
     if not sampled and (prototypes is not None or not lists):
         queue = None if queue_labels is None else to_dense(queue_labels)
-        return to_dense(labels), queue, prototypes, None
+        return Columns(to_dense(labels), queue, prototypes, weight=weight)
     active = active_labels(labels)
     if queue_labels is not None:
         active = torch.cat([active, active_labels(queue_labels)]).unique()
     batch = _restrict(labels, active)
+    weight = None if weight is None else weight[:, active]
     queue = None if queue_labels is None else _restrict(queue_labels, active)
     if n_negatives is None or prototypes is None:
-        return batch, queue, None, None
-    negatives, weight = sample_negatives(active, prototypes.shape[-2], n_negatives)
+        return Columns(batch, queue, None, weight=weight)
+    negatives, stands_for = sample_negatives(active, prototypes.shape[-2], n_negatives)
     chosen = prototypes.index_select(-2, torch.cat([active, negatives]))
-    return batch, queue, chosen, log(weight) if len(negatives) else None
+    log_weight = log(stands_for) if len(negatives) else None
+    return Columns(batch, queue, chosen, log_weight, weight)
 
 
 def to_dense(labels: Labels) -> Tensor:

@@ -17,7 +17,6 @@ from sklearn_mlcl.losses._arguments import (
     check_option,
     check_rows,
     check_vectors,
-    check_weight,
     check_width,
     dense_columns,
     to_dense,
@@ -27,6 +26,12 @@ from sklearn_mlcl.losses._documentation import fill
 from sklearn_mlcl.losses._function import PairLoss, full_precision
 from sklearn_mlcl.losses._kernel import tile_edge
 from sklearn_mlcl.losses._labels import LabelPairs, LabelSets
+from sklearn_mlcl.losses._targets import (
+    check_weight,
+    known_cells,
+    mean_over_known,
+    weighs_cells,
+)
 from sklearn_mlcl.losses._weights import PairWeights, reciprocal
 
 # Bytes of pairwise arrays up to which the dense kernel runs.
@@ -113,8 +118,13 @@ class ContrastiveLoss(nn.Module):
             Past embeddings, candidates for every anchor, without gradient.
         queue_labels : Tensor of shape (Q, L), or LabelIndices
             Labels of the queue.
-        sample_weight : Tensor of shape (B,), optional
-            Weight of each instance as an anchor in the average (prototype anchors weigh 1).
+        sample_weight : Tensor of shape (B,) or (B, L), optional
+            Weight of each instance as an anchor in the average (prototype anchors weigh 1). With
+            one for each label: in a loss that is a sum over the labels of an anchor ("reg",
+            "mulsupcon", "msc", "proto") the weight of that label's term, an anchor counting in
+            the average by the mean over its positive labels (their sum in "mulsupcon" by
+            labels); in one that compares whole label sets an anchor weighs the mean over its
+            known labels. A label of weight 0 counts as unknown.
 
         Returns
         -------
@@ -130,24 +140,25 @@ class ContrastiveLoss(nn.Module):
             the prototypes a loss needs are missing.
         """
         self._check(embeddings, labels, prototypes, queue, queue_labels, sample_weight)
-        labels, queue_labels, prototypes, log_weight = dense_columns(
-            labels, queue_labels, prototypes, self.n_negatives
-        )
+        by_label = sample_weight if weighs_cells(sample_weight) else None
+        labels = labels if by_label is None else to_dense(labels)
+        columns = dense_columns(labels, queue_labels, prototypes, self.n_negatives, by_label)
+        prototypes = columns.prototypes
         learns = embeddings.requires_grad or (prototypes is not None and prototypes.requires_grad)
         n_prototypes = 0 if prototypes is None else prototypes.shape[-2]
         with full_precision(embeddings):
             dtype = torch.promote_types(embeddings.dtype, torch.float32)
-            pairs = _pairs(labels, queue_labels, dtype)
+            pairs = _pairs(columns.labels, columns.queue, dtype, columns.weight)
             edge = self._edge(pairs, n_prototypes, embeddings.shape[:-2].numel())
             weights = self._weights(pairs, n_prototypes, edge)
-            weights.log_b = self._log_repulsion(pairs, n_prototypes, log_weight)
+            weights.log_b = self._log_repulsion(pairs, n_prototypes, columns.log_weight)
             return PairLoss.apply(
                 embeddings,
                 prototypes,
                 queue,
                 weights,
                 (self.temperature, self.lambda_reg, edge),
-                self._scale(weights, sample_weight),
+                self._scale(weights, _anchor_weight(weights, labels, sample_weight)),
                 self.reduction == "mean",
                 learns and torch.is_grad_enabled(),
             )
@@ -201,8 +212,7 @@ class ContrastiveLoss(nn.Module):
         check_rows("embeddings", embeddings, "labels", labels)
         self._check_prototypes(prototypes, embeddings, labels)
         self._check_queue(queue, queue_labels, embeddings, labels)
-        if sample_weight is not None:
-            check_weight(sample_weight, embeddings)
+        check_weight(sample_weight, embeddings.shape[-2], width(labels))
 
     def _check_prototypes(
         self, prototypes: Tensor | None, embeddings: Tensor, labels: Labels
@@ -270,8 +280,21 @@ class ContrastiveLoss(nn.Module):
         return scale * reciprocal(mass.sum())
 
 
-def _pairs(labels: Tensor, queue_labels: Tensor | None, dtype: torch.dtype) -> LabelPairs:
-    anchors = LabelSets.of(labels, dtype)
+def _anchor_weight(
+    weights: PairWeights, labels: Labels, sample_weight: Tensor | None
+) -> Tensor | None:
+    """Weight of each instance as an anchor, beside what its labels' weights have done by now."""
+    if sample_weight is None or sample_weight.ndim == 1:
+        return sample_weight
+    if weights.weighs_labels:
+        return None
+    return mean_over_known(sample_weight, known_cells(to_dense(labels), sample_weight))
+
+
+def _pairs(
+    labels: Tensor, queue_labels: Tensor | None, dtype: torch.dtype, weight: Tensor | None = None
+) -> LabelPairs:
+    anchors = LabelSets.of(labels, dtype, None if weight is None else weight.to(dtype))
     if queue_labels is None:
         return LabelPairs(anchors, anchors)
     return LabelPairs(anchors, anchors.append(LabelSets.of(queue_labels, dtype)))

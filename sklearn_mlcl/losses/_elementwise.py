@@ -41,8 +41,8 @@ class _ElementwiseLoss(nn.Module):
             Indicator matrix.  In a floating one NaN marks an unknown cell, which counts neither
             in the sum nor in the mean, and what lies between 0 and 1 mixes the losses of both;
             boolean and integer ones are taken as fully known.
-        sample_weight : Tensor of shape (B,), optional
-            A weight of 2 counts as two copies of the row.
+        sample_weight : Tensor of shape (B,) or (B, L), optional
+            A weight of 2 counts as two copies of the row, or of the cell.
 
         Returns
         -------

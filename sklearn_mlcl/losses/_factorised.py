@@ -41,8 +41,11 @@ class FactorisedWeights(PairWeights):
     Columns: instances, queue, prototypes, of which those beyond L (sampled negatives) are nobody's
     positive.  ``similarity=None`` means S = 1, where N is a count and needs no product.
     ``prototype_anchors`` adds a row for each of the L prototypes, whose positives are the
-    instances with the label, weighted by ``instance_weight``.
+    instances with the label, weighted by ``instance_weight``.  Where the labels of anchors have
+    weights, each multiplies the share of its label.
     """
+
+    weighs_labels = True
 
     def __init__(
         self,
@@ -60,11 +63,13 @@ class FactorisedWeights(PairWeights):
         self._own = float(n_prototypes > 0)
         self.n_columns = self._n_keys + n_prototypes
         self._S = None if similarity is None or edge else self._similarities(ALL, ALL)
-        self._T = self._label_shares(edge)
+        shares = self._label_shares(edge)
+        weight = pairs.anchors.weight
+        self._T = shares if weight is None else shares * weight
         self._R: Tensor | None = None
         self.n_rows, self.row_sum = self.n_instances, self._row_sums()
         if prototype_anchors:
-            self._add_prototype_anchors(instance_weight)
+            self._add_prototype_anchors(shares, instance_weight)
 
     def tile(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
         rows = slice(*rows.indices(self.n_rows)[:2])
@@ -107,15 +112,16 @@ class FactorisedWeights(PairWeights):
         return self._Y * reciprocal(N)
 
     def _row_sums(self) -> Tensor:
-        """Every label of an anchor that finds a positive contributes exactly 1."""
+        """Every label of an anchor that finds a positive contributes 1, or its weight."""
         if self._own:
-            return self._pairs.anchors.size
-        return (self._T > 0).sum(1, dtype=self._T.dtype)
+            return self._pairs.anchors.weight_of_positives
+        found, weight = self._T > 0, self._pairs.anchors.weight
+        return found.sum(1, dtype=self._T.dtype) if weight is None else (found * weight).sum(1)
 
-    def _add_prototype_anchors(self, instance_weight: Tensor | None) -> None:
+    def _add_prototype_anchors(self, shares: Tensor, instance_weight: Tensor | None) -> None:
         """R (L, B): each row sums to 1, or is empty."""
         total = self._Y.sum(0)
-        self._R = self._T.T
+        self._R = shares.T
         if instance_weight is not None:
             weighted = self._Y * instance_weight[:, None]
             total = weighted.sum(0)
@@ -135,13 +141,15 @@ class PrototypeWeights(PairWeights):
     """Instances against prototypes only: W = Y / |y_i|, zero on sampled negatives."""
 
     exclude_self = False
+    weighs_labels = True
 
     def __init__(self, pairs: LabelPairs, n_prototypes: int) -> None:
-        Y = pairs.anchors.positive
+        Y, weight = pairs.anchors.positive, pairs.anchors.weight
+        Y = Y if weight is None else Y * weight
         self.n_rows = self.first_column = len(Y)
         self.n_columns = n_prototypes
         self._Y = torch.nn.functional.pad(Y, (0, n_prototypes - Y.shape[1]))
-        self.row_sum = pairs.anchors.size
+        self.row_sum = pairs.anchors.weight_of_positives
 
     def tile(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
         return self._Y[rows, columns]

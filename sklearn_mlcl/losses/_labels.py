@@ -7,26 +7,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sklearn_mlcl.losses._targets import known_cells
+
 ALL = slice(None)
 
 
 @dataclass(frozen=True)
 class LabelSets:
-    """Known positives (n, L) in the working dtype; ``known`` is None when no label is missing."""
+    """Known positives (n, L) in the working dtype; ``known`` is None when no label is missing.
+
+    ``weight`` (n, L) are the weights of the labels of anchors, where each has one.
+    """
 
     positive: Tensor
     known: Tensor | None
     size: Tensor
+    weight: Tensor | None = None
 
     @classmethod
-    def of(cls, labels: Tensor, dtype: torch.dtype) -> LabelSets:
-        """Read an indicator matrix; only a floating one can hold NaN, so only it pays for them."""
-        known = None
-        positive = labels.to(dtype)
-        if labels.is_floating_point():
-            known = torch.isfinite(positive).to(dtype)
-            positive = torch.nan_to_num(positive, nan=0.0)
-        return cls(positive, known, positive.sum(1))
+    def of(cls, labels: Tensor, dtype: torch.dtype, weight: Tensor | None = None) -> LabelSets:
+        """Read an indicator matrix; only a floating one can hold NaN, so only it pays for them.
+
+        A label of weight 0 is not known.
+        """
+        positive, known = labels.to(dtype), known_cells(labels, weight)
+        if known is None:
+            return cls(positive, None, positive.sum(1))
+        positive = torch.where(known, positive, 0.0)
+        return cls(positive, known.to(dtype), positive.sum(1), weight)
+
+    @property
+    def weight_of_positives(self) -> Tensor:
+        """Sum of the weights of each row's positives, their number without weights."""
+        return self.size if self.weight is None else (self.positive * self.weight).sum(1)
+
+    @property
+    def mean_weight_of_positives(self) -> Tensor:
+        """Mean of the weights of each row's positives, 0 for a row without any."""
+        return self.weight_of_positives / self.size.clamp_min(1.0)
 
     def append(self, other: LabelSets) -> LabelSets:
         """Stack the rows of another set of label rows below these."""

@@ -82,5 +82,6 @@ class MSCLoss(ContrastiveLoss):
             pairs, similarity=inverse_union, n_prototypes=n_prototypes, edge=edge
         )
         weights.factor_in_weights = False
-        weights.factor, weights.mass = reciprocal(pairs.anchors.size), active(weights.row_sum)
+        weights.factor = reciprocal(pairs.anchors.size)
+        weights.mass = active(weights.row_sum) * pairs.anchors.mean_weight_of_positives
         return weights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from sklearn_mlcl.losses._arguments import check_option
 from sklearn_mlcl.losses._base import MEMORY_BUDGET, ContrastiveLoss
 from sklearn_mlcl.losses._factorised import (
@@ -69,10 +71,12 @@ class MulSupConLoss(ContrastiveLoss):
 
     def _weights(self, pairs: LabelPairs, n_prototypes: int, edge: int | None) -> PairWeights:
         weights = FactorisedWeights(pairs, edge=edge)
-        size = pairs.anchors.size
+        anchors = pairs.anchors
         weights.factor_in_weights = False
         if self.anchor_weighting == "label":
-            weights.factor, weights.mass = size.new_ones(len(size)), size
+            weights.factor = torch.ones_like(anchors.size)
+            weights.mass = anchors.weight_of_positives
         else:
-            weights.factor, weights.mass = reciprocal(size), active(weights.row_sum)
+            weights.factor = reciprocal(anchors.size)
+            weights.mass = active(weights.row_sum) * anchors.mean_weight_of_positives
         return weights

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sklearn_mlcl.losses._targets import check_weight, mean_over_known, weighs_cells
+
 NORMS = {"sum": 0.0, "mean": 1.0}
 EMPTY_ROWS = ("ignore", "none_class", "uniform", "error")
 
@@ -92,15 +94,17 @@ class PickAllLabelLoss(nn.Module):
             Half precisions are computed in float32.
         labels : Tensor of shape (B, K)
             0, 1 or NaN. A missing label is neither positive nor part of the softmax of its row.
-        sample_weight : Tensor of shape (B,), optional
-            Non-negative row weights.
+        sample_weight : Tensor of shape (B,) or (B, K), optional
+            Non-negative weights of rows, or of the labels of rows: the term of label k in row i
+            counts w_ik times, the mean is over rows weighted by the mean of w over their labels,
+            and a label of weight 0 counts as missing.
 
         Returns
         -------
         Tensor, scalar
         """
-        target, missing = self._target(logits, labels)
-        return self._mean(self._cross_entropy(logits, target, missing), target, sample_weight)
+        target, missing, weight = self._target(logits, labels, sample_weight)
+        return self._mean(self._cross_entropy(logits, target, missing), target, weight)
 
     def excess(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss above the smallest value these labels allow: 0 is a perfect fit.
@@ -114,11 +118,11 @@ class PickAllLabelLoss(nn.Module):
         -------
         Tensor, scalar
         """
-        target, missing = self._target(logits, labels)
+        target, missing, weight = self._target(logits, labels, sample_weight)
         m = target.sum(dim=1, keepdim=True)
         smallest = (torch.xlogy(target, m) - torch.xlogy(target, target)).sum(dim=1)
         rows = self._cross_entropy(logits, target, missing) - smallest
-        return self._mean(rows, target, sample_weight)
+        return self._mean(rows, target, weight)
 
     def extra_repr(self) -> str:
         return (
@@ -126,12 +130,15 @@ class PickAllLabelLoss(nn.Module):
             f"label_smoothing={self.label_smoothing}"
         )
 
-    def _target(self, logits, labels):
-        """Target mass (B, C) per class and the mask of the missing ones."""
+    def _target(self, logits, labels, sample_weight):
+        """Target mass (B, C) per class, the mask of the missing ones, and the weight of rows."""
         self._check(logits, labels)
+        check_weight(sample_weight, *labels.shape)
         dtype = torch.promote_types(logits.dtype, torch.float32)
         labels = labels.to(dtype)
         missing = labels.isnan()
+        if weighs_cells(sample_weight):
+            missing = missing | (sample_weight == 0)
         y = labels.masked_fill(missing, 0.0)
         # A row with a missing label and no positive is not known to be empty.
         empty = (y.sum(dim=1, keepdim=True) == 0) & ~missing.any(dim=1, keepdim=True)
@@ -139,10 +146,24 @@ class PickAllLabelLoss(nn.Module):
             raise ValueError(f"labels has {int(empty.sum())} rows without a positive label.")
         if self.empty_rows == "none_class":
             y = torch.cat([y, empty.to(dtype)], dim=1)
+            if sample_weight is not None and sample_weight.ndim == 2:
+                of_row = mean_over_known(sample_weight, ~missing)
+                sample_weight = torch.cat([sample_weight, of_row[:, None]], dim=1)
             missing = torch.cat([missing, torch.zeros_like(empty)], dim=1)
         elif self.empty_rows == "uniform":
             y = y + empty.to(dtype) / y.shape[1]
-        return self._smoothed(y, missing), missing
+        target, weight = self._weighted(self._smoothed(y, missing), sample_weight)
+        return target, missing, weight
+
+    @staticmethod
+    def _weighted(target, sample_weight):
+        """Move the weights of a row's labels into its target, which keeps its mass m."""
+        if not weighs_cells(sample_weight):
+            return target, sample_weight
+        weighted = target * sample_weight.to(target.dtype)
+        m = target.sum(dim=1)
+        row = weighted.sum(dim=1) / torch.where(m > 0, m, 1.0)
+        return weighted / torch.where(row > 0, row, 1.0)[:, None], row
 
     def _smoothed(self, y, missing):
         if self.label_smoothing == 0:

@@ -63,5 +63,6 @@ class PrototypeLoss(ContrastiveLoss):
 
     def _weights(self, pairs: LabelPairs, n_prototypes: int, edge: int | None) -> PairWeights:
         weights = PrototypeWeights(pairs, n_prototypes)
-        weights.factor, weights.mass = reciprocal(pairs.anchors.size), active(weights.row_sum)
+        weights.factor = reciprocal(pairs.anchors.size)
+        weights.mass = active(weights.row_sum) * pairs.anchors.mean_weight_of_positives
         return weights

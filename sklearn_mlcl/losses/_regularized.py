@@ -99,6 +99,7 @@ class RegularizedContrastiveLoss(ContrastiveLoss):
         factor = torch.ones_like(weights.row_sum)
         factor[: len(size)] = reciprocal(size)
         weights.factor, weights.mass = factor, active(weights.row_sum)
+        weights.mass[: len(size)] *= pairs.anchors.mean_weight_of_positives
         return weights
 
     def _share_of_one(self, size: Tensor) -> Tensor:

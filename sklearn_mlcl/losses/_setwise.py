@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from sklearn_mlcl.losses._arguments import check_number
-from sklearn_mlcl.losses._targets import read_targets, row_weight, weighted_mean
+from sklearn_mlcl.losses._targets import (
+    mean_over_known,
+    read_targets,
+    row_weight,
+    weighted_mean,
+)
 from sklearn_mlcl.losses._weights import MASKED
 
 
@@ -18,7 +23,7 @@ def _log_sum(x: Tensor, member: Tensor, dim: int) -> Tensor:
 
 def _members(y: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
     positive = y > 0
-    return positive, ~positive if known is None else known & ~positive
+    return (positive, ~positive) if known is None else (known & positive, known & ~positive)
 
 
 class ZLPRLoss(nn.Module):
@@ -53,8 +58,9 @@ class ZLPRLoss(nn.Module):
         ----------
         logits, labels : Tensor of shape (B, L)
             NaN in floating labels marks a cell that is neither positive nor negative.
-        sample_weight : Tensor of shape (B,), optional
-            A weight of 2 counts as two copies of the row.
+        sample_weight : Tensor of shape (B,) or (B, L), optional
+            A weight of 2 counts as two copies of the row. Weights of cells give a row the mean
+            over its known cells, since its loss is no sum over labels; weight 0 is unknown.
 
         Returns
         -------
@@ -125,8 +131,10 @@ class TwoWayLoss(nn.Module):
         ----------
         logits, labels : Tensor of shape (B, L)
             NaN in floating labels marks a cell that is neither positive nor negative.
-        sample_weight : Tensor of shape (B,), optional
-            A weight of 2 counts as two copies of the row.
+        sample_weight : Tensor of shape (B,) or (B, L), optional
+            A weight of 2 counts as two copies of the row. Weights of cells count as copies of the
+            cell in the sums over the rows of a label, and give a row the mean over its known
+            cells; weight 0 is unknown.
 
         Returns
         -------
@@ -146,10 +154,12 @@ class TwoWayLoss(nn.Module):
             columns = self._contrast(x, positive, negative, None, 0)
             present = positive.any(0)
         else:
-            importance = sample_weight.to(x)[:, None]
+            importance = sample_weight.to(x)
+            importance = importance if importance.ndim == 2 else importance[:, None]
+            of_cells = importance.expand_as(x)
+            weight = weight * mean_over_known(of_cells, known)
             columns = self._contrast(x, positive, negative, importance, 0)
             present = (positive & (importance > 0)).any(0)
-            weight = weight * importance[:, 0]
         return weighted_mean(rows, weight) + weighted_mean(columns, present.to(x.dtype))
 
     def _contrast(

@@ -33,6 +33,8 @@ class PairWeights(ABC):
     exclude_self: bool = True
     # Whether W of the unified form includes the row factor (else the factor belongs to a_i).
     factor_in_weights: bool = True
+    # Whether W, the row sums and the mass hold the weights of an anchor's labels, if there are any.
+    weighs_labels: bool = False
     log_b: Tensor | None = None
     row_sum: Tensor
     factor: Tensor

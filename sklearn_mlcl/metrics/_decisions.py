@@ -44,8 +44,9 @@ def _row_counts(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _label_counts(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    predicted, weight = cells.values & cells.known_mask(), cells.row_weight()
-    return weight @ (predicted & cells.positive), weight @ predicted, weight @ cells.positive
+    predicted, positive = cells.values & cells.known_mask(), cells.positive
+    hits, accepted, positives = map(cells.label_sums, (predicted & positive, predicted, positive))
+    return hits, accepted, positives
 
 
 def _example_mean(cells: Cells, score: RowScore, empty_rows: float | None, name: str) -> float:
@@ -64,13 +65,19 @@ def _example_mean(cells: Cells, score: RowScore, empty_rows: float | None, name:
 
 
 def f1_samples(
-    y_true: Any, y_pred: Any, *, sample_weight: Any = None, empty_rows: float | None = 1.0
+    y_true: Any,
+    y_pred: Any,
+    *,
+    sample_weight: Any = None,
+    empty_rows: float | None = 1.0,
+    missing_label: float = np.nan,
 ) -> float:
     r"""Example-based F1, the mean over rows of the F1 between true and predicted label set.
 
     .. math:: \frac{1}{\sum_i w_i} \sum_i w_i \frac{2 |Y_i \cap Z_i|}{|Y_i| + |Z_i|}
 
-    over the known labels of each row; rows without a known label are left out.
+    over the known labels of each row; rows without a known label are left out. The weight
+    :math:`w_i` of a row is the mean over its known cells where cells have weights.
 
     Parameters
     ----------
@@ -78,11 +85,13 @@ def f1_samples(
         Indicator matrix of 0 and 1, NaN where unknown.
     y_pred : {ndarray, DataFrame, sparse matrix} of shape (n, L)
         Decisions, 0 or 1.
-    sample_weight : array-like of shape (n,), default=None
-        Weights of the rows.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
     empty_rows : float or None, default=1.0
         Score of a row that has no positive and gets no prediction: 1, as nothing is wrong there.
         scikit-learn's default is 0. None leaves such rows out.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -101,12 +110,17 @@ def f1_samples(
     >>> f1_samples([[1, 0, 1], [0, 0, np.nan]], [[1, 0, 0], [0, 0, 1]])
     0.8333333333333333
     """
-    cells = check_decisions(y_true, y_pred, sample_weight)
+    cells = check_decisions(y_true, y_pred, sample_weight, missing_label)
     return _example_mean(cells, f1_of_counts, empty_rows, "f1_samples")
 
 
 def jaccard_samples(
-    y_true: Any, y_pred: Any, *, sample_weight: Any = None, empty_rows: float | None = 1.0
+    y_true: Any,
+    y_pred: Any,
+    *,
+    sample_weight: Any = None,
+    empty_rows: float | None = 1.0,
+    missing_label: float = np.nan,
 ) -> float:
     r"""Example-based Jaccard index, the mean over rows of :math:`|Y_i \cap Z_i| / |Y_i \cup Z_i|`.
 
@@ -114,7 +128,7 @@ def jaccard_samples(
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight, empty_rows
+    y_true, y_pred, sample_weight, empty_rows, missing_label
         As in :func:`f1_samples`.
 
     Returns
@@ -133,16 +147,18 @@ def jaccard_samples(
     >>> jaccard_samples([[1, 0, 1], [0, 0, 0]], [[1, 0, 0], [0, 0, 0]])
     0.75
     """
-    cells = check_decisions(y_true, y_pred, sample_weight)
+    cells = check_decisions(y_true, y_pred, sample_weight, missing_label)
     return _example_mean(cells, jaccard_of_counts, empty_rows, "jaccard_samples")
 
 
-def subset_accuracy(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def subset_accuracy(
+    y_true: Any, y_pred: Any, *, sample_weight: Any = None, missing_label: float = np.nan
+) -> float:
     """Share of the rows whose known labels are all right; scikit-learn's ``accuracy_score``.
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight
+    y_true, y_pred, sample_weight, missing_label
         As in :func:`f1_samples`.
 
     Returns
@@ -161,16 +177,18 @@ def subset_accuracy(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> f
     >>> subset_accuracy([[1, 0], [0, 1]], [[1, 0], [1, 1]])
     0.5
     """
-    cells = check_decisions(y_true, y_pred, sample_weight)
+    cells = check_decisions(y_true, y_pred, sample_weight, missing_label)
     return _example_mean(cells, exact_of_counts, 1.0, "subset_accuracy")
 
 
-def hamming_accuracy(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def hamming_accuracy(
+    y_true: Any, y_pred: Any, *, sample_weight: Any = None, missing_label: float = np.nan
+) -> float:
     """Share of the known cells that are right; 1 less the Hamming loss.
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight
+    y_true, y_pred, sample_weight, missing_label
         As in :func:`f1_samples`.
 
     Returns
@@ -189,21 +207,23 @@ def hamming_accuracy(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> 
     >>> hamming_accuracy([[1, 0], [0, 1]], [[1, 0], [1, 1]])
     0.75
     """
-    cells = check_decisions(y_true, y_pred, sample_weight)
-    weight, known = cells.row_weight(), cells.known_mask()
-    total = weight @ known.sum(axis=1)
+    cells = check_decisions(y_true, y_pred, sample_weight, missing_label)
+    known = cells.known_mask()
+    total = cells.label_sums(known).sum()
     if total == 0:
         return undefined("hamming_accuracy", "no cell of y_true is known")
-    right = ((cells.values == cells.positive) & known).sum(axis=1)
-    return float(weight @ right / total)
+    right = (cells.values == cells.positive) & known
+    return float(cells.label_sums(right).sum() / total)
 
 
-def f1_micro(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def f1_micro(
+    y_true: Any, y_pred: Any, *, sample_weight: Any = None, missing_label: float = np.nan
+) -> float:
     """F1 of all known cells taken together.
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight
+    y_true, y_pred, sample_weight, missing_label
         As in :func:`f1_samples`.
 
     Returns
@@ -222,13 +242,17 @@ def f1_micro(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     >>> f1_micro([[1, 0], [0, 1]], [[1, 0], [1, 1]])
     0.8
     """
-    hits, predicted, positives = _label_counts(check_decisions(y_true, y_pred, sample_weight))
+    hits, predicted, positives = _label_counts(
+        check_decisions(y_true, y_pred, sample_weight, missing_label)
+    )
     if predicted.sum() + positives.sum() == 0:
         return undefined("f1_micro", "no cell is positive or predicted")
     return float(2 * hits.sum() / (predicted.sum() + positives.sum()))
 
 
-def f1_macro(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
+def f1_macro(
+    y_true: Any, y_pred: Any, *, sample_weight: Any = None, missing_label: float = np.nan
+) -> float:
     """Mean of the labels' F1 over the labels that have a positive in ``y_true``.
 
     A label without a positive says nothing about a classifier's hits; scikit-learn counts it as
@@ -236,7 +260,7 @@ def f1_macro(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight
+    y_true, y_pred, sample_weight, missing_label
         As in :func:`f1_samples`.
 
     Returns
@@ -255,7 +279,9 @@ def f1_macro(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     >>> f1_macro([[1, 0], [1, 0]], [[1, 0], [0, 1]])
     0.6666666666666666
     """
-    hits, predicted, positives = _label_counts(check_decisions(y_true, y_pred, sample_weight))
+    hits, predicted, positives = _label_counts(
+        check_decisions(y_true, y_pred, sample_weight, missing_label)
+    )
     present = positives > 0
     if not present.any():
         return undefined("f1_macro", "no label has a positive in y_true")

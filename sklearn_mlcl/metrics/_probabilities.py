@@ -14,8 +14,7 @@ from sklearn_mlcl.metrics._decisions import undefined
 
 def _pooled(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     known = cells.known_mask()
-    weight = np.broadcast_to(cells.row_weight()[:, None], cells.shape)
-    return cells.positive[known], cells.values[known], weight[known]
+    return cells.positive[known], cells.values[known], cells.cell_weight()[known]
 
 
 def _averaged(
@@ -42,7 +41,12 @@ def _averaged(
 
 
 def average_precision(
-    y_true: Any, y_score: Any, *, average: str | None = "macro", sample_weight: Any = None
+    y_true: Any,
+    y_score: Any,
+    *,
+    average: str | None = "macro",
+    sample_weight: Any = None,
+    missing_label: float = np.nan,
 ) -> Any:
     r"""Average precision, :math:`\sum_t (R_t - R_{t-1}) P_t`, by label (mAP) or over all cells.
 
@@ -56,8 +60,10 @@ def average_precision(
         Probabilities or other scores, finite.
     average : {"macro", "micro"} or None, default="macro"
         Mean over labels; all known cells as one list; or an array by label, NaN where undefined.
-    sample_weight : array-like of shape (n,), default=None
-        Weights of the rows.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -75,12 +81,17 @@ def average_precision(
     >>> average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.5, 0.2], [0.4, 0.3]])
     0.8333333333333333
     """
-    cells = check_scores(y_true, y_score, sample_weight)
+    cells = check_scores(y_true, y_score, sample_weight, missing_label)
     return _averaged(cells, average_precision_score, average, False, "average_precision")
 
 
 def roc_auc(
-    y_true: Any, y_score: Any, *, average: str | None = "macro", sample_weight: Any = None
+    y_true: Any,
+    y_score: Any,
+    *,
+    average: str | None = "macro",
+    sample_weight: Any = None,
+    missing_label: float = np.nan,
 ) -> Any:
     """Area under the ROC curve, by label or over all cells.
 
@@ -88,7 +99,7 @@ def roc_auc(
 
     Parameters
     ----------
-    y_true, y_score, average, sample_weight
+    y_true, y_score, average, sample_weight, missing_label
         As in :func:`average_precision`.
 
     Returns
@@ -107,7 +118,7 @@ def roc_auc(
     >>> roc_auc([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.5, 0.2], [0.4, 0.3]])
     0.5
     """
-    cells = check_scores(y_true, y_score, sample_weight)
+    cells = check_scores(y_true, y_score, sample_weight, missing_label)
     return _averaged(cells, roc_auc_score, average, True, "roc_auc")
 
 
@@ -125,7 +136,12 @@ def _cell_mean(cells: Cells, losses: np.ndarray, average: str | None, name: str)
 
 
 def multilabel_log_loss(
-    y_true: Any, y_proba: Any, *, average: str | None = "micro", sample_weight: Any = None
+    y_true: Any,
+    y_proba: Any,
+    *,
+    average: str | None = "micro",
+    sample_weight: Any = None,
+    missing_label: float = np.nan,
 ) -> Any:
     r"""Log loss of a label matrix: the mean over its known cells of the binary log loss.
 
@@ -143,8 +159,10 @@ def multilabel_log_loss(
         Probabilities, clipped to [eps, 1 - eps] with the eps of their dtype.
     average : {"micro"} or None, default="micro"
         Mean over all cells, or an array by label (NaN for a label without a known cell).
-    sample_weight : array-like of shape (n,), default=None
-        Weights of the rows.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -162,7 +180,7 @@ def multilabel_log_loss(
     >>> round(multilabel_log_loss([[1, 0]], [[0.8, 0.2]]), 4)
     0.2231
     """
-    cells = check_probabilities(y_true, y_proba, sample_weight)
+    cells = check_probabilities(y_true, y_proba, sample_weight, missing_label)
     eps = np.finfo(cells.values.dtype).eps
     p = np.clip(cells.values, eps, 1 - eps).astype(np.float64)
     losses = -np.where(cells.positive, np.log(p), np.log1p(-p))
@@ -170,13 +188,18 @@ def multilabel_log_loss(
 
 
 def brier_score(
-    y_true: Any, y_proba: Any, *, average: str | None = "micro", sample_weight: Any = None
+    y_true: Any,
+    y_proba: Any,
+    *,
+    average: str | None = "micro",
+    sample_weight: Any = None,
+    missing_label: float = np.nan,
 ) -> Any:
     r"""Brier score, the mean of :math:`(p_{il} - y_{il})^2` over known cells.
 
     Parameters
     ----------
-    y_true, y_proba, average, sample_weight
+    y_true, y_proba, average, sample_weight, missing_label
         As in :func:`multilabel_log_loss`.
 
     Returns
@@ -195,19 +218,24 @@ def brier_score(
     >>> brier_score([[1, 0], [0, 0]], [[0.5, 0.0], [0.5, 0.5]], average=None)
     array([0.25 , 0.125])
     """
-    cells = check_probabilities(y_true, y_proba, sample_weight)
+    cells = check_probabilities(y_true, y_proba, sample_weight, missing_label)
     losses = np.square(cells.values.astype(np.float64) - cells.positive)
     return _cell_mean(cells, losses, average, "brier_score")
 
 
 def reliability_curve(
-    y_true: Any, y_proba: Any, *, n_bins: int = 10, sample_weight: Any = None
+    y_true: Any,
+    y_proba: Any,
+    *,
+    n_bins: int = 10,
+    sample_weight: Any = None,
+    missing_label: float = np.nan,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean probability and share of positives of each label in bins of equal width.
 
     Parameters
     ----------
-    y_true, y_proba, sample_weight
+    y_true, y_proba, sample_weight, missing_label
         As in :func:`multilabel_log_loss`.
     n_bins : int, default=10
         Bins of [0, 1]; a probability on an edge belongs to the bin below, 0 to the first.
@@ -234,7 +262,7 @@ def reliability_curve(
     """
     if n_bins < 1:
         raise ValueError(f"n_bins must be at least 1, got {n_bins!r}.")
-    cells = check_probabilities(y_true, y_proba, sample_weight)
+    cells = check_probabilities(y_true, y_proba, sample_weight, missing_label)
     L = cells.shape[1]
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     bins = np.searchsorted(edges[1:-1], cells.values) + n_bins * np.arange(L)

@@ -62,6 +62,7 @@ def precision_at_k(
     k: int = 1,
     sample_weight: Any = None,
     empty_rows: float | None = None,
+    missing_label: float = np.nan,
 ) -> float:
     """Share of the k labels with the highest scores that are positive, averaged over rows.
 
@@ -77,10 +78,13 @@ def precision_at_k(
         Probabilities or other scores, finite.
     k : int, default=1
         From 1 to L.
-    sample_weight : array-like of shape (n,), default=None
-        Weights of the rows.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows, or of the cells: a row then weighs the mean over its known cells,
+        and a cell of weight 0 counts as unknown.
     empty_rows : float or None, default=None
         Score of a row without a positive; None leaves such rows out, since no order is right.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def precision_at_k(
     >>> precision_at_k([[1, 0, 1], [0, 1, 0]], [[0.9, 0.2, 0.7], [0.5, 0.1, 0.2]], k=2)
     0.5
     """
-    cells = check_scores(y_true, y_score, sample_weight)
+    cells = check_scores(y_true, y_score, sample_weight, missing_label)
     L = cells.shape[1]
     k = _check_k(k, L)
     hits = (_discounts_at(cells, (np.arange(L) < k) * 1.0) * cells.positive).sum(axis=1)
@@ -113,6 +117,7 @@ def ndcg_at_k(
     k: int | None = None,
     sample_weight: Any = None,
     empty_rows: float | None = None,
+    missing_label: float = np.nan,
 ) -> float:
     r"""Normalised discounted cumulative gain of the first k labels, averaged over rows.
 
@@ -124,7 +129,7 @@ def ndcg_at_k(
 
     Parameters
     ----------
-    y_true, y_score, sample_weight, empty_rows
+    y_true, y_score, sample_weight, empty_rows, missing_label
         As in :func:`precision_at_k`.
     k : int or None, default=None
         From 1 to L; None for all labels.
@@ -145,7 +150,7 @@ def ndcg_at_k(
     >>> round(ndcg_at_k([[1, 0, 1]], [[0.9, 0.7, 0.2]]), 4)
     0.9197
     """
-    cells = check_scores(y_true, y_score, sample_weight)
+    cells = check_scores(y_true, y_score, sample_weight, missing_label)
     L = cells.shape[1]
     k = L if k is None else _check_k(k, L)
     discounts = (np.arange(L) < k) / np.log2(np.arange(L) + 2)
@@ -155,7 +160,12 @@ def ndcg_at_k(
 
 
 def coverage(
-    y_true: Any, y_score: Any, *, sample_weight: Any = None, empty_rows: float | None = None
+    y_true: Any,
+    y_score: Any,
+    *,
+    sample_weight: Any = None,
+    empty_rows: float | None = None,
+    missing_label: float = np.nan,
 ) -> float:
     r"""How far down its ranking a row must go to meet all its positives, averaged over rows.
 
@@ -167,7 +177,7 @@ def coverage(
 
     Parameters
     ----------
-    y_true, y_score, sample_weight, empty_rows
+    y_true, y_score, sample_weight, empty_rows, missing_label
         As in :func:`precision_at_k`.
 
     Returns
@@ -186,13 +196,15 @@ def coverage(
     >>> coverage([[1, 0, 1]], [[0.9, 0.7, 0.2]])
     3.0
     """
-    cells = check_scores(y_true, y_score, sample_weight)
+    cells = check_scores(y_true, y_score, sample_weight, missing_label)
     lowest = np.where(cells.positive, cells.values, np.inf).min(axis=1)
     depth = ((cells.values >= lowest[:, None]) & cells.known_mask()).sum(axis=1)
     return _mean_over_rows(cells, depth.astype(np.float64), empty_rows, "coverage")
 
 
-def label_propensities(y_train: Any, *, A: float = 0.55, B: float = 1.5) -> np.ndarray:
+def label_propensities(
+    y_train: Any, *, A: float = 0.55, B: float = 1.5, missing_label: float = np.nan
+) -> np.ndarray:
     r"""Probability that a positive of each label was recorded at all, from label frequencies.
 
     .. math:: p_l = \frac{1}{1 + C (N_l + B)^{-A}}, \qquad C = (\log N - 1)(B + 1)^A
@@ -206,6 +218,8 @@ def label_propensities(y_train: Any, *, A: float = 0.55, B: float = 1.5) -> np.n
         Indicator matrix of the training rows, at least 3 of them.
     A, B : float, default=0.55, 1.5
         Constants of the model; the defaults are the paper's for most sets.
+    missing_label : float, default=NaN
+        What marks an unknown cell beside NaN, for example -1.
 
     Returns
     -------
@@ -230,7 +244,7 @@ def label_propensities(y_train: Any, *, A: float = 0.55, B: float = 1.5) -> np.n
     >>> label_propensities(np.repeat([[1, 0], [1, 1]], [90, 10], axis=0)).round(3)
     array([0.68 , 0.391])
     """
-    positive, known = positives_and_known(y_train)
+    positive, known = positives_and_known(y_train, missing_label)
     n = np.full(positive.shape[1], len(positive)) if known is None else known.sum(axis=0)
     if n.min() < 3:
         raise ValueError(f"y_train must have 3 known cells or more a label, got {n.min()}.")
@@ -245,6 +259,7 @@ def propensity_scored_precision_at_k(
     propensities: Any,
     k: int = 1,
     sample_weight: Any = None,
+    missing_label: float = np.nan,
 ) -> float:
     r"""Precision at k that weighs each hit by the inverse propensity of its label, normalised.
 
@@ -256,7 +271,7 @@ def propensity_scored_precision_at_k(
 
     Parameters
     ----------
-    y_true, y_score, k, sample_weight
+    y_true, y_score, k, sample_weight, missing_label
         As in :func:`precision_at_k`.
     propensities : array-like of shape (L,)
         In (0, 1], from the training rows: :func:`label_propensities`.
@@ -282,7 +297,7 @@ def propensity_scored_precision_at_k(
     >>> round(propensity_scored_precision_at_k(y, s, propensities=[0.5, 0.9, 0.25]), 12)
     0.5
     """
-    cells = check_scores(y_true, y_score, sample_weight)
+    cells = check_scores(y_true, y_score, sample_weight, missing_label)
     L = cells.shape[1]
     first_k = (np.arange(L) < _check_k(k, L)) * 1.0
     gain = cells.positive / _check_propensities(propensities, L)

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metadata_routing import UNUSED
 
 from sklearn_mlcl._response import METHODS, first_method, label_scores
+from sklearn_mlcl._targets import unknown_as_nan
 from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
 
 _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
@@ -34,6 +35,8 @@ class MultiLabelScorer(BaseEstimator):
         If False, the score is the metric with its sign turned.
     options : dict or None, default=None
         More keyword arguments of the metric, such as ``{"k": 3}``.
+    missing_label : float, default=NaN
+        What marks an unknown cell of y beside NaN, for example -1; the metric gets NaN.
 
     Raises
     ------
@@ -65,11 +68,13 @@ class MultiLabelScorer(BaseEstimator):
         response: str = "predict",
         greater_is_better: bool = True,
         options: dict[str, Any] | None = None,
+        missing_label: float = np.nan,
     ) -> None:
         self.metric = metric
         self.response = response
         self.greater_is_better = greater_is_better
         self.options = options
+        self.missing_label = missing_label
 
     def __call__(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the score of a fitted estimator; as :meth:`score`."""
@@ -85,9 +90,9 @@ class MultiLabelScorer(BaseEstimator):
         X : array-like of shape (n, n_features)
             Rows to score.
         y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-            Indicator matrix, NaN where unknown.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the rows.
+            Indicator matrix, NaN (and ``missing_label``) where unknown.
+        sample_weight : array-like of shape (n,) or (n, L), default=None
+            Weights of the rows or of the cells.
 
         Returns
         -------
@@ -97,7 +102,8 @@ class MultiLabelScorer(BaseEstimator):
         keywords = dict(self.options or {})
         if sample_weight is not None:
             keywords["sample_weight"] = sample_weight
-        value = self.metric(y, self._answer(estimator, X, y), **keywords)
+        known = unknown_as_nan(y, self.missing_label)
+        value = self.metric(known, self._answer(estimator, X, y), **keywords)
         return value if self.greater_is_better else -value
 
     def _answer(self, estimator: Any, X: Any, y: Any) -> Any:
@@ -169,13 +175,15 @@ def get_scorer_names() -> list[str]:
     return sorted(SCORERS)
 
 
-def get_scorer(name: str) -> MultiLabelScorer:
+def get_scorer(name: str, *, missing_label: float = np.nan) -> MultiLabelScorer:
     """Return a new scorer by name, for ``scoring=``.
 
     Parameters
     ----------
     name : str
         One of :func:`get_scorer_names`. A score that is a loss begins with ``neg_``.
+    missing_label : float, default=NaN
+        What marks an unknown cell of y beside NaN, for example -1.
 
     Returns
     -------
@@ -194,4 +202,4 @@ def get_scorer(name: str) -> MultiLabelScorer:
     """
     if name not in SCORERS:
         raise ValueError(f"name must be one of {get_scorer_names()}, got {name!r}.")
-    return clone(SCORERS[name])
+    return clone(SCORERS[name]).set_params(missing_label=missing_label)

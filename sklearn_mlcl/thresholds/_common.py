@@ -42,7 +42,7 @@ def _pooled(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     known = slice(None) if cells.known is None else cells.known.ravel()
     weight = None
     if cells.weight is not None:
-        weight = np.repeat(cells.weight, cells.shape[1])[known]
+        weight = cells.cell_weight().ravel()[known]
     return cells.positive.ravel()[known], cells.values.ravel()[known], weight
 
 

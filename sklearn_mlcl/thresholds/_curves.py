@@ -44,12 +44,13 @@ def columns(cells: Cells) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray |
     for start in range(0, cells.shape[1], LABELS_PER_BLOCK):
         block = slice(start, start + LABELS_PER_BLOCK)
         scores, positive = _turned(cells.values[:, block]), _turned(cells.positive[:, block])
-        if cells.known is None:
-            for y, s in zip(positive, scores, strict=True):
-                yield y, s, cells.weight
-            continue
-        for y, s, known in zip(positive, scores, cells.known[:, block].T, strict=True):
-            yield y[known], s[known], None if cells.weight is None else cells.weight[known]
+        for label, (y, s) in enumerate(zip(positive, scores, strict=True), start):
+            w = cells.label_weight(label)
+            if cells.known is None:
+                yield y, s, w
+            else:
+                known = cells.known[:, label]
+                yield y[known], s[known], None if w is None else w[known]
 
 
 def _turned(block: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ def tune_thresholds(
     per_label: bool = True,
     shrinkage: float = 0.0,
     sample_weight: Any = None,
+    missing_label: float = np.nan,
     grid_size: int = 100,
     max_passes: int = 20,
 ) -> np.ndarray:
@@ -83,8 +84,11 @@ def tune_thresholds(
         Pulls rare labels to the common threshold :math:`t` (as under Returns): a label with
         positives of weight :math:`m` gets :math:`(m t_l + k t) / (m + k)` with :math:`k` this
         value. The objective's guarantees hold for 0.
-    sample_weight : array-like of shape (n,), default=None
-        Weights of the rows.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown. An objective
+        that averages over rows weighs a row by the mean over its known cells.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
     grid_size : int, default=100
         For a callable only: how many of the distinct scores are tried, for each label.
     max_passes : int, default=20
@@ -122,7 +126,7 @@ def tune_thresholds(
     array([0.25, 0.25])
     """
     _check_parameters(objective, shrinkage, grid_size, max_passes)
-    cells = check_scores(y_true, y_score, sample_weight)
+    cells = check_scores(y_true, y_score, sample_weight, missing_label)
     if cells.known is not None and not cells.known.any():
         raise ValueError("y_true holds no known cell (all NaN); expected some 0 or 1.")
     search = _Search(cells, objective, grid_size, max_passes)
@@ -138,12 +142,13 @@ def threshold_score(
     *,
     objective: Objective = "f1_micro",
     sample_weight: Any = None,
+    missing_label: float = np.nan,
 ) -> float:
     """Value of an objective of :func:`tune_thresholds` at given thresholds.
 
     Parameters
     ----------
-    y_true, y_score, objective, sample_weight
+    y_true, y_score, objective, sample_weight, missing_label
         As in :func:`tune_thresholds`.
     thresholds : float or array-like of shape (L,)
         A score at its threshold or above it is a positive.
@@ -165,7 +170,7 @@ def threshold_score(
     0.5
     """
     _check_parameters(objective)
-    cells = check_scores(y_true, y_score, sample_weight)
+    cells = check_scores(y_true, y_score, sample_weight, missing_label)
     return value_at(cells, objective)(np.broadcast_to(thresholds, cells.shape[1]))
 
 
@@ -209,7 +214,7 @@ def _shrunk(
     cuts = np.where(np.isinf(cuts), np.maximum(cut_above(cells.values, axis=0), shared), cuts)
     if shrinkage == 0:
         return cuts
-    evidence = cells.row_weight() @ cells.positive
+    evidence = cells.label_sums(cells.positive)
     return (evidence * cuts + shrinkage * shared) / (evidence + shrinkage)
 
 

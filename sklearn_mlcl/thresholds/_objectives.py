@@ -15,9 +15,10 @@ from sklearn_mlcl._cells import Cells
 
 def cardinality_match(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
     """Less the distance between mean numbers of decided and of true labels of a row."""
-    weight = np.ones(len(y_true)) if sample_weight is None else np.asarray(sample_weight)
-    surplus = np.where(np.isnan(y_true), 0.0, y_pred - np.nan_to_num(y_true)).sum(axis=1)
-    return -abs(float(weight @ surplus / weight.sum()))
+    weight = np.ones((1, 1)) if sample_weight is None else np.asarray(sample_weight)
+    weight = np.broadcast_to(weight[:, None] if weight.ndim == 1 else weight, np.shape(y_true))
+    surplus = np.where(np.isnan(y_true), 0.0, y_pred - np.nan_to_num(y_true))
+    return -abs(float((weight * surplus).sum() / weight.mean(axis=1).sum()))
 
 
 METRICS: dict[str, Callable[..., float]] = {

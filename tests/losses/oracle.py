@@ -6,7 +6,7 @@ of (vector, known positives, known labels); a prototype is a point with one labe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log
 
 import numpy as np
@@ -20,6 +20,16 @@ class Point:
     positive: set
     known: set
     kind: str
+    weight: dict = field(default_factory=dict)
+
+    def of(self, label):
+        """Weight of a label of this point; 1 unless said otherwise."""
+        return self.weight.get(label, 1.0)
+
+    @property
+    def mean_weight(self):
+        """Of its positives."""
+        return sum(self.of(j) for j in self.positive) / len(self.positive)
 
 
 def unit(vectors):
@@ -31,13 +41,15 @@ def unit(vectors):
     return rows
 
 
-def points_of(vectors, labels, kind):
-    """Points of an indicator matrix with NaN for unknown."""
+def points_of(vectors, labels, kind, weights=None):
+    """Points of an indicator matrix with NaN, or weight 0, for unknown."""
     points = []
-    for vector, row in zip(unit(vectors), np.asarray(labels, dtype=np.float64), strict=True):
-        known = {j for j, y in enumerate(row) if not np.isnan(y)}
+    labels = np.asarray(labels, dtype=np.float64)
+    weights = np.ones(labels.shape) if weights is None else weights
+    for vector, row, weight in zip(unit(vectors), labels, weights, strict=True):
+        known = {j for j, y in enumerate(row) if not np.isnan(y) and weight[j] > 0}
         positive = {j for j in known if row[j] == 1}
-        points.append(Point(vector, positive, known, kind))
+        points.append(Point(vector, positive, known, kind, dict(enumerate(weight))))
     return points
 
 
@@ -115,7 +127,7 @@ def weights_mulsupcon(anchors, candidates, options):
         for label in i.positive:
             P = [c for c, j in enumerate(candidates) if j is not i and label in j.positive]
             for c in P:
-                W[r, c] += 1 / len(P)
+                W[r, c] += i.of(label) / len(P)
     return W
 
 
@@ -124,7 +136,7 @@ def weights_proto(anchors, candidates, options):
     for r, i in enumerate(anchors):
         for c, j in enumerate(candidates):
             if j.kind == "prototype" and i.positive & j.positive:
-                W[r, c] = 1 / len(i.positive)
+                W[r, c] = i.of(*j.positive) / len(i.positive)
     return W
 
 
@@ -135,7 +147,7 @@ def _share_per_label(i, candidates, similarity):
         on = [c for c, j in enumerate(candidates) if j is not i and label in j.positive]
         N = sum(similarity(i, candidates[c]) for c in on)
         for c in on:
-            row[c] += similarity(i, candidates[c]) / N if N > 0 else 0.0
+            row[c] += i.of(label) * similarity(i, candidates[c]) / N if N > 0 else 0.0
     return row
 
 
@@ -165,6 +177,8 @@ def weights_reg(anchors, candidates, options):
     )
 
 
+# The losses that are sums over the labels of an anchor.
+BY_LABEL = ("mulsupcon", "proto", "msc", "reg")
 WEIGHTS = {
     name.removeprefix("weights_"): rule for name, rule in globals().items() if "weights_" in name
 }
@@ -174,10 +188,21 @@ def row_terms(name, anchor, Wbar, options):
     """Factor of the anchor in the sum, and its share of the denominator of the mean."""
     size = len(anchor.positive)
     if name == "mulsupcon" and options["anchor_weighting"] == "label":
-        return 1.0, float(size)
+        return 1.0, float(sum(anchor.of(label) for label in anchor.positive))
+    if Wbar == 0:
+        return 0.0, 0.0
     if name in ("mulsupcon", "msc"):
-        return (1 / size, 1.0) if Wbar > 0 else (0.0, 0.0)
-    return (1.0, 1.0) if Wbar > 0 else (0.0, 0.0)
+        return 1 / size, anchor.mean_weight
+    return 1.0, anchor.mean_weight if name in BY_LABEL else 1.0
+
+
+def anchor_importance(name, instances, sample_weight):
+    """Weights of rows; of cells: nothing more where labels have their share of them."""
+    if np.ndim(sample_weight) == 1:
+        return sample_weight
+    if name in BY_LABEL:
+        return np.ones(len(instances))
+    return [np.mean([i.of(j) for j in i.known]) if i.known else 0.0 for i in instances]
 
 
 def repulsion(name, i, j, options):
@@ -191,7 +216,8 @@ def contrastive(
     lambda_reg=0.0, sample_weight=None, **options,
 ):  # fmt: skip
     """Value, per-anchor terms, W, and the gradients in embeddings and prototypes."""
-    instances = points_of(embeddings, labels, "instance")
+    by_cell = sample_weight if np.ndim(sample_weight) == 2 else None
+    instances = points_of(embeddings, labels, "instance", by_cell)
     past = [] if queue is None else points_of(queue, queue_labels, "queue")
     protos = [] if prototypes is None else prototypes_of(prototypes)
     anchors = instances + (protos if name == "reg" else [])
@@ -199,7 +225,7 @@ def contrastive(
     W = WEIGHTS[name](anchors, candidates, options)
     importance = np.ones(len(anchors))
     if sample_weight is not None:
-        importance[: len(instances)] = sample_weight
+        importance[: len(instances)] = anchor_importance(name, instances, sample_weight)
     terms = [row_terms(name, i, W[r].sum(), options) for r, i in enumerate(anchors)]
     mass = sum(m * w for (_, m), w in zip(terms, importance, strict=True))
     gradients = {id(p): np.zeros(len(p.vector)) for p in candidates + anchors}

@@ -137,7 +137,7 @@ def test_undefined_is_nan_with_a_warning(name):
         (np.array([[0, 2]]), [[0, 1]], None, "must hold 0 and 1"),
         ([[0, 1]], [[0, np.nan]], None, "y_pred holds NaN"),
         ([[0, 1]], [[0, 1, 0]], None, "one shape"),
-        ([[0, 1]], [[0, 1]], [0.0], "zero for every row"),
+        ([[0, 1]], [[0, 1]], [0.0], "zero everywhere"),
         ([[0, 1]], [[0, 1]], [-1.0], "not negative"),
         ([[0, 1]], [[0, 1]], [1.0, 1.0], "shape"),
     ],

@@ -15,9 +15,7 @@ from sklearn.model_selection import BaseCrossValidator, ShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 
-from sklearn_mlcl._targets import check_indicator_values
-
-__all__ = ["MultilabelStratifiedKFold", "MultilabelStratifiedShuffleSplit"]
+from sklearn_mlcl._targets import check_indicator_values, unknown_as_nan
 
 
 def _positives_of_classes(y: np.ndarray) -> sp.csr_matrix:
@@ -52,10 +50,11 @@ def _positives_of_sparse(y: Any) -> sp.csr_matrix:
     return Y
 
 
-def _positives(y: Any) -> sp.csr_matrix:
+def _positives(y: Any, missing_label: float = np.nan) -> sp.csr_matrix:
     """The known positives of y as a boolean CSR matrix of shape (n_samples, n_labels)."""
     if hasattr(y, "sparse"):  # a DataFrame with sparse columns only
         y = y.sparse.to_coo()
+    y = unknown_as_nan(y, missing_label)
     if sp.issparse(y):
         return _positives_of_sparse(y)
     try:
@@ -148,6 +147,7 @@ class _MultilabelSplitter(BaseCrossValidator):
     """What both splitters share: reading y, and scikit-learn's splitter protocol."""
 
     n_splits: int
+    missing_label: float
 
     @abstractmethod
     def _iter_splits(self, Y: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -183,8 +183,8 @@ class _MultilabelSplitter(BaseCrossValidator):
         X : array-like of shape (n_samples, n_features)
             Only its number of rows is read.
         y : {ndarray, DataFrame, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
-            Indicator matrix with entries 0, 1 or NaN (missing, counts for nothing), or a 1-D
-            array of classes, which is stratified as its one-hot matrix.
+            Indicator matrix with entries 0, 1 or NaN (missing, counts for nothing; so does
+            ``missing_label``), or a 1-D array of classes, stratified as its one-hot matrix.
         groups : object
             Ignored; a warning says so.
 
@@ -205,7 +205,7 @@ class _MultilabelSplitter(BaseCrossValidator):
             raise ValueError(f"{type(self).__name__} needs y to stratify by, got None.")
         if groups is not None:
             warnings.warn(f"groups is ignored by {type(self).__name__}.", UserWarning, stacklevel=2)
-        Y = _positives(y)
+        Y = _positives(y, self.missing_label)
         if X is not None and _n_rows(X) != Y.shape[0]:
             raise ValueError(f"X has {_n_rows(X)} rows, y has {Y.shape[0]}.")
         return self._iter_splits(Y)
@@ -230,6 +230,8 @@ class MultilabelStratifiedKFold(_MultilabelSplitter):
         data alone; rows are still not kept in consecutive blocks.
     random_state : int, RandomState instance or None, default=None
         Fixes the shuffling; only with ``shuffle=True``.
+    missing_label : float, default=NaN
+        What marks an unknown cell of y beside NaN, for example -1.
 
     References
     ----------
@@ -253,10 +255,12 @@ class MultilabelStratifiedKFold(_MultilabelSplitter):
         *,
         shuffle: bool = False,
         random_state: int | RandomState | None = None,
+        missing_label: float = np.nan,
     ) -> None:
         self.n_splits = n_splits
         self.shuffle = shuffle
         self.random_state = random_state
+        self.missing_label = missing_label
         self._check_n_splits(lowest=2)
         if not isinstance(shuffle, bool):
             raise TypeError(f"shuffle must be True or False, got {shuffle!r}.")
@@ -294,6 +298,8 @@ class MultilabelStratifiedShuffleSplit(_MultilabelSplitter):
         Share (rounded down) or number of training rows. If None, what `test_size` leaves.
     random_state : int, RandomState instance or None, default=None
         Fixes the splits.
+    missing_label : float, default=NaN
+        What marks an unknown cell of y beside NaN, for example -1.
 
     References
     ----------
@@ -318,11 +324,13 @@ class MultilabelStratifiedShuffleSplit(_MultilabelSplitter):
         test_size: float | int | None = None,
         train_size: float | int | None = None,
         random_state: int | RandomState | None = None,
+        missing_label: float = np.nan,
     ) -> None:
         self.n_splits = n_splits
         self.test_size = test_size
         self.train_size = train_size
         self.random_state = random_state
+        self.missing_label = missing_label
         self._check_n_splits(lowest=1)
 
     def _part_sizes(self, n_samples: int) -> np.ndarray:

@@ -1,0 +1,135 @@
+"""Scores of rows by models that were fitted without them."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import check_cv
+from sklearn.utils import indexable
+from sklearn.utils.parallel import Parallel, delayed
+
+from sklearn_mlcl._compat import _check_method_params, _safe_indexing
+from sklearn_mlcl._response import METHODS, label_scores
+from sklearn_mlcl._targets import infer_format
+from sklearn_mlcl.model_selection._splitters import (
+    MultilabelStratifiedKFold,
+    MultilabelStratifiedShuffleSplit,
+)
+
+
+def splits_of(
+    cv: Any,
+    X: Any,
+    y: Any,
+    random_state: Any = None,
+    split_params: dict | None = None,
+    missing_label: float = np.nan,
+) -> list[tuple]:
+    """Return the splits that `cv` stands for: a number of folds, a share, a splitter, a list."""
+    if cv is None or isinstance(cv, Integral):
+        cv = MultilabelStratifiedKFold(
+            5 if cv is None else int(cv),
+            shuffle=random_state is not None,
+            random_state=random_state,
+            missing_label=missing_label,
+        )
+    elif isinstance(cv, Real):
+        cv = MultilabelStratifiedShuffleSplit(
+            1, test_size=float(cv), random_state=random_state, missing_label=missing_label
+        )
+    return list(check_cv(cv).split(X, y, **(split_params or {})))
+
+
+def fit_and_score(
+    estimator: Any, X: Any, y: Any, split: tuple, fit_params: dict, **response: Any
+) -> tuple[Any, np.ndarray]:
+    """Fit on the training rows of a split; return the estimator and its scores of the others."""
+    train, test = split
+    params = _check_method_params(X, fit_params, indices=train)
+    estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
+    return estimator, label_scores(estimator, _safe_indexing(X, test), **response)
+
+
+def cross_val_predict(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    cv: Any = None,
+    method: str = "predict_proba",
+    missing_label: float = np.nan,
+    params: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+) -> np.ndarray:
+    """Return the scores of every row by an estimator that was fitted without its fold.
+
+    :func:`sklearn.model_selection.cross_val_predict` numbers the values of each column of y anew
+    before it asks for probabilities: -1, 0 and 1 become 0, 1 and 2, and NaN becomes a class. This
+    one hands y on as it is, and the answer is a matrix whatever form the estimator's own has.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Cloned for each fold; it must know the unknown labels of y itself, by a ``missing_label``
+        of its own.
+    X : array-like of shape (n, n_features)
+        Rows.
+    y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix.
+    cv : int, splitter, iterable of splits or None, default=None
+        Number of folds of :class:`MultilabelStratifiedKFold` (None: 5), or what scikit-learn
+        takes; the test parts must be a partition of the rows.
+    method : {"predict_proba", "decision_function"}, default="predict_proba"
+        What to ask for.
+    missing_label : float, default=NaN
+        What marks an unknown cell beside NaN, for the folds of an integer ``cv``.
+    params : dict, default=None
+        Arguments of ``fit``; those with an entry for each row, ``sample_weight`` say, are split.
+    n_jobs : int or None, default=None
+        Folds fitted at the same time.
+
+    Returns
+    -------
+    scores : ndarray of shape (n, L)
+        Probabilities, or what ``decision_function`` gives.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method, or splits that are no partition of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn_mlcl import MultiLabelLogisticRegression
+    >>> from sklearn_mlcl.model_selection import cross_val_predict
+    >>> X, Y = make_multilabel_classification(100, n_classes=3, random_state=0)
+    >>> Y[np.random.default_rng(0).random(Y.shape) < 0.4] = -1
+    >>> clf = MultiLabelLogisticRegression(missing_label=-1)
+    >>> cross_val_predict(clf, X, Y, cv=3, missing_label=-1).shape
+    (100, 3)
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
+    X, y = indexable(X, y)
+    target_format = infer_format(y, missing_label=missing_label)
+    if target_format.kind != "multilabel":
+        raise ValueError(
+            f"y must be a label matrix, got {target_format.kind} classes; for those there is "
+            "sklearn.model_selection.cross_val_predict."
+        )
+    splits = splits_of(cv, X, y, missing_label=missing_label)
+    rows = np.concatenate([np.asarray(test) for _, test in splits])
+    n = X.shape[0] if hasattr(X, "shape") else len(X)
+    if not np.array_equal(np.sort(rows), np.arange(n)):
+        raise ValueError("The test parts of cv must hold each row once: they are no partition.")
+    response = {"n_labels": target_format.n_labels, "method": method}
+    fitted = Parallel(n_jobs=n_jobs)(
+        delayed(fit_and_score)(clone(estimator), X, y, split, params or {}, **response)
+        for split in splits
+    )
+    return np.concatenate([scores for _, scores in fitted])[np.argsort(rows)]
