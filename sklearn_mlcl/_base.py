@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from dataclasses import replace
+from numbers import Real
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,10 +20,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from sklearn_mlcl._compat import _check_sample_weight
+from sklearn_mlcl._cells import check_weights
+from sklearn_mlcl._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_mlcl._documentation import DocumentationLinks
 from sklearn_mlcl._frames import LabelFrames, in_chosen_container
+from sklearn_mlcl._label_weights import ClassFactors, class_factors, hide_absent
 from sklearn_mlcl._targets import Indicator, TargetFormat, infer_format
+from sklearn_mlcl.metrics import subset_accuracy
 from sklearn_mlcl.persistence._saving import Persistent
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix
@@ -56,6 +61,20 @@ class MultiLabelClassifier(
 ):
     """Base of the classifiers: a subclass gives ``fit`` and ``_logits``."""
 
+    _label_constraints: ClassVar[dict] = {
+        "missing_label": [Real],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+        "pos_weight": [
+            Interval(Real, 0, None, closed="left"),
+            "array-like",
+            StrOptions({"balanced"}),
+            None,
+        ],
+    }
+    missing_label: float
+    class_weight: Any
+    pos_weight: Any
+
     @abstractmethod
     def _logits(self, X: Features) -> np.ndarray:
         """Return logits of shape (n, L) for checked X, in the dtype of X."""
@@ -68,19 +87,20 @@ class MultiLabelClassifier(
     def _check_fit_input(
         self, X: Any, y: Any, sample_weight: Any, *, classes: Any = None, reset: bool = True
     ) -> tuple[Features, Indicator, np.ndarray | None]:
-        """Check what ``fit`` was given; rows of weight zero are left out."""
+        """Check what ``fit`` was given; what weighs zero is left out: rows go, cells are NaN."""
         if y is None:
             validate_data(self, X, y=None, reset=reset)
         X = self._check_features(X, reset=reset)
         if reset:
-            self._set_format(infer_format(y, classes))
+            self._set_format(infer_format(y, classes, self.missing_label))
+        self._format = replace(self._format, missing_label=self.missing_label)
         Y = self._check_targets(y)
         check_consistent_length(X, Y)
         weights = self._check_weights(sample_weight, X)
-        if weights is not None and not weights.all():
-            rows = weights > 0
-            X, Y, weights = X[rows], Y[rows], weights[rows]
-        return X, Y, weights
+        if weights is None or weights.all():
+            return X, Y, weights
+        rows = weights > 0 if weights.ndim == 1 else weights.any(axis=1)
+        return X[rows], hide_absent(Y, weights)[rows], weights[rows]
 
     def _set_format(self, target_format: TargetFormat) -> None:
         self._format = target_format
@@ -100,14 +120,45 @@ class MultiLabelClassifier(
         return Y
 
     def _check_weights(self, sample_weight: Any, X: Features) -> np.ndarray | None:
+        """Return weights of shape (n,), or of cells (n, L) where there are several labels."""
         if sample_weight is None:
             return None
+        if np.asarray(sample_weight).ndim == 2:
+            weights = check_weights(sample_weight, X.shape[0], self._format.n_labels)
+            return weights[:, 0] if weights is not None and weights.shape[1] == 1 else weights
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if not weights.any():
             raise ValueError("All of sample_weight is zero: there is no row left to fit.")
         return weights
 
+    def _class_factors(self, Y: Indicator, weights: np.ndarray | None) -> ClassFactors:
+        return class_factors(self.class_weight, self.pos_weight, self._format, Y, weights)
+
     # ------------------------------------------------------------------ predictions
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of the rows whose known labels are all right (subset accuracy).
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Rows to predict.
+        y : array-like of shape (n_samples, n_labels) or (n_samples,)
+            Their targets, NaN (and ``missing_label``) where unknown.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Weights of the rows or of the cells.
+
+        Returns
+        -------
+        score : float
+            In [0, 1]; the accuracy for 1-D targets.
+        """
+        check_is_fitted(self)
+        if self._format.kind != "multilabel":
+            return super().score(X, y, sample_weight)
+        return subset_accuracy(
+            y, self.predict(X), sample_weight=sample_weight, missing_label=self.missing_label
+        )
 
     @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:

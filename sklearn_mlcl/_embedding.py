@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.func import functional_call
 
+from sklearn_mlcl._label_weights import label_masses
 from sklearn_mlcl.modules import InputScaler, side_by_side
 
 #: Rows that are embedded at once: bounds the memory of a prediction.
@@ -97,12 +98,6 @@ def label_log_odds(
 
     Each count is raised by one half, so that a constant label has finite log-odds.
     """
-    w = np.ones(Y.shape[0]) if weights is None else weights
-    if sp.issparse(Y):
-        positive = w @ Y
-        negative = w.sum() - positive
-    else:
-        positive = w @ np.nan_to_num(Y)
-        negative = w @ (Y == 0)
+    positive, negative = label_masses(Y, weights)
     constant = (positive <= 0) | (negative <= 0)
     return np.log((positive + 0.5) / (negative + 0.5)), constant

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.model_selection import check_cv
 from sklearn.preprocessing import StandardScaler
 
+from sklearn_mlcl._label_weights import row_weights
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 from sklearn_mlcl.solvers import fit_logistic, select_C
 from sklearn_mlcl.solvers.select import DEFAULT_CS
@@ -58,8 +59,8 @@ def fit_heads(
         Features or embeddings.
     Y : ndarray or CSR of shape (n, L)
         Indicator matrix, NaN where unknown.
-    sample_weight : ndarray of shape (n,) or None
-        Weights of the rows.
+    sample_weight : ndarray of shape (n,) or (n, L), or None
+        Weights of the rows or of the cells.
     C : float, ndarray of shape (L,) or "cv"
         Inverse regularisation.
     Cs : sequence of float
@@ -100,7 +101,7 @@ def fit_embedding_heads(
         As for :func:`fit_heads`.
     """
     embedding = embedding.astype(np.float64)
-    scaler = StandardScaler().fit(embedding, sample_weight=sample_weight)
+    scaler = StandardScaler().fit(embedding, sample_weight=row_weights(Y, sample_weight))
     standardised = scaler.transform(embedding)
     heads = fit_heads(standardised, Y, sample_weight, C, Cs=DEFAULT_CS, tol=EMBEDDING_TOL)
     coef = heads.coef / scaler.scale_

@@ -61,9 +61,9 @@ class NeighborVote:
         rows = thinned(len(embedding), random_state)
         labels = Y[rows].astype(np.float32)
         s = np.ones(len(rows)) if sample_weight is None else sample_weight[rows]
-        weights = s[:, None].astype(np.float32)
+        weights = (s[:, None] if s.ndim == 1 else s).astype(np.float32)
         if sp.issparse(labels):
-            votes = sp.csr_array(sp.diags_array(weights[:, 0]) @ labels)
+            votes = sp.csr_array(labels.multiply(weights))
         else:
             unknown = np.isnan(labels)
             weights = np.where(unknown, np.float32(0), weights) if unknown.any() else weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -23,6 +24,7 @@ from sklearn_mlcl._compat import (
     with_callbacks,
 )
 from sklearn_mlcl._embedding import embed, label_log_odds
+from sklearn_mlcl._label_weights import ClassFactors
 from sklearn_mlcl._net_build import NetBuilder, Rows, TrainingPlan
 from sklearn_mlcl._net_predict import NetPredictor
 from sklearn_mlcl._targets import warn_constant_labels
@@ -83,6 +85,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
+        **NetPredictor._label_constraints,
     }
 
     def __init__(
@@ -116,6 +119,9 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         mixup: float = 0.0,
         linear_weight: float | str = 0.0,
         linear_C: float | str = "auto",
+        missing_label: float = np.nan,
+        class_weight: Any = None,
+        pos_weight: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -145,6 +151,9 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         self.mixup = mixup
         self.linear_weight = linear_weight
         self.linear_C = linear_C
+        self.missing_label = missing_label
+        self.class_weight = class_weight
+        self.pos_weight = pos_weight
 
     @property
     def _n_stages(self) -> int:
@@ -168,9 +177,10 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Features without NaN or infinity.
         y : {array-like, DataFrame, CSR matrix} of shape (n_samples, n_labels)
-            Indicator matrix, NaN for an unknown label; or 1-D classes of shape (n_samples,).
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; rows of weight zero are left out.
+            Indicator matrix, NaN (and ``missing_label``) for an unknown label; or 1-D classes
+            of shape (n_samples,).
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Weights of the rows or of the cells; what weighs zero is left out.
 
         Returns
         -------
@@ -207,8 +217,8 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
             Targets, as in :meth:`fit`.
         classes : array-like, default=None
             All classes, at the first call with 1-D targets; a label matrix does not need it.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Weights of the rows or of the cells.
 
         Returns
         -------
@@ -232,6 +242,8 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         epochs_before = self.n_iter_ if continuing else 0
         seed = check_random_state(self.random_state).randint(2**31 - 1) + epochs_before
         train, valid = self._split(rows, seed) if self._holds_out(plan) else (rows, None)
+        plan = replace(plan, factors=self._factors_of(train, plan))
+        train = plan.factors.rows(train)
         with seeded(seed, device) as generator:
             net = self._adopted(self.net_, train) if continuing else self._make_net(train)
             with few_threads_for(net.batch_size * net.n_weights, device), net.kept_on_error():
@@ -245,6 +257,16 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
             plan.context.call_on_fit_task_end(
                 estimator=self, **plan.given, reconstruction_attributes={}
             )
+
+    def _factors_of(self, train: Rows, plan: TrainingPlan) -> ClassFactors:
+        """Return the factors of class_weight and pos_weight; decisions are tuned without them."""
+        for name in ("class_weight", "pos_weight"):
+            if plan.chunk and isinstance(getattr(self, name), str):
+                raise ValueError(
+                    f"{name}='balanced' needs all rows at once, and partial_fit sees a part of "
+                    "them: give the weights as numbers."
+                )
+        return self._class_factors(*train[1:])
 
     @property
     def _decides_on_held_out(self) -> bool:
@@ -283,7 +305,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         device = torch.device(net.device)
         net.train_rows(
             RowTensors(*train, device),
-            None if valid is None else RowTensors(*valid, device),
+            None if valid is None else RowTensors(*plan.factors.rows(valid), device),
             max_epochs=plan.max_epochs,
             schedule=plan.schedule,
             generator=generator,

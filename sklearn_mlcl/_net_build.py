@@ -14,6 +14,7 @@ from torch import nn
 
 from sklearn_mlcl._base import Features
 from sklearn_mlcl._embedding import input_scaler, label_log_odds
+from sklearn_mlcl._label_weights import ClassFactors, row_weights
 from sklearn_mlcl._targets import Indicator
 from sklearn_mlcl.modules import (
     FeatureNoise,
@@ -27,6 +28,8 @@ from sklearn_mlcl.training import IndexBatchNet
 #: Rows up to which ``max_epochs="auto"`` is AUTO_EPOCHS; beyond, epochs fall as one over the root.
 AUTO_ROWS, AUTO_EPOCHS, FEWEST_EPOCHS = 2_000, 40, 8
 
+NO_FACTORS = ClassFactors(np.ones(1), np.ones(1))
+
 Rows = tuple[Features, Indicator, np.ndarray | None]
 
 
@@ -35,7 +38,7 @@ class TrainingPlan:
     """How long to train and who listens; ``chunk`` marks the rows as a part of the data.
 
     ``context`` is that of scikit-learn's callbacks (None without them), ``given`` what they are
-    shown of the arguments of ``fit``.
+    shown of the arguments of ``fit``, ``factors`` what class weights do to the weights of cells.
     """
 
     max_epochs: int
@@ -43,6 +46,7 @@ class TrainingPlan:
     context: Any = None
     given: dict[str, Any] = field(default_factory=dict)
     chunk: bool = False
+    factors: ClassFactors = NO_FACTORS
 
 
 def all_known(Y: Any) -> bool:
@@ -103,9 +107,10 @@ class NetBuilder:
 
     def _make_module(self, rows: Rows, log_odds: np.ndarray) -> nn.Module:
         """Return what makes embeddings of rows as they come."""
-        X, _, weights = rows
+        X, Y, weights = rows
         encoder = self._make_encoder(X.shape[1])
-        return ScaledEncoder(input_scaler(X, weights), encoder, FeatureNoise(self.feature_noise))
+        scaler = input_scaler(X, row_weights(Y, weights))
+        return ScaledEncoder(scaler, encoder, FeatureNoise(self.feature_noise))
 
     @abstractmethod
     def _make_objective(

@@ -93,6 +93,18 @@ verbose : int
 random_state : int, RandomState instance or None
     Seeds initialisation, batches, dropout and splits; torch's global generators and thread
     count are left as they were found.
+missing_label : float
+    What marks an unknown label in a label matrix beside NaN, for example -1.
+class_weight : "balanced", dict, list of dict or None
+    Factors on the weights of negatives and positives: a dict ``{label: {0: w0, 1: w1}}`` by
+    number or name of the label, a list with a dict ``{0: w0, 1: w1}`` for each label, or
+    "balanced" for (known cells) / (2 * known cells of that value) in each label. For 1-D targets
+    a dict ``{class: weight}`` or "balanced", as in scikit-learn. Probabilities are then those of
+    the weighted rows; held-out rows of ``threshold`` and ``calibration`` do not have these
+    factors, so that ``calibration="platt"`` takes them out again. See :ref:`missing_labels`.
+pos_weight : float, array-like of shape (n_labels,), "balanced" or None
+    Factor on the weights of the positives, beside ``class_weight``; "balanced" is negatives
+    over positives in each label.
 """
 
 SHARED_ATTRIBUTES = """

@@ -14,6 +14,7 @@ from torch import nn
 from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._embedding import input_scaler
 from sklearn_mlcl._heads import fit_embedding_heads
+from sklearn_mlcl._label_weights import row_weights
 from sklearn_mlcl._latent import LatentCodes
 from sklearn_mlcl._net_base import NetClassifier
 from sklearn_mlcl._net_build import Rows, TrainingPlan, layer_sizes
@@ -215,6 +216,9 @@ class CGMVAEClassifier(LatentCodes):
         warm_start: bool = False,
         verbose: int = 0,
         random_state: Any = None,
+        missing_label: float = np.nan,
+        class_weight: Any = None,
+        pos_weight: Any = None,
     ) -> None:
         super().__init__(
             hidden_layer_sizes=hidden_layer_sizes,
@@ -240,6 +244,9 @@ class CGMVAEClassifier(LatentCodes):
             warm_start=warm_start,
             verbose=verbose,
             random_state=random_state,
+            missing_label=missing_label,
+            class_weight=class_weight,
+            pos_weight=pos_weight,
             feature_noise=feature_noise,
         )
         self.temperature = temperature
@@ -276,9 +283,9 @@ class CGMVAEClassifier(LatentCodes):
         return plain_encoder(n_features, sizes, self.activation, self.dropout)
 
     def _make_module(self, rows: Rows, log_odds: np.ndarray) -> GaussianMixtureVAE:
-        X, _, weights = rows
+        X, Y, weights = rows
         n_features = X.shape[1]
-        scaler = input_scaler(X, weights) if self.scale_input else nn.Identity()
+        scaler = input_scaler(X, row_weights(Y, weights)) if self.scale_input else nn.Identity()
         encoder = self._make_encoder(n_features)
         bias = torch.from_numpy(log_odds.astype(np.float32)) if self.label_bias else None
         return GaussianMixtureVAE(

@@ -21,12 +21,12 @@ from sklearn_mlcl.solvers.select import DEFAULT_CS
 class MultiLabelLogisticRegression(MultiLabelClassifier):
     r"""One L2-regularised logistic regression per label, all solved together.
 
-    For every label :math:`l`, with :math:`\tilde y_{il} \in \{-1, 1\}` and row weights
-    :math:`s_i`,
+    For every label :math:`l`, with :math:`\tilde y_{il} \in \{-1, 1\}` and weights
+    :math:`s_{il}` of the cells,
 
     .. math::
         \min_{w_l, b_l} \; \tfrac12 \|w_l\|^2
-        + C_l \sum_i s_i \log\big(1 + e^{-\tilde y_{il} (w_l \cdot x_i + b_l)}\big)
+        + C_l \sum_i s_{il} \log\big(1 + e^{-\tilde y_{il} (w_l \cdot x_i + b_l)}\big)
 
     which is the objective of scikit-learn's ``LogisticRegression`` inside
     ``OneVsRestClassifier``. All labels share X, so one product gives the gradients of all;
@@ -49,6 +49,17 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
         Most Newton steps a label.
     threshold : float or array-like of shape (n_labels,), default=0.5
         Probability from which on a label is predicted.
+    missing_label : float, default=nan
+        What marks an unknown label in a label matrix beside NaN, for example -1.
+    class_weight : "balanced", dict, list of dict or None, default=None
+        Factors on the weights of negatives and positives: a dict ``{label: {0: w0, 1: w1}}`` by
+        number or name of the label, a list with a dict ``{0: w0, 1: w1}`` for each label, or
+        "balanced" for (known cells) / (2 * known cells of that value) in each label. For 1-D
+        targets a dict ``{class: weight}`` or "balanced", as in scikit-learn. Probabilities are then
+        those of the weighted rows; see :ref:`missing_labels`.
+    pos_weight : float, array-like of shape (n_labels,), "balanced" or None, default=None
+        Factor on the weights of the positives, beside ``class_weight``; "balanced" is negatives
+        over positives in each label.
 
     Attributes
     ----------
@@ -96,6 +107,7 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
+        **MultiLabelClassifier._label_constraints,
     }
 
     def __init__(
@@ -108,6 +120,9 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
         tol: float = 1e-8,
         max_iter: int = 100,
         threshold: Any = 0.5,
+        missing_label: float = np.nan,
+        class_weight: Any = None,
+        pos_weight: Any = None,
     ) -> None:
         self.C = C
         self.Cs = Cs
@@ -116,6 +131,9 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.threshold = threshold
+        self.missing_label = missing_label
+        self.class_weight = class_weight
+        self.pos_weight = pos_weight
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -126,9 +144,10 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Features without NaN or infinity; CSR stays CSR.
         y : {array-like, DataFrame, CSR matrix} of shape (n_samples, n_labels)
-            Indicator matrix, NaN for an unknown label; or 1-D classes of shape (n_samples,).
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Indicator matrix, NaN (and ``missing_label``) for an unknown label; or 1-D classes
+            of shape (n_samples,).
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Weights of the rows or of the cells; what weighs zero is left out.
 
         Returns
         -------
@@ -136,7 +155,8 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
             The fitted estimator.
         """
         with kept_on_error(self):
-            X, Y, weights = self._check_fit_input(X, y, sample_weight)
+            rows = self._check_fit_input(X, y, sample_weight)
+            X, Y, weights = self._class_factors(*rows[1:]).rows(rows)
             heads = fit_heads(
                 X,
                 Y,

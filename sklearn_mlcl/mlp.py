@@ -16,6 +16,7 @@ from sklearn_mlcl._base import inside, probabilities_from
 from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._decisions import DECISIONS, Decision, common_threshold, tuned_decision
 from sklearn_mlcl._frames import in_chosen_container
+from sklearn_mlcl._label_weights import row_weights
 from sklearn_mlcl._net_base import NetClassifier
 from sklearn_mlcl._net_build import Rows, TrainingPlan
 from sklearn_mlcl._shared_docs import fill_shared_parameters
@@ -168,6 +169,9 @@ class MultiLabelMLPClassifier(NetClassifier):
         warm_start: bool = False,
         verbose: int = 0,
         random_state: Any = None,
+        missing_label: float = np.nan,
+        class_weight: Any = None,
+        pos_weight: Any = None,
     ) -> None:
         super().__init__(
             hidden_layer_sizes=hidden_layer_sizes,
@@ -195,6 +199,9 @@ class MultiLabelMLPClassifier(NetClassifier):
             warm_start=warm_start,
             verbose=verbose,
             random_state=random_state,
+            missing_label=missing_label,
+            class_weight=class_weight,
+            pos_weight=pos_weight,
             n_members=n_members,
             feature_noise=feature_noise,
             mixup=mixup,
@@ -278,7 +285,7 @@ class MultiLabelMLPClassifier(NetClassifier):
             self.decoder_ = fit_onn_decoder(
                 embedding,
                 train[1],
-                sample_weight=train[2],
+                sample_weight=row_weights(*train[1:]),
                 variant=self.onn_variant,
                 validation=(self._embed(X_valid), Y_valid),
             )

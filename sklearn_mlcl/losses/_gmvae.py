@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_mlcl.losses._label_indices import active_labels, sample_negatives
+from sklearn_mlcl.losses._targets import mean_over_known
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class LabelColumns:
         Rows of which all labels are known, and none is positive.
     weight : Tensor of shape (C,) or None
         How many labels a column stands for; None where it is one each.
+    importance : Tensor of shape (B, C) or None
+        Weight of each cell over the mean of its row's known ones; None where all are 1.
     """
 
     index: Tensor | None
@@ -37,10 +40,21 @@ class LabelColumns:
     unknown: Tensor | None
     empty: Tensor
     weight: Tensor | None = None
+    importance: Tensor | None = None
 
     @classmethod
-    def of(cls, labels: Tensor, n_negatives: int | None = None) -> LabelColumns:
-        """Read labels (B, L), NaN for unknown; keep the active ones and some drawn others."""
+    def of(
+        cls, labels: Tensor, n_negatives: int | None = None, sample_weight: Tensor | None = None
+    ) -> LabelColumns:
+        """Read labels (B, L), NaN for unknown; keep the active ones and some drawn others.
+
+        Weights of cells (B, L) become their importance within the row; of weight 0 is unknown.
+        """
+        importance = None
+        if sample_weight is not None and sample_weight.ndim == 2:
+            labels = labels.to(sample_weight.dtype).masked_fill(sample_weight == 0, torch.nan)
+            of_row = mean_over_known(sample_weight, ~labels.isnan())[:, None]
+            importance = sample_weight / torch.where(of_row > 0, of_row, 1.0)
         active, empty = active_labels(labels), (labels == 0).all(1)
         index, weight = None, None
         if n_negatives is not None and len(active) + n_negatives < labels.shape[1]:
@@ -49,9 +63,10 @@ class LabelColumns:
             weight = torch.ones(len(index), device=labels.device)
             weight[len(active) :] = stands_for
             labels = labels.index_select(1, index)
+            importance = None if importance is None else importance.index_select(1, index)
             active = torch.arange(len(active), device=labels.device)
         unknown = labels.isnan() if labels.is_floating_point() else None
-        return cls(index, active, labels == 1, unknown, empty, weight)
+        return cls(index, active, labels == 1, unknown, empty, weight, importance)
 
     @property
     def has_positive(self) -> Tensor:
@@ -74,7 +89,10 @@ def label_terms(logits: Tensor, columns: LabelColumns, temperature: float) -> tu
 
     The second is the contrastive loss of an anchor against all label embeddings, its positives
     being those of its labels. Sums leave unknown labels out and count a drawn one as often as it
-    stands for others.
+    stands for others. Under weights of cells, the terms of a label count by their importance
+    :math:`v_l`: the sums of the first are :math:`\sum_l v_l \log(1 + e^{s_l}) - \sum_{l \in P} v_l
+    s_l`, and the second is :math:`\frac{1}{|P|} \sum_{l \in P} v_l (\log \sum_k e^{s_k / \tau} -
+    s_l / \tau)`.
 
     Parameters
     ----------
@@ -96,15 +114,20 @@ def label_terms(logits: Tensor, columns: LabelColumns, temperature: float) -> tu
        Contrastive Learning for Multi-Label Classification", ICML 2022.
     """
     rows, positives = columns.positive.nonzero(as_tuple=True)
-    chosen = logits.new_zeros(logits.shape[:2]).index_add(1, rows, logits[:, rows, positives])
-    cross_entropy = _sum(functional.softplus(logits), columns) - chosen
+    terms, share = logits[:, rows, positives], columns.has_positive.to(logits.dtype)
     n_positives = columns.positive.sum(1).clamp(min=1).to(logits.dtype)
+    if columns.importance is not None:
+        v = columns.importance[rows, positives].to(logits.dtype)
+        terms, share = terms * v, logits.new_zeros(len(share)).index_add(0, rows, v) / n_positives
+    chosen = logits.new_zeros(logits.shape[:2]).index_add(1, rows, terms)
+    cross_entropy = _sum(functional.softplus(logits), columns) - chosen
     log_sum = torch.logsumexp(_exponents(logits, columns, temperature), dim=-1)
-    contrastive = log_sum - chosen / (n_positives * temperature)
-    return cross_entropy, contrastive * columns.has_positive
+    return cross_entropy, log_sum * share - chosen / (n_positives * temperature)
 
 
 def _sum(cells: Tensor, columns: LabelColumns) -> Tensor:
+    if columns.importance is not None:
+        cells = cells * columns.importance.to(cells.dtype)
     if columns.unknown is not None:
         cells = cells.masked_fill(columns.unknown, 0.0)
     return cells.sum(-1) if columns.weight is None else cells @ columns.weight.to(cells.dtype)

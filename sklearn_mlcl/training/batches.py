@@ -33,8 +33,8 @@ class RowTensors(Dataset):
         Features. CSR stays CSR and becomes dense a batch at a time.
     Y : ndarray or CSR of shape (n, L)
         Indicator matrix, NaN where a label is unknown.
-    sample_weight : ndarray of shape (n,) or None
-        Weights of the rows.
+    sample_weight : ndarray of shape (n,) or (n, L), or None
+        Weights of the rows or of the cells.
     device : torch.device
         Where the batches live.
     """

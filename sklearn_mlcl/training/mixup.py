@@ -16,12 +16,15 @@ def mixed(batch: Batch, alpha: float) -> Batch:
 
     with a permutation :math:`\pi` and :math:`\max(\lambda_i, 1 - \lambda_i)` in place of
     :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)`, so that a row keeps the larger share and
-    its weight. A label that is unknown in one of the two is unknown in the mixture.
+    its weight. A label that is unknown in one of the two is unknown in the mixture. Weights of
+    cells are mixed like the features, :math:`w' = \lambda w_i + (1 - \lambda) w_{\pi(i)}`, and
+    labels by their share of it, so that the weighted loss of a mixed cell is the mixture of the
+    weighted losses that its two labels would have.
 
     Parameters
     ----------
-    batch : (Tensor of shape (B, d), (Tensor of shape (B, L), Tensor of shape (B,) or None))
-        Features, labels and weights.
+    batch : (Tensor of shape (B, d), (Tensor of shape (B, L), Tensor or None))
+        Features, labels and weights, the last of shape (B,) or (B, L).
     alpha : float
         Above 0; 1 draws uniformly, smaller values stay closer to the rows.
 
@@ -49,5 +52,10 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     share = torch.distributions.Beta(alphas, alphas, validate_args=False).sample()
     share = torch.maximum(share, 1 - share).to(X.dtype)
     other = torch.randperm(len(X), device=X.device)
-    Y = labels.to(X.dtype)
-    return X[other].lerp(X, share), (Y[other].lerp(Y, share), sample_weight)
+    Y, X_mixed = labels.to(X.dtype), X[other].lerp(X, share)
+    if sample_weight is None or sample_weight.ndim == 1:
+        return X_mixed, (Y[other].lerp(Y, share), sample_weight)
+    w, wY = sample_weight, sample_weight * Y
+    weight = w[other].lerp(w, share)
+    mixed_labels = wY[other].lerp(wY, share) / weight.clamp_min(torch.finfo(w.dtype).tiny)
+    return X_mixed, (mixed_labels.clamp_max(1.0), weight)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses import BinaryCrossEntropyLoss, ContrastiveLoss, MemoryQueue
+from sklearn_mlcl.losses._targets import known_cells, row_weight
 from sklearn_mlcl.modules import ETFLinear, StackedLinear
 
 
@@ -122,7 +123,8 @@ class LogitObjective(nn.Module):
         value = loss_of_rows(self.loss, self.head(embedding), labels, sample_weight)
         if self.feature_decay > 0:
             squares = embedding.square().sum(-1)
-            mean = squares.mean() if sample_weight is None else _mean(squares, sample_weight)
+            weight = row_weight(known_cells(labels, sample_weight), sample_weight, squares.dtype)
+            mean = squares.mean() if weight is None else _mean(squares, weight)
             value = value + self.feature_decay * mean
         return value
 
@@ -147,7 +149,9 @@ def loss_of_rows(
     if not getattr(loss, "is_mean_over_rows", False):
         return torch.stack([loss(rows, labels, sample_weight) for rows in logits]).mean()
     n_members = len(logits)
-    weight = None if sample_weight is None else sample_weight.repeat(n_members)
+    weight = sample_weight
+    if weight is not None:
+        weight = weight.repeat(n_members, *[1] * (weight.ndim - 1))
     return loss(logits.flatten(0, 1), labels.repeat(n_members, 1), weight)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_mlcl.losses._gmvae import LabelColumns, label_terms
-from sklearn_mlcl.losses._targets import weighted_mean
+from sklearn_mlcl.losses._targets import known_cells, row_weight, weighted_mean
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training.batches import Batch
@@ -97,7 +97,8 @@ class VariationalObjective(nn.Module):
         self, model: GaussianMixtureVAE, X: Tensor, labels: Tensor, sample_weight: Tensor | None
     ) -> tuple[Terms, Tensor]:
         """Return the terms of a batch and the embedding (B, E) of the first draw."""
-        columns = LabelColumns.of(labels, self.n_negatives)
+        columns = LabelColumns.of(labels, self.n_negatives, sample_weight)
+        of_rows = row_weight(known_cells(labels, sample_weight), sample_weight, X.dtype)
         label_embeddings, bias = model.labels(columns.index)
         prior, members = _prior(model, columns, label_embeddings)
         x = model.scaler(X)
@@ -110,7 +111,7 @@ class VariationalObjective(nn.Module):
             functional.linear(embedding, label_embeddings, bias), columns, self.temperature
         )
         kl = mixture_kl(*q, *prior, members, estimator=self.kl_estimator)
-        weights = _RowWeights(columns, members, sample_weight, kl)
+        weights = _RowWeights(columns, members, of_rows, kl)
         return self._averaged(bce, contrastive, kl, weights), embedding[0]
 
     def _averaged(
