@@ -56,7 +56,7 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
         number or name of the label, a list with a dict ``{0: w0, 1: w1}`` for each label, or
         "balanced" for (known cells) / (2 * known cells of that value) in each label. For 1-D
         targets a dict ``{class: weight}`` or "balanced", as in scikit-learn. Probabilities are then
-        those of the weighted rows; see :ref:`missing_labels`.
+        those of the weighted rows; see :ref:`missing-labels`.
     pos_weight : float, array-like of shape (n_labels,), "balanced" or None, default=None
         Factor on the weights of the positives, beside ``class_weight``; "balanced" is negatives
         over positives in each label.

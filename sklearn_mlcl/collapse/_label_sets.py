@@ -102,7 +102,10 @@ def label_sets(Y: Any, sample_weight: Any = None) -> LabelSets:
         raise ValueError(f"sample_weight must be {n} finite non-negative values.")
     usable = complete & (weight > 0)
     if not usable.any():
-        raise ValueError("Y holds no row with a positive weight and all its labels observed.")
+        raise ValueError(
+            "Y holds no row with a positive weight and all its labels observed; label sets are "
+            "learned from complete rows only."
+        )
     keys = packed[usable].view(f"V{packed.shape[1]}").ravel()
     unique, inverse = np.unique(keys, return_inverse=True)
     bits = np.unpackbits(unique.view(np.uint8).reshape(len(unique), -1), axis=1, count=K)
