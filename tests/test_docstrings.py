@@ -13,6 +13,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from numpydoc.validate import validate
 
@@ -134,7 +135,10 @@ def test_every_parameter_is_documented_once_with_its_default(cls: type) -> None:
     parameters = inspect.signature(cls).parameters
     assert sorted(name for name, _ in documented) == sorted(parameters)
     for name, default in documented:
-        assert ast.literal_eval(default) == parameters[name].default, name
+        if default == "nan":
+            assert np.isnan(parameters[name].default), name
+        else:
+            assert ast.literal_eval(default) == parameters[name].default, name
     assert set(parameters) <= set(cls._parameter_constraints)  # type: ignore[attr-defined]
 
 
