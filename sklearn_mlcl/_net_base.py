@@ -52,7 +52,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
     The docstring of each subclass documents the shared parameters.
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -109,8 +109,8 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         threshold: Any,
         calibration: str | None,
         device: Any,
-        callbacks: list | None,
-        net_params: dict | None,
+        callbacks: list[Any] | None,
+        net_params: dict[str, Any] | None,
         warm_start: bool,
         verbose: int,
         random_state: Any,

@@ -79,8 +79,8 @@ class NetBuilder:
     learning_rate: float
     weight_decay: float
     optimizer: Any
-    callbacks: list | None
-    net_params: dict | None
+    callbacks: list[Any] | None
+    net_params: dict[str, Any] | None
     verbose: int
 
     #: The net that is trained.

@@ -141,7 +141,7 @@ def _indented(text: str) -> str:
     return textwrap.indent(text.strip(), "    ").lstrip()
 
 
-def _names(registry: dict) -> str:
+def _names(registry: dict[str, Any]) -> str:
     return "{" + ", ".join(f'"{name}"' for name in registry) + "}"
 
 

@@ -141,7 +141,7 @@ class CGMVAEClassifier(LatentCodes):
     ((200, 3), (200, 64), (3, 3))
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **NetClassifier._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "lambda_bce": [Interval(Real, 0, None, closed="left")],
@@ -211,8 +211,8 @@ class CGMVAEClassifier(LatentCodes):
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",
-        callbacks: list | None = None,
-        net_params: dict | None = None,
+        callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
         warm_start: bool = False,
         verbose: int = 0,
         random_state: Any = None,

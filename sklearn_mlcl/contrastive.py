@@ -122,7 +122,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     ((200, 3), (200, 512))
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **NetClassifier._parameter_constraints,
         "loss": [StrOptions(set(CONTRASTIVE_LOSSES)), nn.Module],
         "temperature": [Interval(Real, 0, None, closed="neither")],
@@ -182,8 +182,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",
-        callbacks: list | None = None,
-        net_params: dict | None = None,
+        callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
         warm_start: bool = False,
         verbose: int = 0,
         random_state: Any = None,

@@ -99,7 +99,7 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
     ((3, 20), (100, 3))
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"}), "array-like"],
         "Cs": ["array-like"],
         "cv": [Interval(Integral, 2, None, closed="left"), "cv_object"],

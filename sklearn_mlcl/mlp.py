@@ -114,7 +114,7 @@ class MultiLabelMLPClassifier(NetClassifier):
     (200, 3)
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **NetClassifier._parameter_constraints,
         "loss": [StrOptions(set(LOGIT_LOSSES)), nn.Module],
         "pal_norm": [StrOptions({"mean", "sum"}), Interval(Real, 0, 1, closed="both")],
@@ -164,8 +164,8 @@ class MultiLabelMLPClassifier(NetClassifier):
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",
-        callbacks: list | None = None,
-        net_params: dict | None = None,
+        callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
         warm_start: bool = False,
         verbose: int = 0,
         random_state: Any = None,

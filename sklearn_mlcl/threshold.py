@@ -87,7 +87,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
     (3,)
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **HeldOutClassifier._parameter_constraints,
         "objective": [StrOptions(set(OBJECTIVES)), callable],
         "per_label": ["boolean"],

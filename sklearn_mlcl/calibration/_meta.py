@@ -74,7 +74,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
     (200, 3)
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **HeldOutClassifier._parameter_constraints,
         "method": [StrOptions(set(METHODS))],
     }

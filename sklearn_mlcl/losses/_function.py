@@ -15,7 +15,7 @@ from sklearn_mlcl.losses._weights import PairWeights
 _SHORTEST = 1e-12
 
 
-def full_precision(x: Tensor) -> AbstractContextManager:
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """Switch autocast off where it is on."""
     kind = x.device.type
     if torch.is_autocast_enabled(kind):

@@ -18,7 +18,7 @@ def _pooled(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _averaged(
-    cells: Cells, score: Callable, average: str | None, needs_negatives: bool, name: str
+    cells: Cells, score: Callable[..., Any], average: str | None, needs_negatives: bool, name: str
 ) -> Any:
     """Score by label (NaN where undefined), their mean over defined labels, or all cells' score."""
     if average not in ("macro", "micro", None):

@@ -29,7 +29,7 @@ class Content(NamedTuple):
     arrays: dict[str, np.ndarray]
 
 
-def write_file(path: str | os.PathLike, content: Content) -> None:
+def write_file(path: str | os.PathLike[str], content: Content) -> None:
     """Write a file in one step: it is there whole, or what was there before is left as it was."""
     path = Path(path)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -75,7 +75,7 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def read_file(path: str | os.PathLike) -> Content:
+def read_file(path: str | os.PathLike[str]) -> Content:
     """Read a file and check that it is whole.
 
     Raises

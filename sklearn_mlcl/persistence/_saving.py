@@ -15,7 +15,7 @@ from sklearn_mlcl.persistence._skops import with_torch, without_torch
 from sklearn_mlcl.persistence._state import refusal
 
 
-def save(estimator: Any, path: str | os.PathLike) -> None:
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to a file that loads without running code.
 
     The file is in the safetensors format: all arrays, and in its header the rest as JSON, with
@@ -61,7 +61,7 @@ def save(estimator: Any, path: str | os.PathLike) -> None:
     write_file(path, Content(cls.__name__, *taken_apart(estimator, cls.__name__)))
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """Return the estimator in a file that :func:`save` wrote.
 
     Nothing in the file is run: it is data, and only classes of this package are made from it.
@@ -99,7 +99,7 @@ def load(path: str | os.PathLike) -> Any:
     return load_as(object, path)
 
 
-def load_as(cls: type, path: str | os.PathLike) -> Any:
+def load_as(cls: type, path: str | os.PathLike[str]) -> Any:
     """Return the estimator in a file, if it is of a class."""
     content = read_file(path)
     try:
@@ -132,7 +132,7 @@ class Persistent:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(with_torch(state))
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to a file that loads without running code.
 
         Parameters
@@ -154,7 +154,7 @@ class Persistent:
         save(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return the estimator in a file, which must be of this class.
 
         Parameters

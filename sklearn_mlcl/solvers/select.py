@@ -113,7 +113,7 @@ def select_C(
     return SelectedC(*(parts if isinstance(X, Tensor) else (part.cpu().numpy() for part in parts)))
 
 
-def _splits(cv: int | Iterable, n: int) -> list[tuple[Tensor, Tensor]]:
+def _splits(cv: int | Iterable[tuple[Any, Any]], n: int) -> list[tuple[Tensor, Tensor]]:
     splits = (
         KFold(cv, shuffle=True, random_state=0).split(np.empty(n)) if isinstance(cv, int) else cv
     )

@@ -24,7 +24,7 @@ def _to_device(
     return torch.as_tensor(dense if dense.flags.writeable else dense.copy(), device=device)
 
 
-class RowTensors(Dataset):
+class RowTensors(Dataset[Batch]):
     """The rows of one fit: features, labels and weights, ready to be indexed.
 
     Parameters

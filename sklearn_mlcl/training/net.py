@@ -73,7 +73,9 @@ class IndexBatchNet(NeuralNet):
         self.mixup = mixup
         self.n_members = n_members
 
-    def adopt(self, *, lr: float, batch_size: int, callbacks: list | None, verbose: int) -> None:
+    def adopt(
+        self, *, lr: float, batch_size: int, callbacks: list[Any] | None, verbose: int
+    ) -> None:
         """Go on under other settings of the estimator: a warm start may change them."""
         self.lr, self.batch_size = lr, batch_size
         listeners = {"callbacks": callbacks, "verbose": verbose}

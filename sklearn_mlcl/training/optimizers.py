@@ -61,7 +61,9 @@ SCHEDULES: dict[str, Callable[[float, int], float]] = {
 }
 
 
-def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], weight_decay: float
+) -> list[dict[str, Any]]:
     """Split parameters into decayed matrices and undecayed vectors (biases, norms)."""
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
