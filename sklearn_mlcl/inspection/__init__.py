@@ -1,10 +1,11 @@
-"""Displays of fitted models in scikit-learn's style; matplotlib is needed to plot them only."""
+"""Displays of fitted models in scikit-learn's style, and tables: matplotlib or pandas is needed."""
 
 from sklearn_mlcl.inspection._collapse_history import CollapseHistoryDisplay
 from sklearn_mlcl.inspection._embedding_map import EmbeddingDisplay
 from sklearn_mlcl.inspection._history import training_history
 from sklearn_mlcl.inspection._label_correlation import LabelCorrelationDisplay
 from sklearn_mlcl.inspection._label_embedding import LabelEmbeddingDisplay
+from sklearn_mlcl.inspection._label_table import label_table
 from sklearn_mlcl.inspection._multiplicity_scale import MultiplicityScaleDisplay
 from sklearn_mlcl.inspection._phi_alignment import PhiAlignmentDisplay
 from sklearn_mlcl.inspection._precision_recall import MultiLabelPrecisionRecallDisplay
@@ -29,5 +30,6 @@ __all__ = [
     "TagPlaneDisplay",
     "ThresholdCurveDisplay",
     "TrainingCurveDisplay",
+    "label_table",
     "training_history",
 ]

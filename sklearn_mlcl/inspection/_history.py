@@ -25,6 +25,17 @@ def history_of(estimator: Any) -> Mapping[str, np.ndarray]:
     return part.history_
 
 
+def import_pandas() -> Any:
+    """Return pandas, which tables need and no more than they."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError(
+            "A table needs pandas, which is not installed: pip install 'sklearn-mlcl[plot]'."
+        ) from error
+    return pd
+
+
 def training_history(estimator: Any) -> pd.DataFrame:
     """Return what was recorded in every epoch of a training, as a DataFrame.
 
@@ -64,13 +75,7 @@ def training_history(estimator: Any) -> pd.DataFrame:
     >>> list(history.index), bool((history["train_loss"] > 0).all())
     ([1, 2, 3], True)
     """
-    history = history_of(estimator)
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(
-            "A table needs pandas, which is not installed: pip install 'sklearn-mlcl[plot]'."
-        ) from error
+    history, pd = history_of(estimator), import_pandas()
     frame = pd.DataFrame(dict(history))
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
     return frame
