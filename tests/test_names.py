@@ -217,6 +217,26 @@ def test_tools_work_the_same_with_frames_about(estimator: Any, choice: str, fram
         assert_allclose(np.asarray(answers[name]), answer, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.parametrize("meta", META, ids=lambda meta: type(meta).__name__)
+def test_meta_estimators_take_classifiers_that_answer_in_frames(meta: Any, frames: Any) -> None:
+    X, Y = frames
+    named = clone(HEADS).set_output(predict="pandas")
+    by_frames = clone(meta).set_params(estimator=named).fit(X, Y)
+    by_arrays = clone(meta).fit(X, Y)
+    for method in METHODS:
+        answer = getattr(by_frames, method)(X)
+        assert isinstance(answer, np.ndarray)
+        assert_array_equal(answer, getattr(by_arrays, method)(X))
+
+
+def test_files_keep_the_choice(frames: Any, tmp_path: Any) -> None:
+    X, Y = frames
+    clf = clone(HEADS).set_output(predict="pandas").fit(X, Y)
+    clf.save(tmp_path / "named")
+    loaded = MultiLabelLogisticRegression.load(tmp_path / "named")
+    pd.testing.assert_frame_equal(loaded.predict_proba(X), clf.predict_proba(X))
+
+
 # ---------------------------------------------------------------------- features
 
 

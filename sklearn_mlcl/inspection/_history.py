@@ -76,6 +76,6 @@ def training_history(estimator: Any) -> pd.DataFrame:
     ([1, 2, 3], True)
     """
     history, pd = history_of(estimator), import_pandas()
-    frame = pd.DataFrame(dict(history))
+    frame = pd.DataFrame({name: log for name, log in history.items() if name != "epoch"})
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
     return frame
