@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from scipy.special import logit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from sklearn_mlcl._base import Features, inside, probabilities_from
+from sklearn_mlcl._graph import MeanGraph
 from sklearn_mlcl._net_base import NetClassifier
 from sklearn_mlcl.modules.gmvae import LatentDraw, Posterior
 
@@ -36,19 +38,28 @@ class LatentCodes(NetClassifier):
         draws = list(self._draws(X, self.n_predict_samples))
         return logit(inside(np.mean(draws, axis=0)))
 
+    def _logits_graph(self) -> nn.Module:
+        if self.n_predict_samples == 0:
+            return super()._logits_graph()
+        return MeanGraph(draw._logits_graph() for draw in self._drawn(self.n_predict_samples))
+
     def _draws(self, X: Features, n_samples: int) -> Iterator[np.ndarray]:
         """Yield the probabilities (n, L) for each of ``n_samples`` codes a row."""
+        for drawn in self._drawn(n_samples):
+            yield probabilities_from(drawn._blended_logits(X))
+
+    def _drawn(self, n_samples: int) -> Iterator[Self]:
+        """Yield this classifier with each of ``n_samples`` draws in the place of the mean."""
         noise = np.random.RandomState(self._noise_seed).normal(size=(n_samples, self.latent_dim))
         for vector in noise:
             drawn = copy.copy(self).set_params(n_predict_samples=0)
             drawn._noise = vector
-            yield probabilities_from(drawn._blended_logits(X))
+            yield drawn
 
-    def _embed(self, X: Features) -> np.ndarray:
+    def _encoder(self) -> nn.Module:
         if self._noise is None:
-            return super()._embed(X)
-        noise = torch.from_numpy(self._noise).float()
-        return self._evaluated(LatentDraw(self.net_.module_, noise), X)
+            return super()._encoder()
+        return LatentDraw(self.net_.module_, torch.from_numpy(self._noise).float())
 
     def uncertainty(self, X: Any, n_samples: int = 32) -> np.ndarray:
         r"""Return how far each probability moves with the latent code.

@@ -16,14 +16,18 @@ from sklearn_mlcl._base import Features, MultiLabelClassifier, inside, probabili
 from sklearn_mlcl._decisions import HeldOut, common_threshold
 from sklearn_mlcl._embedding import embed
 from sklearn_mlcl._frames import EmbeddingFrames
+from sklearn_mlcl._graph import AffineGraph, BlendGraph, ProbabilityGraph, VoteGraph
 from sklearn_mlcl._linear import AUTO_WEIGHT, auto_weight, fit_linear
 from sklearn_mlcl._neighbors import NeighborVote
 from sklearn_mlcl._net_build import Rows, TrainingPlan
 from sklearn_mlcl.calibration import LabelCalibration, fit_calibration
+from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.training import IndexBatchNet, resolve_device
 
 
-class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelClassifier):
+class NetPredictor(
+    OnnxExport, ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelClassifier
+):
     """Keep heads, neighbours and decisions of an embedding, and predict by them."""
 
     neighbor_weight: float
@@ -114,7 +118,10 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
         return self._embed(self._check_features(X, reset=False))
 
     def _embed(self, X: Features) -> np.ndarray:
-        return self._evaluated(self.net_.module_, X)
+        return self._evaluated(self._encoder(), X)
+
+    def _encoder(self) -> nn.Module:
+        return self.net_.module_
 
     def _evaluated(self, module: nn.Module, X: Features) -> np.ndarray:
         """Return what a module makes of the rows, in their dtype."""
@@ -136,16 +143,21 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
         """Return the logits of the heads, blended with the vote as probabilities are."""
         embedding = self._embed(X)
         logits = self._head_logits(embedding)
-        if self.neighbor_weight == 0:
+        vote = self._vote()
+        if vote is None:
             return logits
-        if self.neighbors_ is None:
+        votes = vote.probabilities(embedding, self.neighbor_temperature, self._device())
+        heads = probabilities_from(logits)
+        return logit(inside(heads + self.neighbor_weight * (votes - heads)))
+
+    def _vote(self) -> NeighborVote | None:
+        """Return the neighbours, or None where they have no say."""
+        if self.neighbor_weight > 0 and self.neighbors_ is None:
             raise ValueError(
                 f"neighbor_weight={self.neighbor_weight} needs the training rows, but the fit with "
                 "neighbor_weight=0 kept none; fit again."
             )
-        votes = self.neighbors_.probabilities(embedding, self.neighbor_temperature, self._device())
-        heads = probabilities_from(logits)
-        return logit(inside(heads + self.neighbor_weight * (votes - heads)))
+        return self.neighbors_ if self.neighbor_weight > 0 else None
 
     def _linear_part(self) -> tuple[nn.Module | None, float]:
         """Return the logistic regressions on the features, None without, and their share."""
@@ -161,6 +173,25 @@ class NetPredictor(ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, MultiLabelC
     def _head_logits(self, embedding: np.ndarray) -> np.ndarray:
         coef, intercept = (a.astype(embedding.dtype) for a in (self.coef_, self.intercept_))
         return embedding @ coef.T + intercept
+
+    # ------------------------------------------------------------------ the same as a graph
+
+    def _probability_graph(self) -> nn.Module:
+        return ProbabilityGraph(self._logits_graph(), self._format.kind, self.calibration_)
+
+    def _logits_graph(self) -> nn.Module:
+        vote, (linear, share) = self._vote(), self._linear_part()
+        return BlendGraph(
+            self._encoder(),
+            self._head_graph(),
+            None if vote is None else VoteGraph(vote, self.neighbor_temperature),
+            self.neighbor_weight,
+            linear,
+            share,
+        )
+
+    def _head_graph(self) -> nn.Module:
+        return AffineGraph(self.coef_, self.intercept_)
 
     def _device(self) -> torch.device:
         return resolve_device(self.device)

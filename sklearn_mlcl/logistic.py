@@ -9,16 +9,19 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from torch import nn
 
 from sklearn_mlcl._base import Features, MultiLabelClassifier, kept_on_error
 from sklearn_mlcl._compat import Interval, StrOptions, _fit_context
 from sklearn_mlcl._embedding import label_log_odds
+from sklearn_mlcl._graph import AffineGraph, ProbabilityGraph
 from sklearn_mlcl._heads import LogisticHeads, fit_heads
 from sklearn_mlcl._targets import warn_constant_labels
+from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 
 
-class MultiLabelLogisticRegression(MultiLabelClassifier):
+class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
     r"""One L2-regularised logistic regression per label, all solved together.
 
     For every label :math:`l`, with :math:`\tilde y_{il} \in \{-1, 1\}` and weights
@@ -183,6 +186,9 @@ class MultiLabelLogisticRegression(MultiLabelClassifier):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+    def _probability_graph(self) -> nn.Module:
+        return ProbabilityGraph(AffineGraph(self.coef_, self.intercept_), self._format.kind)
 
     def _logits(self, X: Features) -> np.ndarray:
         coef, intercept = (a.astype(X.dtype) for a in (self.coef_, self.intercept_))

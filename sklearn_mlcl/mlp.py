@@ -16,6 +16,7 @@ from sklearn_mlcl._base import inside, probabilities_from
 from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._decisions import DECISIONS, Decision, common_threshold, tuned_decision
 from sklearn_mlcl._frames import in_chosen_container
+from sklearn_mlcl._graph import DecoderGraph
 from sklearn_mlcl._label_weights import row_weights
 from sklearn_mlcl._net_base import NetClassifier
 from sklearn_mlcl._net_build import Rows, TrainingPlan
@@ -305,6 +306,11 @@ class MultiLabelMLPClassifier(NetClassifier):
             return super()._head_logits(embedding)
         marginals = self.decoder_.marginals(embedding).astype(embedding.dtype)
         return logit(inside(marginals))
+
+    def _head_graph(self) -> nn.Module:
+        if self.loss != "pal" or self.decoder_ is None:
+            return super()._head_graph()
+        return DecoderGraph(self.decoder_)
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:

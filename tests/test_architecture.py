@@ -15,7 +15,7 @@ ROOMS = {
     "_storable": 5,
     "contrastive": 4, "cgmvae": 4, "mlp": 4, "threshold": 4, "search": 4, "inspection": 4,
     "calibration": 3, "_crossfit": 3, "_response": 0, "_cells": 0, "_frames": 0,
-    "_documentation": 0, "_label_weights": 0,
+    "_documentation": 0, "_label_weights": 0, "_graph": 3,
     "_base": 3, "_net_base": 3, "_heads": 3, "_decisions": 3, "_neighbors": 3, "_embedding": 3,
     "_linear": 3, "_net_build": 3, "_net_predict": 3, "_shared_docs": 3, "_latent": 3,
     "logistic": 3, "callbacks": 3,

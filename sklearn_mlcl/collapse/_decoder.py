@@ -130,12 +130,43 @@ class ONNDecoder:
         """
         features = self._checked(features)
         out = np.empty((features.shape[0], self.n_labels))
-        exact = len(self.sizes) > 0 and self.equinorm()
+        exact = self.marginals_are_exact()
         work = self._exact_marginals if exact else self._listed_marginals
         width = len(self.labels) * (2 + self.sizes.max(initial=0)) if exact else self._n_listed()
         for index, block in row_blocks(features, width=width):
             out[index] = work(block - self.intercept)
         return np.clip(out, 0.0, 1.0)  # rounding of sums of probabilities
+
+    def marginals_are_exact(self) -> bool:
+        """Whether `marginals` sums over all sets of the candidate sizes, not over those seen.
+
+        Returns
+        -------
+        bool
+        """
+        return len(self.sizes) > 0 and self.equinorm()
+
+    def listed_sets(self) -> tuple[np.ndarray, np.ndarray, sp.csr_array]:
+        """List the sets seen in training: the support of `marginals` where they are not exact.
+
+        Returns
+        -------
+        points : ndarray of shape (U, d)
+            Prototypes, less the intercept.
+        log_prior : ndarray of shape (U,)
+            Their log priors.
+        sets : csr_array of shape (U, K)
+            Their indicator rows.
+        """
+        scale = self.scales[np.searchsorted(self.sizes, np.diff(self.seen_sets.indptr))]
+        seen = scale[:, None] * (self.seen_sets @ self.tags)
+        wide = sp.csr_array(
+            (self.seen_sets.data, self.labels[self.seen_sets.indices], self.seen_sets.indptr),
+            (self.seen_sets.shape[0], self.n_labels),
+        )
+        points = np.concatenate([seen, self.own_prototypes - self.intercept])
+        log_prior = np.concatenate([self.seen_log_prior, self.own_log_prior])
+        return points, log_prior, sp.csr_array(sp.vstack([wide, self.own_sets]))
 
     def equinorm(self) -> bool:
         """Tell whether the size of a set alone fixes the norm of its tag sum.
@@ -276,22 +307,8 @@ class ONNDecoder:
         return out
 
     def _listed_marginals(self, centered: np.ndarray) -> np.ndarray:
-        scale = self.scales[np.searchsorted(self.sizes, np.diff(self.seen_sets.indptr))]
-        seen = scale[:, None] * (self.seen_sets @ self.tags)
-        log_weights = np.concatenate(
-            [
-                self._log_weights(centered, seen, self.seen_log_prior),
-                self._log_weights(
-                    centered, self.own_prototypes - self.intercept, self.own_log_prior
-                ),
-            ],
-            axis=1,
-        )
-        wide = sp.csr_array(
-            (self.seen_sets.data, self.labels[self.seen_sets.indices], self.seen_sets.indptr),
-            (self.seen_sets.shape[0], self.n_labels),
-        )
-        return observed_marginals(log_weights, sp.vstack([wide, self.own_sets]))
+        points, log_prior, sets = self.listed_sets()
+        return observed_marginals(self._log_weights(centered, points, log_prior), sets)
 
     def _log_weights(
         self, centered: np.ndarray, prototypes: np.ndarray, log_prior: np.ndarray

@@ -30,12 +30,17 @@ class Content(NamedTuple):
 
 
 def write_file(path: str | os.PathLike[str], content: Content) -> None:
-    """Write a file in one step: it is there whole, or what was there before is left as it was."""
+    """Write a file: it is there whole, or what was there before is left as it was."""
+    write_whole(path, save(content.arrays, metadata=_header(content)))
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write bytes to a file in one step."""
     path = Path(path)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with draft.open("xb") as file:
-            file.write(save(content.arrays, metadata=_header(content)))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)

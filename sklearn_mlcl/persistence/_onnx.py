@@ -1,0 +1,115 @@
+"""Probabilities as an ONNX graph."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sklearn_mlcl._version import __version__
+from sklearn_mlcl.persistence._format import write_whole
+
+#: Bytes beyond which a graph does not fit into one file: a limit of protocol buffers.
+LARGEST = 2**31 - 2**20
+
+
+def write_onnx(graph: nn.Module, n_features: int, path: Any, metadata: dict[str, str]) -> None:
+    """Write a module that maps float32 rows (n, n_features) to probabilities, for any n.
+
+    Raises
+    ------
+    ImportError
+        If onnx or onnxscript, the extra ``onnx``, is missing.
+    ValueError
+        If the graph is too large for one file.
+    """
+    size = sum(t.numel() * t.element_size() for t in graph.state_dict().values())
+    if size > LARGEST:
+        raise ValueError(
+            f"The graph has {size / 2**30:.1f} GiB of constants, more than the 2 GiB of an ONNX "
+            "file. The rows of the vote are most of it where there are many labels: fit with "
+            "neighbor_weight=0."
+        )
+    program = _exported(graph, n_features)
+    program.model.metadata_props.update({"sklearn_mlcl": __version__, **metadata})
+    write_whole(path, program.model_proto.SerializeToString())
+
+
+def _exported(graph: nn.Module, n_features: int) -> Any:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"to_onnx needs the package {error.name!r}: pip install 'sklearn-mlcl[onnx]'."
+        ) from error
+    with _quiet_exporter():
+        return torch.onnx.export(
+            graph.eval(),
+            (torch.zeros(2, n_features),),
+            dynamo=True,
+            verbose=False,
+            input_names=["X"],
+            output_names=["probabilities"],
+            dynamic_shapes=({0: torch.export.Dim("n_samples")},),
+        )
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep to ourselves that torch's exporter uses what torch deprecates and seeks torchvision."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+class OnnxExport:
+    """Mixin: an estimator that writes its ``predict_proba`` as an ONNX graph."""
+
+    n_features_in_: int
+
+    @abstractmethod
+    def _probability_graph(self) -> nn.Module:
+        """Return a module that maps float32 rows (n, d) to what ``predict_proba`` returns."""
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`predict_proba` as an ONNX graph, to run without Python.
+
+        The input ``X`` of the graph is dense float32 of shape (n_samples, n_features), for any
+        n_samples; its output ``probabilities`` agrees with :meth:`predict_proba` for float32 rows
+        to 1e-5. Names of labels are in the metadata of the model.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; one that is there is replaced in one step.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxscript is missing: ``pip install "sklearn-mlcl[onnx]"``.
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the graph has more than 2 GiB, or the estimator predicts by what ONNX has no
+            operations for.
+        """
+        check_is_fitted(self)
+        names = getattr(self, "label_names_", None)
+        metadata = {} if names is None else {"label_names": json.dumps([str(n) for n in names])}
+        write_onnx(self._probability_graph(), self.n_features_in_, path, metadata)
