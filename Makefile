@@ -33,8 +33,8 @@ lint: $(VENV)/with-lint  ## Style and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-bench: $(VENV)/with-bench  ## The performance bars, with the machine named
-	$(RUN) -m benchmarks
+bench: $(VENV)/with-bench  ## The performance bars on this machine, and the data of their page
+	$(RUN) -m benchmarks --json benchmarks/results/performance.json --page doc
 
 bench-accuracy: $(VENV)/with-bench  ## Quality of prediction on the sets of SKLEARN_MLCL_DATA
 	$(RUN) -m benchmarks.accuracy $(ACCURACY_ARGS)

@@ -1,8 +1,9 @@
 """Run the benchmarks, each in a process of its own, and print one table.
 
-    python -m benchmarks [NAME ...] [--json FILE]
+    python -m benchmarks [NAME ...] [--json FILE] [--page FOLDER]
 
-A NAME is that of a file without ``bench_``; all by default. Exit status 1 if a bar is missed.
+A NAME is that of a file without ``bench_``; by default those of the performance page, ``all`` is
+every one. Exit status 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from benchmarks._report import Bar
 
 FOLDER = Path(__file__).resolve().parent
 NAMES = sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
+#: The table of ``doc/performance.rst``, in its order.
+PAGE = ("epoch", "heads", "fit", "realmlp", "predict", "stream", "cost", "gpu", "startup")
 
 
 def run(name: str) -> dict[str, Any] | None:
@@ -42,12 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--json", type=Path, help="also write all tables to this file")
+    parser.add_argument(
+        "--page", type=Path, metavar="FOLDER", help="write the data of the performance page there"
+    )
     options = parser.parse_args(argv)
-    unknown = sorted(set(options.names) - set(NAMES))
+    names = NAMES if options.names == ["all"] else options.names or PAGE
+    unknown = sorted(set(names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark named {', '.join(unknown)}; there are {', '.join(NAMES)}")
     tables, broken = {}, []
-    for name in options.names or NAMES:
+    for name in names:
         print(f"\n{name}", flush=True)
         table = run(name)
         if table is None:
@@ -55,10 +62,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             tables[name] = table
     if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(tables, indent=2) + "\n")
+    if options.page is not None:
+        _write_page(tables, options.page)
     n_missed = summary(tables)
     print("".join(f"{name} broke off\n" for name in broken), end="")
     return int(n_missed > 0 or bool(broken))
+
+
+def _write_page(tables: dict[str, Any], doc: Path) -> None:
+    # Needs matplotlib, which no benchmark does.
+    from benchmarks._performance_page import write_page
+
+    missing = sorted(set(PAGE) - set(tables))
+    if missing:
+        raise SystemExit(f"the page shows full runs only; missing: {', '.join(missing)}")
+    write_page(tables, doc)
 
 
 def summary(tables: dict[str, Any]) -> int:

@@ -9,8 +9,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy
@@ -39,6 +40,8 @@ class Bar:
         "x" for a ratio, "s", "MiB".
     at_least : bool
         Whether more is better.
+    config : mapping
+        What the figure was taken on: rows, features, labels, layers, batch, epochs, and the like.
     """
 
     bar: str
@@ -46,6 +49,7 @@ class Bar:
     measured: float
     unit: str = "x"
     at_least: bool = False
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:

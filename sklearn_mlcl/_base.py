@@ -21,11 +21,14 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_mlcl._cells import check_weights
+from sklearn_mlcl._chunks import chunk_rows, chunks
 from sklearn_mlcl._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_mlcl._documentation import DocumentationLinks
 from sklearn_mlcl._frames import LabelFrames, in_chosen_container
 from sklearn_mlcl._label_weights import ClassFactors, class_factors, hide_absent
+from sklearn_mlcl._rows import take_rows
 from sklearn_mlcl._targets import Indicator, TargetFormat, infer_format
+from sklearn_mlcl._topk import check_k, largest_of_rows
 from sklearn_mlcl.metrics import subset_accuracy
 from sklearn_mlcl.persistence._saving import Persistent
 
@@ -84,13 +87,17 @@ class MultiLabelClassifier(
     def _check_features(self, X: Any, reset: bool) -> Features:
         return validate_data(self, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
 
+    def _as_rows(self, X: Features) -> Features:
+        """Return checked features as a fit takes them."""
+        return X
+
     def _check_fit_input(
         self, X: Any, y: Any, sample_weight: Any, *, classes: Any = None, reset: bool = True
     ) -> tuple[Features, Indicator, np.ndarray | None]:
         """Check what ``fit`` was given; what weighs zero is left out: rows go, cells are NaN."""
         if y is None:
             validate_data(self, X, y=None, reset=reset)
-        X = self._check_features(X, reset=reset)
+        X = self._as_rows(self._check_features(X, reset=reset))
         if reset:
             self._set_format(infer_format(y, classes, self.missing_label))
         self._format = replace(self._format, missing_label=self.missing_label)
@@ -99,8 +106,8 @@ class MultiLabelClassifier(
         weights = self._check_weights(sample_weight, X)
         if weights is None or weights.all():
             return X, Y, weights
-        rows = weights > 0 if weights.ndim == 1 else weights.any(axis=1)
-        return X[rows], hide_absent(Y, weights)[rows], weights[rows]
+        rows: np.ndarray = weights > 0 if weights.ndim == 1 else weights.any(axis=1)
+        return take_rows(X, rows), hide_absent(Y, weights)[rows], weights[rows]
 
     def _set_format(self, target_format: TargetFormat) -> None:
         self._format = target_format
@@ -214,8 +221,47 @@ class MultiLabelClassifier(
         check_is_fitted(self)
         return self._format.predictions(self._marginals(X), self._thresholds())
 
+    def predict_topk(self, X: Any, k: int) -> sp.csr_matrix:
+        """Return the k largest probabilities of each row, for very many labels.
+
+        Rows are scored in chunks: the probabilities of all labels are never there for all rows.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Rows to score.
+        k : int
+            Labels a row, from 1 to n_labels.
+
+        Returns
+        -------
+        probabilities : CSR matrix of shape (n_samples, n_labels)
+            k stored entries a row, those of :meth:`predict_proba`, by label; its ``indices`` are
+            the labels.
+
+        Raises
+        ------
+        ValueError
+            If ``k`` is no integer from 1 to n_labels, or the fit was on 1-D targets.
+        """
+        check_is_fitted(self)
+        if self._format.kind != "multilabel":
+            raise ValueError(
+                "predict_topk needs a classifier fitted on a label matrix; this one was fitted on "
+                f"{self._format.kind} targets of shape (n_samples,)."
+            )
+        k = check_k(k, self._format.n_labels)
+        X = self._check_features(X, reset=False)
+        parts = chunks(X.shape[0], chunk_rows(8 * self._format.n_labels))
+        return sp.vstack(
+            [largest_of_rows(self._marginals_of(X[part]), k) for part in parts], format="csr"
+        )
+
     def _marginals(self, X: Any) -> np.ndarray:
-        return probabilities_from(self._logits(self._check_features(X, reset=False)))
+        return self._marginals_of(self._check_features(X, reset=False))
+
+    def _marginals_of(self, X: Features) -> np.ndarray:
+        return probabilities_from(self._logits(X))
 
     def _thresholds(self) -> float | np.ndarray:
         """Return the threshold in force: the parameter, or what was tuned in its place."""

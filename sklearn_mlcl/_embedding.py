@@ -12,11 +12,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.func import functional_call
 
+from sklearn_mlcl._chunks import by_chunks, chunk_rows, chunks
 from sklearn_mlcl._label_weights import label_masses
+from sklearn_mlcl._rows import take_rows
 from sklearn_mlcl.modules import InputScaler, side_by_side
 
-#: Rows that are embedded at once: bounds the memory of a prediction.
-CHUNK_ROWS = 8192
 #: Bound on a scaled dense feature, in standard deviations.
 LIMIT = 4.0
 #: Root mean square of scaled sparse features, of which most are zero: next to the noise of
@@ -28,9 +28,41 @@ QUARTILE_ROWS = 50_000
 NORMAL_QUARTILES = 1.349
 
 
+class RowEmbedding:
+    """The embedding of rows by an encoder as it is now, computed where somebody asks for it.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        Maps rows to embeddings.
+    X : ndarray, MappedRows or CSR of shape (n, d)
+        The rows.
+    device : torch.device
+        Where they are embedded, in float32.
+    """
+
+    def __init__(self, encoder: nn.Module, X: Any, device: torch.device) -> None:
+        self.encoder = encoder
+        self.X = X
+        self.device = device
+        self._all: np.ndarray | None = None
+
+    def all(self) -> np.ndarray:
+        """Return the embeddings (n, h) of all rows."""
+        if self._all is None:
+            self._all = embed(self.encoder, self.X, self.device, torch.float32)
+        return self._all
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the embeddings of some rows, by number."""
+        if self._all is None and len(rows) < self.X.shape[0]:
+            return embed(self.encoder, take_rows(self.X, rows), self.device, torch.float32)
+        return self.all()[rows]
+
+
 def embed(
     encoder: nn.Module,
-    X: np.ndarray | sp.csr_matrix,
+    X: Any,
     device: torch.device,
     dtype: torch.dtype,
 ) -> np.ndarray:
@@ -46,12 +78,18 @@ def embed(
         for name, value in encoder.state_dict().items()
     }
     encoder.eval()
-    chunks = []
-    with torch.inference_mode():
-        for start in range(0, X.shape[0], CHUNK_ROWS):
-            rows = _dense_tensor(X[start : start + CHUNK_ROWS], dtype, device)
-            chunks.append(side_by_side(functional_call(encoder, state, (rows,))).cpu().numpy())
-    return np.concatenate(chunks)
+
+    def embedded(part: slice) -> np.ndarray:
+        with torch.inference_mode():
+            rows = _dense_tensor(X[part], dtype, device)
+            return side_by_side(functional_call(encoder, state, (rows,))).cpu().numpy()
+
+    return by_chunks(X.shape[0], chunk_rows(X.shape[1] + widest(encoder)), embedded)
+
+
+def widest(encoder: nn.Module) -> int:
+    """Return the entries that the widest layer makes of a row, over all members."""
+    return max((p.numel() for p in encoder.parameters() if p.ndim == 1), default=0)
 
 
 def _dense_tensor(rows: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -70,7 +108,8 @@ def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
     words; one factor brings the root mean square of all entries to SPARSE_SIZE.
     """
     if sp.issparse(X):
-        mean_square = X.multiply(X).mean()
+        mean_square = sum(np.square(X.data[part], dtype=np.float64).sum() for part in chunks(X.nnz))
+        mean_square /= X.shape[0] * X.shape[1]
         size = SPARSE_SIZE / np.sqrt(mean_square) if mean_square > 0 else 1.0
         return InputScaler(_float32(np.zeros(X.shape[1])), _float32(np.full(X.shape[1], size)))
     rows = slice(None, None, ceil(len(X) / QUARTILE_ROWS))
@@ -82,7 +121,10 @@ def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
     # Quartiles that float32 cannot tell apart coincide: their distance is rounding.
     by_deviation = deviation <= np.finfo(np.float32).eps * np.abs(median)
     if by_deviation.any():
-        scaler = StandardScaler().fit(X[:, by_deviation], sample_weight=weights)
+        scaler = StandardScaler()
+        for part in chunks(len(X)):
+            w = None if weights is None else weights[part]
+            scaler.partial_fit(X[part][:, by_deviation], sample_weight=w)
         median[by_deviation], deviation[by_deviation] = scaler.mean_, scaler.scale_
     return InputScaler(_float32(median), _float32(1 / deviation), LIMIT)
 
@@ -98,6 +140,9 @@ def label_log_odds(
 
     Each count is raised by one half, so that a constant label has finite log-odds.
     """
-    positive, negative = label_masses(Y, weights)
+    positive, negative = np.zeros((2, Y.shape[1]))
+    for part in chunks(Y.shape[0]):
+        yes, no = label_masses(Y[part], None if weights is None else weights[part])
+        positive, negative = positive + yes, negative + no
     constant = (positive <= 0) | (negative <= 0)
     return np.log((positive + 0.5) / (negative + 0.5)), constant

@@ -62,7 +62,8 @@ def fit_linear(
     if C == "auto":
         C = SPARSE_C if sp.issparse(X) else DENSE_C
     heads = fit_heads(_scaled(X[rows], scaler), Y[rows], weights, C, Cs=(), tol=TOL)
-    layer = nn.Linear(X.shape[1], len(heads.intercept))
+    # Drawing weights that are then overwritten would move the random stream of a training.
+    layer = nn.utils.skip_init(nn.Linear, X.shape[1], len(heads.intercept))
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(heads.coef))
         layer.bias.copy_(torch.from_numpy(heads.intercept))

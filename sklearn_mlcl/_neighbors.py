@@ -55,12 +55,10 @@ class NeighborVote:
         sample_weight: np.ndarray | None,
         prior: np.ndarray,
         constant: np.ndarray,
-        random_state: np.random.RandomState,
     ) -> NeighborVote:
-        """Keep the training rows, 20,000 at most."""
-        rows = thinned(len(embedding), random_state)
-        labels = Y[rows].astype(np.float32)
-        s = np.ones(len(rows)) if sample_weight is None else sample_weight[rows]
+        """Let rows vote, of which embeddings, labels and weights are given."""
+        labels = Y.astype(np.float32)
+        s = np.ones(len(embedding)) if sample_weight is None else sample_weight
         weights = (s[:, None] if s.ndim == 1 else s).astype(np.float32)
         if sp.issparse(labels):
             votes = sp.csr_array(labels.multiply(weights))
@@ -68,7 +66,7 @@ class NeighborVote:
             unknown = np.isnan(labels)
             weights = np.where(unknown, np.float32(0), weights) if unknown.any() else weights
             votes = weights * np.nan_to_num(labels)
-        unit = nn.functional.normalize(torch.from_numpy(embedding[rows]), dim=1).numpy()
+        unit = nn.functional.normalize(torch.from_numpy(embedding), dim=1).numpy()
         return cls(unit, votes, weights, prior, constant)
 
     def probabilities(

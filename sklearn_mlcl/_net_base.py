@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -15,7 +16,7 @@ import torch
 from scipy.special import expit
 from sklearn.utils import check_random_state
 
-from sklearn_mlcl._base import kept_on_error
+from sklearn_mlcl._base import Features, kept_on_error
 from sklearn_mlcl._compat import (
     CallbackSupportMixin,
     Interval,
@@ -23,10 +24,11 @@ from sklearn_mlcl._compat import (
     _fit_context,
     with_callbacks,
 )
-from sklearn_mlcl._embedding import embed, label_log_odds
+from sklearn_mlcl._embedding import RowEmbedding, label_log_odds
 from sklearn_mlcl._label_weights import ClassFactors
 from sklearn_mlcl._net_build import NetBuilder, Rows, TrainingPlan
 from sklearn_mlcl._net_predict import NetPredictor
+from sklearn_mlcl._rows import take_rows, unread
 from sklearn_mlcl._targets import warn_constant_labels
 from sklearn_mlcl.calibration import METHODS
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
@@ -34,14 +36,17 @@ from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import (
     OPTIMIZERS,
+    PRECISIONS,
     SCHEDULES,
     EarlyStopping,
     FitTaskCallback,
     IndexBatchNet,
     RowTensors,
     epoch_log,
-    few_threads_for,
+    resolve_device,
     seeded,
+    seeded_device,
+    threads_for,
 )
 
 
@@ -80,6 +85,8 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         ],
         "calibration": [StrOptions(set(METHODS)), None],
         "device": [str, torch.device],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "compile": ["boolean"],
         "callbacks": [list, None],
         "net_params": [dict, None],
         "warm_start": ["boolean"],
@@ -109,6 +116,8 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         threshold: Any,
         calibration: str | None,
         device: Any,
+        precision: str,
+        compile: bool,
         callbacks: list[Any] | None,
         net_params: dict[str, Any] | None,
         warm_start: bool,
@@ -141,6 +150,8 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         self.threshold = threshold
         self.calibration = calibration
         self.device = device
+        self.precision = precision
+        self.compile = compile
         self.callbacks = callbacks
         self.net_params = net_params
         self.warm_start = warm_start
@@ -162,11 +173,14 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
 
     @abstractmethod
     def _fit_heads(
-        self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows
+        self, net: IndexBatchNet, embedding: RowEmbedding, rows: Rows
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients (L, h) and intercepts (L,) on the trained ``embedding``."""
 
     # ------------------------------------------------------------------ fit
+
+    def _as_rows(self, X: Features) -> Features:
+        return unread(X)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -238,15 +252,16 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         return context.call_on_fit_task_begin(estimator=self, **given)
 
     def _train(self, rows: Rows, continuing: bool, plan: TrainingPlan) -> None:
-        device = self._device()
         epochs_before = self.n_iter_ if continuing else 0
         seed = check_random_state(self.random_state).randint(2**31 - 1) + epochs_before
         train, valid = self._split(rows, seed) if self._holds_out(plan) else (rows, None)
         plan = replace(plan, factors=self._factors_of(train, plan))
         train = plan.factors.rows(train)
-        with seeded(seed, device) as generator:
+        with seeded(seed) as generator:
             net = self._adopted(self.net_, train) if continuing else self._make_net(train)
-            with few_threads_for(net.batch_size * net.n_weights, device), net.kept_on_error():
+            work = net.batch_size * net.n_weights
+            device = self._training_device(work, train[0].shape[0] / net.batch_size, plan)
+            with seeded_device(seed, device), threads_for(work, device), net.kept_on_error():
                 self._run_epochs(net.to(device), train, valid, plan, seed, generator)
                 self._keep_fit(net, train, valid, plan, seed)
         # On the CPU a pickle loads anywhere; predictions move the weights where they run.
@@ -268,6 +283,13 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
                 )
         return self._class_factors(*train[1:])
 
+    def _training_device(
+        self, work: int, steps_an_epoch: float, plan: TrainingPlan
+    ) -> torch.device:
+        """Return where to train by batches of ``work`` multiply-adds forward, twice that back."""
+        n_steps = ceil(steps_an_epoch) * plan.max_epochs * self._n_stages
+        return resolve_device(self.device, 3 * work, n_steps)
+
     @property
     def _decides_on_held_out(self) -> bool:
         """Whether decisions are tuned, which training rows are no judges of."""
@@ -283,7 +305,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         )
         train, valid = next(splitter.split(X, Y))
         return tuple(  # type: ignore[return-value]
-            (X[part], Y[part], None if weights is None else weights[part])
+            (take_rows(X, part), Y[part], None if weights is None else weights[part])
             for part in (train, valid)
         )
 
@@ -322,7 +344,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         self, net: IndexBatchNet, train: Rows, valid: Rows | None, plan: TrainingPlan, seed: int
     ) -> None:
         """Store all that predictions need: the net, the heads, the neighbours, the threshold."""
-        embedding = embed(net.module_, train[0], torch.device(net.device), torch.float32)
+        embedding = RowEmbedding(net.module_, train[0], torch.device(net.device))
         log_odds, constant = label_log_odds(*train[1:])
         self._keep_heads(*self._fit_heads(net, embedding, train), log_odds, constant, plan)
         self._keep_neighbors(

@@ -79,6 +79,8 @@ class NetBuilder:
     learning_rate: float
     weight_decay: float
     optimizer: Any
+    precision: str
+    compile: bool
     callbacks: list[Any] | None
     net_params: dict[str, Any] | None
     verbose: int
@@ -98,6 +100,8 @@ class NetBuilder:
             weight_decay=self.weight_decay,
             mixup=self.mixup,
             n_members=self.n_members,
+            precision=self.precision,
+            compiled=self.compile,
             lr=self.learning_rate,
             batch_size=self._n_batch_rows(X.shape[0]),
             callbacks=self.callbacks,
@@ -121,6 +125,8 @@ class NetBuilder:
     def _adopted(self, net: IndexBatchNet, rows: Rows) -> IndexBatchNet:
         """Return a trained net that goes on under the settings of today."""
         net.adopt(
+            precision=self.precision,
+            compiled=self.compile,
             lr=self.learning_rate,
             batch_size=self._n_batch_rows(rows[0].shape[0]),
             callbacks=self.callbacks,

@@ -13,16 +13,17 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl._base import Features, MultiLabelClassifier, inside, probabilities_from
+from sklearn_mlcl._chunks import CHUNK_ROWS, by_chunks, chunk_rows
 from sklearn_mlcl._decisions import HeldOut, common_threshold
-from sklearn_mlcl._embedding import embed
+from sklearn_mlcl._embedding import RowEmbedding, embed, widest
 from sklearn_mlcl._frames import EmbeddingFrames
 from sklearn_mlcl._graph import AffineGraph, BlendGraph, ProbabilityGraph, VoteGraph
 from sklearn_mlcl._linear import AUTO_WEIGHT, auto_weight, fit_linear
-from sklearn_mlcl._neighbors import NeighborVote
+from sklearn_mlcl._neighbors import NeighborVote, thinned
 from sklearn_mlcl._net_build import Rows, TrainingPlan
 from sklearn_mlcl.calibration import LabelCalibration, fit_calibration
 from sklearn_mlcl.persistence._onnx import OnnxExport
-from sklearn_mlcl.training import IndexBatchNet, resolve_device
+from sklearn_mlcl.training import IndexBatchNet, resolve_device, threads_for
 
 
 class NetPredictor(
@@ -41,7 +42,7 @@ class NetPredictor(
 
     # ------------------------------------------------------------------ keeping
 
-    def _keep_decisions(self, embedding: np.ndarray, train: Rows, valid: Rows | None) -> None:
+    def _keep_decisions(self, embedding: RowEmbedding, train: Rows, valid: Rows | None) -> None:
         """Tune on held-out rows what turns probabilities into labels."""
         self.calibration_: LabelCalibration | None = None
         self.threshold_ = self.threshold
@@ -77,17 +78,19 @@ class NetPredictor(
 
     def _keep_neighbors(
         self,
-        embedding: np.ndarray,
+        embedding: RowEmbedding,
         rows: Rows,
         prior: np.ndarray,
         constant: np.ndarray,
         random_state: np.random.RandomState,
     ) -> None:
-        _, Y, weights = rows
+        X, Y, weights = rows
         if self.neighbor_weight == 0:
             self.neighbors_ = None
             return
-        self.neighbors_ = NeighborVote.of(embedding, Y, weights, prior, constant, random_state)
+        kept = thinned(X.shape[0], random_state)
+        weights = None if weights is None else weights[kept]
+        self.neighbors_ = NeighborVote.of(embedding.of(kept), Y[kept], weights, prior, constant)
 
     def _keep_linear(self, module: Any, rows: Rows, random_state: np.random.RandomState) -> None:
         """Fit the logistic regressions behind the input scaling of ``module``."""
@@ -126,9 +129,23 @@ class NetPredictor(
     def _evaluated(self, module: nn.Module, X: Features) -> np.ndarray:
         """Return what a module makes of the rows, in their dtype."""
         dtype = torch.float64 if X.dtype == np.float64 else torch.float32
-        return embed(module, X, self._device(), dtype)
+        device = self._device_for(X.shape[0])
+        with threads_for(min(X.shape[0], CHUNK_ROWS) * self.net_.n_weights, device):
+            return embed(module, X, device, dtype)
 
     def _logits(self, X: Features) -> np.ndarray:
+        """Return logits, of so many rows at a time that their embeddings fit into memory."""
+
+        def logits(part: slice) -> np.ndarray:
+            return self._calibrated_logits(X[part])
+
+        return by_chunks(X.shape[0], self._chunk_rows(X.shape[1]), logits)
+
+    def _chunk_rows(self, n_features: int) -> int:
+        n_labels, width = self.coef_.shape
+        return chunk_rows(n_features + 2 * width + widest(self.net_.module_) + 4 * n_labels)
+
+    def _calibrated_logits(self, X: Features) -> np.ndarray:
         logits = self._blended_logits(X)
         return logits if self.calibration_ is None else self.calibration_.logits(logits)
 
@@ -146,7 +163,8 @@ class NetPredictor(
         vote = self._vote()
         if vote is None:
             return logits
-        votes = vote.probabilities(embedding, self.neighbor_temperature, self._device())
+        device = resolve_device(self.device, len(embedding) * vote.embedding.size)
+        votes = vote.probabilities(embedding, self.neighbor_temperature, device)
         heads = probabilities_from(logits)
         return logit(inside(heads + self.neighbor_weight * (votes - heads)))
 
@@ -193,8 +211,9 @@ class NetPredictor(
     def _head_graph(self) -> nn.Module:
         return AffineGraph(self.coef_, self.intercept_)
 
-    def _device(self) -> torch.device:
-        return resolve_device(self.device)
+    def _device_for(self, n_rows: int) -> torch.device:
+        """Return where a chunk of so many rows is embedded."""
+        return resolve_device(self.device, min(n_rows, CHUNK_ROWS) * self.net_.n_weights)
 
     @property
     def _n_features_out(self) -> int:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl._compat import Interval, StrOptions
-from sklearn_mlcl._embedding import input_scaler
+from sklearn_mlcl._embedding import RowEmbedding, input_scaler
 from sklearn_mlcl._heads import fit_embedding_heads
 from sklearn_mlcl._label_weights import row_weights
 from sklearn_mlcl._latent import LatentCodes
@@ -211,6 +211,8 @@ class CGMVAEClassifier(LatentCodes):
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",
+        precision: str = "float32",
+        compile: bool = False,
         callbacks: list[Any] | None = None,
         net_params: dict[str, Any] | None = None,
         warm_start: bool = False,
@@ -239,6 +241,8 @@ class CGMVAEClassifier(LatentCodes):
             threshold=threshold,
             calibration=calibration,
             device=device,
+            precision=precision,
+            compile=compile,
             callbacks=callbacks,
             net_params=net_params,
             warm_start=warm_start,
@@ -324,12 +328,12 @@ class CGMVAEClassifier(LatentCodes):
         )
 
     def _fit_heads(
-        self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows
+        self, net: IndexBatchNet, embedding: RowEmbedding, rows: Rows
     ) -> tuple[np.ndarray, np.ndarray]:
         if self.head == "inner_product":
             weight, bias = (_array(t) for t in net.module_.labels())
             return weight, np.zeros(len(weight)) if bias is None else bias
-        heads = fit_embedding_heads(embedding, *rows[1:], self.head_C)
+        heads = fit_embedding_heads(embedding.all(), *rows[1:], self.head_C)
         self.head_C_ = heads.C
         return heads.coef, heads.intercept
 

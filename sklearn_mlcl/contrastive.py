@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl._compat import Interval, StrOptions
+from sklearn_mlcl._embedding import RowEmbedding
 from sklearn_mlcl._heads import fit_embedding_heads
 from sklearn_mlcl._net_base import NetClassifier
 from sklearn_mlcl._net_build import Rows, all_known
@@ -182,6 +183,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",
+        precision: str = "float32",
+        compile: bool = False,
         callbacks: list[Any] | None = None,
         net_params: dict[str, Any] | None = None,
         warm_start: bool = False,
@@ -212,6 +215,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             threshold=threshold,
             calibration=calibration,
             device=device,
+            precision=precision,
+            compile=compile,
             callbacks=callbacks,
             net_params=net_params,
             warm_start=warm_start,
@@ -323,11 +328,11 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             super()._run_epochs(net, *args)
 
     def _fit_heads(
-        self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows
+        self, net: IndexBatchNet, embedding: RowEmbedding, rows: Rows
     ) -> tuple[np.ndarray, np.ndarray]:
         if self._has_joint_head:
             return head_arrays(net.criterion_.head, net.n_members)
-        heads = fit_embedding_heads(embedding, *rows[1:], self.head_C)
+        heads = fit_embedding_heads(embedding.all(), *rows[1:], self.head_C)
         self.head_C_ = heads.C
         return heads.coef, heads.intercept
 

@@ -8,13 +8,16 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.special import logit
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl._base import inside, probabilities_from
+from sklearn_mlcl._base import Features, inside
+from sklearn_mlcl._chunks import chunks
 from sklearn_mlcl._compat import Interval, StrOptions
 from sklearn_mlcl._decisions import DECISIONS, Decision, common_threshold, tuned_decision
+from sklearn_mlcl._embedding import RowEmbedding
 from sklearn_mlcl._frames import in_chosen_container
 from sklearn_mlcl._graph import DecoderGraph
 from sklearn_mlcl._label_weights import row_weights
@@ -165,6 +168,8 @@ class MultiLabelMLPClassifier(NetClassifier):
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",
+        precision: str = "float32",
+        compile: bool = False,
         callbacks: list[Any] | None = None,
         net_params: dict[str, Any] | None = None,
         warm_start: bool = False,
@@ -195,6 +200,8 @@ class MultiLabelMLPClassifier(NetClassifier):
             threshold=threshold,
             calibration=calibration,
             device=device,
+            precision=precision,
+            compile=compile,
             callbacks=callbacks,
             net_params=net_params,
             warm_start=warm_start,
@@ -268,7 +275,7 @@ class MultiLabelMLPClassifier(NetClassifier):
         return PickAllLabelLoss(self.pal_norm, self.empty_rows, self.label_smoothing)
 
     def _fit_heads(
-        self, net: IndexBatchNet, embedding: np.ndarray, rows: Rows
+        self, net: IndexBatchNet, embedding: RowEmbedding, rows: Rows
     ) -> tuple[np.ndarray, np.ndarray]:
         coef, intercept = head_arrays(net.criterion_.head, net.n_members)
         n_labels = self._format.n_labels
@@ -280,11 +287,11 @@ class MultiLabelMLPClassifier(NetClassifier):
         self.decoder_: ONNDecoder | None = None
         super()._keep_fit(net, train, valid, plan, seed)
 
-    def _keep_decisions(self, embedding: np.ndarray, train: Rows, valid: Rows | None) -> None:
+    def _keep_decisions(self, embedding: RowEmbedding, train: Rows, valid: Rows | None) -> None:
         if self._needs_decoder and valid is not None:
             X_valid, Y_valid, _ = valid
             self.decoder_ = fit_onn_decoder(
-                embedding,
+                embedding.all(),
                 train[1],
                 sample_weight=row_weights(*train[1:]),
                 variant=self.onn_variant,
@@ -331,10 +338,14 @@ class MultiLabelMLPClassifier(NetClassifier):
         if self.decision_.rule == "threshold":
             return super().predict(X)
         X = self._check_features(X, reset=False)
-        labels = self.decision_.labels(
-            self._embed(X), probabilities_from(self._logits(X)), self._thresholds()
-        )
-        return self._format.label_matrix(labels)
+        parts = [
+            self._decided(X[part]) for part in chunks(X.shape[0], self._chunk_rows(X.shape[1]))
+        ]
+        stack = sp.vstack if sp.issparse(parts[0]) else np.vstack
+        return self._format.label_matrix(stack(parts))
+
+    def _decided(self, X: Features) -> Any:
+        return self.decision_.labels(self._embed(X), self._marginals_of(X), self._thresholds())
 
     def _thresholds(self) -> float | np.ndarray:
         return self.threshold_ if self.decision == "auto" else super()._thresholds()

@@ -23,6 +23,7 @@ ROOMS = {
     "losses": 1, "modules": 1, "solvers": 1,
     "collapse": 0, "representation": 0, "metrics": 0, "thresholds": 0, "model_selection": 0,
     "persistence": 0, "datasets": 0, "recipes": 0, "_compat": 0, "_version": 0, "_targets": 0,
+    "_rows": 0, "_chunks": 0, "_topk": 0,
 }  # fmt: skip
 ENTRANCE = "__init__"
 EXTRAS = {"matplotlib", "onnx", "onnxruntime", "onnxscript", "pandas", "rich", "skops"}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import (
+    Dropout,
     MemberList,
     MLPEncoder,
     ProjectionHead,
@@ -180,7 +181,7 @@ def test_an_encoder_of_members_is_encoders(activation: str) -> None:
 def test_one_member_is_a_plain_net() -> None:
     encoder = nn.Sequential(MLPEncoder(N_FEATURES, (WIDTH,), dropout=0.1), ProjectionHead(WIDTH, 2))
     kinds = {type(module) for module in encoder.modules()}
-    assert {nn.Linear, nn.LayerNorm, nn.Dropout} <= kinds
+    assert {nn.Linear, nn.LayerNorm, Dropout} <= kinds
     assert not kinds & {StackedLinear, StackedLayerNorm, SharedDropout}
     assert isinstance(linear(2, 3, 1), nn.Linear)
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklearn_mlcl.modules._dropout import Dropout
 from sklearn_mlcl.modules._encoder import ACTIVATIONS
 
 #: Logarithms of variances are cut to this interval: beyond it float32 loses the densities.
@@ -20,7 +21,7 @@ def plain_encoder(
     """Layers of ``Linear -> activation -> Dropout``, without normalisation."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise([n_features, *hidden_layer_sizes]):
-        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation](), Dropout(dropout)]
     return nn.Sequential(*layers)
 
 

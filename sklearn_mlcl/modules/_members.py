@@ -8,6 +8,8 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+from sklearn_mlcl.modules._dropout import Dropout, dropout_factors
+
 
 class StackedLinear(nn.Module):
     r"""M linear maps side by side, :math:`x_m W_m + b_m`.
@@ -117,7 +119,7 @@ class SharedDropout(nn.Module):
         """Return rows of the shape of ``X``, (M, n, width)."""
         if not self.training:
             return X
-        return X * nn.functional.dropout(X.new_ones(X.shape[1:]), self.p)
+        return X * dropout_factors(X.shape[1:], self.p, X)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
@@ -183,7 +185,7 @@ def layer_norm(width: int, n_members: int) -> nn.Module:
 
 def dropout(p: float, n_members: int) -> nn.Module:
     """Return the dropout of one net, or of the members of an ensemble."""
-    return nn.Dropout(p) if n_members == 1 else SharedDropout(p)
+    return Dropout(p) if n_members == 1 else SharedDropout(p)
 
 
 def side_by_side(embedding: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklearn_mlcl.modules._dropout import Dropout
 from sklearn_mlcl.modules._encoder import ACTIVATIONS
 from sklearn_mlcl.modules._gmvae_parts import Decoder, GaussianHead, plain_encoder
 
@@ -100,7 +101,7 @@ class GaussianMixtureVAE(nn.Module):
             nn.init.uniform_(parameter, -(n_labels**-0.5), n_labels**-0.5)
         self.label_encoder = nn.Sequential(
             ACTIVATIONS[activation](),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             plain_encoder(embedding_dim, label_hidden_layer_sizes, activation, dropout),
         )
         self.to_label_gaussian = GaussianHead(

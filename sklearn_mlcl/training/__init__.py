@@ -6,6 +6,7 @@ Nothing outside this package imports skorch.
 from sklearn_mlcl.training.batches import IndexBatches, RowTensors
 from sklearn_mlcl.training.callbacks import EarlyStopping, FitTaskCallback, epoch_log
 from sklearn_mlcl.training.collapse_monitor import NeuralCollapseMonitor
+from sklearn_mlcl.training.encoding import PRECISIONS
 from sklearn_mlcl.training.mixup import mixed
 from sklearn_mlcl.training.monitors import RepresentationMonitor
 from sklearn_mlcl.training.net import IndexBatchNet, NonFiniteLossError
@@ -18,10 +19,16 @@ from sklearn_mlcl.training.objectives import (
     linear_head,
 )
 from sklearn_mlcl.training.optimizers import OPTIMIZERS, SCHEDULES
-from sklearn_mlcl.training.runtime import few_threads_for, resolve_device, seeded
+from sklearn_mlcl.training.runtime import (
+    resolve_device,
+    seeded,
+    seeded_device,
+    threads_for,
+)
 
 __all__ = [
     "OPTIMIZERS",
+    "PRECISIONS",
     "SCHEDULES",
     "ContrastiveObjective",
     "EarlyStopping",
@@ -36,10 +43,11 @@ __all__ = [
     "RepresentationMonitor",
     "RowTensors",
     "epoch_log",
-    "few_threads_for",
     "head_arrays",
     "linear_head",
     "mixed",
     "resolve_device",
     "seeded",
+    "seeded_device",
+    "threads_for",
 ]

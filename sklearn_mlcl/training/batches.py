@@ -1,8 +1,10 @@
-"""Batches as slices of a permutation: convert once, move once, index."""
+"""Batches as slices of a permutation: convert once, move once, index; or gather ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,18 +12,31 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sklearn_mlcl._rows import MappedRows
+
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
+#: Share of the free memory of a GPU that rows may take; larger ones stay on the host.
+DEVICE_SHARE = 0.5
 
-def _to_device(
-    array: np.ndarray | sp.csr_array, device: torch.device, dtype: type = np.float32
-) -> Tensor | sp.csr_array:
-    """Dense arrays become tensors on the device; CSR stays where it is."""
+
+def _stored(array: Any, device: torch.device, dtype: type = np.float32) -> Tensor | Any:
+    """Return a tensor on the device; what has to stay on the host, CSR and memory maps, stays."""
+    if isinstance(array, MappedRows):
+        return array
     if sp.issparse(array):
         return sp.csr_array(array, dtype=dtype)
     dense: np.ndarray = np.asarray(array, dtype=dtype)
-    # torch has no read-only tensors: a read-only memory map is copied rather than warned about.
-    return torch.as_tensor(dense if dense.flags.writeable else dense.copy(), device=device)
+    # torch has no read-only tensors: what is read-only is copied rather than warned about.
+    tensor = torch.from_numpy(dense if dense.flags.writeable else dense.copy())
+    return tensor.to(device) if _has_room(tensor, device) else tensor
+
+
+def _has_room(tensor: Tensor, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return tensor.nbytes <= DEVICE_SHARE * free
 
 
 class RowTensors(Dataset[Batch]):
@@ -29,46 +44,68 @@ class RowTensors(Dataset[Batch]):
 
     Parameters
     ----------
-    X : ndarray or CSR of shape (n, d)
-        Features. CSR stays CSR and becomes dense a batch at a time.
+    X : ndarray, MappedRows or CSR of shape (n, d)
+        Features. CSR and memory maps stay what they are and become tensors a batch at a time.
     Y : ndarray or CSR of shape (n, L)
         Indicator matrix, NaN where a label is unknown.
     sample_weight : ndarray of shape (n,) or (n, L), or None
         Weights of the rows or of the cells.
     device : torch.device
         Where the batches live.
+
+    Attributes
+    ----------
+    streams : bool
+        Whether a batch has to be gathered on the host, which is worth doing ahead.
     """
 
     def __init__(
         self,
-        X: np.ndarray | sp.csr_array,
+        X: np.ndarray | MappedRows | sp.csr_array,
         Y: np.ndarray | sp.csr_array,
         sample_weight: np.ndarray | None,
         device: torch.device,
     ) -> None:
         self.device = device
-        self.X = _to_device(X, device)
+        self.X = _stored(X, device)
         # Boolean labels tell the losses that none is unknown, which makes them cheaper.
         known = sp.issparse(Y) or not np.isnan(Y).any()
-        self.Y = _to_device(Y, device, bool if known else np.float32)
-        self.sample_weight = None if sample_weight is None else _to_device(sample_weight, device)
+        self.Y = _stored(Y, device, bool if known else np.float32)
+        self.sample_weight = None if sample_weight is None else _stored(sample_weight, device)
+        self.streams = any(
+            not isinstance(array, Tensor) or array.device.type != device.type
+            for array in (self.X, self.Y)
+        )
 
     def __len__(self) -> int:
         return self.X.shape[0]
 
     def __getitem__(self, index: int) -> Batch:
-        return self.rows(torch.tensor([index], device=self.device))
+        return self.rows(torch.tensor([index]))
 
-    def _gather(self, array: Tensor | sp.csr_array, index: Tensor) -> Tensor:
+    def _gather(self, array: Tensor | Any, index: Tensor) -> Tensor:
         if isinstance(array, Tensor):
-            return array[index]
-        dense = array[index.cpu().numpy()].toarray()
-        return torch.from_numpy(dense).to(self.device)
+            return array[index.to(array.device)]
+        rows = array[index.cpu().numpy()]
+        dense = rows.toarray() if sp.issparse(rows) else rows.astype(np.float32, copy=False)
+        tensor = torch.from_numpy(dense)
+        # From pinned memory the copy to a GPU runs beside the products.
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
     def rows(self, index: Tensor) -> Batch:
         """Return ``(X, (Y, sample_weight))`` of the rows ``index``."""
-        weight = None if self.sample_weight is None else self.sample_weight[index]
+        return self.on_device(self.gathered(index))
+
+    def gathered(self, index: Tensor) -> Batch:
+        """Return a batch whose tensors lie where their rows are kept."""
+        weight = None if self.sample_weight is None else self._gather(self.sample_weight, index)
         return self._gather(self.X, index), (self._gather(self.Y, index), weight)
+
+    def on_device(self, batch: Batch) -> Batch:
+        """Move a batch to the device; nothing happens to what is there."""
+        X, (Y, weight) = batch
+        X, Y = (tensor.to(self.device, non_blocking=True) for tensor in (X, Y))
+        return X, (Y, None if weight is None else weight.to(self.device, non_blocking=True))
 
 
 class IndexBatches:
@@ -87,6 +124,7 @@ class IndexBatches:
     -----
     While shuffling, a last batch of a single row is left out (of another row each epoch): a
     row alone has no pair to learn from, and layers that normalise over the batch refuse it.
+    Rows that are streamed are gathered by a thread, one batch ahead.
     """
 
     def __init__(
@@ -110,6 +148,18 @@ class IndexBatches:
             order = torch.arange(n)
         else:
             order = torch.randperm(n, generator=self.generator)
-        order = order.to(self.rows.device)
-        for start in self._starts():
-            yield self.rows.rows(order[start : start + self.batch_size])
+        if not self.rows.streams:
+            order = order.to(self.rows.device)
+        slices = (order[start : start + self.batch_size] for start in self._starts())
+        return self._ahead(slices) if self.rows.streams else map(self.rows.rows, slices)
+
+    def _ahead(self, slices: Iterable[Tensor]) -> Iterator[Batch]:
+        """Gather the next batch while the caller is busy with this one."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            coming = None
+            for index in slices:
+                batch, coming = coming, pool.submit(self.rows.gathered, index)
+                if batch is not None:
+                    yield self.rows.on_device(batch.result())
+            if coming is not None:
+                yield self.rows.on_device(coming.result())

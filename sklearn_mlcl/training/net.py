@@ -15,6 +15,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors
+from sklearn_mlcl.training.encoding import compiled, encoded
 from sklearn_mlcl.training.mixup import mixed
 from sklearn_mlcl.training.optimizers import SCHEDULES, make_optimizer
 
@@ -50,6 +51,10 @@ class IndexBatchNet(NeuralNet):
         Above 0, rows are mixed while training; see :func:`~sklearn_mlcl.training.mixed`.
     n_members : int
         Members whose mean loss the criterion returns; each learns as it would alone.
+    precision : {"float32", "bf16"}
+        With "bf16" the encoder is trained under autocast; the criterion gets float32.
+    compiled : bool
+        Train what ``torch.compile`` makes of the encoder.
     **kwargs
         As for ``skorch.NeuralNet``.
     """
@@ -65,6 +70,8 @@ class IndexBatchNet(NeuralNet):
         weight_decay: float = 0.0,
         mixup: float = 0.0,
         n_members: int = 1,
+        precision: str = "float32",
+        compiled: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion, train_split=None, **kwargs)
@@ -72,12 +79,12 @@ class IndexBatchNet(NeuralNet):
         self.weight_decay = weight_decay
         self.mixup = mixup
         self.n_members = n_members
+        self.precision = precision
+        self.compiled = compiled
 
-    def adopt(
-        self, *, lr: float, batch_size: int, callbacks: list[Any] | None, verbose: int
-    ) -> None:
+    def adopt(self, *, callbacks: list[Any] | None, verbose: int, **settings: Any) -> None:
         """Go on under other settings of the estimator: a warm start may change them."""
-        self.lr, self.batch_size = lr, batch_size
+        self.__dict__.update(settings)
         listeners = {"callbacks": callbacks, "verbose": verbose}
         if any(getattr(self, name) is not value for name, value in listeners.items()):
             self.__dict__.update(listeners)
@@ -170,7 +177,7 @@ class IndexBatchNet(NeuralNet):
         self.callbacks_ = [*own_callbacks, *((type(c).__name__, c) for c in callbacks)]
         try:
             super().notify("on_train_begin", X=train, y=None)
-            with suppress(StopTraining):
+            with compiled(self.encoder_, self.compiled), suppress(StopTraining):
                 self.fit_loop((train, valid), epochs=max_epochs)
             super().notify("on_train_end", X=train, y=None)
         finally:
@@ -238,10 +245,15 @@ class IndexBatchNet(NeuralNet):
                 "features on a common scale (StandardScaler), precision='float32'."
             )
 
+    @property
+    def encoder_(self) -> nn.Module:
+        """What ``precision`` and ``compiled`` are about."""
+        return self.module_
+
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
         """Loss and embedding, under the names that skorch's callbacks expect."""
         X, (labels, sample_weight) = batch
-        embedding = self.module_(X)
+        embedding = encoded(self.encoder_, X, self.precision)
         return {"loss": self.criterion_(embedding, labels, sample_weight), "y_pred": embedding}
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:

@@ -14,7 +14,9 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
 }
-_FUSED = (torch.optim.AdamW, torch.optim.Adam)
+_FUSED = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
+#: Options under which torch offers no fused kernel.
+_NOT_FUSED = {"foreach", "differentiable"}
 
 
 #: "one_cycle": share of the steps with a rising rate, and the rate that it starts from.
@@ -85,6 +87,6 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Build the optimiser, in one fused kernel where torch has it."""
     factory: Any = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
-    if issubclass(factory, _FUSED):
+    if issubclass(factory, _FUSED) and not _NOT_FUSED & options.keys():
         options = {"fused": True, **options}
     return factory(parameter_groups(parameters, weight_decay), lr=learning_rate, **options)

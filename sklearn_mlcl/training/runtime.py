@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from joblib.parallel import get_active_backend
 
 #: Multiply-adds of one forward pass of a batch below which a second thread costs more than it
 #: brings: the products of a few hundred rows are over before a thread has woken up.
 SINGLE_THREAD_WORK = 100_000_000
+#: What torch chose by itself; another number at the time of a fit is the caller's own choice.
+THREADS_AT_IMPORT = torch.get_num_threads()
+#: With one of these in the environment the number at import is the caller's choice too.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+# What ``device="auto"`` reckons with. Orders of magnitude for one CPU and one recent GPU, chosen
+# without a GPU at hand to measure on.
+#: Multiply-adds a second on the CPU, on the GPU.
+CPU_RATE, GPU_RATE = 5e10, 5e12
+#: Seconds until a GPU computes for the first time in a process, and those that the kernels of a
+#: step take to start.
+GPU_START, GPU_STEP = 2.0, 1e-3
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
+def resolve_device(
+    device: str | torch.device, multiply_adds: float = 0.0, n_steps: int = 1
+) -> torch.device:
     """Turn ``"auto"`` into a device; check that a named one is there.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" is the GPU where :func:`gpu_pays` for the work, else the CPU.
+    multiply_adds : float
+        Of one step.
+    n_steps : int
+        Steps in a row.
 
     Raises
     ------
@@ -21,7 +46,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
         If torch does not know the device, or a CUDA device is asked for that it does not see.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        pays = torch.cuda.is_available() and gpu_pays(multiply_adds, n_steps)
+        return torch.device("cuda" if pays else "cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
@@ -34,42 +60,77 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
+def gpu_pays(multiply_adds: float, n_steps: int) -> bool:
+    """Return whether ``n_steps`` steps of so many multiply-adds are reckoned faster on a GPU.
+
+    A step takes multiply_adds / CPU_RATE seconds on the CPU, and GPU_STEP + multiply_adds /
+    GPU_RATE on the GPU, which takes GPU_START seconds more if the process has not used it yet.
+    """
+    start = 0.0 if torch.cuda.is_initialized() else GPU_START
+    on_gpu = start + n_steps * (GPU_STEP + multiply_adds / GPU_RATE)
+    return on_gpu < n_steps * multiply_adds / CPU_RATE
+
+
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
-    """Seed torch for one fit and put its global streams back afterwards.
+def seeded(seed: int) -> Iterator[torch.Generator]:
+    """Seed torch's generator of the CPU for one fit and put its stream back afterwards.
 
     Parameters
     ----------
     seed : int
         Seeds initialisation, dropout and the generator that is yielded.
-    device : torch.device
-        Where the fit runs.
 
     Yields
     ------
     generator : torch.Generator
         A CPU generator for permutations.
     """
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the streams of all GPUs for good.
+        torch.default_generator.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)
 
 
 @contextmanager
-def few_threads_for(work: int, device: torch.device) -> Iterator[None]:
-    """Use one thread where the products are small; never more than the caller allows.
+def seeded_device(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the generator of a GPU and put its stream back; nothing happens on the CPU."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.random.fork_rng(devices=[device]), torch.cuda.device(device):
+        torch.cuda.manual_seed(seed)
+        yield
+
+
+def n_threads_for(work: float) -> int:
+    """Return how many threads to compute with: never more than torch has now.
+
+    As many as now if the caller said so, by ``torch.set_num_threads`` or by the environment; one
+    in a worker of joblib; one where the products are small.
 
     Parameters
     ----------
-    work : int
+    work : float
         Multiply-adds of the forward pass of one batch.
-    device : torch.device
-        Where the products run.
     """
     n_threads = torch.get_num_threads()
-    if device.type == "cpu" and work < SINGLE_THREAD_WORK:
-        torch.set_num_threads(1)
+    if n_threads != THREADS_AT_IMPORT:
+        return n_threads
+    if get_active_backend()[0].nesting_level > 0:
+        return 1
+    if any(os.environ.get(name) for name in THREAD_VARIABLES):
+        return n_threads
+    return 1 if work < SINGLE_THREAD_WORK else n_threads
+
+
+@contextmanager
+def threads_for(work: float, device: torch.device) -> Iterator[None]:
+    """Use :func:`n_threads_for` threads for products on the CPU and put the number back."""
+    before = torch.get_num_threads()
+    if device.type == "cpu" and n_threads_for(work) != before:
+        torch.set_num_threads(n_threads_for(work))
     try:
         yield
     finally:
-        torch.set_num_threads(n_threads)
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)

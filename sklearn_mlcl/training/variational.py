@@ -13,6 +13,7 @@ from sklearn_mlcl.losses._targets import known_cells, row_weight, weighted_mean
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training.batches import Batch
+from sklearn_mlcl.training.encoding import encoded
 from sklearn_mlcl.training.net import IndexBatchNet
 
 
@@ -94,7 +95,12 @@ class VariationalObjective(nn.Module):
         return value + self.kl_share * self.lambda_kl * kl
 
     def forward(
-        self, model: GaussianMixtureVAE, X: Tensor, labels: Tensor, sample_weight: Tensor | None
+        self,
+        model: GaussianMixtureVAE,
+        X: Tensor,
+        labels: Tensor,
+        sample_weight: Tensor | None,
+        precision: str = "float32",
     ) -> tuple[Terms, Tensor]:
         """Return the terms of a batch and the embedding (B, E) of the first draw."""
         columns = LabelColumns.of(labels, self.n_negatives, sample_weight)
@@ -102,7 +108,7 @@ class VariationalObjective(nn.Module):
         label_embeddings, bias = model.labels(columns.index)
         prior, members = _prior(model, columns, label_embeddings)
         x = model.scaler(X)
-        q = model.posterior(x)
+        q: tuple[Tensor, Tensor] = model.to_posterior(encoded(model.encoder, x, precision))
         codes = [gaussian_sample(*q) for _ in range(self.n_latent_samples)]
         if self.label_branch:
             codes.append(_mean_of_means(prior[0], members))
@@ -180,9 +186,14 @@ class VariationalNet(IndexBatchNet):
         for name, value in zip(Terms._fields, (self._sums / self._n_rows).tolist(), strict=True):
             self.history.record(name, value)
 
+    @property
+    def encoder_(self) -> nn.Module:
+        """The part of the model that ``precision`` and ``compiled`` are about."""
+        return self.module_.encoder
+
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
         X, (labels, sample_weight) = batch
-        terms, embedding = self.criterion_(self.module_, X, labels, sample_weight)
+        terms, embedding = self.criterion_(self.module_, X, labels, sample_weight, self.precision)
         if self.criterion_.training:
             self._sums = self._sums + len(X) * torch.stack(terms).detach()
             self._n_rows += len(X)

@@ -1,0 +1,124 @@
+"""bfloat16 and compiled encoders: what runs in which precision, and what is left behind."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch import nn
+
+from sklearn_mlcl import (
+    CGMVAEClassifier,
+    ContrastiveMultiLabelClassifier,
+    MultiLabelMLPClassifier,
+)
+from sklearn_mlcl.training import encoding
+
+TINY: dict[str, Any] = {
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 3,
+    "learning_rate": 0.01,
+    "random_state": 0,
+}
+EVERY = [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, CGMVAEClassifier]
+
+every_net = pytest.mark.parametrize("make", EVERY)
+
+
+class Watched(nn.Linear):
+    """Notes the dtype that it returns."""
+
+    dtypes: ClassVar[set[torch.dtype]] = set()
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        out = super().forward(X)
+        if torch.is_grad_enabled():
+            Watched.dtypes.add(out.dtype)
+        return out
+
+
+@every_net
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_precision_is_that_of_the_encoder_in_training(
+    make: Any, precision: str, dtype: torch.dtype, label_data: Any
+) -> None:
+    X, Y = label_data
+    Watched.dtypes = set()
+    losses = []
+    clf = make(**TINY, module=lambda d: Watched(d, 8), precision=precision, callbacks=[])
+    forward = encoding.encoded
+
+    def watched(*args: Any) -> torch.Tensor:
+        losses.append(forward(*args).dtype)
+        return forward(*args)
+
+    from sklearn_mlcl.training import net, variational
+
+    with pytest.MonkeyPatch.context() as patch:
+        for room in (net, variational):
+            patch.setattr(room, "encoded", watched)
+        clf.fit(X, Y)
+    assert Watched.dtypes == {dtype}
+    assert set(losses) == {torch.float32}, "the objective sees float32"
+    assert all(p.dtype == torch.float32 for p in clf.net_.module_.parameters())
+    for dtype_of_X in (np.float32, np.float64):
+        assert clf.predict_proba(X.astype(dtype_of_X)).dtype == dtype_of_X
+
+
+@every_net
+def test_bf16_learns_nearly_the_same(make: Any, label_data: Any) -> None:
+    X, Y = label_data
+    full, half = (make(**TINY, precision=p).fit(X, Y) for p in ("float32", "bf16"))
+    assert_allclose(half.history_["train_loss"], full.history_["train_loss"], rtol=0.02)
+    assert np.abs(half.predict_proba(X) - full.predict_proba(X)).max() < 0.1
+    assert not np.array_equal(half.predict_proba(X), full.predict_proba(X))
+
+
+def test_unknown_precisions_are_refused(label_data: Any) -> None:
+    with pytest.raises(ValueError, match="The 'precision' parameter of MultiLabelMLPClassifier"):
+        MultiLabelMLPClassifier(precision="float16").fit(*label_data)
+    with pytest.raises(ValueError, match="The 'compile' parameter of MultiLabelMLPClassifier"):
+        MultiLabelMLPClassifier(compile="yes").fit(*label_data)
+
+
+@every_net
+def test_compile_is_for_training_only(
+    make: Any, label_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What torch.compile returns is called for every batch, and nothing of it stays."""
+    X, Y = label_data
+    calls: list[nn.Module] = []
+
+    def compile_(module: nn.Module) -> Any:
+        def run(rows: torch.Tensor) -> torch.Tensor:
+            calls.append(module)
+            return module(rows)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    plain = make(**TINY).fit(X, Y)
+    assert not calls
+    clf = make(**TINY, compile=True).fit(X, Y)
+    n_batches = -(-len(X) // clf.net_.batch_size)
+    assert len(calls) == 3 * n_batches and {id(m) for m in calls} == {id(clf.net_.encoder_)}
+    assert not encoding._COMPILED
+    assert clf.net_.module_.state_dict().keys() == plain.net_.module_.state_dict().keys()
+    again = pickle.loads(pickle.dumps(clf))
+    assert_allclose(again.predict_proba(X), plain.predict_proba(X), rtol=1e-6)
+    assert len(calls) == 3 * n_batches
+
+
+def test_a_compiled_module_is_given_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda module: module)
+    module = nn.Linear(2, 2)
+    with pytest.raises(ZeroDivisionError), encoding.compiled(module, True):
+        assert module in encoding._COMPILED
+        raise ZeroDivisionError
+    assert module not in encoding._COMPILED

@@ -1,0 +1,147 @@
+"""Device, threads and random streams of a fit, each put back as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from joblib import Parallel, delayed
+
+from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.training import resolve_device, runtime, seeded, threads_for
+from sklearn_mlcl.training.runtime import gpu_pays, n_threads_for
+
+CPU = torch.device("cpu")
+LITTLE, MUCH = 1_000, 10**10
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Torch with two threads of its own choice."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setattr(runtime, "THREADS_AT_IMPORT", 2)
+    for name in runtime.THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.mark.parametrize(("work", "expected"), [(LITTLE, 1), (MUCH, 2)])
+def test_threads_are_few_for_little_work(two_threads: None, work: int, expected: int) -> None:
+    with threads_for(work, CPU):
+        assert torch.get_num_threads() == expected
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError), threads_for(work, CPU):
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 2
+
+
+def test_threads_that_the_caller_chose_stay(
+    two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in runtime.THREAD_VARIABLES:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "2")
+            assert n_threads_for(LITTLE) == 2
+    assert n_threads_for(LITTLE) == 1
+    torch.set_num_threads(3)
+    assert n_threads_for(LITTLE) == 3
+    with threads_for(LITTLE, CPU):
+        assert torch.get_num_threads() == 3
+
+
+def test_one_thread_in_a_worker_of_joblib(two_threads: None) -> None:
+    assert n_threads_for(MUCH) == 2
+    assert Parallel(2, backend="threading")(delayed(n_threads_for)(MUCH) for _ in range(2)) == [
+        1,
+        1,
+    ]
+
+
+def test_a_fit_runs_on_one_thread_and_leaves_two(two_threads: None, label_data: Any) -> None:
+    seen = []
+
+    class Threads(torch.nn.Linear):
+        def forward(self, X: torch.Tensor) -> torch.Tensor:
+            if len(X) > 2:  # not the call that finds the width
+                seen.append(torch.get_num_threads())
+            return super().forward(X)
+
+    clf = MultiLabelMLPClassifier(module=lambda d: Threads(d, 4), n_members=1, max_epochs=1)
+    clf.fit(*label_data).predict_proba(label_data[0])
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == 2
+
+
+def test_seeded_streams_leave_the_global_one_alone() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    draws = []
+    for seed in (0, 0, 1):
+        with seeded(seed) as generator:
+            draws.append((torch.rand(3), torch.rand(3, generator=generator)))
+    with pytest.raises(ZeroDivisionError), seeded(0):
+        torch.rand(3)
+        raise ZeroDivisionError
+    assert torch.equal(torch.rand(3), expected)
+    for first, again, other in zip(*draws, strict=True):
+        assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_seeding_leaves_the_streams_of_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise AssertionError("a fit on the CPU seeded the GPUs")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+    with seeded(3):
+        torch.rand(1)
+
+
+@pytest.mark.parametrize(
+    ("multiply_adds", "n_steps", "expected"),
+    [
+        (3 * 128 * 4 * 95_000, 480, False),  # four members on 1,500 rows: starting costs more
+        (3 * 128 * 95_000, 10**6, False),  # one small net: a step costs more
+        (3 * 4096 * 140_000, 480, True),
+    ],
+)
+def test_the_gpu_is_taken_where_it_pays(
+    multiply_adds: float, n_steps: int, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert gpu_pays(multiply_adds, n_steps) == expected
+    device = resolve_device("auto", multiply_adds, n_steps)
+    assert device.type == ("cuda" if expected else "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto", multiply_adds, n_steps) == CPU
+
+
+def test_a_gpu_that_is_in_use_needs_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    assert not gpu_pays(1e9, 10)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert gpu_pays(1e9, 10)
+    assert not gpu_pays(1e6, 10)
+
+
+def test_a_named_device_is_taken_whatever_the_work() -> None:
+    assert resolve_device("cpu", 1e15, 10**6) == resolve_device(CPU, 1e15) == CPU
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("warp", "device='warp' is no device that torch knows"),
+        (f"cuda:{torch.cuda.device_count()}", r"device='cuda:\d+' was asked for, but torch sees"),
+    ],
+)
+def test_devices_that_are_not_there(device: str, message: str, label_data: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolve_device(device)
+    with pytest.raises(ValueError, match=message):
+        MultiLabelMLPClassifier(device=device).fit(*label_data)
