@@ -106,7 +106,7 @@ class MultiLabelClassifier(
         weights = self._check_weights(sample_weight, X)
         if weights is None or weights.all():
             return X, Y, weights
-        rows: np.ndarray = weights > 0 if weights.ndim == 1 else weights.any(axis=1)
+        rows = np.asarray(weights > 0 if weights.ndim == 1 else weights.any(axis=1))
         return take_rows(X, rows), hide_absent(Y, weights)[rows], weights[rows]
 
     def _set_format(self, target_format: TargetFormat) -> None:
