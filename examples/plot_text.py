@@ -72,8 +72,8 @@ search.best_estimator_
 # %%
 # On texts not seen
 # -----------------
-# Logistic regressions on the same words, with a penalty chosen for each label, are the peer. The two
-# rank about alike; at the threshold of 0.5 the net finds more of the rare labels.
+# Logistic regressions on the same words, with a penalty chosen for each label, are the peer. The
+# two rank about alike; at the threshold of 0.5 the net finds more of the rare labels.
 
 heads = Pipeline([pipeline.steps[0], ("labels", MultiLabelLogisticRegression(C="cv"))])
 heads.fit(texts[train], Y.iloc[train])
