@@ -13,10 +13,12 @@ from torch import nn
 from sklearn_mlcl._heads import fit_heads
 from sklearn_mlcl._neighbors import thinned
 from sklearn_mlcl.modules import InputScaler
+from sklearn_mlcl.solvers import select_C
 
-#: ``linear_C="auto"``, for dense features and for sparse ones, which are scaled to a smaller size.
-DENSE_C, SPARSE_C = 0.01, 0.3
-#: ``linear_weight="auto"``: the share of the log-odds where the solve is short beside training.
+#: Grid and folds of ``linear_C="cv"``, and the tolerance of their fits.
+CS, N_FOLDS, CV_TOL = (0.001, 0.01, 0.1, 1.0), 3, 1e-3
+#: ``linear_weight="auto"``: the share of the log-odds for sparse features, of which a single one
+#: often decides, where the solve is short beside the training.
 AUTO_WEIGHT = 0.3
 #: Multiply-adds of one product of all rows and labels, and coefficients, up to which it is.
 AUTO_WORK, AUTO_COEFFICIENTS = 2 * 10**9, 10**7
@@ -25,9 +27,10 @@ TOL = 1e-4
 
 
 def auto_weight(X: Any, n_labels: int) -> float:
-    """Return ``linear_weight="auto"`` resolved: 0 where the solve would outlast the training."""
-    n_entries = X.nnz if sp.issparse(X) else X.shape[0] * X.shape[1]
-    small = n_entries * n_labels <= AUTO_WORK and X.shape[1] * n_labels <= AUTO_COEFFICIENTS
+    """Return ``linear_weight="auto"`` resolved."""
+    if not sp.issparse(X):
+        return 0.0
+    small = X.nnz * n_labels <= AUTO_WORK and X.shape[1] * n_labels <= AUTO_COEFFICIENTS
     return AUTO_WEIGHT if small else 0.0
 
 
@@ -51,23 +54,37 @@ def fit_linear(
         Weights.
     scaler : InputScaler
         The first layer of the net.
-    C : float or "auto"
-        Inverse regularisation on scaled features.
+    C : float or "cv"
+        Inverse regularisation on scaled features, for all labels.
     random_state : RandomState
         Draws the rows.
     """
     scaler = copy.deepcopy(scaler).cpu()
     rows = thinned(X.shape[0], random_state)
     weights = None if sample_weight is None else sample_weight[rows]
-    if C == "auto":
-        C = SPARSE_C if sp.issparse(X) else DENSE_C
-    heads = fit_heads(_scaled(X[rows], scaler), Y[rows], weights, C, Cs=(), tol=TOL)
+    scaled, labels = _scaled(X[rows], scaler), Y[rows]
+    if isinstance(C, str):
+        C = common_C(scaled, labels, weights)
+    heads = fit_heads(scaled, labels, weights, C, Cs=(), tol=TOL)
     # Drawing weights that are then overwritten would move the random stream of a training.
     layer = nn.utils.skip_init(nn.Linear, X.shape[1], len(heads.intercept))
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(heads.coef))
         layer.bias.copy_(torch.from_numpy(heads.intercept))
     return nn.Sequential(scaler, layer)
+
+
+def common_C(X: Any, Y: Any, sample_weight: np.ndarray | None) -> float:
+    """Return the C of the smallest held-out log loss, a mean over labels; rare ones share it too.
+
+    A choice for each label would be one by chance where a label has a few rows.
+    """
+    n_folds = min(N_FOLDS, X.shape[0])
+    if n_folds < 2:
+        return CS[0]
+    labels = Y.astype(np.uint8).toarray() if sp.issparse(Y) else Y
+    chosen = select_C(X, labels, CS, cv=n_folds, sample_weight=sample_weight, tol=CV_TOL)
+    return CS[int(np.nanmean(chosen.log_loss, axis=1).argmin())]
 
 
 def _scaled(X: Any, scaler: InputScaler) -> Any:

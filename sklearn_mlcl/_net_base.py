@@ -77,7 +77,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         "neighbor_weight": [Interval(Real, 0, 1, closed="both")],
         "neighbor_temperature": [Interval(Real, 0, None, closed="neither")],
         "linear_weight": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
-        "linear_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "linear_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"})],
         "threshold": [
             Interval(Real, 0, 1, closed="both"),
             "array-like",
@@ -127,7 +127,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         feature_noise: float = 0.0,
         mixup: float = 0.0,
         linear_weight: float | str = 0.0,
-        linear_C: float | str = "auto",
+        linear_C: float | str = "cv",
         missing_label: float = np.nan,
         class_weight: Any = None,
         pos_weight: Any = None,

@@ -64,11 +64,11 @@ neighbor_temperature : float
 linear_weight : float or "auto"
     Share of logistic regressions on the scaled features, one a label, in the log-odds, in [0, 1];
     the rest is the heads' and the vote's. They hold what a few features say outright, as rare
-    words do, which a net learns late. 0 fits none. "auto": 0.3, but 0 where labels times stored
-    entries of X exceed 2e9 or labels times features 1e7.
-linear_C : float or "auto"
-    Inverse regularisation of these regressions, fitted on 20,000 rows at most. "auto": 0.01 for
-    dense features, 0.3 for CSR.
+    words do, which a net learns late. 0 fits none. "auto": 0.3 for CSR, 0 for dense features and
+    where labels times stored entries of X exceed 2e9 or labels times features 1e7.
+linear_C : float or "cv"
+    Inverse regularisation of these regressions, fitted on 20,000 rows at most. "cv": for all labels
+    the one of 0.001, 0.01, 0.1, 1 with the smallest held-out log loss.
 threshold : float, array-like of shape (n_labels,) or str
     Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
     "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all labels

@@ -179,7 +179,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         neighbor_weight: float = 0.5,
         neighbor_temperature: float = 0.06,
         linear_weight: float | str = "auto",
-        linear_C: float | str = "auto",
+        linear_C: float | str = "cv",
         threshold: Any = 0.5,
         calibration: str | None = None,
         device: Any = "auto",

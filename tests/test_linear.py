@@ -10,9 +10,10 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
-from sklearn_mlcl._linear import AUTO_WEIGHT, auto_weight
+from sklearn_mlcl._linear import AUTO_WEIGHT, CS, N_FOLDS, auto_weight, common_C
 
 SMALL: dict[str, Any] = {
     "n_members": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "neighbor_weight": 0.0,
@@ -22,10 +23,10 @@ NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMAL
 every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda e: type(e).__name__)
 
 
-def one_vs_rest(X: np.ndarray, Y: np.ndarray, C: float) -> np.ndarray:
+def one_vs_rest(X: np.ndarray, Y: np.ndarray, C: float, X_test: np.ndarray) -> np.ndarray:
     """Return log-odds of one logistic regression of scikit-learn a label."""
     fits = [LogisticRegression(C=C, tol=1e-8, max_iter=1000).fit(X, y) for y in Y.T]
-    return np.stack([fit.decision_function(X) for fit in fits], axis=1)
+    return np.stack([fit.decision_function(X_test) for fit in fits], axis=1)
 
 
 @every_net
@@ -35,7 +36,7 @@ def test_alone_they_are_logistic_regressions_on_scaled_features(
     X, Y = label_data
     clf = clone(estimator).set_params(linear_weight=1.0, linear_C=0.05).fit(X, Y)
     scaled = clf.net_.module_.scaler.double()(clf.linear_[1].weight.new_tensor(X).double()).numpy()
-    assert_allclose(clf.decision_function(X), one_vs_rest(scaled, Y, 0.05), atol=2e-3)
+    assert_allclose(clf.decision_function(X), one_vs_rest(scaled, Y, 0.05, scaled), atol=2e-3)
 
 
 def test_sparse_features_give_what_dense_ones_do(label_data: Any) -> None:
@@ -43,7 +44,9 @@ def test_sparse_features_give_what_dense_ones_do(label_data: Any) -> None:
     X = np.where(X > 0.5, X, 0.0)
     clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.3).fit(sp.csr_matrix(X), Y)
     factor = clf.net_.module_.scaler.factor.double().numpy()
-    assert_allclose(clf.decision_function(X), one_vs_rest(X * factor, Y, 0.3), atol=5e-3)
+    assert_allclose(
+        clf.decision_function(X), one_vs_rest(X * factor, Y, 0.3, X * factor), atol=5e-3
+    )
     assert_allclose(clf.decision_function(sp.csr_matrix(X)), clf.decision_function(X), atol=1e-9)
 
 
@@ -58,27 +61,45 @@ def test_their_share_is_that_of_the_log_odds(estimator: Any, label_data: Any) ->
     assert_array_equal(net, clone(clf).fit(X, Y).decision_function(X))
 
 
-def test_auto_leaves_out_what_would_outlast_the_training(
-    label_data: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_auto_is_for_sparse_features(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
-    clf = clone(NETS[1]).fit(X, Y)
+    assert clone(NETS[1]).fit(X, Y).linear_ is None
+    sparse = sp.csr_matrix(np.where(X > 0.5, X, 0.0))
+    clf = clone(NETS[1]).fit(sparse, Y)
     assert clf.linear_weight == "auto" and clf.linear_ is not None
-    as_auto = clf.decision_function(X)
-    assert_array_equal(as_auto, clf.set_params(linear_weight=AUTO_WEIGHT).decision_function(X))
+    as_auto = clf.decision_function(sparse)
+    clf.set_params(linear_weight=AUTO_WEIGHT)
+    assert_array_equal(as_auto, clf.decision_function(sparse))
     monkeypatch.setattr("sklearn_mlcl._linear.AUTO_COEFFICIENTS", X.shape[1] * Y.shape[1] - 1)
-    clf = clone(NETS[1]).fit(X, Y)
+    clf = clone(NETS[1]).fit(sparse, Y)
     assert clf.linear_ is None
-    assert_array_equal(
-        clf.decision_function(X), clf.set_params(linear_weight=0).decision_function(X)
-    )
+    as_auto = clf.decision_function(sparse)
+    assert_array_equal(as_auto, clf.set_params(linear_weight=0).decision_function(sparse))
 
 
 def test_the_work_is_that_of_the_stored_entries() -> None:
     sparse = sp.random_array((1000, 5000), density=0.001, format="csr", random_state=0)
     assert auto_weight(sparse, 1000) == AUTO_WEIGHT
-    assert auto_weight(np.broadcast_to(0.0, (1000, 5000)), 1000) == 0
     assert auto_weight(sparse, 2001) == 0
+    assert auto_weight(sparse.toarray(), 1000) == 0
+
+
+@pytest.mark.parametrize("noise", [0.0, 20.0])
+def test_the_common_C_has_the_smallest_held_out_loss(noise: float, label_data: Any) -> None:
+    """The oracle fits scikit-learn's model a fold, a label and a value; noise wants a small C."""
+    X, Y = label_data
+    X = X + noise * np.random.default_rng(0).normal(size=X.shape)
+    losses = []
+    for C in CS:
+        cells = []
+        for train, test in KFold(N_FOLDS, shuffle=True, random_state=0).split(X):
+            logits = one_vs_rest(X[train], Y[train], C, X[test])
+            cells.append(np.logaddexp(0, logits) - Y[test] * logits)
+        losses.append(np.concatenate(cells).mean())
+    chosen = common_C(X, Y, None)
+    assert losses[CS.index(chosen)] <= min(losses) * 1.001
+    assert common_C(sp.csr_array(X), sp.csr_array(Y), None) == chosen
+    assert common_C(X[:1], Y[:1], None) == CS[0]
 
 
 def test_a_share_that_was_not_fitted_is_refused(label_data: Any) -> None:
