@@ -70,12 +70,11 @@ def fit_heads(
     **solver_options
         As for :func:`sklearn_mlcl.solvers.fit_logistic`.
     """
-    labels = Y.astype(np.uint8).toarray() if sp.issparse(Y) else Y
     if isinstance(C, str):
         intercept = {k: v for k, v in solver_options.items() if k == "fit_intercept"}
         splits = list(_splitter(cv, X.shape[0]).split(X, Y))
-        C = select_C(X, labels, Cs, cv=splits, sample_weight=sample_weight, **intercept).C
-    solution = fit_logistic(X, labels, C=C, sample_weight=sample_weight, **solver_options)
+        C = select_C(X, Y, Cs, cv=splits, sample_weight=sample_weight, **intercept).C
+    solution = fit_logistic(X, Y, C=C, sample_weight=sample_weight, **solver_options)
     return LogisticHeads(
         solution.coef,
         solution.intercept,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 ArrayLike = Any  # numpy array or torch tensor
+BLOCK_CELLS = 2**20
 
 
 def _as_tensor(array: ArrayLike) -> Tensor:
@@ -36,15 +37,26 @@ def as_features(X: ArrayLike) -> Tensor | sp.csr_array:
 
 
 def as_labels(Y: ArrayLike, n: int) -> ArrayLike:
-    """Y as it came, but checked: (n, L) with values 0, 1 and NaN for a missing label."""
-    Y = Y if isinstance(Y, Tensor) else np.asarray(Y)
+    """Y as it came, or CSC, but checked: (n, L) with 0, 1 and, where dense, NaN for missing."""
+    if sp.issparse(Y):
+        Y = sp.csc_array(Y)
+        Y.sum_duplicates()
+    elif not isinstance(Y, Tensor):
+        Y = np.asarray(Y)
     if Y.ndim != 2 or Y.shape[0] != n:
         raise ValueError(
             f"Y must have shape (n_samples, n_labels) = ({n}, L), got {tuple(Y.shape)}."
         )
-    if not bool(((Y == 0) | (Y == 1) | (Y != Y)).all()):
+    parts = [Y.data] if sp.issparse(Y) else [Y[:, part] for part in column_blocks(Y.shape)]
+    if not all(bool(((part == 0) | (part == 1) | (part != part)).all()) for part in parts):
         raise ValueError("Y must hold 0, 1 and, for a missing label, NaN; got other values.")
     return Y
+
+
+def column_blocks(shape: tuple[int, int]) -> list[slice]:
+    """Slices of columns of about a million cells each, so that masks of all cells never exist."""
+    step = max(1, BLOCK_CELLS // shape[0])
+    return [slice(first, min(first + step, shape[1])) for first in range(0, shape[1], step)]
 
 
 def as_sample_weight(
@@ -75,22 +87,23 @@ def as_C(C: float | ArrayLike, L: int, device: Any) -> Tensor:
 
 def row_weight(Y: ArrayLike, s: Tensor | None, device: Any) -> Tensor | None:
     """Mean weight of each row over its labels (None: all alike), for the shared Gram matrix."""
-    observed = torch.as_tensor(Y == Y, device=device)
-    if bool(observed.all()):
-        weight = None if s is None else s.mean(1)
-    else:
-        weight = observed.double().mean(1) if s is None else (observed * s).mean(1)
-    return None if weight is None or not bool(weight.any()) else weight
+    sums, alike = torch.zeros(Y.shape[0], dtype=torch.float64, device=device), True
+    for columns in column_blocks(Y.shape):
+        y, weight = label_block(Y, s, columns, device)
+        alike = alike and weight is None
+        sums += y.shape[1] if weight is None else weight.expand_as(y).sum(1)
+    return None if alike or not bool(sums.any()) else sums / Y.shape[1]
 
 
 def label_block(
     Y: ArrayLike, s: Tensor | None, columns: slice, device: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """Targets with 0 where missing, and weights (None, (n, 1) or (n, l)) with 0 where missing."""
-    y = _as_tensor(Y[:, columns]).to(device).to(torch.float64).contiguous()
+    """Which labels are positive (n, l), and weights (None, (n, 1), (n, l)), 0 where missing."""
+    block = Y[:, columns].toarray() if sp.issparse(Y) else Y[:, columns]
+    block = _as_tensor(block).to(device)
     s = s if s is None or s.shape[1] == 1 else s[:, columns].contiguous()
-    missing = torch.isnan(y)
-    if bool(missing.any()):
-        observed = (~missing).double()
-        y, s = torch.where(missing, 0.0, y), observed if s is None else observed * s
-    return y, s
+    if block.is_floating_point():
+        observed = block == block
+        if not bool(observed.all()):
+            s = observed if s is None else observed * s
+    return (block == 1).contiguous(), s

@@ -1,13 +1,8 @@
 """Newton's method for many logistic regressions at once, in the working coordinates of a design.
 
-Per label l, with observed weight ``S_l = sum_i s_il``, the objective divided by ``C_l S_l``:
-``f_l(t) = sum_i (s_il / S_l) softplus(u_il) + 0.5 * sum_j rho_jl t_j^2``, ``u_il = sign_il a_i.t``
-with sign -1 for a positive and 1 for a negative. ``p_il = sigmoid(u_il)``, the probability of the
-wrong class, keeps its relative precision where the data are separated.
-
-Each Newton system is solved by conjugate gradients whose metric is diagonal: the Gram matrix is
-near the identity, so ``M_jl = mean_i p_il (1 - p_il) + rho_jl``. The systems are solved in single
-precision, since Newton corrects their errors; logits and gradients stay in double precision.
+Each label has its own step length and leaves when it has converged. Far from the minimum all is
+done in single precision; the points that may be the last are evaluated in double, and so are the
+systems after many steps.
 """
 
 from __future__ import annotations
@@ -18,62 +13,14 @@ import torch
 from torch import Tensor
 
 from sklearn_mlcl.solvers._operator import Operator
+from sklearn_mlcl.solvers._problems import Point, Problems, evaluate
+from sklearn_mlcl.solvers._systems import newton_direction
 
 SINGLE_STEPS = 15  # Newton steps after which the systems too are solved in double precision
-INNER_LIMIT = 200  # conjugate gradient steps per Newton step
+FINE = 1e-6  # expected norm of the gradient that single precision no longer tells from zero
+TIGHTEST = 1e-4  # reduction of a residual that single precision surely allows
 BISECTIONS = 100
-CURVATURE_FLOOR = 1e-20  # on p (1 - p): saturated rows keep the Newton system definite
 SUFFICIENT = 0.1  # the slope past the minimum, relative to the first one, that a full step may have
-
-
-@dataclass
-class Problems:
-    """Signs -1 or 1 (n, L), weights `s` (None, (n, 1) or (n, L)), `total` (L,) and `rho` (r, L)."""
-
-    sign: Tensor
-    s: Tensor | None
-    total: Tensor
-    rho: Tensor
-
-    def take(self, index: Tensor) -> Problems:
-        s = self.s if self.s is None or self.s.shape[1] == 1 else self.s[:, index]
-        return Problems(self.sign[:, index], s, self.total[index], self.rho[:, index])
-
-    def weighted(self, cells: Tensor) -> Tensor:
-        return cells if self.s is None else cells.mul_(self.s)
-
-    def value(self, theta: Tensor, u: Tensor) -> Tensor:
-        loss = torch.nn.functional.softplus(u)
-        ridge = 0.5 * (self.rho * theta * theta).sum(0)
-        return self.weighted(loss).sum(0) / self.total + ridge
-
-
-@dataclass
-class State:
-    """A point of each label with its signed logits u, probabilities p and gradient."""
-
-    problems: Problems
-    theta: Tensor
-    u: Tensor
-    p: Tensor
-    gradient: Tensor
-
-    @classmethod
-    def at(cls, A: Operator, problems: Problems, theta: Tensor, u: Tensor) -> State:
-        p = torch.sigmoid(u)
-        residual = problems.weighted(p * problems.sign)
-        gradient = A.adjoint(residual).div_(problems.total).addcmul_(problems.rho, theta)
-        return cls(problems, theta, u, p, gradient)
-
-    def take(self, index: Tensor) -> State:
-        parts = (self.theta, self.u, self.p, self.gradient)
-        return State(self.problems.take(index), *(part[:, index] for part in parts))
-
-    def curvature(self) -> tuple[Tensor, Tensor]:
-        """Weights ``s p (1 - p)`` of the Hessian's rows, and the diagonal metric."""
-        cells = torch.addcmul(self.p, self.p, self.p, value=-1)
-        cells = self.problems.weighted(cells.clamp_min_(CURVATURE_FLOOR))
-        return cells, cells.sum(0) / self.problems.total + self.problems.rho
 
 
 @dataclass
@@ -90,118 +37,93 @@ class Minimum:
         flags = torch.zeros_like(like[0], dtype=torch.bool)
         return cls(torch.zeros_like(like), torch.zeros_like(like[0]), flags.long(), flags)
 
-    def record(self, where: Tensor, state: State, n_iter: int, converged: Tensor) -> None:
-        self.theta[:, where] = state.theta
-        self.value[where] = state.problems.value(state.theta, state.u)
+    def record(self, where: Tensor, point: Point, at: Tensor, n_iter: int, done: Tensor) -> None:
+        self.theta[:, where] = point.theta.index_select(1, at)
+        self.value[where] = point.value[at]
         self.n_iter[where] = n_iter
-        self.converged[where] = converged
+        self.converged[where] = done[at]
 
 
 def minimise(
-    double: Operator, single: Operator, problems: Problems, theta: Tensor, tol: float, max_iter: int
+    double: Operator,
+    single: Operator,
+    problems: Problems,
+    theta: Tensor,
+    tol: float,
+    max_iter: int,
+    near: bool,
 ) -> Minimum:
     """Minimise all labels; a label leaves once ``g' M^-1 g <= tol^2``.
 
     The square root of that is, up to the spread of the curvature, the root mean square distance of
-    the logits from their optimum, weighted by p (1 - p).
+    the logits from their optimum, weighted by p (1 - p). `near`: theta may be a minimum already.
     """
     out = Minimum.empty(theta)
     active = torch.arange(theta.shape[1], device=theta.device)
-    state = State.at(double, problems, theta, double.forward(theta).mul_(problems.sign))
+    fine, small = near or max_iter == 0, max(FINE, tol)
+    curvature = torch.empty_like(problems.sign, dtype=single.dtype)
+    point = evaluate(double if fine else single, problems, theta, curvature)
+    before = torch.ones_like(point.value)
     for iteration in range(max_iter + 1):
-        curvature, metric = state.curvature()
-        norm = (state.gradient.square() / metric).sum(0).sqrt()
-        done = norm <= tol
+        norm = point.norm
+        done = (norm <= tol) & fine
         leaves = done if iteration < max_iter else torch.ones_like(done)
         if leaves.any():
             at, stay = leaves.nonzero()[:, 0], (~leaves).nonzero()[:, 0]
-            out.record(active[at], state.take(at), iteration, done[at])
+            out.record(active[at], point, at, iteration, done)
             if not len(stay):
                 break
-            active, state = active[stay], state.take(stay)
-            curvature, metric, norm = curvature[:, stay], metric[:, stay], norm[stay]
+            active, problems, point = active[stay], problems.take(stay), point.take(stay)
+            norm, before = norm[stay], before[stay]
+        if iteration == SINGLE_STEPS:
+            point.curvature = point.curvature.double()
         inner = single if iteration < SINGLE_STEPS else double
-        direction = _newton_direction(inner, state, curvature, metric, norm)
-        state = _step(double, state, direction)
+        eta, before = _forcing(norm, before, tol), norm
+        direction = newton_direction(inner, problems, point, eta)
+        fine = iteration + 1 >= max_iter or bool((eta * norm < small).double().mean() > 0.25)
+        point = _step(double, double if fine else single, problems, point, direction)
     return out
 
 
-def _newton_direction(
-    A: Operator, state: State, curvature: Tensor, metric: Tensor, norm: Tensor
-) -> Tensor:
-    """Solve to a residual that shrinks with the gradient, so that Newton is superlinear."""
-    eta = norm.clamp(1e-4, 0.1)
-    right = (state.gradient / -norm).to(A.dtype)  # scaled: single precision must not underflow
-    rho, total = state.problems.rho.to(A.dtype), state.problems.total.to(A.dtype)
-    x = _conjugate_gradients(
-        A, curvature.to(A.dtype) / total, rho, metric.to(A.dtype), right, eta.to(A.dtype)
-    )
-    return x.double() * norm
+def _forcing(norm: Tensor, before: Tensor, tol: float) -> Tensor:
+    """How far to solve a system: no further than Newton's own error, or than `tol` asks for."""
+    asked = torch.maximum(norm, 0.3 * tol / norm)
+    return torch.maximum(asked, (norm / before).square()).clamp(TIGHTEST, 0.1)
 
 
-def _conjugate_gradients(
-    A: Operator, weight: Tensor, rho: Tensor, metric: Tensor, right: Tensor, eta: Tensor
-) -> Tensor:
-    """Solve ``(A' diag(weight_l) A + diag(rho_l)) x_l = right_l`` for each label l."""
-    out = torch.zeros_like(right)
-    x, residual, q = torch.zeros_like(right), right.clone(), right / metric
-    rz = (residual * q).sum(0)
-    target, where = eta.square() * rz, torch.arange(len(rz), device=rz.device)
-    for _ in range(INNER_LIMIT):
-        live = rz > target
-        left = int(live.sum())
-        if 4 * left <= 3 * len(live):  # narrower products pay for the copies
-            out[:, where] = x
-            if not left:
-                break
-            stay = live.nonzero()[:, 0]
-            weight, rho, metric, x, residual, q, rz, target, where, live = (
-                t[..., stay] for t in (weight, rho, metric, x, residual, q, rz, target, where, live)
-            )
-        Hq = A.adjoint(A.forward(q).mul_(weight)).addcmul_(rho, q)
-        alpha = torch.where(live, rz / (q * Hq).sum(0), 0.0)
-        x.addcmul_(q, alpha)
-        residual.addcmul_(Hq, alpha, value=-1)
-        z = residual / metric
-        rz, before = (residual * z).sum(0), rz
-        q = torch.addcmul(z, q, torch.where(live, rz / before, 0.0))
-    out[:, where] = x
-    return out
-
-
-def _step(A: Operator, state: State, direction: Tensor) -> State:
+def _step(
+    double: Operator, A: Operator, problems: Problems, point: Point, direction: Tensor
+) -> Point:
     """The full step; where the slope there is too far past zero, a shorter one."""
-    shift = A.forward(direction).mul_(state.problems.sign)
-    moved = State.at(A, state.problems, state.theta + direction, state.u + shift)
-    slope = (state.gradient * direction).sum(0)
+    moved = evaluate(A, problems, point.theta + direction, point.curvature)
+    slope = (point.gradient * direction).sum(0)
     too_far = (moved.gradient * direction).sum(0) > -SUFFICIENT * slope
     if not too_far.any():
         return moved
-    at = too_far.nonzero()[:, 0]
-    step = torch.ones_like(slope)
-    step[at] = _line_search(state.take(at), direction[:, at], shift[:, at])
-    return State.at(
-        A,
-        state.problems,
-        torch.addcmul(state.theta, direction, step),
-        torch.addcmul(state.u, shift, step),
-    )
+    width = max(1, len(slope) // 4)  # the arrays of a line search are several
+    for at in too_far.nonzero()[:, 0].split(width):
+        some, theta, way = problems.take(at), point.theta[:, at], direction[:, at]
+        step = _line_search(double, some, theta, way)
+        curvature = torch.empty_like(moved.curvature[:, : len(at)])
+        moved.put(at, evaluate(A, some, torch.addcmul(theta, way, step), curvature))
+    return moved
 
 
-def _line_search(state: State, direction: Tensor, shift: Tensor) -> Tensor:
+def _line_search(A: Operator, problems: Problems, theta: Tensor, direction: Tensor) -> Tensor:
     """Steps in (0, 1) of slope between half the first and zero: the convex objective falls there.
 
     Newton's method on the slope, aimed at a quarter of the first, inside a shrinking bracket.
     """
+    u, shift = (problems.signed_logits(A, t) for t in (theta, direction))
     low = torch.zeros_like(direction[0])
     high, step, found = torch.ones_like(low), low, low > 0
-    first, bend = _slope(state, direction, shift, low)
+    first, bend = _slope(problems, theta, u, direction, shift, low)
     slope = first
     for _ in range(BISECTIONS):
         aim = step - (slope - 0.25 * first) / bend
         aim = torch.where((aim > low) & (aim < high), aim, 0.5 * (low + high))
         step = torch.where(found, step, aim)
-        slope, bend = _slope(state, direction, shift, step)
+        slope, bend = _slope(problems, theta, u, direction, shift, step)
         found = (slope <= 0) & (slope >= 0.5 * first)
         low, high = torch.where(slope <= 0, step, low), torch.where(slope > 0, step, high)
         if found.all():
@@ -209,12 +131,16 @@ def _line_search(state: State, direction: Tensor, shift: Tensor) -> Tensor:
     return low
 
 
-def _slope(state: State, direction: Tensor, shift: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+def _slope(
+    problems: Problems, theta: Tensor, u: Tensor, direction: Tensor, shift: Tensor, step: Tensor
+) -> tuple[Tensor, Tensor]:
     """First and second derivative along the direction at `step`."""
-    problems = state.problems
-    p = torch.sigmoid(torch.addcmul(state.u, shift, step))
+    slope, bend = torch.zeros_like(step), torch.zeros_like(step)
+    for rows in problems.chunks():
+        way = shift[rows]
+        p = torch.addcmul(u[rows], way, step.to(u.dtype)).sigmoid_()
+        bend += problems.weighted((p - p * p).mul_(way).mul_(way), rows).sum(0)
+        slope += problems.weighted(p.mul_(way), rows).sum(0)
     pull = problems.rho * direction
-    slope = problems.weighted(p * shift).sum(0) / problems.total
-    slope = slope + (pull * torch.addcmul(state.theta, direction, step)).sum(0)
-    bend = problems.weighted((p * (1 - p)).mul_(shift).mul_(shift)).sum(0) / problems.total
-    return slope, bend + (pull * direction).sum(0)
+    slope = slope / problems.total + (pull * torch.addcmul(theta, direction, step)).sum(0)
+    return slope, bend / problems.total + (pull * direction).sum(0)

@@ -16,8 +16,8 @@ class DenseOperator:
     def __init__(self, A: Tensor):
         self.A, self.dtype = A, A.dtype
 
-    def forward(self, T: Tensor) -> Tensor:
-        return self.A @ T
+    def forward(self, T: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.mm(self.A, T, out=out)
 
     def adjoint(self, R: Tensor) -> Tensor:
         return self.A.T @ R
@@ -42,10 +42,10 @@ class SparseOperator:
         self.A = _torch_csr(A, dtype)
         self.At = _torch_csr(A.T.tocsr(), dtype)
 
-    def forward(self, T: Tensor) -> Tensor:
+    def forward(self, T: Tensor, out: Tensor | None = None) -> Tensor:
         if self.shift is not None:
             T = torch.cat([T[:-1], T[-1:] - self.shift @ T[:-1]])
-        return self.A @ T
+        return torch.mm(self.A, T, out=out)
 
     def adjoint(self, R: Tensor) -> Tensor:
         G = self.At @ R

@@ -9,10 +9,16 @@ from torch import Tensor
 
 from sklearn_mlcl.solvers._design import Design
 from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
-from sklearn_mlcl.solvers._newton import Minimum, Problems, minimise
-from sklearn_mlcl.solvers._operator import Operator
+from sklearn_mlcl.solvers._newton import Minimum, minimise
+from sklearn_mlcl.solvers._operator import Operator, SparseOperator
+from sklearn_mlcl.solvers._path import Secant
+from sklearn_mlcl.solvers._problems import Buffer, Problems
 
-BYTES_PER_CELL = 80  # about ten arrays of doubles of the shape of the logits live at once
+BYTES_PER_CELL = 56  # signs, curvatures, a product, perhaps weights; copies for those that stay
+BYTES_PER_COEFFICIENT = 128  # the vectors of Newton's method and of conjugate gradients
+CACHED_CELLS = 2**21  # on a CPU, logits that the caches hold
+NEAR = 2  # Newton steps at the last C up to which the next start may well be a minimum
+NARROW = 64  # on a CPU, labels whose products with a sparse matrix go fastest
 
 
 @dataclass(frozen=True)
@@ -61,52 +67,89 @@ def solve(
     max_iter: int,
     memory_budget: int,
 ) -> list[Fits]:
-    """Fits at each row of `grid` (n_C, L), each started from the one before it."""
-    n, L = rows.Y.shape
-    device = design.penalty.device
+    """Fits at each row of `grid` (n_C, L), each started from those before it."""
+    L, device = rows.Y.shape[1], design.penalty.device
     fits = [Fits.empty(len(design.penalty), L, device) for _ in grid]
-    width = max(1, int(memory_budget // (BYTES_PER_CELL * n)))
+    width = label_width(rows, memory_budget)
+    ascending = grid.mean(1).argsort().tolist()
+    walk = [(fits[k], grid[k]) for k in ascending]
     for first in range(0, L, width):
         columns = slice(first, min(first + width, L))
-        _solve_block(rows, design, columns, grid, start, tol, max_iter, fits)
+        _solve_block(rows, design, columns, walk, start, tol, max_iter)
     return fits
+
+
+def label_width(rows: Rows, memory_budget: int) -> int:
+    """Labels solved at a time: within the budget and, on a CPU, within its caches."""
+    n, r = rows.double.A.shape
+    width = max(1, int(memory_budget // (BYTES_PER_CELL * n + BYTES_PER_COEFFICIENT * r)))
+    if rows.double.A.device.type != "cpu":
+        return width
+    fast = NARROW if isinstance(rows.double, SparseOperator) else max(NARROW, CACHED_CELLS // n)
+    return min(width, fast)
 
 
 def _solve_block(
     rows: Rows,
     design: Design,
     columns: slice,
-    grid: Tensor,
+    walk: list[tuple[Fits, Tensor]],
     start: Tensor | None,
     tol: float,
     max_iter: int,
-    fits: list[Fits],
 ) -> None:
     y, s = label_block(rows.Y, rows.s, columns, design.penalty.device)
     positive, negative = _class_weights(y, s)
-    constant = (positive == 0) | (negative == 0)
-    closed = constant if design.intercept else positive + negative == 0
-    for fit, C in zip(fits, grid[:, columns], strict=True):
-        fit.constant[columns] = constant
-        fit.converged[columns] = closed
-        if design.intercept:
-            _set_log_odds(fit, C, columns.start, constant, positive, negative)
+    closed = _close(design, columns, walk, positive, negative)
     solved = (~closed).nonzero()[:, 0]
     if not len(solved):
         return
-    total = (positive + negative)[solved]
-    problems = Problems(1 - 2 * y, s, positive + negative, y[:1]).take(solved)
+    problems = _problems(y, s, positive + negative, solved)
     where = solved + columns.start
-    theta = design.penalty.new_zeros(len(design.penalty), len(solved))
-    if start is not None:
-        theta = start[:, where]
-    elif design.intercept:
-        theta[-1] = torch.log(positive[solved] / negative[solved])
-    for fit, C in zip(fits, grid, strict=True):
-        problems.rho = design.penalty[:, None] / (C[where] * total)
-        minimum = minimise(rows.double, rows.single, problems, theta, tol, max_iter)
-        theta = minimum.theta
-        _store(fit, minimum, where, C[where] * total)
+    path = _null_path(design, positive[solved], negative[solved])
+    near = start is not None
+    for fit, C in ((fit, C[where]) for fit, C in walk):
+        theta = path.start(C) if start is None else start[:, where]
+        problems.rho = design.penalty[:, None] / (C * problems.total)
+        minimum = minimise(rows.double, rows.single, problems, theta, tol, max_iter, near)
+        near = bool(minimum.n_iter.double().mean() <= NEAR)  # starts improve along the path
+        path.move(minimum.theta, C)
+        _store(fit, minimum, where, C * problems.total)
+
+
+def _close(
+    design: Design,
+    columns: slice,
+    walk: list[tuple[Fits, Tensor]],
+    positive: Tensor,
+    negative: Tensor,
+) -> Tensor:
+    """Labels that need no solver: of one class with an intercept, or unobserved."""
+    constant = (positive == 0) | (negative == 0)
+    closed = constant if design.intercept else positive + negative == 0
+    for fit, C in walk:
+        fit.constant[columns] = constant
+        fit.converged[columns] = closed
+        if design.intercept:
+            _set_log_odds(fit, C[columns], columns.start, constant, positive, negative)
+    return closed
+
+
+def _problems(y: Tensor, s: Tensor | None, total: Tensor, solved: Tensor) -> Problems:
+    sign = (1 - 2 * y.to(torch.int8)).index_select(1, solved)
+    if s is not None and s.shape[1] > 1:
+        s = s.index_select(1, solved)
+    buffer = Buffer(len(y), len(solved), y.device)
+    return Problems(sign, s, total[solved], total.new_zeros(0, len(solved)), buffer)
+
+
+def _null_path(design: Design, positive: Tensor, negative: Tensor) -> Secant:
+    """The path at C = 0: the log odds as intercept, or even odds without one."""
+    odds = positive / negative if design.intercept else torch.ones_like(positive)
+    theta = odds.new_zeros(len(design.penalty), len(odds))
+    if design.intercept:
+        theta[-1] = odds.log()
+    return Secant.at_null(design.penalty, positive + negative, theta, odds / (1 + odds))
 
 
 def _store(fit: Fits, minimum: Minimum, where: Tensor, scale: Tensor) -> None:
@@ -119,11 +162,11 @@ def _store(fit: Fits, minimum: Minimum, where: Tensor, scale: Tensor) -> None:
 def _class_weights(y: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:
     """Weight of the positives and of the negatives, per label."""
     if s is None:
-        positive = y.sum(0)
+        positive = y.sum(0).double()
         return positive, len(y) - positive
     if s.shape[1] == 1:
-        return s[:, 0] @ y, s[:, 0] @ (1 - y)
-    return (s * y).sum(0), (s * (1 - y)).sum(0)
+        return s[:, 0] @ y.double(), s[:, 0] @ (~y).double()
+    return (s * y).sum(0).double(), (s * ~y).sum(0).double()
 
 
 def _set_log_odds(

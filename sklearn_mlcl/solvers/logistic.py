@@ -74,8 +74,9 @@ def fit_logistic(
     X : array or tensor of shape (n, d), or SciPy CSR
         Features; computed with in float64, on the device of a tensor. A CSR matrix stays sparse;
         with fewer rows than columns (and at most 4096) its n x n Gram matrix is formed.
-    Y : array or tensor of shape (n, L)
-        0, 1, and NaN for a missing label: that cell is left out.
+    Y : array or tensor of shape (n, L), or SciPy sparse
+        0, 1, and NaN for a missing label: that cell is left out. Sparse labels are made dense a
+        block at a time.
     C : float or array of shape (L,), default=1.0
         Inverse strength of the regularisation.
     sample_weight : array of shape (n,) or (n, L), default=None
@@ -91,7 +92,9 @@ def fit_logistic(
     max_iter : int, default=100
         Largest number of Newton steps.
     memory_budget : int, default=2**28
-        Bytes for the working arrays of a block of labels; more labels are solved in turns.
+        Bytes for the working arrays of the labels solved at a time, of the shape of their logits
+        and of their coefficients; one label at a time at the least. On a CPU a block is narrower
+        than that where it would leave the caches.
 
     Returns
     -------
@@ -138,16 +141,17 @@ def fit_logistic_path(
     max_iter: int = 100,
     memory_budget: int = MEMORY_BUDGET,
 ) -> list[LogisticSolution]:
-    """Fit the regressions at each value of C in turn, each started from the one before.
+    """Fit the regressions at each value of C, walking upwards, each started from those before.
 
     X is prepared once. Each fit minimises the objective of :func:`fit_logistic` to the same
-    tolerance; ascending values of C make the best use of the starts.
+    tolerance. It starts where the secant through the minima at the last two values points, drawn
+    for each coefficient in the scale on which the minimum of a quadratic loss is a line.
 
     Parameters
     ----------
     X : array or tensor of shape (n, d), or SciPy CSR
         Features, as for :func:`fit_logistic`.
-    Y : array or tensor of shape (n, L)
+    Y : array or tensor of shape (n, L), or SciPy sparse
         0, 1, and NaN for a missing label.
     Cs : sequence of float, or of arrays of shape (L,)
         Inverse strengths of the regularisation.
@@ -162,7 +166,9 @@ def fit_logistic_path(
     max_iter : int, default=100
         Largest number of Newton steps.
     memory_budget : int, default=2**28
-        Bytes for the working arrays of a block of labels; more labels are solved in turns.
+        Bytes for the working arrays of the labels solved at a time, of the shape of their logits
+        and of their coefficients; one label at a time at the least. On a CPU a block is narrower
+        than that where it would leave the caches.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold
 from torch import Tensor
 
 from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
-from sklearn_mlcl.solvers._task import Fits, Rows, solve
+from sklearn_mlcl.solvers._task import Fits, Rows, label_width, solve
 from sklearn_mlcl.solvers.logistic import MEMORY_BUDGET, as_grid, prepare
 
 DEFAULT_CS = tuple(10.0**k for k in range(-5, 4))
@@ -66,7 +66,7 @@ def select_C(
     ----------
     X : array or tensor of shape (n, d), or SciPy CSR
         Features, as for :func:`fit_logistic`.
-    Y : array or tensor of shape (n, L)
+    Y : array or tensor of shape (n, L), or SciPy sparse
         0, 1, and NaN for a missing label.
     Cs : sequence of float, default=(1e-5, 1e-4, ..., 1e3)
         The grid.
@@ -124,17 +124,16 @@ def _add_losses(
     rows: Rows, fits: list[Fits], memory_budget: int, loss: Tensor, weight: Tensor
 ) -> None:
     """Add the held-out losses and weights of one fold."""
-    n, L = rows.Y.shape
-    width = max(1, int(memory_budget // (40 * n)))
+    L, width = rows.Y.shape[1], label_width(rows, memory_budget)
     for first in range(0, L, width):
         columns = slice(first, min(first + width, L))
         y, s = label_block(rows.Y, rows.s, columns, loss.device)
-        s = torch.ones_like(y[:, :1]) if s is None else s
+        s = torch.ones_like(y[:, :1], dtype=torch.float64) if s is None else s
         weight[columns] += s.expand_as(y).sum(0)
         for k, fit in enumerate(fits):
             logits = rows.double.forward(fit.theta[:, columns])
-            cells = torch.nn.functional.softplus(logits).addcmul_(y, logits, value=-1)
-            loss[k, columns] += cells.mul_(s).sum(0)
+            cells = torch.where(y, logits, -logits)
+            loss[k, columns] -= torch.nn.functional.logsigmoid(cells).mul_(s).sum(0)
 
 
 def _smallest(loss: Tensor) -> Tensor:

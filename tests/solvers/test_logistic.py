@@ -198,13 +198,55 @@ def test_a_poor_start_reaches_the_same_minimum():
     assert_allclose(warm.coef, best.coef, atol=1e-12)
 
 
-def test_path_equals_independent_fits():
-    X, Y = problem(150, 10, 3)
-    Cs = [1e-4, 1e-2, 1.0, 1e2]
-    for C, step in zip(Cs, fit_logistic_path(X, Y, Cs), strict=True):
-        alone = fit_logistic(X, Y, C=C)
+PATHS = [[1e-4, 1e-2, 1.0, 1e2], [10.0, 0.1, 0.1, 1000.0, 1.0], [1.0, 1.0], [3.0]]
+
+
+@pytest.mark.parametrize("Cs", PATHS)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("shape", [(150, 10), (30, 60)])
+def test_path_equals_independent_fits(Cs, fit_intercept, shape):
+    X, Y = problem(*shape, 3)
+    path = fit_logistic_path(X, Y, Cs, fit_intercept=fit_intercept)
+    for C, step in zip(Cs, path, strict=True):
+        alone = fit_logistic(X, Y, C=C, fit_intercept=fit_intercept)
+        assert step.converged.all()
         assert_allclose(step.coef, alone.coef, atol=1e-8)
+        assert_allclose(step.intercept, alone.intercept, atol=1e-8)
         assert_allclose(step.objective, alone.objective, rtol=1e-12)
+
+
+def test_path_of_values_per_label():
+    X, Y = problem(150, 10, 3)
+    Cs = [np.array([0.1, 10.0, 1.0]), np.array([1.0, 1.0, 1.0]), np.array([10.0, 0.1, 100.0])]
+    for C, step in zip(Cs, fit_logistic_path(X, Y, Cs), strict=True):
+        assert_allclose(step.coef, fit_logistic(X, Y, C=C).coef, atol=1e-8)
+
+
+def test_starts_on_a_path_save_steps():
+    X, Y = problem(2000, 10, 4)
+    Cs = 10.0 ** np.arange(-3, 4)
+    path = [step.n_iter.sum() for step in fit_logistic_path(X, Y, Cs, tol=1e-6)]
+    alone = [fit_logistic(X, Y, C=C, tol=1e-6).n_iter.sum() for C in Cs]
+    assert sum(path) < 0.5 * sum(alone)
+    assert path[-1] == 0  # the curve has run flat there, and the secant with it
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-6, 1e-8, 1e-10])
+def test_tolerance_bounds_the_error_of_the_objective(tol):
+    X, Y = problem(200, 20, 4)
+    best = fit_logistic(X, Y, C=3.0, tol=1e-12).objective
+    gap = fit_logistic(X, Y, C=3.0, tol=tol).objective / best - 1
+    assert (gap >= -1e-14).all() and (gap <= max(10 * tol**2, 1e-14)).all()
+
+
+def test_sparse_labels_equal_dense_ones():
+    X, Y = problem(90, 6, 4)
+    Y[:, 2] = 0.0
+    dense = fit_logistic(X, Y)
+    for sparse in (sp.csr_array(Y), sp.coo_matrix(Y.astype(bool)), sp.csc_array(Y)):
+        got = fit_logistic(X, sparse)
+        assert_array_equal(got.coef, dense.coef)
+        assert_array_equal(got.constant, dense.constant)
 
 
 def test_blocks_of_labels_change_nothing():
@@ -254,6 +296,7 @@ BAD = [
     ({"X": np.full((4, 2), np.nan)}, "X must be finite"),
     ({"Y": np.zeros(4)}, "Y must have shape"),
     ({"Y": np.full((4, 1), 2.0)}, "Y must hold 0, 1"),
+    ({"Y": sp.csr_array(np.full((4, 1), 2.0))}, "Y must hold 0, 1"),
     ({"C": 0.0}, "C must be positive"),
     ({"C": [1.0, 1.0]}, "C must be a number or have shape"),
     ({"sample_weight": np.ones(3)}, "sample_weight must have shape"),

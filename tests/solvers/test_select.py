@@ -65,6 +65,12 @@ def test_labels_with_too_few_of_a_class_share_the_pooled_choice():
     assert np.isnan(got.log_loss[:, 3]).all()
 
 
+def test_sparse_labels_equal_dense_ones():
+    X, Y = problem(80, 5, 3)
+    dense, sparse = select_C(X, Y, CS), select_C(X, sp.csr_array(Y), CS)
+    assert_array_equal(sparse.log_loss, dense.log_loss)
+
+
 def test_default_grid():
     X, Y = problem(60, 3, 2)
     got = select_C(X, Y)
@@ -75,7 +81,7 @@ def test_default_grid():
 def test_blocks_of_labels_change_nothing():
     X, Y = problem(60, 4, 5)
     whole, parts = select_C(X, Y, CS), select_C(X, Y, CS, memory_budget=1)
-    assert_allclose(parts.log_loss, whole.log_loss, rtol=1e-9)
+    assert_allclose(parts.log_loss, whole.log_loss, rtol=1e-8)
     assert_array_equal(parts.C, whole.C)
 
 

@@ -1,0 +1,45 @@
+"""The memory budget: many rows and labels never make a temporary of all cells."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BUDGET = 2**24
+CELLS = 100_000 * 120
+
+SCRIPT = f"""
+import resource
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn_mlcl.solvers import fit_logistic, select_C
+
+torch.set_num_threads(1)
+
+def solve(X, Y, weight):
+    fit_logistic(X, Y, sample_weight=weight, max_iter=1, memory_budget={BUDGET})
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(100_000, 3))
+Y = rng.integers(0, 2, (100_000, 120), dtype=np.uint8)
+weight = rng.random(100_000)
+A, B = sp.csr_array(X), sp.random_array((100_000, 120), density=0.01, rng=rng, format="csr")
+B.data[:] = 1.0
+solve(X[:1000], Y[:1000], weight[:1000])
+solve(A[:1000], B[:1000], None)
+before = peak()
+solve(X, Y, None)
+solve(A, B, weight)
+print(peak() - before)
+"""
+
+
+def test_peak_stays_near_the_budget():
+    run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    grown = int(run.stdout)
+    # beside the budget: X in working coordinates, in both precisions, and its transpose
+    assert grown < BUDGET + 2**25 < 8 * CELLS
