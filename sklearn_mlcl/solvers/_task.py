@@ -165,7 +165,8 @@ def _class_weights(y: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:
         positive = y.sum(0).double()
         return positive, len(y) - positive
     if s.shape[1] == 1:
-        return s[:, 0] @ y.double(), s[:, 0] @ (~y).double()
+        weight = s[:, 0].double()
+        return weight @ y.double(), weight @ (~y).double()
     return (s * y).sum(0).double(), (s * ~y).sum(0).double()
 
 

@@ -82,6 +82,14 @@ def test_gradient_vanishes_on_random_problems(n, d, seed, log_C, sparse, fit_int
         assert np.abs(gradient(*args)).max() <= 1e-8 * scale
 
 
+def test_missing_cells_of_a_block_of_one_label():
+    X, Y = problem(60, 4, 3)
+    Y[::7] = np.nan
+    whole, parts = fit_logistic(X, Y), fit_logistic(X, Y, memory_budget=1)
+    assert_allclose(parts.coef, whole.coef, atol=1e-9)
+    assert_allclose(parts.objective, whole.objective, rtol=1e-12)
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 def test_weights_are_repetitions(sparse):
     X, Y = problem(80, 12, 4)
