@@ -28,7 +28,8 @@ feature_noise : float
 mixup : float
     Above 0, every row of a batch is mixed with another, features and labels alike, by shares
     from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`. The pairs of a contrastive
-    loss, and the losses on logits that need a yes or no, take the labels of the larger share.
+    loss, and the losses on logits that need a yes or no, take the labels of the larger share. A
+    label that is unknown in one of the two rows leaves the other's, at its share of the weight.
 module : callable
     A torch module class of your own in place of the built-in encoder: called with
     ``n_features``, it returns a module that maps (n, n_features), standardised, to embeddings

@@ -29,7 +29,6 @@ from sklearn_mlcl._targets import infer_format
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, cross_val_predict
-from sklearn_mlcl.training import mixed
 
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (32,), "max_epochs": 3, "random_state": 0}
 SMALL_GMVAE: dict[str, Any] = {
@@ -211,15 +210,10 @@ def test_a_cell_of_weight_zero_is_unknown(estimator: Any, coded: Any) -> None:
 def test_alike_weights_in_a_row_are_a_weight_of_the_row(estimator: Any, label_data: Any) -> None:
     X, Y = label_data
     weight = np.random.default_rng(3).integers(0, 3, len(X)).astype(float)
-    by_row = probabilities(estimator, X, Y, weight, **_without_mixup(estimator))
+    by_row = probabilities(estimator, X, Y, weight)
     by_cell = np.repeat(weight[:, None], Y.shape[1], axis=1)
-    cells = probabilities(estimator, X, Y, by_cell, **_without_mixup(estimator))
+    cells = probabilities(estimator, X, Y, by_cell)
     assert_allclose(cells, by_row, rtol=1e-3, atol=1e-4)
-
-
-def _without_mixup(estimator: Any) -> dict[str, Any]:
-    """Mixed rows keep a weight of theirs, mixed cells mix them."""
-    return {"mixup": 0.0} if "mixup" in estimator.get_params() else {}
 
 
 def test_a_weight_of_k_is_k_copies_of_the_cell(coded: Any) -> None:
@@ -260,20 +254,6 @@ def test_weights_of_cells_move_their_label(estimator: Any, label_data: Any) -> N
 def test_bad_weights_of_cells(weight: Any, message: str, label_data: Any) -> None:
     with pytest.raises(ValueError, match=message):
         MultiLabelLogisticRegression().fit(*label_data, weight)
-
-
-def test_mixed_cells_have_the_mixture_of_the_weighted_losses() -> None:
-    """Linear in the label, the loss of a mixed cell is what its two labels would cost."""
-    import torch
-
-    generator = torch.manual_seed(0)
-    Y = (torch.rand(6, 3, generator=generator) < 0.5).float()
-    w = torch.rand(6, 3, generator=generator) + 0.1
-    X = torch.eye(6)
-    X_mixed, (labels, weight) = mixed((X, (Y, w)), alpha=1.0)
-    shares = X_mixed  # the rows of X are unit vectors: a mixed one shows its shares
-    assert_allclose(weight, shares @ w, rtol=1e-5)
-    assert_allclose(weight * labels, shares @ (w * Y), rtol=1e-4, atol=1e-6)
 
 
 # ---------------------------------------------------------------------- class weights

@@ -71,28 +71,43 @@ def test_features_and_labels_are_mixed_alike(dtype: torch.dtype) -> None:
     labels = (torch.rand(N_ROWS, N_LABELS) < 0.5).to(dtype)
     rows = torch.eye(N_ROWS)
     X, (Y, weight) = mixed((rows, (labels, None)), 1.0)
-    assert Y.dtype == X.dtype == torch.float32 and weight is None
+    assert Y.dtype == X.dtype == torch.float32
+    # Floats may hold NaN: each cell then has a weight, its known share.
+    assert weight is None if dtype == torch.bool else (weight == 1).all()
     assert_allclose(Y, X @ labels.float(), atol=1e-6)
     assert ((Y >= 0) & (Y <= 1)).all() and ((Y > 0) & (Y < 1)).any()
 
 
-def test_weights_stay_with_their_rows_and_the_batch_as_it_was() -> None:
+@pytest.mark.parametrize("of_cells", [False, True])
+def test_weights_are_mixed_and_the_batch_stays_as_it_was(of_cells: bool) -> None:
     torch.manual_seed(0)
-    X, Y, weight = torch.randn(9, 2), torch.rand(9, N_LABELS) < 0.5, torch.rand(9)
+    X, Y = torch.eye(9), torch.rand(9, N_LABELS) < 0.5
+    weight = torch.rand(9, N_LABELS) if of_cells else torch.rand(9)
     before = X.clone(), Y.clone(), weight.clone()
-    _, (_, kept) = mixed((X, (Y, weight)), 1.0)
-    assert torch.equal(kept, weight)
-    assert all(map(torch.equal, (X, Y, weight), before))
+    shares, (labels, w) = mixed((X, (Y, weight)), 1.0)
+    assert_allclose(w, shares @ weight, rtol=1e-5)
+    w, weight = (a if of_cells else a[:, None] for a in (w, weight))
+    assert_allclose(w * labels, shares @ (weight * Y), rtol=1e-4, atol=1e-6)
+    assert all(map(torch.equal, (X, Y, weight if of_cells else weight[:, 0]), before))
 
 
-def test_unknown_in_one_is_unknown_in_the_mixture() -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+def test_an_unknown_label_has_no_part_in_the_mixture(weighted: bool) -> None:
+    """The loss of a mixed cell is the mixture of the losses of its known labels."""
     torch.manual_seed(0)
-    labels = torch.where(torch.rand(N_ROWS, N_LABELS) < 0.2, torch.nan, 1.0)
-    torch.manual_seed(1)
-    rows, (Y, _) = mixed((torch.eye(N_ROWS), (labels, None)), 1.0)
-    takes_part = (rows > 0).float() @ labels.isnan().float()
-    assert_array_equal(Y.isnan(), takes_part > 0)
-    assert 0.25 < Y.isnan().float().mean() < 0.5
+    labels = (torch.rand(N_ROWS, N_LABELS) < 0.5).float()
+    unknown = torch.rand(N_ROWS, N_LABELS) < 0.4
+    labels[unknown] = torch.nan
+    weight = torch.rand(N_ROWS) if weighted else None
+    shares, (Y, w) = mixed((torch.eye(N_ROWS), (labels, weight)), 1.0)
+    of_cells = (~unknown).float() * (1.0 if weight is None else weight[:, None])
+    assert_allclose(w, shares @ of_cells, rtol=1e-5)
+    assert_array_equal(Y.isnan(), shares @ of_cells == 0)
+    assert_allclose(
+        (w * Y).nan_to_num(nan=0.0), shares @ (of_cells * labels.nan_to_num(nan=0.0)), atol=1e-6
+    )
+    alone = (shares > 0).float() @ (~unknown).float() == 1
+    assert set(Y[alone].unique().tolist()) == {0.0, 1.0}
 
 
 def test_torch_decides_the_draws() -> None:

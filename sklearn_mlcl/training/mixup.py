@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from torch import Tensor
 
 from sklearn_mlcl.training.batches import Batch
 
@@ -15,11 +18,11 @@ def mixed(batch: Batch, alpha: float) -> Batch:
         y_i' = \lambda_i y_i + (1 - \lambda_i) y_{\pi(i)}
 
     with a permutation :math:`\pi` and :math:`\max(\lambda_i, 1 - \lambda_i)` in place of
-    :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)`, so that a row keeps the larger share and
-    its weight. A label that is unknown in one of the two is unknown in the mixture. Weights of
-    cells are mixed like the features, :math:`w' = \lambda w_i + (1 - \lambda) w_{\pi(i)}`, and
-    labels by their share of it, so that the weighted loss of a mixed cell is the mixture of the
-    weighted losses that its two labels would have.
+    :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)`, so that a row keeps the larger share.
+    Weights are mixed too, :math:`w' = \lambda w_i + (1 - \lambda) w_{\pi(i)}`, and labels by their
+    share of it: a loss that is linear in the labels, weighted by :math:`w'`, is the mixture of the
+    weighted losses of the two labels. An unknown label has the weight 0, so that the other one is
+    the label of the mixture, at its share of the weight.
 
     Parameters
     ----------
@@ -31,7 +34,8 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     Returns
     -------
     batch : tuple
-        Of the same shapes, the labels in the dtype of the features.
+        Of the same shapes, the labels in the dtype of the features; where labels came as floats,
+        which may hold NaN, the weights are those of cells, (B, L).
 
     References
     ----------
@@ -52,10 +56,27 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     share = torch.distributions.Beta(alphas, alphas, validate_args=False).sample()
     share = torch.maximum(share, 1 - share).to(X.dtype)
     other = torch.randperm(len(X), device=X.device)
-    Y, X_mixed = labels.to(X.dtype), X[other].lerp(X, share)
-    if sample_weight is None or sample_weight.ndim == 1:
-        return X_mixed, (Y[other].lerp(Y, share), sample_weight)
-    w, wY = sample_weight, sample_weight * Y
-    weight = w[other].lerp(w, share)
-    mixed_labels = wY[other].lerp(wY, share) / weight.clamp_min(torch.finfo(w.dtype).tiny)
-    return X_mixed, (mixed_labels.clamp_max(1.0), weight)
+    mix = partial(_mix, share=share, other=other)
+    Y, w = labels.to(X.dtype), _cell_weights(labels, sample_weight)
+    if w is None:
+        return mix(X), (mix(Y), None)
+    w = w.to(X.dtype)
+    weight = mix(w)
+    # Weighted labels mix linearly; a cell of which nothing is known becomes NaN again.
+    Y = torch.where(weight > 0, mix(w * Y.nan_to_num(nan=0.0)) / weight, torch.nan).clamp_max(1.0)
+    return mix(X), (Y, weight if weight.shape == Y.shape else weight[:, 0])
+
+
+def _mix(x: Tensor, share: Tensor, other: Tensor) -> Tensor:
+    return x[other].lerp(x, share)
+
+
+def _cell_weights(labels: Tensor, sample_weight: Tensor | None) -> Tensor | None:
+    """Weights (B, 1) or (B, L), 0 where unknown; None where all are known and weigh 1."""
+    w = sample_weight
+    if w is not None and w.ndim == 1:
+        w = w[:, None]
+    if not labels.is_floating_point():
+        return w
+    known = ~labels.isnan()
+    return known.to(labels.dtype) if w is None else known * w
