@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,16 @@ from benchmarks._report import Bar
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
+#: Columns of the tables, with their widths.
+BARS = {"bar": 55, "goal": 18, "measured": 15, "": 12}
+FIGURES = {"figure": 70, "measured": 30}
+SETTINGS = {"figures": 45, "setting": 55}
+FIGURE = """.. figure:: _static/performance_cost.svg
+   :alt: Seconds of a whole fit over rows, labels, features, batch size and members.
+
+   Seconds of a whole fit of :class:`ContrastiveMultiLabelClassifier`, two epochs, as one thing
+   grows from a common middle; dashed the power of it that fits best.
+"""
 #: What a curve grows in, on its axis.
 AXES = {"n": "rows", "L": "labels", "d": "features", "batch": "batch size", "members": "members"}
 
@@ -25,51 +37,65 @@ def write_page(tables: Mapping[str, Any], doc: Path) -> None:
     bars = [Bar(**bar) for table in tables.values() for bar in table["bars"]]
     data = doc / "_data"
     (data / "performance.json").write_text(json.dumps(tables, indent=1) + "\n")
+    (data / "performance_machine.txt").write_text(_machine(tables) + "\n")
     with_goal = [bar for bar in bars if bar.goal is not None]
     others = [bar for bar in bars if bar.goal is None and "curve" not in bar.config]
-    _write_table(data / "performance_bars.csv", ["bar", "goal", "measured", ""], with_goal)
-    _write_table(data / "performance_figures.csv", ["figure", "measured"], others)
-    _write_settings(data / "performance_settings.csv", [*with_goal, *others])
-    (data / "performance_machine.txt").write_text(_machine(tables) + "\n")
-    curves = [bar for bar in bars if "curve" in bar.config]
-    slopes = {bar.config["exponent"]: bar.measured for bar in bars if "exponent" in bar.config}
-    if curves:
-        figure = plot_curves(curves, slopes)
-        figure.savefig(doc / "_static" / "performance_cost.svg", metadata={"Date": None})
-        plt.close(figure)
+    _write_table(data / "performance_bars.txt", BARS, [_with_goal(bar) for bar in with_goal])
+    _write_table(
+        data / "performance_figures.txt",
+        FIGURES,
+        [(bar.bar, _amount(bar.measured, bar.unit)) for bar in others],
+    )
+    _write_table(data / "performance_settings.txt", SETTINGS, _settings([*with_goal, *others]))
+    _write_curves(bars, doc)
 
 
-def _amount(value: float, unit: str) -> str:
-    digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{digits} {unit}".strip()
+def _write_table(path: Path, header: Mapping[str, int], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table as the directive that shows it; a word if it is empty."""
+    if not rows:
+        path.write_text("None in this run.\n")
+        return
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([list(header), *rows])
+    widths = " ".join(str(width) for width in header.values())
+    head = f".. csv-table::\n   :header-rows: 1\n   :widths: {widths}\n\n"
+    path.write_text(head + textwrap.indent(text.getvalue(), "   "))
 
 
-def _write_table(path: Path, header: Sequence[str], bars: Sequence[Bar]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for bar in bars:
-            measured = _amount(bar.measured, bar.unit)
-            if bar.goal is None:
-                writer.writerow([bar.bar, measured])
-                continue
-            sign = "at least" if bar.at_least else "at most"
-            verdict = "kept" if bar.holds else "**missed**"
-            goal = f"{sign} {_amount(bar.goal, bar.unit)}"
-            writer.writerow([bar.bar, goal, measured, verdict])
+def _with_goal(bar: Bar) -> tuple[str, str, str, str]:
+    sign = "at least" if bar.at_least else "at most"
+    verdict = "kept" if bar.holds else "**missed**"
+    goal = f"{sign} {_amount(bar.goal or 0.0, bar.unit)}"
+    return bar.bar, goal, _amount(bar.measured, bar.unit), verdict
 
 
-def _write_settings(path: Path, bars: Sequence[Bar]) -> None:
-    """Write each setting once, with the bars that were taken on it."""
+def _settings(bars: Sequence[Bar]) -> list[tuple[str, str]]:
+    """Return each setting once, with the bars that were taken on it."""
     by_setting: dict[str, list[str]] = {}
     for bar in bars:
         if bar.config:
             setting = ", ".join(f"{name} {value}" for name, value in bar.config.items())
             by_setting.setdefault(setting, []).append(bar.bar)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["figures", "setting"])
-        writer.writerows(["; ".join(names), setting] for setting, names in by_setting.items())
+    return [("; ".join(names), setting) for setting, names in by_setting.items()]
+
+
+def _write_curves(bars: Sequence[Bar], doc: Path) -> None:
+    """Write the picture of the curves and the directive that shows it."""
+    curves = [bar for bar in bars if "curve" in bar.config]
+    fragment = doc / "_data" / "performance_cost.txt"
+    if not curves:
+        fragment.write_text("The curves are not in this run.\n")
+        return
+    slopes = {bar.config["exponent"]: bar.measured for bar in bars if "exponent" in bar.config}
+    figure = plot_curves(curves, slopes)
+    figure.savefig(doc / "_static" / "performance_cost.svg", metadata={"Date": None})
+    plt.close(figure)
+    fragment.write_text(FIGURE)
+
+
+def _amount(value: float, unit: str) -> str:
+    digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{digits} {unit}".strip()
 
 
 def _machine(tables: Mapping[str, Any]) -> str:
