@@ -89,11 +89,9 @@ def test_solvers_agree() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 20))
     Y = (X[:, :5] + rng.normal(size=(300, 5)) > 0).astype(int)
-    on_cpu, on_gpu = (
-        fit_logistic(torch.from_numpy(X).to(device), Y) for device in ("cpu", "cuda")
-    )
-    assert_allclose(on_gpu.coef, on_cpu.coef, rtol=1e-4, atol=1e-4)
-    assert_allclose(on_gpu.intercept, on_cpu.intercept, rtol=1e-4, atol=1e-4)
+    on_cpu, on_gpu = (fit_logistic(torch.from_numpy(X).to(device), Y) for device in ("cpu", "cuda"))
+    assert_allclose(on_gpu.coef.cpu(), on_cpu.coef, rtol=1e-4, atol=1e-4)
+    assert_allclose(on_gpu.intercept.cpu(), on_cpu.intercept, rtol=1e-4, atol=1e-4)
 
 
 def score(clf: Any, X: np.ndarray, Y: np.ndarray) -> float:
