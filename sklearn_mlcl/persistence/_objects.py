@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from sklearn.base import BaseEstimator
+from sklearn.utils.metadata_routing import MetadataRequest
 from torch import nn
 
 from sklearn_mlcl.persistence._registry import class_named, is_allowed
@@ -15,6 +16,8 @@ from sklearn_mlcl.persistence._state import Codec, Node, Reader, Writer, refusal
 _OF_ANY_MODULE = frozenset(vars(nn.Module()))
 _PARTS = ("_parameters", "_buffers", "_modules")
 _TRANSIENT = "_non_persistent_buffers_set"
+#: Where an estimator keeps what it asks of metadata routing; it refers back to the estimator.
+_REQUEST = "_metadata_request"
 
 
 class ObjectCodec(Codec):
@@ -26,7 +29,11 @@ class ObjectCodec(Codec):
         return is_allowed("object", type(value))
 
     def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        return {"class": type(value).__name__, "attributes": writer.fields(vars(value), where)}
+        attributes = dict(vars(value))
+        node = {"class": type(value).__name__}
+        if _REQUEST in attributes:
+            node["routing"] = writer.node(_routing_of(attributes.pop(_REQUEST)), where)
+        return {**node, "attributes": writer.fields(attributes, where)}
 
     def decode(self, node: dict[str, Node], reader: Reader) -> Any:
         cls = class_named("object", node["class"])
@@ -35,7 +42,23 @@ class ObjectCodec(Codec):
         newer = _defaults(cls) if issubclass(cls, BaseEstimator) else {}
         vars(instance).update(attributes)
         vars(instance).update({k: v for k, v in newer.items() if k not in attributes})
+        if "routing" in node:
+            setattr(instance, _REQUEST, _request(instance, reader.value(node["routing"])))
         return instance
+
+
+def _routing_of(request: MetadataRequest) -> dict[str, dict[str, Any]]:
+    """Return what each method was told to take, by ``set_fit_request`` and the like."""
+    parts = {name: part for name, part in vars(request).items() if name != "owner"}
+    return {name: dict(part.requests) for name, part in parts.items() if part.requests}
+
+
+def _request(owner: Any, routing: dict[str, dict[str, Any]]) -> MetadataRequest:
+    request = MetadataRequest(owner=owner)
+    for method, asked in routing.items():
+        for name, alias in asked.items():
+            getattr(request, method).add_request(param=name, alias=alias)
+    return request
 
 
 def _defaults(cls: type) -> dict[str, Any]:

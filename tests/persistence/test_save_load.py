@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import sklearn
 import torch
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 
 import sklearn_mlcl
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
@@ -154,6 +156,18 @@ def test_a_prefitted_base_is_stored_once(tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     base.save(alone)
     assert (tmp_path / "model").stat().st_size < 1.5 * alone.stat().st_size
+
+
+def test_requests_of_metadata_routing_are_kept(tmp_path: Path) -> None:
+    with sklearn.config_context(enable_metadata_routing=True):
+        one = clone(fitted("logistic")).set_fit_request(sample_weight=True)
+        one.set_score_request(sample_weight="weights_of_scores").fit(X, Y)
+        other = again(one, tmp_path)
+        requests = other.get_metadata_routing()
+        assert requests.fit.requests == {"sample_weight": True}
+        assert requests.score.requests == {"sample_weight": "weights_of_scores"}
+        assert str(requests) == str(one.get_metadata_routing())
+    assert other._metadata_request.owner is other
 
 
 # ---------------------------------------------------------------------- pickle
