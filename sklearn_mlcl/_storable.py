@@ -54,6 +54,7 @@ allow(
 )
 allow(IndexBatchNet, VariationalNet, kind="stateful")
 allow(
+    modules.Dropout,
     modules.ETFLinear,
     modules.FeatureNoise,
     modules.GaussianMixtureVAE,
@@ -77,7 +78,6 @@ allow(
     *losses.CONTRASTIVE_LOSSES.values(),
     *losses.LOGIT_LOSSES.values(),
     *modules.ACTIVATIONS.values(),
-    nn.Dropout,
     nn.Identity,
     nn.LayerNorm,
     nn.Linear,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.testing import assert_array_equal
 
+from sklearn_mlcl.modules import Dropout
 from sklearn_mlcl.persistence._codecs import put_together, taken_apart
 from sklearn_mlcl.persistence._registry import allow
 from sklearn_mlcl.persistence._state import Writer
@@ -113,9 +114,7 @@ def test_parameters() -> None:
 
 
 def test_modules_with_all_they_have() -> None:
-    module = torch.nn.Sequential(
-        torch.nn.Linear(2, 3), torch.nn.LayerNorm(3), torch.nn.Dropout(0.1)
-    )
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3), Dropout(0.1))
     module[0].register_buffer("kept", torch.ones(1))
     module[0].register_buffer("passing", torch.zeros(1), persistent=False)
     module[0].register_buffer("none", None)
