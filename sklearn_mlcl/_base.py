@@ -64,7 +64,7 @@ class MultiLabelClassifier(
 ):
     """Base of the classifiers: a subclass gives ``fit`` and ``_logits``."""
 
-    _label_constraints: ClassVar[dict] = {
+    _label_constraints: ClassVar[dict[str, Any]] = {
         "missing_label": [Real],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
         "pos_weight": [

@@ -45,7 +45,7 @@ class HeldOutClassifier(
     estimator for, and learns in ``_learn``.
     """
 
-    _parameter_constraints: ClassVar[dict] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [
             HasMethods(["fit", "predict_proba"]),
             HasMethods(["fit", "decision_function"]),
@@ -169,7 +169,7 @@ class HeldOutClassifier(
             self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         return _joined(test for _, test in splits), np.concatenate([s for _, s in fitted])
 
-    def _routed(self, sample_weight: Any, params: dict) -> Any:
+    def _routed(self, sample_weight: Any, params: dict[str, Any]) -> Any:
         """What goes to the estimator's ``fit`` and to the splitter."""
         if get_config()["enable_metadata_routing"]:
             return process_routing(self, "fit", sample_weight=sample_weight, **params)

@@ -129,6 +129,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         Returns
         -------
         logits : ndarray of shape (n, L), or (n,) for a binary target
+            Log-odds.
         """
         logits = self._logits(X)
         return self._format.decisions(self.calibration_.logits(logits))
@@ -145,6 +146,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         Returns
         -------
         probabilities : ndarray of shape (n, L), or (n, 2) for a binary target
+            Strictly inside (0, 1).
         """
         logits = self._logits(X)
         return self._format.probabilities(self.calibration_.probabilities(logits))

@@ -27,6 +27,14 @@ class LabelCalibration:
         :math:`a_l`; the inverse temperature.
     offset : ndarray of float64, shape (L,)
         :math:`b_l`; zeros for temperature scaling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.calibration import LabelCalibration
+    >>> calibration = LabelCalibration(slope=np.array([0.5]), offset=np.array([0.0]))
+    >>> calibration.probabilities(np.array([[4.0]])).round(3), calibration.temperature
+    (array([[0.881]]), array([2.]))
     """
 
     slope: np.ndarray
@@ -38,12 +46,34 @@ class LabelCalibration:
         return 1 / self.slope
 
     def logits(self, logits: np.ndarray) -> np.ndarray:
-        """Return calibrated logits of shape (n, L), in the dtype of the given ones."""
+        """Return calibrated logits.
+
+        Parameters
+        ----------
+        logits : ndarray of shape (n, L)
+            Log-odds, or for Platt scaling any scores.
+
+        Returns
+        -------
+        ndarray of shape (n, L)
+            In the dtype of the given ones.
+        """
         dtype = np.result_type(np.asarray(logits).dtype, np.float32)
         return self.slope.astype(dtype) * logits + self.offset.astype(dtype)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities of shape (n, L), strictly inside (0, 1)."""
+        """Return calibrated probabilities.
+
+        Parameters
+        ----------
+        logits : ndarray of shape (n, L)
+            Log-odds, or for Platt scaling any scores.
+
+        Returns
+        -------
+        ndarray of shape (n, L)
+            Strictly inside (0, 1).
+        """
         return probabilities_from(self.logits(logits))
 
 

@@ -23,7 +23,7 @@ from sklearn_mlcl.losses._arguments import (
     width,
 )
 from sklearn_mlcl.losses._documentation import fill
-from sklearn_mlcl.losses._function import PairLoss, full_precision
+from sklearn_mlcl.losses._function import full_precision, pair_loss
 from sklearn_mlcl.losses._kernel import tile_edge
 from sklearn_mlcl.losses._labels import LabelPairs, LabelSets
 from sklearn_mlcl.losses._targets import (
@@ -152,7 +152,7 @@ class ContrastiveLoss(nn.Module):
             edge = self._edge(pairs, n_prototypes, embeddings.shape[:-2].numel())
             weights = self._weights(pairs, n_prototypes, edge)
             weights.log_b = self._log_repulsion(pairs, n_prototypes, columns.log_weight)
-            return PairLoss.apply(
+            return pair_loss(
                 embeddings,
                 prototypes,
                 queue,
@@ -183,6 +183,11 @@ class ContrastiveLoss(nn.Module):
         Tensor of shape (n_anchors, n_candidates)
             Candidates in the order instances, queue, prototypes; float64 for float64 labels,
             float32 for others.
+
+        Raises
+        ------
+        ValueError
+            If prototypes are asked of a loss that has none.
         """
         with_prototypes = self.uses_prototypes if prototypes is None else prototypes
         if with_prototypes and not self.uses_prototypes:

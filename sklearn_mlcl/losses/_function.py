@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -84,3 +85,7 @@ class PairLoss(torch.autograd.Function):
             n_prototypes, dtype = prototypes
             grads[1] = total[..., total.shape[-2] - n_prototypes :, :].to(dtype)
         return (*grads, *[None] * 6)
+
+
+#: The loss as a function, with the arguments of ``PairLoss.forward`` that follow ``ctx``.
+pair_loss: Callable[..., Tensor] = PairLoss.apply

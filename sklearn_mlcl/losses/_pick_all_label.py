@@ -111,12 +111,17 @@ class PickAllLabelLoss(nn.Module):
 
         Parameters
         ----------
-        logits, labels, sample_weight
+        logits : Tensor of shape (B, K), or (B, K + 1) with ``empty_rows="none_class"``
+            As in `forward`.
+        labels : Tensor of shape (B, K)
+            As in `forward`.
+        sample_weight : Tensor of shape (B,) or (B, K), optional
             As in `forward`.
 
         Returns
         -------
         Tensor, scalar
+            Weighted mean over the rows with a positive.
         """
         target, missing, weight = self._target(logits, labels, sample_weight)
         m = target.sum(dim=1, keepdim=True)
@@ -130,7 +135,9 @@ class PickAllLabelLoss(nn.Module):
             f"label_smoothing={self.label_smoothing}"
         )
 
-    def _target(self, logits, labels, sample_weight):
+    def _target(
+        self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Target mass (B, C) per class, the mask of the missing ones, and the weight of rows."""
         self._check(logits, labels)
         check_weight(sample_weight, *labels.shape)
@@ -156,16 +163,16 @@ class PickAllLabelLoss(nn.Module):
         return target, missing, weight
 
     @staticmethod
-    def _weighted(target, sample_weight):
+    def _weighted(target: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Move the weights of a row's labels into its target, which keeps its mass m."""
-        if not weighs_cells(sample_weight):
+        if sample_weight is None or not weighs_cells(sample_weight):
             return target, sample_weight
         weighted = target * sample_weight.to(target.dtype)
         m = target.sum(dim=1)
         row = weighted.sum(dim=1) / torch.where(m > 0, m, 1.0)
         return weighted / torch.where(row > 0, row, 1.0)[:, None], row
 
-    def _smoothed(self, y, missing):
+    def _smoothed(self, y: Tensor, missing: Tensor) -> Tensor:
         if self.label_smoothing == 0:
             return y
         observed = (~missing).to(y.dtype)
@@ -173,7 +180,7 @@ class PickAllLabelLoss(nn.Module):
         e = self.label_smoothing
         return (1 - e) * y + e * y.sum(dim=1, keepdim=True) * share
 
-    def _check(self, logits, labels):
+    def _check(self, logits: Tensor, labels: Tensor) -> None:
         n_extra = int(self.empty_rows == "none_class")
         if labels.ndim != 2 or logits.shape != (labels.shape[0], labels.shape[1] + n_extra):
             raise ValueError(
@@ -187,7 +194,7 @@ class PickAllLabelLoss(nn.Module):
             )
 
     @staticmethod
-    def _cross_entropy(logits, target, missing):
+    def _cross_entropy(logits: Tensor, target: Tensor, missing: Tensor) -> Tensor:
         """Sum of target * -log softmax over the classes, shape (B,)."""
         # A row with every label missing keeps its logits: a softmax of nothing has NaN gradients.
         masked = missing & ~missing.all(dim=1, keepdim=True)
@@ -195,7 +202,7 @@ class PickAllLabelLoss(nn.Module):
         # where, not a product: 0 * -inf is NaN.
         return -torch.where(target > 0, target * log_p, 0.0).sum(dim=1)
 
-    def _mean(self, rows, target, sample_weight):
+    def _mean(self, rows: Tensor, target: Tensor, sample_weight: Tensor | None) -> Tensor:
         m = target.sum(dim=1)
         kept = (m > 0).to(rows.dtype)
         weight = kept if sample_weight is None else kept * sample_weight.to(rows.dtype)

@@ -128,8 +128,17 @@ def jaccard_samples(
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight, empty_rows, missing_label
-        As in :func:`f1_samples`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_pred : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Decisions, 0 or 1.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    empty_rows : float or None, default=1.0
+        Score of a row that has no positive and gets no prediction: 1, as nothing is wrong there.
+        scikit-learn's default is 0. None leaves such rows out.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -158,8 +167,14 @@ def subset_accuracy(
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight, missing_label
-        As in :func:`f1_samples`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_pred : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Decisions, 0 or 1.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -188,8 +203,14 @@ def hamming_accuracy(
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight, missing_label
-        As in :func:`f1_samples`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_pred : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Decisions, 0 or 1.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -223,8 +244,14 @@ def f1_micro(
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight, missing_label
-        As in :func:`f1_samples`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_pred : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Decisions, 0 or 1.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -260,8 +287,14 @@ def f1_macro(
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight, missing_label
-        As in :func:`f1_samples`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_pred : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Decisions, 0 or 1.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------

@@ -99,8 +99,16 @@ def roc_auc(
 
     Parameters
     ----------
-    y_true, y_score, average, sample_weight, missing_label
-        As in :func:`average_precision`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_score : array-like of shape (n, L)
+        Probabilities or other scores, finite.
+    average : {"macro", "micro"} or None, default="macro"
+        Mean over labels; all known cells as one list; or an array by label, NaN where undefined.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -199,8 +207,16 @@ def brier_score(
 
     Parameters
     ----------
-    y_true, y_proba, average, sample_weight, missing_label
-        As in :func:`multilabel_log_loss`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_proba : array-like of shape (n, L)
+        Probabilities, clipped to [eps, 1 - eps] with the eps of their dtype.
+    average : {"micro"} or None, default="micro"
+        Mean over all cells, or an array by label (NaN for a label without a known cell).
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -235,10 +251,16 @@ def reliability_curve(
 
     Parameters
     ----------
-    y_true, y_proba, sample_weight, missing_label
-        As in :func:`multilabel_log_loss`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_proba : array-like of shape (n, L)
+        Probabilities, clipped to [eps, 1 - eps] with the eps of their dtype.
     n_bins : int, default=10
         Bins of [0, 1]; a probability on an edge belongs to the bin below, 0 to the first.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------

@@ -129,10 +129,19 @@ def ndcg_at_k(
 
     Parameters
     ----------
-    y_true, y_score, sample_weight, empty_rows, missing_label
-        As in :func:`precision_at_k`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_score : array-like of shape (n, L)
+        Probabilities or other scores, finite.
     k : int or None, default=None
         From 1 to L; None for all labels.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows, or of the cells: a row then weighs the mean over its known cells,
+        and a cell of weight 0 counts as unknown.
+    empty_rows : float or None, default=None
+        Score of a row without a positive; None leaves such rows out, since no order is right.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -177,8 +186,17 @@ def coverage(
 
     Parameters
     ----------
-    y_true, y_score, sample_weight, empty_rows, missing_label
-        As in :func:`precision_at_k`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_score : array-like of shape (n, L)
+        Probabilities or other scores, finite.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows, or of the cells: a row then weighs the mean over its known cells,
+        and a cell of weight 0 counts as unknown.
+    empty_rows : float or None, default=None
+        Score of a row without a positive; None leaves such rows out, since no order is right.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
@@ -271,10 +289,19 @@ def propensity_scored_precision_at_k(
 
     Parameters
     ----------
-    y_true, y_score, k, sample_weight, missing_label
-        As in :func:`precision_at_k`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown.
+    y_score : array-like of shape (n, L)
+        Probabilities or other scores, finite.
     propensities : array-like of shape (L,)
         In (0, 1], from the training rows: :func:`label_propensities`.
+    k : int, default=1
+        From 1 to L.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows, or of the cells: a row then weighs the mean over its known cells,
+        and a cell of weight 0 counts as unknown.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------

@@ -188,6 +188,7 @@ def get_scorer(name: str, *, missing_label: float = np.nan) -> MultiLabelScorer:
     Returns
     -------
     scorer : MultiLabelScorer
+        To be called as ``scorer(estimator, X, y)``.
 
     Raises
     ------

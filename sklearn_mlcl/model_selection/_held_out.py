@@ -25,9 +25,9 @@ def splits_of(
     X: Any,
     y: Any,
     random_state: Any = None,
-    split_params: dict | None = None,
+    split_params: dict[str, Any] | None = None,
     missing_label: float = np.nan,
-) -> list[tuple]:
+) -> list[tuple[Any, Any]]:
     """Return the splits that `cv` stands for: a number of folds, a share, a splitter, a list."""
     if cv is None or isinstance(cv, Integral):
         cv = MultilabelStratifiedKFold(
@@ -44,7 +44,12 @@ def splits_of(
 
 
 def fit_and_score(
-    estimator: Any, X: Any, y: Any, split: tuple, fit_params: dict, **response: Any
+    estimator: Any,
+    X: Any,
+    y: Any,
+    split: tuple[Any, Any],
+    fit_params: dict[str, Any],
+    **response: Any,
 ) -> tuple[Any, np.ndarray]:
     """Fit on the training rows of a split; return the estimator and its scores of the others."""
     train, test = split

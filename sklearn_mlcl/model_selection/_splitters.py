@@ -233,6 +233,14 @@ class MultilabelStratifiedKFold(_MultilabelSplitter):
     missing_label : float, default=NaN
         What marks an unknown cell of y beside NaN, for example -1.
 
+    Raises
+    ------
+    TypeError
+        If ``shuffle`` is not a bool.
+    ValueError
+        If ``n_splits`` is below 2, or ``random_state`` is given without ``shuffle=True``; in
+        ``split``, if there is no y to stratify by or it has other entries.
+
     References
     ----------
     .. [1] Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data",

@@ -148,10 +148,22 @@ def threshold_score(
 
     Parameters
     ----------
-    y_true, y_score, objective, sample_weight, missing_label
-        As in :func:`tune_thresholds`.
+    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+        Indicator matrix of 0 and 1, NaN where unknown: such cells count for nothing.
+    y_score : array-like of shape (n, L)
+        Finite scores on any scale, float32 or float64; the thresholds are on the same scale.
     thresholds : float or array-like of shape (L,)
         A score at its threshold or above it is a positive.
+    objective : str or callable, default="f1_micro"
+        A name of the table; a metric ``objective(y_true, y_pred)`` of two indicator matrices; or a
+        scorer ``objective(estimator, X, y)`` that asks for ``predict``, such as one of
+        :func:`sklearn_mlcl.metrics.get_scorer` or :func:`sklearn.metrics.get_scorer`. Greater is
+        better. ``sample_weight`` is handed on if given.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of the rows or of the cells; a cell of weight 0 counts as unknown. An objective
+        that averages over rows weighs a row by the mean over its known cells.
+    missing_label : float, default=NaN
+        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
 
     Returns
     -------
