@@ -143,6 +143,7 @@ class ONNDecoder:
         Returns
         -------
         bool
+            True where they are exact.
         """
         return len(self.sizes) > 0 and self.equinorm()
 
