@@ -85,7 +85,7 @@ class RowTensors(Dataset[Batch]):
 
     def _gather(self, array: Tensor | Any, index: Tensor) -> Tensor:
         if isinstance(array, Tensor):
-            return array[index.to(array.device)]
+            return array.index_select(0, index.to(array.device))
         rows = array[index.cpu().numpy()]
         dense = rows.toarray() if sp.issparse(rows) else rows.astype(np.float32, copy=False)
         tensor = torch.from_numpy(dense)
