@@ -130,6 +130,8 @@ VARIANTS: dict[str, Builder] = {
     "no dropout": _variant(ContrastiveMultiLabelClassifier, dropout=0.0),
     "no neighbours": _variant(ContrastiveMultiLabelClassifier, neighbor_weight=0.0),
     "neighbours alone": _variant(ContrastiveMultiLabelClassifier, neighbor_weight=1.0),
+    "no regressions on features": _variant(ContrastiveMultiLabelClassifier, linear_weight=0.0),
+    "regressions on dense features": _variant(ContrastiveMultiLabelClassifier, linear_weight=0.3),
     "logistic heads": _variant(ContrastiveMultiLabelClassifier, head="logistic"),
     "two stages": _variant(ContrastiveMultiLabelClassifier, **recipes.TWO_STAGE),
     "FAST": _variant(ContrastiveMultiLabelClassifier, **recipes.FAST),
