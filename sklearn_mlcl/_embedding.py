@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.preprocessing import StandardScaler
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from sklearn_mlcl._chunks import by_chunks, chunk_rows, chunks
@@ -73,18 +74,28 @@ def embed(
     For float64 rows the weights are cast up first: a float32 pass gives a row another answer
     in another batch, by more than scikit-learn's checks allow.
     """
-    state = {
-        name: value.to(device, dtype if value.is_floating_point() else None)
-        for name, value in encoder.state_dict().items()
-    }
-    encoder.eval()
+    if encoder.training:
+        encoder.eval()
+    evaluate = _cast(encoder, device, dtype)
 
     def embedded(part: slice) -> np.ndarray:
         with torch.inference_mode():
             rows = _dense_tensor(X[part], dtype, device)
-            return side_by_side(functional_call(encoder, state, (rows,))).cpu().numpy()
+            return side_by_side(evaluate(rows)).cpu().numpy()
 
     return by_chunks(X.shape[0], chunk_rows(X.shape[1] + widest(encoder)), embedded)
+
+
+def _cast(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> Callable[..., Tensor]:
+    """Return the encoder with its weights on a device and in a dtype, itself where they are so."""
+    weights = encoder.state_dict()
+    state = {
+        name: value.to(device, dtype if value.is_floating_point() else None)
+        for name, value in weights.items()
+    }
+    if all(state[name] is value for name, value in weights.items()):
+        return encoder
+    return lambda rows: functional_call(encoder, state, (rows,))
 
 
 def widest(encoder: nn.Module) -> int:

@@ -129,8 +129,9 @@ class NetPredictor(
     def _evaluated(self, module: nn.Module, X: Features) -> np.ndarray:
         """Return what a module makes of the rows, in their dtype."""
         dtype = torch.float64 if X.dtype == np.float64 else torch.float32
-        device = self._device_for(X.shape[0])
-        with threads_for(min(X.shape[0], CHUNK_ROWS) * self.net_.n_weights, device):
+        work = min(X.shape[0], CHUNK_ROWS) * self.net_.n_weights
+        device = resolve_device(self.device, work)
+        with threads_for(work, device):
             return embed(module, X, device, dtype)
 
     def _logits(self, X: Features) -> np.ndarray:
@@ -189,8 +190,10 @@ class NetPredictor(
         return (self.linear_ if self.linear_weight > 0 else None), self.linear_weight
 
     def _head_logits(self, embedding: np.ndarray) -> np.ndarray:
-        coef, intercept = (a.astype(embedding.dtype) for a in (self.coef_, self.intercept_))
-        return embedding @ coef.T + intercept
+        # By torch: the threads of NumPy's products would spin beside those of the next chunk.
+        rows = torch.from_numpy(embedding)
+        coef, intercept = (torch.from_numpy(a).to(rows) for a in (self.coef_, self.intercept_))
+        return torch.addmm(intercept, rows, coef.T).numpy()
 
     # ------------------------------------------------------------------ the same as a graph
 
