@@ -68,7 +68,8 @@ def load(name: str) -> Bunch:
 # The models
 # ----------
 # Two are searched on the same folds by the same score, macro-F1: ours over ``temperature`` and
-# ``lambda_bce``, logistic regression over ``C``. Sparse features go in as they are.
+# ``lambda_bce``, logistic regression over ``C``. Sparse features go in as they are. Ours has two
+# members in place of four, which makes the search twice as fast.
 
 
 def searched(classifier: Any, grid: dict[str, list], sparse: bool, n_jobs: int) -> GridSearchCV:
@@ -93,8 +94,9 @@ def make_models(
     sparse: bool, *, n_trees: int = 300, n_jobs: int = 2, **net_arguments: Any
 ) -> dict[str, Any]:
     """Return the contrastive classifier and its peers, unfitted, by name."""
-    ours = ContrastiveMultiLabelClassifier(random_state=0, **net_arguments)
-    ours_grid = {"temperature": [0.1, 0.2, 0.5], "lambda_bce": [0.2, 2.0]}
+    arguments = {"n_members": 2, "random_state": 0, **net_arguments}
+    ours = ContrastiveMultiLabelClassifier(**arguments)
+    ours_grid = {"temperature": [0.1, 0.5], "lambda_bce": [0.2, 2.0]}
     logistic = OneVsRestClassifier(LogisticRegression(max_iter=1000))
     logistic_grid = {"estimator__C": [0.001, 0.01, 0.1, 1.0, 10.0]}
     return {
