@@ -214,10 +214,6 @@ class NetPredictor(
     def _head_graph(self) -> nn.Module:
         return AffineGraph(self.coef_, self.intercept_)
 
-    def _device_for(self, n_rows: int) -> torch.device:
-        """Return where a chunk of so many rows is embedded."""
-        return resolve_device(self.device, min(n_rows, CHUNK_ROWS) * self.net_.n_weights)
-
     @property
     def _n_features_out(self) -> int:
         return self.coef_.shape[1]
