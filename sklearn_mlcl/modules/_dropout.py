@@ -70,5 +70,7 @@ def dropout_factors(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
     n_units = prod(shape)
     words = torch.empty(-(-n_units // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[:n_units].view(tuple(shape))
-    kept = bits >= round(p * LEVELS) - LEVELS // 2
-    return kept.to(like.dtype).mul_(1 / (1 - p))
+    # Compared in place as floats, which hold 16 bits: no pass through Booleans, which are slow.
+    draws = bits.to(torch.promote_types(like.dtype, torch.float32))
+    kept = draws.ge_(round(p * LEVELS) - LEVELS // 2)
+    return kept.mul_(1 / (1 - p)).to(like.dtype)

@@ -68,7 +68,7 @@ def mixed(batch: Batch, alpha: float) -> Batch:
 
 
 def _mix(x: Tensor, share: Tensor, other: Tensor) -> Tensor:
-    return x[other].lerp(x, share)
+    return x.index_select(0, other).lerp(x, share)
 
 
 def _cell_weights(labels: Tensor, sample_weight: Tensor | None) -> Tensor | None:
