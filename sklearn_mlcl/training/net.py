@@ -263,7 +263,7 @@ class IndexBatchNet(NeuralNet):
             self._set_learning_rate(self.lr * factor)
         self.optimizer_.zero_grad(set_to_none=True)
         step = self._forward(mixed(batch, self.mixup) if self.mixup > 0 else batch)
-        (step["loss"] * self.n_members).backward()
+        step["loss"].backward(torch.full_like(step["loss"], self.n_members))
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
