@@ -81,7 +81,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         None takes all.
     queue_size : int, default=0
         Projections of past batches that stay candidates.
-    lambda_bce : float, default=1.0
+    lambda_bce : float, default=2.0
         Weight of the cross-entropy, summed over the labels; 0 is the published two-stage recipe.
     train_vote : bool, default=True
         Take the cross-entropy of what is predicted: of the head's probability blended with a vote
@@ -162,7 +162,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         prototypes: str | bool = "auto",
         n_negatives: int | None = None,
         queue_size: int = 0,
-        lambda_bce: float = 1.0,
+        lambda_bce: float = 2.0,
         train_vote: bool = True,
         finetune: bool = False,
         projection_dim: int | None = 64,
