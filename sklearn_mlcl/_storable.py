@@ -75,7 +75,6 @@ allow(
     StackedLinearHead,
     VariationalObjective,
     losses.MemoryQueue,
-    losses.NeighborCrossEntropyLoss,
     *losses.CONTRASTIVE_LOSSES.values(),
     *losses.LOGIT_LOSSES.values(),
     *modules.ACTIVATIONS.values(),

@@ -17,7 +17,7 @@ from sklearn_mlcl._heads import fit_embedding_heads
 from sklearn_mlcl._net_base import NetClassifier
 from sklearn_mlcl._net_build import Rows, all_known
 from sklearn_mlcl._shared_docs import fill_shared_parameters
-from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, MemoryQueue, NeighborCrossEntropyLoss
+from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, head_arrays, linear_head
 
@@ -28,13 +28,11 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
 
     Stage one trains an encoder :math:`h` and a projection head :math:`g` by a contrastive loss
     over the pairs of a batch and, for losses that have them, trainable label prototypes
-    :math:`P`; a cross-entropy term may be added, of a linear head (V, b) and, with
-    ``train_vote``, of a vote of the other rows of the batch beside it:
+    :math:`P`; a cross-entropy term may be added:
 
     .. math::
-        \min_{h, g, P, V, b} \; \mathcal{L}_{con}\big(g(h(X)), Y, P\big)
-        + \lambda_{bce} \, \sum_l \mathcal{L}_{bce}\big(p_l, Y_l\big), \qquad
-        p_l = (1 - w) \, \sigma(v_l \cdot h(X) + b_l) + w \, \mathrm{vote}_l
+        \min_{h, g, P, V} \; \mathcal{L}_{con}\big(g(h(X)), Y, P\big)
+        + \lambda_{bce} \, \sum_l \mathcal{L}_{bce}\big(v_l \cdot h(X), Y_l\big)
 
     Stage two freezes the encoder and solves, for every label :math:`l`, on standardised
     embeddings
@@ -83,10 +81,6 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         Projections of past batches that stay candidates.
     lambda_bce : float, default=2.0
         Weight of the cross-entropy, summed over the labels; 0 is the published two-stage recipe.
-    train_vote : bool, default=True
-        Take the cross-entropy of what is predicted: of the head's probability blended with a vote
-        of the other rows of the batch, by ``neighbor_weight`` and ``neighbor_temperature``
-        (:class:`~sklearn_mlcl.losses.NeighborCrossEntropyLoss`), and not of the head alone.
     finetune : bool, default=False
         After the contrastive stage train encoder and a linear head by cross-entropy for another
         ``max_epochs``; that head replaces the logistic ones.
@@ -142,7 +136,6 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         "n_negatives": [Interval(Integral, 0, None, closed="left"), None],
         "queue_size": [Interval(Integral, 0, None, closed="left")],
         "lambda_bce": [Interval(Real, 0, None, closed="left")],
-        "train_vote": ["boolean"],
         "finetune": ["boolean"],
         "projection_dim": [Interval(Integral, 1, None, closed="left"), None],
         "head": [StrOptions({"auto", "joint", "logistic"})],
@@ -163,7 +156,6 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         n_negatives: int | None = None,
         queue_size: int = 0,
         lambda_bce: float = 2.0,
-        train_vote: bool = True,
         finetune: bool = False,
         projection_dim: int | None = 64,
         head: str = "auto",
@@ -248,7 +240,6 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         self.n_negatives = n_negatives
         self.queue_size = queue_size
         self.lambda_bce = lambda_bce
-        self.train_vote = train_vote
         self.finetune = finetune
         self.projection_dim = projection_dim
         self.head = head
@@ -282,20 +273,11 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             else None,
             queue=self._make_queue(n_projection, n_labels, labels_known),
             lambda_bce=self.lambda_bce,
-            vote=self._make_vote(),
             labels_known=labels_known,
-        )
-
-    def _make_vote(self) -> NeighborCrossEntropyLoss | None:
-        if not self.train_vote or self.neighbor_weight == 0:
-            return None
-        return NeighborCrossEntropyLoss(
-            weight=self.neighbor_weight, temperature=self.neighbor_temperature
         )
 
     def _adopted(self, net: IndexBatchNet, rows: Any) -> IndexBatchNet:
         net.criterion_.labels_known = all_known(rows[1])
-        net.criterion_.vote = self._make_vote()
         return super()._adopted(net, rows)
 
     def _initial_prototypes(self, n_labels: int, n_projection: int) -> Tensor:

@@ -118,7 +118,7 @@ def test_finetuning_is_a_second_stage(label_data: Any) -> None:
     assert clf.n_iter_ == 8
     head = clf.net_.criterion_.head
     assert_allclose(clf.coef_, head.weight.detach().numpy())
-    plain = clone(one_net).set_params(neighbor_weight=0).fit(X, Y)
+    plain = clone(one_net).fit(X, Y)
     assert_array_equal(clf.history_["train_loss"][:4], plain.history_["train_loss"])
 
 
@@ -214,28 +214,3 @@ def test_a_user_of_plain_torch_gets_the_same_loss(label_data: Any) -> None:
     labels = torch.from_numpy(Y)
     expected = objective.loss(objective.projection(embedding), labels, objective.prototypes)
     assert_allclose(objective(embedding, labels, None).item(), expected.item(), rtol=1e-6)
-
-
-def test_the_vote_is_trained_as_it_is_predicted(label_data: Any) -> None:
-    X, Y = label_data
-    options = {"n_members": 1, "neighbor_weight": 0.3, "neighbor_temperature": 0.2}
-    clf = clone(ONE_EPOCH).set_params(**options).fit(X, Y)
-    vote = clf.net_.criterion_.vote
-    assert (vote.weight, vote.temperature) == (0.3, 0.2)
-    without = clone(clf).set_params(train_vote=False).fit(X, Y)
-    assert without.net_.criterion_.vote is None
-    assert not np.allclose(clf.transform(X), without.transform(X), atol=1e-4)
-
-
-def test_without_neighbors_nothing_votes_in_training(label_data: Any) -> None:
-    X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(neighbor_weight=0).fit(X, Y)
-    without = clone(clf).set_params(train_vote=False).fit(X, Y)
-    assert_array_equal(clf.predict_proba(X), without.predict_proba(X))
-
-
-def test_a_warm_start_takes_the_vote_of_today(label_data: Any) -> None:
-    X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(warm_start=True, train_vote=False).fit(X, Y)
-    clf.set_params(train_vote=True, neighbor_weight=0.2).fit(X, Y)
-    assert clf.net_.criterion_.vote.weight == 0.2

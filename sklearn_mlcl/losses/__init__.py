@@ -9,7 +9,6 @@ from sklearn_mlcl.losses._elementwise import AsymmetricLoss, BinaryCrossEntropyL
 from sklearn_mlcl.losses._label_indices import LabelIndices
 from sklearn_mlcl.losses._msc import MSCLoss
 from sklearn_mlcl.losses._mulsupcon import MulSupConLoss
-from sklearn_mlcl.losses._neighbor import NeighborCrossEntropyLoss
 from sklearn_mlcl.losses._pick_all_label import PickAllLabelLoss
 from sklearn_mlcl.losses._prototype import PrototypeLoss
 from sklearn_mlcl.losses._queue import MemoryQueue
@@ -59,7 +58,6 @@ __all__ = [
     "MemoryQueue",
     "MulSupConLoss",
     "MultiSupConLoss",
-    "NeighborCrossEntropyLoss",
     "PickAllLabelLoss",
     "PrototypeLoss",
     "RegularizedContrastiveLoss",

@@ -6,12 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses import (
-    BinaryCrossEntropyLoss,
-    ContrastiveLoss,
-    MemoryQueue,
-    NeighborCrossEntropyLoss,
-)
+from sklearn_mlcl.losses import BinaryCrossEntropyLoss, ContrastiveLoss, MemoryQueue
 from sklearn_mlcl.losses._targets import known_cells, row_weight
 from sklearn_mlcl.modules import ETFLinear, StackedLinear
 
@@ -169,8 +164,7 @@ class ContrastiveObjective(nn.Module):
 
     The cross-entropy is a mean over rows and labels; times their number L it is a sum over labels,
     as the contrastive term is one over the labels that an anchor shares: the balance of the two
-    does not depend on how many labels there are. With ``vote`` it is that of the head's
-    probability blended with a vote of the other rows of the batch.
+    does not depend on how many labels there are.
 
     Parameters
     ----------
@@ -187,15 +181,13 @@ class ContrastiveObjective(nn.Module):
         Projections of past batches, further candidates of the loss.
     lambda_bce : float, default=0.0
         Weight of the cross-entropy, summed over the labels.
-    vote : NeighborCrossEntropyLoss, default=None
-        The cross-entropy of head and vote; None takes that of the head alone.
     labels_known : bool, default=False
         No label of the training rows is NaN, which makes mixed ones cheaper.
 
     Attributes
     ----------
     finetuning : bool
-        While True the objective is the cross-entropy of the head alone.
+        While True the objective is the cross-entropy alone.
     """
 
     def __init__(
@@ -207,7 +199,6 @@ class ContrastiveObjective(nn.Module):
         prototypes: Tensor | None = None,
         queue: MemoryQueue | None = None,
         lambda_bce: float = 0.0,
-        vote: NeighborCrossEntropyLoss | None = None,
         labels_known: bool = False,
     ) -> None:
         super().__init__()
@@ -219,7 +210,6 @@ class ContrastiveObjective(nn.Module):
         self.queue = queue
         self.cross_entropy = BinaryCrossEntropyLoss()
         self.lambda_bce = lambda_bce
-        self.vote = vote
         self.finetuning = False
 
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
@@ -235,10 +225,7 @@ class ContrastiveObjective(nn.Module):
     def _cross_entropy(
         self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
-        logits = self.head(embedding)
-        if self.vote is None or self.finetuning:
-            return loss_of_rows(self.cross_entropy, logits, labels, sample_weight)
-        return self.vote(logits, embedding, labels, sample_weight)
+        return loss_of_rows(self.cross_entropy, self.head(embedding), labels, sample_weight)
 
     def _contrastive(
         self, projection: Tensor, labels: Tensor, sample_weight: Tensor | None
