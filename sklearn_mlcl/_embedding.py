@@ -88,14 +88,18 @@ def embed(
 
 def _cast(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> Callable[..., Tensor]:
     """Return the encoder with its weights on a device and in a dtype, itself where they are so."""
-    weights = encoder.state_dict()
+    tensors = (*encoder.parameters(), *encoder.buffers())
+    if all(_is_as_asked(tensor, device, dtype) for tensor in tensors):
+        return encoder
     state = {
         name: value.to(device, dtype if value.is_floating_point() else None)
-        for name, value in weights.items()
+        for name, value in encoder.state_dict().items()
     }
-    if all(state[name] is value for name, value in weights.items()):
-        return encoder
     return lambda rows: functional_call(encoder, state, (rows,))
+
+
+def _is_as_asked(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> bool:
+    return tensor.device == device and (not tensor.is_floating_point() or tensor.dtype == dtype)
 
 
 def widest(encoder: nn.Module) -> int:
