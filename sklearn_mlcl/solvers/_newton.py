@@ -1,8 +1,8 @@
 """Newton's method for many logistic regressions at once, in the working coordinates of a design.
 
 Each label has its own step length and leaves when it has converged. Far from the minimum all is
-done in single precision; the points that may be the last are evaluated in double, and so are the
-systems after many steps.
+done in single precision; the points that may be the last are evaluated in double, and after many
+steps all is in double.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sklearn_mlcl.solvers._operator import Operator
 from sklearn_mlcl.solvers._problems import Point, Problems, evaluate
 from sklearn_mlcl.solvers._systems import newton_direction
 
-SINGLE_STEPS = 15  # Newton steps after which the systems too are solved in double precision
+SINGLE_STEPS = 15  # Newton steps after which points and systems too are in double precision
 FINE = 1e-6  # expected norm of the gradient that single precision no longer tells from zero
 TIGHTEST = 1e-4  # reduction of a residual that single precision surely allows
 BISECTIONS = 100
@@ -80,7 +80,8 @@ def minimise(
         inner = single if iteration < SINGLE_STEPS else double
         eta, before = _forcing(norm, before, tol), norm
         direction = newton_direction(inner, problems, point, eta)
-        fine = iteration + 1 >= max_iter or bool((eta * norm < small).double().mean() > 0.25)
+        many = iteration + 1 >= min(max_iter, SINGLE_STEPS)
+        fine = many or bool((eta * norm < small).double().mean() > 0.25)
         point = _step(double, double if fine else single, problems, point, direction)
     return out
 

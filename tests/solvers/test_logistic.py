@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sklearn_mlcl.datasets import fetch_multilabel
 from sklearn_mlcl.solvers import fit_logistic, fit_logistic_path
 
 from .oracles import gradient, objective, problem, reference
@@ -318,3 +321,15 @@ def test_bad_input_is_named(bad, message):
     arguments = {"X": np.eye(4)[:, :2], "Y": np.array([[0.0], [1.0], [0.0], [1.0]])} | bad
     with pytest.raises(ValueError, match=message):
         fit_logistic(**arguments)
+
+
+def test_path_to_hardly_penalised_words_converges():
+    """Single precision cannot tell a label of enron's from its minimum there: it stood still."""
+    if not os.environ.get("SKLEARN_MLCL_DATA"):
+        pytest.skip("set SKLEARN_MLCL_DATA to the folder with enron.npz to run this on real data")
+    X, Y = fetch_multilabel("enron", subset="train", return_X_y=True)
+    hard = sp.csr_matrix(Y)[:, [6]].toarray()
+    path = fit_logistic_path(sp.csr_matrix(X), hard, [10.0, 100.0, 1000.0], tol=1e-6)
+    assert [bool(step.converged.all()) for step in path] == [True] * 3
+    alone = fit_logistic(sp.csr_matrix(X), hard, C=1000.0)
+    assert_allclose(path[-1].objective, alone.objective, rtol=1e-8)
