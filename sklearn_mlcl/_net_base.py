@@ -65,6 +65,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "feature_noise": [Interval(Real, 0, None, closed="left")],
         "mixup": [Interval(Real, 0, None, closed="left")],
+        "max_sparse_features": [Interval(Integral, 1, None, closed="left"), None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -126,6 +127,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         n_members: int = 1,
         feature_noise: float = 0.0,
         mixup: float = 0.0,
+        max_sparse_features: int | None = None,
         linear_weight: float | str = 0.0,
         linear_C: float | str = "cv",
         missing_label: float = np.nan,
@@ -160,6 +162,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         self.n_members = n_members
         self.feature_noise = feature_noise
         self.mixup = mixup
+        self.max_sparse_features = max_sparse_features
         self.linear_weight = linear_weight
         self.linear_C = linear_C
         self.missing_label = missing_label

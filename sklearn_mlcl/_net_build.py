@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from torch import nn
 
 from sklearn_mlcl._base import Features
@@ -21,6 +22,7 @@ from sklearn_mlcl.modules import (
     MemberList,
     MLPEncoder,
     ScaledEncoder,
+    SelectFeatures,
     embedding_width,
 )
 from sklearn_mlcl.training import IndexBatchNet
@@ -64,6 +66,14 @@ def layer_sizes(name: str, sizes: Any) -> tuple[int, ...]:
     return widths
 
 
+def frequent_features(X: Any, limit: int | None) -> np.ndarray | None:
+    """Return the numbers of the features of a CSR X that most rows have; None if all may stay."""
+    if limit is None or not sp.issparse(X) or X.shape[1] <= limit:
+        return None
+    n_rows_with = np.bincount(X.indices, minlength=X.shape[1])
+    return np.sort(np.argsort(-n_rows_with, kind="stable")[:limit])
+
+
 class NetBuilder:
     """Build the encoder and the net of a net-based classifier, and size its training."""
 
@@ -74,6 +84,7 @@ class NetBuilder:
     n_members: int
     feature_noise: float
     mixup: float
+    max_sparse_features: int | None
     max_epochs: int | str
     batch_size: int | str
     learning_rate: float
@@ -112,9 +123,13 @@ class NetBuilder:
     def _make_module(self, rows: Rows, log_odds: np.ndarray) -> nn.Module:
         """Return what makes embeddings of rows as they come."""
         X, Y, weights = rows
-        encoder = self._make_encoder(X.shape[1])
+        kept = frequent_features(X, self.max_sparse_features)
+        encoder = self._make_encoder(X.shape[1] if kept is None else len(kept))
         scaler = input_scaler(X, row_weights(Y, weights))
-        return ScaledEncoder(scaler, encoder, FeatureNoise(self.feature_noise))
+        noise: nn.Module = FeatureNoise(self.feature_noise)
+        if kept is not None:
+            noise = nn.Sequential(SelectFeatures(torch.from_numpy(kept)), noise)
+        return ScaledEncoder(scaler, encoder, noise)
 
     @abstractmethod
     def _make_objective(

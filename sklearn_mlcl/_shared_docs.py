@@ -30,10 +30,14 @@ mixup : float
     from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`. The pairs of a contrastive
     loss, and the losses on logits that need a yes or no, take the labels of the larger share. A
     label that is unknown in one of the two rows leaves the other's, at its share of the weight.
+max_sparse_features : int or None
+    Features of a CSR X that the encoder sees at most, those that the most rows have: the first
+    layer of a net costs as much for a word of two rows as for one of a thousand. The logistic
+    regressions beside it see all. None, and dense X, keep all.
 module : callable
     A torch module class of your own in place of the built-in encoder: called with
-    ``n_features``, it returns a module that maps (n, n_features), standardised, to embeddings
-    (n, n_embedding). It is called once a member.
+    ``n_features`` (those that are kept of a CSR X), it returns a module that maps
+    (n, n_features), standardised, to embeddings (n, n_embedding). It is called once a member.
 max_epochs : int or "auto"
     Passes over the training rows. "auto": 40 for up to 2,000 rows, beyond them fewer, as one
     over the root of their number, 8 at least.

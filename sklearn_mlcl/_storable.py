@@ -63,6 +63,7 @@ allow(
     modules.MemberList,
     modules.ProjectionHead,
     modules.ScaledEncoder,
+    modules.SelectFeatures,
     modules.SharedDropout,
     modules.StackedLayerNorm,
     modules.StackedLinear,

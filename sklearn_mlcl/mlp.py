@@ -151,6 +151,7 @@ class MultiLabelMLPClassifier(NetClassifier):
         dropout: float = 0.4,
         feature_noise: float = 0.5,
         mixup: float = 0.5,
+        max_sparse_features: int | None = 8192,
         module: Any = None,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
@@ -213,6 +214,7 @@ class MultiLabelMLPClassifier(NetClassifier):
             n_members=n_members,
             feature_noise=feature_noise,
             mixup=mixup,
+            max_sparse_features=max_sparse_features,
         )
         self.loss = loss
         self.pal_norm = pal_norm

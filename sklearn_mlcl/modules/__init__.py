@@ -22,6 +22,7 @@ from sklearn_mlcl.modules._scaling import (
     FeatureNoise,
     InputScaler,
     ScaledEncoder,
+    SelectFeatures,
     embedding_width,
 )
 from sklearn_mlcl.modules.gmvae import GaussianMixtureVAE
@@ -37,6 +38,7 @@ __all__ = [
     "MemberList",
     "ProjectionHead",
     "ScaledEncoder",
+    "SelectFeatures",
     "SharedDropout",
     "StackedLayerNorm",
     "StackedLinear",

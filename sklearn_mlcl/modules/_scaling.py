@@ -77,6 +77,36 @@ class FeatureNoise(nn.Module):
         return f"scale={self.scale}"
 
 
+class SelectFeatures(nn.Module):
+    """Some of the features, by number.
+
+    Parameters
+    ----------
+    index : Tensor of shape (n_kept,), int64
+        The features that stay.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import SelectFeatures
+    >>> SelectFeatures(torch.tensor([0, 2]))(torch.tensor([[5.0, 6.0, 7.0]]))
+    tensor([[5., 7.]])
+    """
+
+    index: Tensor
+
+    def __init__(self, index: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("index", index)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the rows of ``X`` with these features, of shape (n, n_kept)."""
+        return X.index_select(-1, self.index)
+
+    def extra_repr(self) -> str:
+        return f"n_kept={len(self.index)}"
+
+
 class ScaledEncoder(nn.Module):
     """An encoder behind an :class:`InputScaler`.
 
@@ -87,8 +117,9 @@ class ScaledEncoder(nn.Module):
     encoder : torch.nn.Module
         Takes (n, n_features), returns embeddings of shape (n, n_embedding), or
         (n_members, n, n_embedding).
-    noise : FeatureNoise, default=None
-        What training does to the scaled features.
+    noise : torch.nn.Module, default=None
+        What happens to the scaled features on their way: a :class:`FeatureNoise`, behind a
+        :class:`SelectFeatures` where the encoder sees a part of them.
 
     Examples
     --------

@@ -1,0 +1,95 @@
+"""Wide CSR features: the encoder sees those that most rows have, the regressions see all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, load
+from sklearn_mlcl._net_build import frequent_features
+
+N_ROWS, N_WORDS, N_KEPT = 80, 30, 12
+NETS = [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier]
+SMALL: dict[str, Any] = {
+    "n_members": 2,
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 2,
+    "max_sparse_features": N_KEPT,
+    "random_state": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def words() -> tuple[sp.csr_matrix, np.ndarray]:
+    """Counts of words of falling frequency in shuffled columns, and labels that hang on them."""
+    rng = np.random.default_rng(0)
+    shares = rng.permutation(np.linspace(0.6, 0.02, N_WORDS))
+    X = (rng.random((N_ROWS, N_WORDS)) < shares) * rng.integers(1, 4, (N_ROWS, N_WORDS))
+    Y = (X @ rng.normal(size=(N_WORDS, 3)) > 0).astype(int)
+    return sp.csr_matrix(X.astype(np.float32)), Y
+
+
+def test_the_most_frequent_are_kept_in_order(words: Any) -> None:
+    X, _ = words
+    kept = frequent_features(X, N_KEPT)
+    counts = (X.toarray() > 0).sum(0)
+    assert_array_equal(kept, np.sort(kept))
+    assert counts[kept].min() >= np.delete(counts, kept).max()
+    assert len(kept) == N_KEPT
+    for whole in (frequent_features(X, None), frequent_features(X, N_WORDS)):
+        assert whole is None
+    assert frequent_features(X.toarray(), N_KEPT) is None
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_the_encoder_sees_only_these(make: Any, words: Any) -> None:
+    X, Y = words
+    clf = make(**SMALL).fit(X, Y)
+    dropped = np.setdiff1d(np.arange(N_WORDS), frequent_features(X, N_KEPT))
+    other = X.tolil()
+    other[:, dropped] = 0
+    assert_array_equal(clf.transform(other.tocsr()), clf.transform(X))
+    assert not np.allclose(clf.predict_proba(other.tocsr()), clf.predict_proba(X))
+    clf.set_params(linear_weight=0)
+    assert_allclose(clf.predict_proba(other.tocsr()), clf.predict_proba(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_the_first_layer_is_as_narrow(make: Any, words: Any) -> None:
+    for limit, width in ((N_KEPT, N_KEPT), (None, N_WORDS)):
+        clf = make(**{**SMALL, "max_sparse_features": limit}).fit(*words)
+        first = next(clf.net_.module_.encoder.parameters())
+        assert first.shape == (2, width, 16)
+
+
+def test_dense_rows_keep_all(words: Any) -> None:
+    X, Y = words
+    clf = MultiLabelMLPClassifier(**SMALL).fit(X.toarray(), Y)
+    free = clone(clf).set_params(max_sparse_features=None).fit(X.toarray(), Y)
+    assert_array_equal(clf.predict_proba(X.toarray()), free.predict_proba(X.toarray()))
+
+
+def test_saved_and_loaded(words: Any, tmp_path: Path) -> None:
+    X, Y = words
+    clf = ContrastiveMultiLabelClassifier(**SMALL).fit(X, Y)
+    clf.save(tmp_path / "words.mlcl")
+    assert_array_equal(load(tmp_path / "words.mlcl").predict_proba(X), clf.predict_proba(X))
+
+
+def test_further_rows_meet_the_features_of_the_first(words: Any) -> None:
+    X, Y = words
+    clf = MultiLabelMLPClassifier(**SMALL).partial_fit(X[:40], Y[:40])
+    index = clf.net_.module_.noise[0].index.numpy()
+    clf.partial_fit(X[40:], Y[40:])
+    assert_array_equal(clf.net_.module_.noise[0].index.numpy(), index)
+
+
+def test_none_at_all_is_refused(words: Any) -> None:
+    with pytest.raises(ValueError, match="max_sparse_features"):
+        MultiLabelMLPClassifier(max_sparse_features=0).fit(*words)
