@@ -22,7 +22,7 @@ from sklearn_mlcl.modules import (
     MemberList,
     MLPEncoder,
     ScaledEncoder,
-    SelectFeatures,
+    SelectiveEncoder,
     embedding_width,
 )
 from sklearn_mlcl.training import IndexBatchNet
@@ -126,10 +126,10 @@ class NetBuilder:
         kept = frequent_features(X, self.max_sparse_features)
         encoder = self._make_encoder(X.shape[1] if kept is None else len(kept))
         scaler = input_scaler(X, row_weights(Y, weights))
-        noise: nn.Module = FeatureNoise(self.feature_noise)
-        if kept is not None:
-            noise = nn.Sequential(SelectFeatures(torch.from_numpy(kept)), noise)
-        return ScaledEncoder(scaler, encoder, noise)
+        noise = FeatureNoise(self.feature_noise)
+        if kept is None:
+            return ScaledEncoder(scaler, encoder, noise)
+        return SelectiveEncoder(scaler, encoder, noise, torch.from_numpy(kept))
 
     @abstractmethod
     def _make_objective(

@@ -63,7 +63,7 @@ allow(
     modules.MemberList,
     modules.ProjectionHead,
     modules.ScaledEncoder,
-    modules.SelectFeatures,
+    modules.SelectiveEncoder,
     modules.SharedDropout,
     modules.StackedLayerNorm,
     modules.StackedLinear,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,18 @@ def label_data_of_two_sizes(request: pytest.FixtureRequest) -> tuple[np.ndarray,
 @pytest.fixture(scope="session")
 def yeast() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The official split of yeast: X_train, Y_train, X_test, Y_test."""
+    return (*_real_rows("yeast", "train"), *_real_rows("yeast", "test"))
+
+
+@pytest.fixture(scope="session")
+def enron() -> tuple[Any, Any]:
+    """The training rows of enron, sparse: X, Y."""
+    return _real_rows("enron", "train")
+
+
+def _real_rows(name: str, subset: str) -> tuple[Any, Any]:
     if not os.environ.get("SKLEARN_MLCL_DATA"):
-        pytest.skip("set SKLEARN_MLCL_DATA to the folder with yeast.npz to run this on real data")
+        pytest.skip(f"set SKLEARN_MLCL_DATA to the folder with {name}.npz to run this on real data")
     from sklearn_mlcl.datasets import fetch_multilabel
 
-    train = fetch_multilabel("yeast", subset="train", return_X_y=True)
-    test = fetch_multilabel("yeast", subset="test", return_X_y=True)
-    return (*train, *test)
+    return fetch_multilabel(name, subset=subset, return_X_y=True)

@@ -22,7 +22,7 @@ from sklearn_mlcl.modules._scaling import (
     FeatureNoise,
     InputScaler,
     ScaledEncoder,
-    SelectFeatures,
+    SelectiveEncoder,
     embedding_width,
 )
 from sklearn_mlcl.modules.gmvae import GaussianMixtureVAE
@@ -38,7 +38,7 @@ __all__ = [
     "MemberList",
     "ProjectionHead",
     "ScaledEncoder",
-    "SelectFeatures",
+    "SelectiveEncoder",
     "SharedDropout",
     "StackedLayerNorm",
     "StackedLinear",

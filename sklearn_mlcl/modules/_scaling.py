@@ -77,36 +77,6 @@ class FeatureNoise(nn.Module):
         return f"scale={self.scale}"
 
 
-class SelectFeatures(nn.Module):
-    """Some of the features, by number.
-
-    Parameters
-    ----------
-    index : Tensor of shape (n_kept,), int64
-        The features that stay.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_mlcl.modules import SelectFeatures
-    >>> SelectFeatures(torch.tensor([0, 2]))(torch.tensor([[5.0, 6.0, 7.0]]))
-    tensor([[5., 7.]])
-    """
-
-    index: Tensor
-
-    def __init__(self, index: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("index", index)
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return the rows of ``X`` with these features, of shape (n, n_kept)."""
-        return X.index_select(-1, self.index)
-
-    def extra_repr(self) -> str:
-        return f"n_kept={len(self.index)}"
-
-
 class ScaledEncoder(nn.Module):
     """An encoder behind an :class:`InputScaler`.
 
@@ -117,9 +87,8 @@ class ScaledEncoder(nn.Module):
     encoder : torch.nn.Module
         Takes (n, n_features), returns embeddings of shape (n, n_embedding), or
         (n_members, n, n_embedding).
-    noise : torch.nn.Module, default=None
-        What happens to the scaled features on their way: a :class:`FeatureNoise`, behind a
-        :class:`SelectFeatures` where the encoder sees a part of them.
+    noise : FeatureNoise, default=None
+        What training does to the scaled features.
 
     Examples
     --------
@@ -141,6 +110,43 @@ class ScaledEncoder(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Return the embeddings of the rows of ``X``."""
         return self.encoder(self.noise(self.scaler(X)))
+
+
+class SelectiveEncoder(ScaledEncoder):
+    """A :class:`ScaledEncoder` whose encoder sees some of the features.
+
+    Parameters
+    ----------
+    scaler : InputScaler
+        The first layer, of all features.
+    encoder : torch.nn.Module
+        Takes (n, n_kept), returns embeddings as that of a :class:`ScaledEncoder`.
+    noise : FeatureNoise or None
+        What training does to the scaled features that are kept.
+    index : Tensor of shape (n_kept,), int64
+        Numbers of the features that are kept.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import InputScaler, SelectiveEncoder
+    >>> scaler = InputScaler(torch.zeros(3), torch.ones(3))
+    >>> module = SelectiveEncoder(scaler, torch.nn.Identity(), None, torch.tensor([0, 2]))
+    >>> module(torch.tensor([[5.0, 6.0, 7.0]]))
+    tensor([[5., 7.]])
+    """
+
+    index: Tensor
+
+    def __init__(
+        self, scaler: InputScaler, encoder: nn.Module, noise: nn.Module | None, index: Tensor
+    ) -> None:
+        super().__init__(scaler, encoder, noise)
+        self.register_buffer("index", index)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the embeddings of the rows of ``X``, of all features."""
+        return self.encoder(self.noise(self.scaler(X).index_select(-1, self.index)))
 
 
 def embedding_width(module: nn.Module, n_features: int, n_members: int = 1) -> int:

@@ -14,7 +14,8 @@ class LeanAdamW(torch.optim.AdamW):
     """``torch.optim.AdamW`` whose steps in the fused kernel cost little beside the kernel.
 
     A step of torch's own sorts the tensors by device and dtype and asks after options that are
-    off, which takes a fifth to a third of the step of a small net.
+    off, which takes a fifth to a third of the step of a small net. The kernel is private to torch:
+    a test compares every digit with a step of torch's own.
     """
 
     def zero_grad(self, set_to_none: bool = True) -> None:

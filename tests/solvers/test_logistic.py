@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -12,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_mlcl.datasets import fetch_multilabel
 from sklearn_mlcl.solvers import fit_logistic, fit_logistic_path
 
 from .oracles import gradient, objective, problem, reference
@@ -323,11 +320,9 @@ def test_bad_input_is_named(bad, message):
         fit_logistic(**arguments)
 
 
-def test_path_to_hardly_penalised_words_converges():
+def test_path_to_hardly_penalised_words_converges(enron):
     """Single precision cannot tell a label of enron's from its minimum there: it stood still."""
-    if not os.environ.get("SKLEARN_MLCL_DATA"):
-        pytest.skip("set SKLEARN_MLCL_DATA to the folder with enron.npz to run this on real data")
-    X, Y = fetch_multilabel("enron", subset="train", return_X_y=True)
+    X, Y = enron
     hard = sp.csr_matrix(Y)[:, [6]].toarray()
     path = fit_logistic_path(sp.csr_matrix(X), hard, [10.0, 100.0, 1000.0], tol=1e-6)
     assert [bool(step.converged.all()) for step in path] == [True] * 3
