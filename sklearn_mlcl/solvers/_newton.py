@@ -25,17 +25,22 @@ SUFFICIENT = 0.1  # the slope past the minimum, relative to the first one, that 
 
 @dataclass
 class Minimum:
-    """Minimisers (r, L), values (L,), Newton steps (L,) and whether the tolerance was met (L,)."""
+    """Minimisers (r, L); per label the value, Newton steps, whether the tolerance was met.
+
+    `start` (L,) is the norm of the gradient, as `Point` has it, where the label started.
+    """
 
     theta: Tensor
     value: Tensor
     n_iter: Tensor
     converged: Tensor
+    start: Tensor
 
     @classmethod
     def empty(cls, like: Tensor) -> Minimum:
-        flags = torch.zeros_like(like[0], dtype=torch.bool)
-        return cls(torch.zeros_like(like), torch.zeros_like(like[0]), flags.long(), flags)
+        value, start = like.new_zeros(2, like.shape[1])
+        flags = torch.zeros_like(value, dtype=torch.bool)
+        return cls(torch.zeros_like(like), value, flags.long(), flags, start)
 
     def record(self, where: Tensor, point: Point, at: Tensor, n_iter: int, done: Tensor) -> None:
         self.theta[:, where] = point.theta.index_select(1, at)
@@ -63,7 +68,7 @@ def minimise(
     fine, small = near or max_iter == 0, max(FINE, tol)
     curvature = torch.empty_like(problems.sign, dtype=single.dtype)
     point = evaluate(double if fine else single, problems, theta, curvature)
-    before = torch.ones_like(point.value)
+    before, out.start = torch.ones_like(point.value), point.norm
     for iteration in range(max_iter + 1):
         norm = point.norm
         done = (norm <= tol) & fine

@@ -5,7 +5,7 @@ Per label l, with observed weight ``S_l = sum_i s_il``, the objective divided by
 with sign -1 for a positive and 1 for a negative. ``p_il = sigmoid(u_il)``, the probability of the
 wrong class, keeps its relative precision where the data are separated.
 
-Of the shape of the logits only the signs, the curvatures ``s p (1 - p) / S`` and one buffer for
+Of the shape of the logits only the signs, the curvatures ``s p (1 - p)`` and one buffer for
 products are kept; what comes in between is made for a few rows at a time, in the cache.
 """
 
@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import softplus
 
 from sklearn_mlcl.solvers._operator import Operator
+from sklearn_mlcl.solvers._preconditioner import CurvaturePairs
 
 CURVATURE_FLOOR = 1e-20  # on p (1 - p): saturated rows keep the Newton system definite
-CHUNK_CPU, CHUNK_GPU = 2**15, 2**24  # cells of the logits that a thread, a GPU works on at a time
+LINEAR = 40.0  # where softplus(u) is u in double precision
+CHUNK_CPU, CHUNK_GPU = 2**16, 2**24  # cells of the logits that a thread, a GPU works on at a time
 
 
 class Buffer:
@@ -35,13 +37,17 @@ class Buffer:
 
 @dataclass
 class Problems:
-    """Signs -1 or 1 (n, L), weights `s` (None, (n, 1), (n, L)), `total` (L,) and `rho` (r, L)."""
+    """Signs -1 or 1 (n, L), weights `s` (None, (n, 1), (n, L)), `total` (L,) and `rho` (r, L).
+
+    `pairs` keep the curvature along the last directions; None where they would not pay.
+    """
 
     sign: Tensor
     s: Tensor | None
     total: Tensor
     rho: Tensor
     buffer: Buffer
+    pairs: CurvaturePairs | None
 
     def take(self, index: Tensor) -> Problems:
         s = self.s if self.s is None or self.s.shape[1] == 1 else self.s.index_select(1, index)
@@ -51,6 +57,7 @@ class Problems:
             self.total[index],
             self.rho.index_select(1, index),
             self.buffer,
+            None if self.pairs is None else self.pairs.take(index),
         )
 
     def chunks(self) -> list[slice]:
@@ -77,7 +84,7 @@ class Problems:
 class Point:
     """A coefficient vector for each label, and the objective around it.
 
-    `curvature` (n, L) holds ``s p (1 - p) / S``, `metric` (r, L) the diagonal metric; `value` (L,)
+    `curvature` (n, L) holds ``s p (1 - p)``, `metric` (r, L) the diagonal metric; `value` (L,)
     is of use only at a point evaluated in double precision.
     """
 
@@ -106,19 +113,17 @@ def evaluate(A: Operator, problems: Problems, theta: Tensor, curvature: Tensor) 
     """The objectives at theta, in the precision of `A`; the curvatures are written in place."""
     u = A.forward(theta.to(A.dtype), problems.buffer.of(theta.shape[1], A.dtype))
     value, bend = theta.new_zeros(2, theta.shape[1])
-    share, total = (1 / problems.total).to(A.dtype), problems.total
     for rows in problems.chunks():
         sign = problems.sign[rows].to(A.dtype)
         cells = u[rows].mul_(sign)
         if A.dtype == torch.float64:
-            value -= problems.weighted(logsigmoid(-cells), rows).sum(0)
+            value += problems.weighted(softplus(cells, threshold=LINEAR), rows).sum(0)
         p = cells.sigmoid_()
-        cells = torch.addcmul(p, p, p, value=-1).clamp_min_(CURVATURE_FLOOR)
-        cells = problems.weighted(cells, rows).mul_(share)
-        bend += cells.sum(0)
-        curvature[rows] = cells
+        q, bends = p.to(curvature.dtype), curvature[rows]
+        torch.addcmul(q, q, q, value=-1, out=bends).clamp_min_(CURVATURE_FLOOR)
+        bend += problems.weighted(bends, rows).sum(0)
         problems.weighted(p.mul_(sign), rows)
-    gradient = A.adjoint(u).to(theta.dtype).div_(total).addcmul_(problems.rho, theta)
-    return Point(
-        theta, value / total + problems.ridge(theta), gradient, curvature, bend + problems.rho
-    )
+    total, rho = problems.total, problems.rho
+    gradient = A.adjoint(u).to(theta.dtype).div_(total).addcmul_(rho, theta)
+    value = value / total + problems.ridge(theta)
+    return Point(theta, value, gradient, curvature, bend / total + rho)

@@ -9,15 +9,16 @@ from torch import Tensor
 
 from sklearn_mlcl.solvers._design import Design
 from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
-from sklearn_mlcl.solvers._newton import Minimum, minimise
+from sklearn_mlcl.solvers._newton import FINE, Minimum, minimise
 from sklearn_mlcl.solvers._operator import Operator, SparseOperator
 from sklearn_mlcl.solvers._path import Secant
+from sklearn_mlcl.solvers._preconditioner import ROWS_A_COEFFICIENT, CurvaturePairs
 from sklearn_mlcl.solvers._problems import Buffer, Problems
 
 BYTES_PER_CELL = 56  # signs, curvatures, a product, perhaps weights; copies for those that stay
-BYTES_PER_COEFFICIENT = 128  # the vectors of Newton's method and of conjugate gradients
+BYTES_PER_COEFFICIENT = 160  # the vectors of Newton's method and of conjugate gradients
 CACHED_CELLS = 2**21  # on a CPU, logits that the caches hold
-NEAR = 2  # Newton steps at the last C up to which the next start may well be a minimum
+CLOSER = 0.1  # norm of the gradient at a start, relative to the start before it on the path
 NARROW = 64  # on a CPU, labels whose products with a sparse matrix go fastest
 
 
@@ -104,7 +105,7 @@ def _solve_block(
     solved = (~closed).nonzero()[:, 0]
     if not len(solved):
         return
-    problems = _problems(y, s, positive + negative, solved)
+    problems = _problems(y, s, positive + negative, solved, design.penalty)
     where = solved + columns.start
     path = _null_path(design, positive[solved], negative[solved])
     near = start is not None
@@ -112,7 +113,7 @@ def _solve_block(
         theta = path.start(C) if start is None else start[:, where]
         problems.rho = design.penalty[:, None] / (C * problems.total)
         minimum = minimise(rows.double, rows.single, problems, theta, tol, max_iter, near)
-        near = bool(minimum.n_iter.double().mean() <= NEAR)  # starts improve along the path
+        near = bool(CLOSER * minimum.start.median() <= max(FINE, tol))
         path.move(minimum.theta, C)
         _store(fit, minimum, where, C * problems.total)
 
@@ -135,12 +136,15 @@ def _close(
     return closed
 
 
-def _problems(y: Tensor, s: Tensor | None, total: Tensor, solved: Tensor) -> Problems:
+def _problems(
+    y: Tensor, s: Tensor | None, total: Tensor, solved: Tensor, penalty: Tensor
+) -> Problems:
     sign = (1 - 2 * y.to(torch.int8)).index_select(1, solved)
     if s is not None and s.shape[1] > 1:
         s = s.index_select(1, solved)
-    buffer = Buffer(len(y), len(solved), y.device)
-    return Problems(sign, s, total[solved], total.new_zeros(0, len(solved)), buffer)
+    (n, L), r = sign.shape, len(penalty)
+    pairs = CurvaturePairs.none(r, L, y.device) if n >= ROWS_A_COEFFICIENT * r else None
+    return Problems(sign, s, total[solved], penalty, Buffer(n, L, y.device), pairs)
 
 
 def _null_path(design: Design, positive: Tensor, negative: Tensor) -> Secant:
