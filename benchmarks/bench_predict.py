@@ -14,7 +14,7 @@ from benchmarks._data import SINGLE, label_rows
 from benchmarks._report import Bar, interleaved, median_ratio, report
 from sklearn_mlcl import MultiLabelMLPClassifier
 
-REPEATS = 7
+REPEATS = 15
 ROWS = {"n": 100_000, "d": 100, "L": 14}
 
 
@@ -30,7 +30,7 @@ def bars() -> Iterator[Bar]:
     """All bars; the raw module in one piece and in slices, of which the faster counts."""
     X, Y = label_rows(**ROWS)
     clf = MultiLabelMLPClassifier(**SINGLE, max_epochs=1).fit(X[:5000], Y[:5000])
-    sizes = (1024, 8192, len(X))
+    sizes = (1024, 2048, 4096, 8192, len(X))
     calls = {"ours": lambda: clf.predict_proba(X)}
     for size in sizes:
         calls[f"raw {size}"] = lambda size=size: raw_probabilities(clf, X, size)

@@ -10,7 +10,7 @@ import torch
 
 #: Rows of a chunk at most, so that a layer's output stays in the caches, and entries that are held
 #: for them at most.
-CHUNK_ROWS, CHUNK_ENTRIES = 4096, 2**26
+CHUNK_ROWS, CHUNK_ENTRIES = 2048, 2**26
 
 
 def chunks(n_rows: int, size: int = 2**16) -> Iterator[slice]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from sklearn_mlcl._chunks import by_chunks, chunk_rows, chunks
 from sklearn_mlcl._label_weights import label_masses
 from sklearn_mlcl._rows import take_rows
 from sklearn_mlcl.modules import InputScaler, side_by_side
+from sklearn_mlcl.training import threads_for
 
 #: Bound on a scaled dense feature, in standard deviations.
 LIMIT = 4.0
@@ -67,23 +68,46 @@ def embed(
     device: torch.device,
     dtype: torch.dtype,
 ) -> np.ndarray:
-    """Return the embeddings of all rows, computed in ``dtype``, in chunks.
+    """Return the embeddings of all rows, computed in ``dtype``, in chunks."""
+    return Evaluator(device, dtype)(encoder, X)
 
-    Those of members stand side by side, in one row of n_members * n_embedding entries.
 
-    For float64 rows the weights are cast up first: a float32 pass gives a row another answer
-    in another batch, by more than scikit-learn's checks allow.
+class Evaluator:
+    """What modules make of rows, on one device and in one dtype.
+
+    A module is made ready the first time that it is met: a prediction asks chunk after chunk.
+    For float64 rows the weights are cast up: a float32 pass gives a row another answer in another
+    batch, by more than scikit-learn's checks allow.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the modules run.
+    dtype : torch.dtype
+        Of rows and weights there.
+    work : float
+        Multiply-adds of one chunk, by which threads are chosen; infinite leaves them as they are.
     """
-    if encoder.training:
-        encoder.eval()
-    evaluate = _cast(encoder, device, dtype)
 
-    def embedded(part: slice) -> np.ndarray:
-        with torch.inference_mode():
-            rows = _dense_tensor(X[part], dtype, device)
-            return side_by_side(evaluate(rows)).cpu().numpy()
+    def __init__(self, device: torch.device, dtype: torch.dtype, work: float = inf) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.work = work
+        self._ready: dict[nn.Module, tuple[Callable[..., Tensor], int]] = {}
 
-    return by_chunks(X.shape[0], chunk_rows(X.shape[1] + widest(encoder)), embedded)
+    def __call__(self, module: nn.Module, X: Any) -> np.ndarray:
+        """Return the rows of output; those of members stand side by side."""
+        if module not in self._ready:
+            self._ready[module] = (_cast(module.eval(), self.device, self.dtype), widest(module))
+        evaluate, width = self._ready[module]
+
+        def evaluated(part: slice) -> np.ndarray:
+            with torch.inference_mode():
+                rows = _dense_tensor(X[part], self.dtype, self.device)
+                return side_by_side(evaluate(rows)).cpu().numpy()
+
+        with threads_for(self.work, self.device):
+            return by_chunks(X.shape[0], chunk_rows(X.shape[1] + width), evaluated)
 
 
 def _cast(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> Callable[..., Tensor]:

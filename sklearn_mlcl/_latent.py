@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl._base import Features, inside, probabilities_from
+from sklearn_mlcl._embedding import Evaluator
 from sklearn_mlcl._graph import MeanGraph
 from sklearn_mlcl._net_base import NetClassifier
 from sklearn_mlcl.modules.gmvae import LatentDraw, Posterior
@@ -32,9 +33,9 @@ class LatentCodes(NetClassifier):
     #: The noise of the draw that is decoded; None decodes the mean.
     _noise: np.ndarray | None = None
 
-    def _blended_logits(self, X: Features) -> np.ndarray:
+    def _blended_logits(self, X: Features, evaluate: Evaluator) -> np.ndarray:
         if self.n_predict_samples == 0:
-            return super()._blended_logits(X)
+            return super()._blended_logits(X, evaluate)
         draws = list(self._draws(X, self.n_predict_samples))
         return logit(inside(np.mean(draws, axis=0)))
 
@@ -46,7 +47,7 @@ class LatentCodes(NetClassifier):
     def _draws(self, X: Features, n_samples: int) -> Iterator[np.ndarray]:
         """Yield the probabilities (n, L) for each of ``n_samples`` codes a row."""
         for drawn in self._drawn(n_samples):
-            yield probabilities_from(drawn._blended_logits(X))
+            yield probabilities_from(drawn._blended_logits(X, drawn._evaluator(X)))
 
     def _drawn(self, n_samples: int) -> Iterator[Self]:
         """Yield this classifier with each of ``n_samples`` draws in the place of the mean."""
@@ -116,5 +117,6 @@ class LatentCodes(NetClassifier):
         """Means and standard deviations (n, D) of q(z|x)."""
         check_is_fitted(self)
         X = self._check_features(X, reset=False)
-        mean, log_var = np.split(self._evaluated(Posterior(self.net_.module_), X), 2, axis=1)
+        posterior = Posterior(self.net_.module_)
+        mean, log_var = np.split(self._evaluator(X)(posterior, X), 2, axis=1)
         return mean, np.exp(0.5 * log_var)

@@ -15,7 +15,7 @@ from torch import nn
 from sklearn_mlcl._base import Features, MultiLabelClassifier, inside, probabilities_from
 from sklearn_mlcl._chunks import CHUNK_ROWS, by_chunks, chunk_rows
 from sklearn_mlcl._decisions import HeldOut, common_threshold
-from sklearn_mlcl._embedding import RowEmbedding, embed, widest
+from sklearn_mlcl._embedding import Evaluator, RowEmbedding, widest
 from sklearn_mlcl._frames import EmbeddingFrames
 from sklearn_mlcl._graph import AffineGraph, BlendGraph, ProbabilityGraph, VoteGraph
 from sklearn_mlcl._linear import AUTO_WEIGHT, auto_weight, fit_linear
@@ -23,7 +23,7 @@ from sklearn_mlcl._neighbors import NeighborVote, thinned
 from sklearn_mlcl._net_build import Rows, TrainingPlan
 from sklearn_mlcl.calibration import LabelCalibration, fit_calibration
 from sklearn_mlcl.persistence._onnx import OnnxExport
-from sklearn_mlcl.training import IndexBatchNet, resolve_device, threads_for
+from sklearn_mlcl.training import IndexBatchNet, resolve_device
 
 
 class NetPredictor(
@@ -121,24 +121,23 @@ class NetPredictor(
         return self._embed(self._check_features(X, reset=False))
 
     def _embed(self, X: Features) -> np.ndarray:
-        return self._evaluated(self._encoder(), X)
+        return self._evaluator(X)(self._encoder(), X)
 
     def _encoder(self) -> nn.Module:
         return self.net_.module_
 
-    def _evaluated(self, module: nn.Module, X: Features) -> np.ndarray:
-        """Return what a module makes of the rows, in their dtype."""
+    def _evaluator(self, X: Features) -> Evaluator:
+        """Return what evaluates modules on such rows, in their dtype."""
         dtype = torch.float64 if X.dtype == np.float64 else torch.float32
         work = min(X.shape[0], CHUNK_ROWS) * self.net_.n_weights
-        device = resolve_device(self.device, work)
-        with threads_for(work, device):
-            return embed(module, X, device, dtype)
+        return Evaluator(resolve_device(self.device, work), dtype, work)
 
     def _logits(self, X: Features) -> np.ndarray:
         """Return logits, of so many rows at a time that their embeddings fit into memory."""
+        evaluate = self._evaluator(X)
 
         def logits(part: slice) -> np.ndarray:
-            return self._calibrated_logits(X[part])
+            return self._calibrated_logits(X[part], evaluate)
 
         return by_chunks(X.shape[0], self._chunk_rows(X.shape[1]), logits)
 
@@ -146,20 +145,20 @@ class NetPredictor(
         n_labels, width = self.coef_.shape
         return chunk_rows(n_features + 2 * width + widest(self.net_.module_) + 4 * n_labels)
 
-    def _calibrated_logits(self, X: Features) -> np.ndarray:
-        logits = self._blended_logits(X)
+    def _calibrated_logits(self, X: Features, evaluate: Evaluator) -> np.ndarray:
+        logits = self._blended_logits(X, evaluate)
         return logits if self.calibration_ is None else self.calibration_.logits(logits)
 
-    def _blended_logits(self, X: Features) -> np.ndarray:
-        logits = self._net_logits(X)
+    def _blended_logits(self, X: Features, evaluate: Evaluator) -> np.ndarray:
+        logits = self._net_logits(X, evaluate)
         linear, share = self._linear_part()
         if linear is None:
             return logits
-        return logits + share * (self._evaluated(linear, X) - logits)
+        return logits + share * (evaluate(linear, X) - logits)
 
-    def _net_logits(self, X: Features) -> np.ndarray:
+    def _net_logits(self, X: Features, evaluate: Evaluator) -> np.ndarray:
         """Return the logits of the heads, blended with the vote as probabilities are."""
-        embedding = self._embed(X)
+        embedding = evaluate(self._encoder(), X)
         logits = self._head_logits(embedding)
         vote = self._vote()
         if vote is None:

@@ -86,7 +86,7 @@ device : str or torch.device
     "auto" is the GPU where torch sees one and where it is reckoned faster: a step of m
     multiply-adds (three times the weights times ``batch_size``) counts as m / 5e10 seconds on the
     CPU, as 0.001 + m / 5e12 seconds on the GPU, whose first use in a process costs 2 seconds more.
-    Predictions reckon alike, for chunks of 4,096 rows. These constants are estimates, chosen
+    Predictions reckon alike, for chunks of 2,048 rows. These constants are estimates, chosen
     without a GPU at hand.
 precision : {"float32", "bf16"}
     "bf16" trains the encoder under autocast to bfloat16. Similarities, losses and heads stay

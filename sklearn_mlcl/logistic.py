@@ -46,7 +46,7 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
         Folds for ``C="cv"``; an int means :class:`MultilabelStratifiedKFold`.
     fit_intercept : bool, default=True
         Add an unpenalised intercept.
-    tol : float, default=1e-8
+    tol : float, default=1e-10
         Relative size of the gradient at which a label is solved.
     max_iter : int, default=100
         Most Newton steps a label.
@@ -120,7 +120,7 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
         Cs: Sequence[float] = DEFAULT_CS,
         cv: Any = 5,
         fit_intercept: bool = True,
-        tol: float = 1e-8,
+        tol: float = 1e-10,
         max_iter: int = 100,
         threshold: Any = 0.5,
         missing_label: float = np.nan,

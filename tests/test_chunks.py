@@ -16,9 +16,11 @@ from sklearn_mlcl import (
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
     _chunks,
+    _embedding,
     _neighbors,
 )
 from sklearn_mlcl._chunks import by_chunks, chunk_rows, chunks
+from sklearn_mlcl._embedding import Evaluator
 
 TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
 EVERY = [
@@ -143,11 +145,33 @@ def test_topk_has_never_all_probabilities(monkeypatch: pytest.MonkeyPatch) -> No
     whole = clf.predict_topk(X, 2)
     shapes = []
     blended = clf._blended_logits
+
+    def counted(x: np.ndarray, evaluate: Evaluator) -> np.ndarray:
+        shapes.append(len(x))
+        return blended(x, evaluate)
+
     monkeypatch.setattr(_chunks, "CHUNK_ENTRIES", 8 * 40 * 7)
-    monkeypatch.setattr(clf, "_blended_logits", lambda x: shapes.append(len(x)) or blended(x))
+    monkeypatch.setattr(clf, "_blended_logits", counted)
     parts = clf.predict_topk(X, 2)
     assert sum(shapes) == 60 and max(shapes) <= 7
     assert_array_equal(parts.indices, whole.indices)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_modules_are_made_ready_once_for_all_chunks(
+    dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4)).astype(dtype)
+    clf = MultiLabelMLPClassifier(**TINY).fit(X, rng.random((60, 5)) < 0.3)
+    whole = clf.predict_proba(X)
+    made = []
+    cast = _embedding._cast
+    monkeypatch.setattr(_embedding, "_cast", lambda *given: made.append(given) or cast(*given))
+    monkeypatch.setattr(_chunks, "CHUNK_ROWS", 7)
+    assert_allclose(clf.predict_proba(X), whole, rtol=1e-5)
+    (given,) = made
+    assert given == (clf.net_.module_, torch.device("cpu"), torch.from_numpy(X).dtype)
 
 
 @pytest.mark.parametrize("k", [0, 6, 2.0, True, None])
