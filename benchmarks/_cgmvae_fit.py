@@ -93,9 +93,7 @@ def with_permuted_codes(
         x = model.scaler(torch.from_numpy(X))
         codes = model.posterior(x)[0][torch.from_numpy(random_state.permutation(len(X)))]
         embedding = model.decoder(x, codes).numpy()
-    permuted = copy.copy(clf)
-    permuted._embed = lambda rows: embedding  # type: ignore[method-assign]
-    return permuted.predict_proba(X)
+    return probabilities_from(clf._embedding_logits(embedding))
 
 
 def separation(clf: CGMVAEClassifier) -> float:

@@ -150,15 +150,14 @@ class NetPredictor(
         return logits if self.calibration_ is None else self.calibration_.logits(logits)
 
     def _blended_logits(self, X: Features, evaluate: Evaluator) -> np.ndarray:
-        logits = self._net_logits(X, evaluate)
+        logits = self._embedding_logits(evaluate(self._encoder(), X))
         linear, share = self._linear_part()
         if linear is None:
             return logits
         return logits + share * (evaluate(linear, X) - logits)
 
-    def _net_logits(self, X: Features, evaluate: Evaluator) -> np.ndarray:
+    def _embedding_logits(self, embedding: np.ndarray) -> np.ndarray:
         """Return the logits of the heads, blended with the vote as probabilities are."""
-        embedding = evaluate(self._encoder(), X)
         logits = self._head_logits(embedding)
         vote = self._vote()
         if vote is None:
