@@ -52,24 +52,17 @@ class RowEmbedding:
     def all(self) -> np.ndarray:
         """Return the embeddings (n, h) of all rows."""
         if self._all is None:
-            self._all = embed(self.encoder, self.X, self.device, torch.float32)
+            self._all = self._embedded(self.X)
         return self._all
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Return the embeddings of some rows, by number."""
         if self._all is None and len(rows) < self.X.shape[0]:
-            return embed(self.encoder, take_rows(self.X, rows), self.device, torch.float32)
+            return self._embedded(take_rows(self.X, rows))
         return self.all()[rows]
 
-
-def embed(
-    encoder: nn.Module,
-    X: Any,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> np.ndarray:
-    """Return the embeddings of all rows, computed in ``dtype``, in chunks."""
-    return Evaluator(device, dtype)(encoder, X)
+    def _embedded(self, X: Any) -> np.ndarray:
+        return Evaluator(self.device, torch.float32)(self.encoder, X)
 
 
 class Evaluator:
@@ -86,7 +79,7 @@ class Evaluator:
     dtype : torch.dtype
         Of rows and weights there.
     work : float
-        Multiply-adds of one chunk, by which threads are chosen; infinite leaves them as they are.
+        Multiply-adds of one chunk, by which threads are chosen; infinite takes all that torch has.
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype, work: float = inf) -> None:

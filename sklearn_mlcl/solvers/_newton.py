@@ -37,10 +37,9 @@ class Minimum:
     start: Tensor
 
     @classmethod
-    def empty(cls, like: Tensor) -> Minimum:
-        value, start = like.new_zeros(2, like.shape[1])
-        flags = torch.zeros_like(value, dtype=torch.bool)
-        return cls(torch.zeros_like(like), value, flags.long(), flags, start)
+    def empty(cls, like: Tensor, start: Tensor) -> Minimum:
+        flags = torch.zeros_like(start, dtype=torch.bool)
+        return cls(torch.zeros_like(like), torch.zeros_like(start), flags.long(), flags, start)
 
     def record(self, where: Tensor, point: Point, at: Tensor, n_iter: int, done: Tensor) -> None:
         self.theta[:, where] = point.theta.index_select(1, at)
@@ -63,12 +62,11 @@ def minimise(
     The square root of that is, up to the spread of the curvature, the root mean square distance of
     the logits from their optimum, weighted by p (1 - p). `near`: theta may be a minimum already.
     """
-    out = Minimum.empty(theta)
     active = torch.arange(theta.shape[1], device=theta.device)
     fine, small = near or max_iter == 0, max(FINE, tol)
     curvature = torch.empty_like(problems.sign, dtype=single.dtype)
     point = evaluate(double if fine else single, problems, theta, curvature)
-    before, out.start = torch.ones_like(point.value), point.norm
+    before, out = torch.ones_like(point.value), Minimum.empty(theta, point.norm)
     for iteration in range(max_iter + 1):
         norm = point.norm
         done = (norm <= tol) & fine

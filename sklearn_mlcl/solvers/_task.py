@@ -105,7 +105,7 @@ def _solve_block(
     solved = (~closed).nonzero()[:, 0]
     if not len(solved):
         return
-    problems = _problems(y, s, positive + negative, solved, design.penalty)
+    problems = _problems(y, s, positive + negative, solved, len(design.penalty))
     where = solved + columns.start
     path = _null_path(design, positive[solved], negative[solved])
     near = start is not None
@@ -136,15 +136,14 @@ def _close(
     return closed
 
 
-def _problems(
-    y: Tensor, s: Tensor | None, total: Tensor, solved: Tensor, penalty: Tensor
-) -> Problems:
+def _problems(y: Tensor, s: Tensor | None, total: Tensor, solved: Tensor, r: int) -> Problems:
+    """The labels to solve, in r coefficients; rho is set for each C."""
     sign = (1 - 2 * y.to(torch.int8)).index_select(1, solved)
     if s is not None and s.shape[1] > 1:
         s = s.index_select(1, solved)
-    (n, L), r = sign.shape, len(penalty)
+    n, L = sign.shape
     pairs = CurvaturePairs.none(r, L, y.device) if n >= ROWS_A_COEFFICIENT * r else None
-    return Problems(sign, s, total[solved], penalty, Buffer(n, L, y.device), pairs)
+    return Problems(sign, s, total[solved], total.new_zeros(r, L), Buffer(n, L, y.device), pairs)
 
 
 def _null_path(design: Design, positive: Tensor, negative: Tensor) -> Secant:
