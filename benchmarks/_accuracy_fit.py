@@ -10,7 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.base import BaseEstimator, clone
+from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 from sklearn.utils import Bunch
 from threadpoolctl import threadpool_limits
 
@@ -105,14 +109,34 @@ def evaluate(model: BaseEstimator, data: Bunch, seed: int) -> Row:
 
 
 def loaded(dataset: str, seed: int) -> Bunch:
-    """Return a set; of "<set>/4" a quarter of the training rows, dealt by the seed."""
-    name, _, parts = dataset.partition("/")
+    """Return a set.
+
+    Of "<set>/4" a quarter of the training rows, dealt by the seed; "<set>/lsa" is a set of words
+    with each row as a short dense vector.
+    """
+    name, _, change = dataset.partition("/")
     data = load(name)
-    if parts:
-        folds = MultilabelStratifiedKFold(int(parts), shuffle=True, random_state=seed)
+    if change == "lsa":
+        return as_embeddings(data)
+    if change:
+        folds = MultilabelStratifiedKFold(int(change), shuffle=True, random_state=seed)
         rows = next(folds.split(data.X, data.Y))[1]
         data.X, data.Y = data.X[rows], data.Y[rows]
     return data
+
+
+def as_embeddings(data: Bunch, width: int = 128) -> Bunch:
+    """Return a set with unit vectors of latent semantics in place of words.
+
+    What weighs the words and projects them is fitted on the training rows, without labels.
+    """
+    model = make_pipeline(
+        TfidfTransformer(sublinear_tf=True), TruncatedSVD(width, random_state=0), Normalizer()
+    )
+    X = model.fit_transform(data.X).astype(np.float32)
+    return Bunch(
+        X=X, Y=data.Y, X_test=model.transform(data.X_test).astype(X.dtype), Y_test=data.Y_test
+    )
 
 
 def run_fit(dataset: str, estimator: str, seed: int) -> Row:

@@ -11,11 +11,18 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Bunch
 
 from benchmarks import accuracy
-from benchmarks._accuracy_fit import OBJECTIVES, evaluate, oracle_scores, tuned_thresholds
+from benchmarks._accuracy_fit import (
+    OBJECTIVES,
+    as_embeddings,
+    evaluate,
+    oracle_scores,
+    tuned_thresholds,
+)
 from benchmarks._accuracy_models import MODELS, PEERS, LogisticOrConstant
 from benchmarks._accuracy_report import (
     METRICS,
@@ -335,3 +342,19 @@ def test_the_peers_are_those_of_the_protocol():
     for name in ("one-vs-rest logistic", "classifier chain", "k nearest neighbours"):
         assert len(next(iter(PEERS[name](True, 0).param_grid.values()))) >= 5
     assert all(hasattr(build(True, 0), "fit") for build in MODELS.values())
+
+
+# ------------------------------------------------------------------------ sets
+
+
+def test_embeddings_know_the_training_rows_alone():
+    rng = np.random.default_rng(0)
+    words = sp.random_array((60, 200), density=0.1, format="csr", rng=rng)
+    Y = rng.integers(0, 2, (60, 3))
+    data = Bunch(X=words[:40], Y=Y[:40], X_test=words[40:], Y_test=Y[40:])
+    whole = as_embeddings(data, width=8)
+    assert whole.X.shape == (40, 8) and whole.X.dtype == whole.X_test.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(whole.X, axis=1), 1, rtol=1e-5)
+    other = as_embeddings(Bunch(**{**data, "X_test": words[40:41]}), width=8)
+    np.testing.assert_array_equal(other.X, whole.X)
+    np.testing.assert_allclose(other.X_test, whole.X_test[:1], rtol=1e-5)
