@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_mlcl._neighbors import NeighborVote
+from sklearn_mlcl._rare_labels import RareLabels
 from sklearn_mlcl.collapse import ONNDecoder
 from sklearn_mlcl.modules import InputScaler, side_by_side
 
@@ -112,12 +113,16 @@ class BlendGraph(nn.Module):
         vote_share: float,
         linear: nn.Module | None,
         linear_share: float,
+        rare: RareLabels,
     ) -> None:
         super().__init__()
         self.encoder, self.head = portable(encoder), head
         self.vote, self.vote_share = vote, vote_share
         self.linear = None if linear is None else portable(linear)
         self.linear_share = linear_share
+        self.either = bool(rare.single.any() and 0 < linear_share < 1)
+        self.register_buffer("single", _constant(rare.single, torch.bool))
+        self.register_buffer("shift", _constant(rare.shift))
 
     def forward(self, X: Tensor) -> Tensor:
         """Return logits (n, L) of rows (n, d)."""
@@ -127,8 +132,15 @@ class BlendGraph(nn.Module):
             heads = probabilities(logits)
             logits = log_odds(heads + self.vote_share * (self.vote(embedding) - heads))
         if self.linear is not None:
-            logits = logits + self.linear_share * (self.linear(X) - logits)
-        return logits
+            logits = self._blended(logits, self.linear(X))
+        return logits + self.get_buffer("shift")
+
+    def _blended(self, net: Tensor, linear: Tensor) -> Tensor:
+        blend = net + self.linear_share * (linear - net)
+        if not self.either:
+            return blend
+        p, q = probabilities(net), probabilities(linear)
+        return torch.where(self.get_buffer("single"), log_odds(p + q - p * q), blend)
 
 
 class MeanGraph(nn.Module):

@@ -79,6 +79,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         "neighbor_temperature": [Interval(Real, 0, None, closed="neither")],
         "linear_weight": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "linear_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"})],
+        "prior_count": [Interval(Real, 0, None, closed="left")],
         "threshold": [
             Interval(Real, 0, 1, closed="both"),
             "array-like",
@@ -130,6 +131,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         max_sparse_features: int | None = None,
         linear_weight: float | str = 0.0,
         linear_C: float | str = "cv",
+        prior_count: float = 0.0,
         missing_label: float = np.nan,
         class_weight: Any = None,
         pos_weight: Any = None,
@@ -165,6 +167,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         self.max_sparse_features = max_sparse_features
         self.linear_weight = linear_weight
         self.linear_C = linear_C
+        self.prior_count = prior_count
         self.missing_label = missing_label
         self.class_weight = class_weight
         self.pos_weight = pos_weight
@@ -354,6 +357,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
             embedding, train, expit(log_odds), constant, np.random.RandomState(seed)
         )
         self._keep_linear(net.module_, train, np.random.RandomState(seed))
+        self._keep_counts(train, plan)
         self.net_, self.n_iter_ = net, len(net.history)
         self.history_ = epoch_log(net.history)
         self._keep_decisions(embedding, train, valid)

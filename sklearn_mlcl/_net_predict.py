@@ -21,6 +21,7 @@ from sklearn_mlcl._graph import AffineGraph, BlendGraph, ProbabilityGraph, VoteG
 from sklearn_mlcl._linear import AUTO_WEIGHT, auto_weight, fit_linear
 from sklearn_mlcl._neighbors import NeighborVote, thinned
 from sklearn_mlcl._net_build import Rows, TrainingPlan
+from sklearn_mlcl._rare_labels import RareLabels, label_counts
 from sklearn_mlcl.calibration import LabelCalibration, fit_calibration
 from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.training import IndexBatchNet, resolve_device
@@ -35,10 +36,13 @@ class NetPredictor(
     neighbor_temperature: float
     linear_weight: float | str
     linear_C: float | str  # noqa: N815 - named as its parameter
+    prior_count: float
     threshold: Any
     calibration: str | None
     device: Any
     net_: IndexBatchNet
+    #: None in files older than it: what they predict stays what it was.
+    label_counts_: np.ndarray | None = None
 
     # ------------------------------------------------------------------ keeping
 
@@ -91,6 +95,13 @@ class NetPredictor(
         kept = thinned(X.shape[0], random_state)
         weights = None if weights is None else weights[kept]
         self.neighbors_ = NeighborVote.of(embedding.of(kept), Y[kept], weights, prior, constant)
+
+    def _keep_counts(self, rows: Rows, plan: TrainingPlan) -> None:
+        """Count the rows of each label; those of chunks add up."""
+        counts = label_counts(*rows[1:])
+        if plan.chunk and self.label_counts_ is not None:
+            counts += self.label_counts_
+        self.label_counts_ = counts
 
     def _keep_linear(self, module: Any, rows: Rows, random_state: np.random.RandomState) -> None:
         """Fit the logistic regressions behind the input scaling of ``module``."""
@@ -151,10 +162,10 @@ class NetPredictor(
 
     def _blended_logits(self, X: Features, evaluate: Evaluator) -> np.ndarray:
         logits = self._embedding_logits(evaluate(self._encoder(), X))
-        linear, share = self._linear_part()
-        if linear is None:
-            return logits
-        return logits + share * (evaluate(linear, X) - logits)
+        rare, (linear, share) = self._rare_labels(), self._linear_part()
+        if linear is not None:
+            logits = rare.blended(logits, evaluate(linear, X), share)
+        return logits + rare.shift.astype(logits.dtype)
 
     def _embedding_logits(self, embedding: np.ndarray) -> np.ndarray:
         """Return the logits of the heads, blended with the vote as probabilities are."""
@@ -175,6 +186,12 @@ class NetPredictor(
                 "neighbor_weight=0 kept none; fit again."
             )
         return self.neighbors_ if self.neighbor_weight > 0 else None
+
+    def _rare_labels(self) -> RareLabels:
+        counts = self.label_counts_
+        if counts is None:
+            return RareLabels.of(np.ones((2, len(self.coef_))), 0.0)
+        return RareLabels.of(counts, self.prior_count)
 
     def _linear_part(self) -> tuple[nn.Module | None, float]:
         """Return the logistic regressions on the features, None without, and their share."""
@@ -207,6 +224,7 @@ class NetPredictor(
             self.neighbor_weight,
             linear,
             share,
+            self._rare_labels(),
         )
 
     def _head_graph(self) -> nn.Module:

@@ -74,6 +74,12 @@ linear_weight : float or "auto"
 linear_C : float or "cv"
     Inverse regularisation of these regressions, fitted on 20,000 rows at most. "cv": for all labels
     the one of 0.001, 0.01, 0.1, 1 with the smallest held-out log loss.
+prior_count : float
+    Rows with and rows without each label that are added to the c and m counted: its log-odds rise by
+    log((c + a) / c) - log((m + a) / m). Nets and regressions shrink a label of few rows towards its
+    absence; held out, those with two to ten turn out more frequent than they say. Where regressions
+    on the features have a share, the probability of a label with one row is that either they or the
+    net are right. 0 changes nothing.
 threshold : float, array-like of shape (n_labels,) or str
     Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
     "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all labels
@@ -135,6 +141,8 @@ neighbors_ : NeighborVote or None
     The training rows (20,000 at most) that vote, as embeddings and labels.
 linear_ : torch module or None
     Maps rows to the logits of the logistic regressions on the features.
+label_counts_ : ndarray of shape (2, n_labels)
+    Rows with each label, rows without; over all calls of :meth:`partial_fit`.
 calibration_ : LabelCalibration or None
     The correction of the log-odds.
 threshold_ : float or array-like

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 #: One net and the rows as they are: without members, mixup, noise on the features
-#: and logistic regressions on them, and with all features however wide they are.
+#: and logistic regressions on them, without a prior count, and with all features however wide.
 PLAIN: dict[str, Any] = {
     "n_members": 1,
     "mixup": 0.0,
     "feature_noise": 0.0,
     "linear_weight": 0.0,
+    "prior_count": 0.0,
     "max_sparse_features": None,
     "max_epochs": 30,
     "batch_size": 128,
