@@ -132,6 +132,7 @@ VARIANTS: dict[str, Builder] = {
     "neighbours alone": _variant(ContrastiveMultiLabelClassifier, neighbor_weight=1.0),
     "no regressions on features": _variant(ContrastiveMultiLabelClassifier, linear_weight=0.0),
     "regressions on dense features": _variant(ContrastiveMultiLabelClassifier, linear_weight=0.3),
+    "no prior count": _variant(ContrastiveMultiLabelClassifier, prior_count=0.0),
     "logistic heads": _variant(ContrastiveMultiLabelClassifier, head="logistic"),
     "two stages": _variant(ContrastiveMultiLabelClassifier, **recipes.TWO_STAGE),
     "FAST": _variant(ContrastiveMultiLabelClassifier, **recipes.FAST),

@@ -75,11 +75,11 @@ linear_C : float or "cv"
     Inverse regularisation of these regressions, fitted on 20,000 rows at most. "cv": for all labels
     the one of 0.001, 0.01, 0.1, 1 with the smallest held-out log loss.
 prior_count : float
-    Rows with and rows without each label that are added to the c and m counted: its log-odds rise by
-    log((c + a) / c) - log((m + a) / m). Nets and regressions shrink a label of few rows towards its
-    absence; held out, those with two to ten turn out more frequent than they say. Where regressions
-    on the features have a share, the probability of a label with one row is that either they or the
-    net are right. 0 changes nothing.
+    Rows with and rows without each label that are added to those counted, c and m: its log-odds
+    rise by log((c + a) / c) - log((m + a) / m). Nets and regressions shrink a label of few rows
+    towards its absence; held out, labels of two to ten rows are more frequent than they say. The
+    probability of a label of one row, where regressions on the features have a share, is that
+    either they or the net are right. 0 changes nothing.
 threshold : float, array-like of shape (n_labels,) or str
     Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
     "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all labels
