@@ -28,6 +28,7 @@ TINY: dict[str, Any] = {
     "max_epochs": 6,
     "neighbor_weight": 0.0,
     "linear_weight": 0.0,
+    "prior_count": 0.0,
     "random_state": 0,
 }
 PAL = MultiLabelMLPClassifier(**TINY, loss="pal", feature_dim=8, validation_fraction=0.2)

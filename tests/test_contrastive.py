@@ -114,7 +114,11 @@ def test_queue_remembers_past_batches(unknown: bool, label_data: Any) -> None:
 def test_finetuning_is_a_second_stage(label_data: Any) -> None:
     X, Y = label_data
     one_net = clone(ONE_EPOCH).set_params(n_members=1, max_epochs=4)
-    clf = clone(one_net).set_params(finetune=True, neighbor_weight=0, linear_weight=0).fit(X, Y)
+    clf = (
+        clone(one_net)
+        .set_params(finetune=True, neighbor_weight=0, linear_weight=0, prior_count=0)
+        .fit(X, Y)
+    )
     assert clf.n_iter_ == 8
     head = clf.net_.criterion_.head
     assert_allclose(clf.coef_, head.weight.detach().numpy())
@@ -125,7 +129,7 @@ def test_finetuning_is_a_second_stage(label_data: Any) -> None:
 def test_logistic_heads_stand_on_standardised_embeddings(label_data: Any) -> None:
     X, Y = label_data
     clf = clone(ONE_EPOCH).set_params(
-        head="logistic", head_C=0.05, neighbor_weight=0, linear_weight=0
+        head="logistic", head_C=0.05, neighbor_weight=0, linear_weight=0, prior_count=0
     )
     clf.fit(X, Y)
     embedding = StandardScaler().fit_transform(clf.transform(X.astype(np.float32)))
@@ -150,7 +154,7 @@ def test_neighbours_vote_as_a_kernel_regression(weights: Any, label_data: Any) -
     Y[:30, 2] = np.nan
     clf = (
         clone(ONE_EPOCH)
-        .set_params(neighbor_weight=1, linear_weight=0, neighbor_temperature=0.2)
+        .set_params(neighbor_weight=1, linear_weight=0, prior_count=0, neighbor_temperature=0.2)
         .fit(X, Y, s)
     )
     z = clf.transform(X.astype(np.float32)).astype(float)

@@ -27,6 +27,7 @@ SMALL: dict[str, Any] = {
     "max_epochs": 4,
     "neighbor_weight": 0.0,
     "linear_weight": 0.0,
+    "prior_count": 0.0,
     "random_state": 0,
 }
 CONTRASTIVE, MLP = ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)

@@ -17,7 +17,7 @@ from sklearn_mlcl._linear import AUTO_WEIGHT, CS, N_FOLDS, auto_weight, common_C
 
 SMALL: dict[str, Any] = {
     "n_members": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "neighbor_weight": 0.0,
-    "random_state": 0,
+    "prior_count": 0.0, "random_state": 0,
 }  # fmt: skip
 NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
 every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda e: type(e).__name__)

@@ -22,6 +22,7 @@ HEADS_ALONE = MultiLabelMLPClassifier(
     max_epochs=15,
     neighbor_weight=0,
     linear_weight=0,
+    prior_count=0,
     validation_fraction=0.25,
     random_state=0,
 )
