@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing as mp
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -116,6 +117,10 @@ def run_missing(
     return len(missing)
 
 
+class KilledError(RuntimeError):
+    """The process of some work was killed from outside, as it is where memory runs out."""
+
+
 def within_budget(work: Callable[..., Any], *args: Any, seconds: float) -> Any:
     """Return ``work(*args)`` computed in a process of its own.
 
@@ -130,8 +135,10 @@ def within_budget(work: Callable[..., Any], *args: Any, seconds: float) -> Any:
     ------
     TimeoutError
         If it was.
+    KilledError
+        If something else killed it.
     RuntimeError
-        If the work raised, with its traceback, or the process died.
+        If the work raised, with its traceback, or the process died otherwise.
     """
     context = _context()
     receiver, sender = context.Pipe(duplex=False)
@@ -144,7 +151,8 @@ def within_budget(work: Callable[..., Any], *args: Any, seconds: float) -> Any:
         answer, error = receiver.recv()
     except EOFError:
         process.join()
-        raise RuntimeError(
+        kind = KilledError if process.exitcode == -signal.SIGKILL else RuntimeError
+        raise kind(
             f"The process of {work.__name__}{args} died with exit code {process.exitcode}."
         ) from None
     finally:

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks._accuracy_fit import run_fit
 from benchmarks._accuracy_models import MODELS, OURS, VARIANTS
 from benchmarks._accuracy_report import write_report
-from benchmarks._resumable import Row, RowFile, preload, run_missing, within_budget
+from benchmarks._resumable import KilledError, Row, RowFile, preload, run_missing, within_budget
 from benchmarks.study_losses import found
 
 WORK_SETS = (
@@ -35,6 +35,7 @@ LAST_LOOK_SETS = (
 )  # fmt: skip
 N_SEEDS = 3
 KEY = ("dataset", "estimator", "seed")
+AGAIN = " with another seed"
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.jsonl"
 DOC = ROOT / "doc"
@@ -49,21 +50,22 @@ def plan(
 
 
 def run_within(task: Row, budget: float, results: RowFile) -> Row:
-    """Return the row of a task; over the budget, one that says so.
+    """Return the row of a task; over the budget, or killed for its memory, one that says so.
 
-    A set that took an estimator over the budget with one seed is not tried with the next.
+    What did not end with one seed is not tried with the next.
     """
     key = {name: task[name] for name in KEY}
-    if any(
-        (key["dataset"], key["estimator"]) == (row["dataset"], row["estimator"])
-        and row["status"] != "ok" and row["budget_s"] >= budget
-        for row in list(results.rows.values())
-    ):  # fmt: skip
-        return {**key, "status": "over budget with another seed", "budget_s": budget}
+    for row in list(results.rows.values()):
+        same = (key["dataset"], key["estimator"]) == (row["dataset"], row["estimator"])
+        if same and row["status"] != "ok" and row["budget_s"] >= budget:
+            status = f"{row['status'].removesuffix(AGAIN)}{AGAIN}"
+            return {**key, "status": status, "budget_s": budget}
     try:
         row = within_budget(run_fit, *key.values(), seconds=budget)
     except TimeoutError:
         row = {"status": "over budget"}
+    except KilledError:
+        row = {"status": "killed"}
     return {**key, **row, "budget_s": budget}
 
 

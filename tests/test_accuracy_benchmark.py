@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import time
 from itertools import chain
 
@@ -38,7 +39,7 @@ from benchmarks._accuracy_report import (
     wins_table,
     write_report,
 )
-from benchmarks._resumable import RowFile, run_missing, within_budget
+from benchmarks._resumable import KilledError, RowFile, run_missing, within_budget
 from sklearn_mlcl.metrics import f1_macro, f1_micro
 
 ESTIMATORS = ("ours", "forest", "neighbours")
@@ -218,16 +219,21 @@ def test_over_budget_is_killed_and_a_failure_is_told():
         within_budget(math.sqrt, -1.0, seconds=30)
     with pytest.raises(RuntimeError, match="died with exit code 3"):
         within_budget(os._exit, 3, seconds=30)
+    with pytest.raises(KilledError, match="died with exit code -9"):
+        within_budget(signal.raise_signal, signal.SIGKILL, seconds=30)
 
 
-def test_a_late_fit_gets_a_row_that_says_so(monkeypatch, tmp_path):
-    def late(*args, seconds):
-        raise TimeoutError
+@pytest.mark.parametrize(
+    ("error", "status"), [(TimeoutError, "over budget"), (KilledError, "killed")]
+)
+def test_a_fit_without_an_end_gets_a_row_that_says_so(monkeypatch, tmp_path, error, status):
+    def without_end(*args, seconds):
+        raise error
 
-    monkeypatch.setattr(accuracy, "within_budget", late)
+    monkeypatch.setattr(accuracy, "within_budget", without_end)
     task = {"dataset": "a", "estimator": "forest", "seed": 2}
     results = RowFile(tmp_path / "rows.jsonl", accuracy.KEY)
-    expected = {**task, "status": "over budget", "budget_s": 3.0}
+    expected = {**task, "status": status, "budget_s": 3.0}
     assert accuracy.run_within(task, 3.0, results) == expected
 
 
