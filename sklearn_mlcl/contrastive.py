@@ -44,7 +44,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     The probability of a label is that of its head, blended with a vote of the training rows near
     by: a kernel regression of the labels on cosines of embeddings (``neighbor_weight``). Its
     log-odds are blended with those of a logistic regression on the features themselves
-    (``linear_weight``).
+    (``linear_weight``), and raised for labels of few rows (``prior_count``).
 
     The default loss is that of [1]_, with label prototypes. What it is named for, a clamp that
     takes the repulsion between positives out of the gradient, is a parameter here, ``lambda_reg``,
