@@ -18,7 +18,7 @@ ROOMS = {
     "_documentation": 0, "_label_weights": 0, "_graph": 3,
     "_base": 3, "_net_base": 3, "_heads": 3, "_decisions": 3, "_neighbors": 3, "_embedding": 3,
     "_linear": 3, "_net_build": 3, "_net_predict": 3, "_shared_docs": 3, "_latent": 3,
-    "logistic": 3, "callbacks": 3,
+    "_rare_labels": 3, "logistic": 3, "callbacks": 3,
     "training": 2,
     "losses": 1, "modules": 1, "solvers": 1,
     "collapse": 0, "representation": 0, "metrics": 0, "thresholds": 0, "model_selection": 0,

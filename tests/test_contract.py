@@ -189,7 +189,7 @@ def test_random_state_fixes_everything_and_touches_nothing(estimator: Any, label
 @every_net
 def test_transform_and_its_names(estimator: Any, label_data: Any) -> None:
     X, Y = label_data
-    blended = {"neighbor_weight", "linear_weight"} & estimator.get_params().keys()
+    blended = {"neighbor_weight", "linear_weight", "prior_count"} & estimator.get_params().keys()
     heads_alone = {"hidden_layer_sizes": (16, 8), **dict.fromkeys(blended, 0)}
     clf = clone(estimator).set_params(**heads_alone).fit(X, Y)
     embedding = clf.transform(X)
