@@ -28,10 +28,13 @@ TOL = 1e-4
 
 def auto_weight(X: Any, n_labels: int) -> float:
     """Return ``linear_weight="auto"`` resolved."""
-    if not sp.issparse(X):
-        return 0.0
-    small = X.nnz * n_labels <= AUTO_WORK and X.shape[1] * n_labels <= AUTO_COEFFICIENTS
+    small = _is_short(X, n_labels) and X.shape[1] * n_labels <= AUTO_COEFFICIENTS
     return AUTO_WEIGHT if small else 0.0
+
+
+def _is_short(X: Any, n_labels: int) -> bool:
+    """Return whether the solve on all rows is short beside the training."""
+    return sp.issparse(X) and X.nnz * n_labels <= AUTO_WORK
 
 
 def fit_linear(
@@ -47,7 +50,7 @@ def fit_linear(
     Parameters
     ----------
     X : ndarray or CSR of shape (n, d)
-        Features; 20,000 rows at most are drawn of them.
+        Features. CSR within ``AUTO_WORK`` counts whole, of others 20,000 rows at most are drawn.
     Y : ndarray or CSR of shape (n, L)
         Indicator matrix, NaN where unknown.
     sample_weight : ndarray of shape (n,) or (n, L), or None
@@ -60,12 +63,14 @@ def fit_linear(
         Draws the rows.
     """
     scaler = copy.deepcopy(scaler).cpu()
-    rows = thinned(X.shape[0], random_state)
-    weights = None if sample_weight is None else sample_weight[rows]
-    scaled, labels = _scaled(X[rows], scaler), Y[rows]
+    if not _is_short(X, Y.shape[1]):
+        rows = thinned(X.shape[0], random_state)
+        X, Y = X[rows], Y[rows]
+        sample_weight = None if sample_weight is None else sample_weight[rows]
+    X = _scaled(X, scaler)
     if isinstance(C, str):
-        C = common_C(scaled, labels, weights)
-    heads = fit_heads(scaled, labels, weights, C, Cs=(), tol=TOL)
+        C = common_C(X, Y, sample_weight)
+    heads = fit_heads(X, Y, sample_weight, C, Cs=(), tol=TOL)
     # Drawing weights that are then overwritten would move the random stream of a training.
     layer = nn.utils.skip_init(nn.Linear, X.shape[1], len(heads.intercept))
     with torch.no_grad():

@@ -72,8 +72,9 @@ linear_weight : float or "auto"
     words do, which a net learns late. 0 fits none. "auto": 0.3 for CSR, 0 for dense features and
     where labels times stored entries of X exceed 2e9 or labels times features 1e7.
 linear_C : float or "cv"
-    Inverse regularisation of these regressions, fitted on 20,000 rows at most. "cv": for all labels
-    the one of 0.001, 0.01, 0.1, 1 with the smallest held-out log loss.
+    Inverse regularisation of these regressions. "cv": for all labels the one of 0.001, 0.01, 0.1, 1
+    with the smallest held-out log loss. They are fitted on all rows of CSR with at most 2e9 labels
+    times stored entries, else on 20,000 at most.
 prior_count : float
     Rows with and rows without each label that are added to those counted, c and m: its log-odds
     rise by log((c + a) / c) - log((m + a) / m). Nets and regressions shrink a label of few rows

@@ -77,6 +77,23 @@ def test_auto_is_for_sparse_features(label_data: Any, monkeypatch: pytest.Monkey
     assert_array_equal(as_auto, clf.set_params(linear_weight=0).decision_function(sparse))
 
 
+def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, Y = label_data
+    monkeypatch.setattr("sklearn_mlcl._neighbors.MAX_ROWS", 30)
+    X = np.where(X > 0.5, X, 0.0)
+    sparse = sp.csr_matrix(X)
+    clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.3)
+
+    def logits(rows: Any) -> np.ndarray:
+        return clf.fit(rows, Y).decision_function(sparse)
+
+    whole = logits(sparse)
+    factor = clf.net_.module_.scaler.factor.double().numpy()
+    assert_allclose(whole, one_vs_rest(X * factor, Y, 0.3, X * factor), atol=5e-3)
+    monkeypatch.setattr("sklearn_mlcl._linear.AUTO_WORK", sparse.nnz * Y.shape[1] - 1)
+    assert np.abs(logits(sparse) - whole).max() > 0.1
+
+
 def test_the_work_is_that_of_the_stored_entries() -> None:
     sparse = sp.random_array((1000, 5000), density=0.001, format="csr", random_state=0)
     assert auto_weight(sparse, 1000) == AUTO_WEIGHT
