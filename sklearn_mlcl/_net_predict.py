@@ -36,12 +36,12 @@ class NetPredictor(
     neighbor_temperature: float
     linear_weight: float | str
     linear_C: float | str  # noqa: N815 - named as its parameter
-    prior_count: float
     threshold: Any
     calibration: str | None
     device: Any
     net_: IndexBatchNet
-    #: None in files older than it: what they predict stays what it was.
+    #: What files older than the two say: their predictions stay what they were.
+    prior_count: float = 0.0
     label_counts_: np.ndarray | None = None
 
     # ------------------------------------------------------------------ keeping
