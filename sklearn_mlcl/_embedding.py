@@ -172,9 +172,6 @@ def label_log_odds(
 
     Each count is raised by one half, so that a constant label has finite log-odds.
     """
-    positive, negative = np.zeros((2, Y.shape[1]))
-    for part in chunks(Y.shape[0]):
-        yes, no = label_masses(Y[part], None if weights is None else weights[part])
-        positive, negative = positive + yes, negative + no
+    positive, negative = label_masses(Y, weights)
     constant = (positive <= 0) | (negative <= 0)
     return np.log((positive + 0.5) / (negative + 0.5)), constant

@@ -120,7 +120,6 @@ class BlendGraph(nn.Module):
         self.vote, self.vote_share = vote, vote_share
         self.linear = None if linear is None else portable(linear)
         self.linear_share = linear_share
-        self.either = bool(rare.single.any() and 0 < linear_share < 1)
         self.register_buffer("single", _constant(rare.single, torch.bool))
         self.register_buffer("shift", _constant(rare.shift))
 
@@ -137,8 +136,6 @@ class BlendGraph(nn.Module):
 
     def _blended(self, net: Tensor, linear: Tensor) -> Tensor:
         blend = net + self.linear_share * (linear - net)
-        if not self.either:
-            return blend
         p, q = probabilities(net), probabilities(linear)
         return torch.where(self.get_buffer("single"), log_odds(p + q - p * q), blend)
 

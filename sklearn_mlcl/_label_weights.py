@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.class_weight import compute_class_weight
 
+from sklearn_mlcl._chunks import chunks
 from sklearn_mlcl._targets import TargetFormat
 
 
@@ -23,6 +24,14 @@ def label_masses(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.nda
     weights : ndarray of shape (n,) or (n, L), or None
         Of the rows or of the cells.
     """
+    positive, negative = np.zeros((2, Y.shape[1]))
+    for part in chunks(Y.shape[0]):
+        yes, no = _masses_of_chunk(Y[part], None if weights is None else weights[part])
+        positive, negative = positive + yes, negative + no
+    return positive, negative
+
+
+def _masses_of_chunk(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     w = np.ones(Y.shape[0]) if weights is None else weights
     if sp.issparse(Y) and w.ndim == 1:
         positive = w @ Y

@@ -40,9 +40,9 @@ class NetPredictor(
     calibration: str | None
     device: Any
     net_: IndexBatchNet
-    #: What files older than the two say: their predictions stay what they were.
+    #: That of C-GMVAE, and of files older than the parameter.
     prior_count: float = 0.0
-    label_counts_: np.ndarray | None = None
+    label_counts_: np.ndarray
 
     # ------------------------------------------------------------------ keeping
 
@@ -99,9 +99,11 @@ class NetPredictor(
     def _keep_counts(self, rows: Rows, plan: TrainingPlan) -> None:
         """Count the rows of each label; those of chunks add up."""
         counts = label_counts(*rows[1:])
-        if plan.chunk and self.label_counts_ is not None:
-            counts += self.label_counts_
-        self.label_counts_ = counts
+        self.label_counts_ = counts + (self._counted() if plan.chunk else 0)
+
+    def _counted(self) -> np.ndarray:
+        """Return the rows counted so far; none before a first chunk and in files older than it."""
+        return getattr(self, "label_counts_", np.zeros((2, 1)))
 
     def _keep_linear(self, module: Any, rows: Rows, random_state: np.random.RandomState) -> None:
         """Fit the logistic regressions behind the input scaling of ``module``."""
@@ -162,7 +164,8 @@ class NetPredictor(
 
     def _blended_logits(self, X: Features, evaluate: Evaluator) -> np.ndarray:
         logits = self._embedding_logits(evaluate(self._encoder(), X))
-        rare, (linear, share) = self._rare_labels(), self._linear_part()
+        linear, share = self._linear_part()
+        rare = RareLabels.of(self._counted(), self.prior_count, share)
         if linear is not None:
             logits = rare.blended(logits, evaluate(linear, X), share)
         return logits + rare.shift.astype(logits.dtype)
@@ -186,12 +189,6 @@ class NetPredictor(
                 "neighbor_weight=0 kept none; fit again."
             )
         return self.neighbors_ if self.neighbor_weight > 0 else None
-
-    def _rare_labels(self) -> RareLabels:
-        counts = self.label_counts_
-        if counts is None:
-            return RareLabels.of(np.ones((2, len(self.coef_))), 0.0)
-        return RareLabels.of(counts, self.prior_count)
 
     def _linear_part(self) -> tuple[nn.Module | None, float]:
         """Return the logistic regressions on the features, None without, and their share."""
@@ -224,7 +221,7 @@ class NetPredictor(
             self.neighbor_weight,
             linear,
             share,
-            self._rare_labels(),
+            RareLabels.of(self._counted(), self.prior_count, share),
         )
 
     def _head_graph(self) -> nn.Module:

@@ -9,7 +9,6 @@ import numpy as np
 from scipy.special import logit
 
 from sklearn_mlcl._base import inside, probabilities_from
-from sklearn_mlcl._chunks import chunks
 from sklearn_mlcl._label_weights import label_masses
 
 
@@ -18,10 +17,7 @@ def label_counts(Y: Any, weights: np.ndarray | None) -> np.ndarray:
 
     A row counts as one whatever it weighs, unless that is 0; unknown labels do not count.
     """
-    counts = np.zeros((2, Y.shape[1]))
-    for part in chunks(Y.shape[0]):
-        counts += label_masses(Y[part], None if weights is None else 1.0 * (weights[part] > 0))
-    return counts
+    return np.stack(label_masses(Y, None if weights is None else (weights > 0).astype(float)))
 
 
 @dataclass(frozen=True)
@@ -36,32 +32,33 @@ class RareLabels:
     with :math:`c` rows that have the label, :math:`m` that lack it and :math:`a` the prior count:
     nothing among hundreds of rows, and nothing for a label with a single value. Of a label that
     one row alone shows either the net or the regressions on the features may have learnt: its
-    probability is that either of the two says so.
+    probability is that either of the two says so, where both have a share. What both are worth
+    was measured on folds and on labels cut down to a few rows: ``doc/choosing.rst``.
 
     Attributes
     ----------
     shift : ndarray of shape (L,)
         What the log-odds are raised by.
     single : ndarray of shape (L,), bool
-        The labels that one row shows.
+        The labels that one row shows, where both models have a share.
     """
 
     shift: np.ndarray
     single: np.ndarray
 
     @classmethod
-    def of(cls, counts: np.ndarray, prior_count: float) -> RareLabels:
+    def of(cls, counts: np.ndarray, prior_count: float, linear_share: float) -> RareLabels:
         """Return it for labels of which ``counts`` (2, L) are given; a prior of 0 does nothing."""
         shift, several = np.zeros(counts.shape[1]), (counts > 0).all(axis=0)
         positive, negative = np.log1p(prior_count / counts[:, several])
         shift[several] = positive - negative
-        return cls(shift, (counts[0] == 1) & (prior_count > 0))
+        return cls(shift, (counts[0] == 1) & (prior_count > 0) & (0 < linear_share < 1))
 
     def blended(self, net: np.ndarray, linear: np.ndarray, share: float) -> np.ndarray:
         """Return the log-odds of the net, of shape (n, L), blended with the regressions'."""
         blend = net + share * (linear - net)
-        if self.single.any() and 0 < share < 1:
-            blend[:, self.single] = either(net[:, self.single], linear[:, self.single])
+        single = np.flatnonzero(self.single)
+        blend[:, single] = either(net[:, single], linear[:, single])
         return blend
 
 

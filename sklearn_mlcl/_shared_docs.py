@@ -73,14 +73,14 @@ linear_weight : float or "auto"
     where labels times stored entries of X exceed 2e9 or labels times features 1e7.
 linear_C : float or "cv"
     Inverse regularisation of these regressions. "cv": for all labels the one of 0.001, 0.01, 0.1, 1
-    with the smallest held-out log loss. They are fitted on all rows of CSR with at most 2e9 labels
-    times stored entries, else on 20,000 at most.
+    with the smallest held-out log loss. They are fitted on all rows of CSR as long as labels times
+    stored entries do not exceed 2e9, else on 20,000 at most.
 prior_count : float
-    Rows with and rows without each label that are added to those counted, c and m: its log-odds
-    rise by log((c + a) / c) - log((m + a) / m). Nets and regressions shrink a label of few rows
-    towards its absence; held out, labels of two to ten rows are more frequent than they say. The
-    probability of a label of one row, where regressions on the features have a share, is that
-    either they or the net are right. 0 changes nothing.
+    The a in what log-odds rise by, log((c + a) / c) - log((m + a) / m), for a label that c rows
+    have and m rows lack; a row counts once whatever it weighs. Nets and regressions shrink a label
+    of few rows towards its absence; held out, labels of two to ten rows are more frequent than they
+    say. The probability of a label of one row, where regressions on the features have a share, is
+    that either they or the net are right. 0 changes nothing.
 threshold : float, array-like of shape (n_labels,) or str
     Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
     "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all labels

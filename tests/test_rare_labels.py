@@ -41,7 +41,7 @@ def rare_data(label_data: Rows) -> Rows:
 
 def test_the_shift_by_hand() -> None:
     counts = np.array([[1, 2, 30, 0, 40, 98], [99, 98, 30, 40, 0, 2]])
-    rare = RareLabels.of(counts, 2.0)
+    rare = RareLabels.of(counts, 2.0, 0.3)
     expected = [
         np.log(3) - np.log(101 / 99),
         np.log(2) - np.log(100 / 98),
@@ -52,21 +52,25 @@ def test_the_shift_by_hand() -> None:
     ]
     assert_allclose(rare.shift, expected, atol=1e-15)
     assert_array_equal(rare.single, [True, False, False, False, False, False])
+    for share in (0.0, 1.0):  # with one model there is no other that may be right
+        assert not RareLabels.of(counts, 2.0, share).single.any()
 
 
 @given(c=st.integers(1, 10**6), m=st.integers(1, 10**6), a=st.floats(0, 100), b=st.floats(0, 100))
 def test_the_shift_is_odd_and_grows_with_the_prior(c: int, m: int, a: float, b: float) -> None:
-    (forth, back) = RareLabels.of(np.array([[c, m], [m, c]]), a).shift
+    (forth, back) = RareLabels.of(np.array([[c, m], [m, c]]), a, 0.3).shift
     assert_allclose(forth, -back, atol=1e-12)
     low, high = sorted((a, b))
-    weak, strong = (RareLabels.of(np.array([[c], [m]]), prior).shift[0] for prior in (low, high))
+    weak, strong = (
+        RareLabels.of(np.array([[c], [m]]), prior, 0.3).shift[0] for prior in (low, high)
+    )
     # Towards one half, which a prior of all the rows in the world would give.
     assert abs(weak) <= abs(strong) + 1e-12
     assert abs(strong) <= abs(np.log(m / c)) + 1e-9
 
 
 def test_a_prior_of_nothing_does_nothing() -> None:
-    rare = RareLabels.of(np.array([[1, 2], [9, 8]]), 0.0)
+    rare = RareLabels.of(np.array([[1, 2], [9, 8]]), 0.0, 0.3)
     assert_array_equal(rare.shift, 0)
     assert not rare.single.any()
 
@@ -119,7 +123,7 @@ def test_predictions_rise_by_the_shift(estimator: Any, rare_data: Rows) -> None:
     clf = clone(estimator).fit(X, Y)
     raised = clf.decision_function(X)
     plain = clf.set_params(prior_count=0).decision_function(X)
-    shift = RareLabels.of(clf.label_counts_, 2.0).shift
+    shift = RareLabels.of(clf.label_counts_, 2.0, 0.3).shift
     assert (shift[-3:-1] > 0.6).all() and shift[-1] < -0.6
     assert_allclose(raised, plain + shift, atol=1e-12)
     assert_array_equal(plain, clone(clf).fit(X, Y).decision_function(X))
@@ -131,7 +135,7 @@ def test_of_one_row_either_model_may_be_right(estimator: Any, rare_data: Rows) -
     sparse = sp.csr_matrix(np.where(X > 0.5, X, 0.0))
     clf = clone(estimator).fit(sparse, Y)
     whole = clf.decision_function(sparse)
-    shift = RareLabels.of(clf.label_counts_, 2.0).shift
+    shift = RareLabels.of(clf.label_counts_, 2.0, 0.3).shift
     net, linear = (
         clf.set_params(linear_weight=share).decision_function(sparse) - shift for share in (0, 1)
     )
