@@ -22,11 +22,11 @@ from benchmarks._accuracy_models import MODELS, VARIANTS
 from benchmarks._resumable import Row
 from benchmarks._scores import DECISION_SCORES
 from benchmarks.study_losses import load
-from sklearn_mlcl._crossfit import fit_and_score
-from sklearn_mlcl._response import label_scores
 from sklearn_mlcl.metrics import average_precision, hamming_accuracy, precision_at_k
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from sklearn_mlcl.model_selection._crossfit import fit_and_score
 from sklearn_mlcl.thresholds import tune_thresholds
+from sklearn_mlcl.utils.response import label_scores
 
 N_FOLDS = 3
 #: Scores of decisions by the objective that their threshold is tuned for.

@@ -14,8 +14,8 @@ import torch
 from skorch.callbacks import Callback
 
 from sklearn_mlcl import CGMVAEClassifier
-from sklearn_mlcl._base import probabilities_from
 from sklearn_mlcl.datasets import fetch_multilabel
+from sklearn_mlcl.utils.probabilities import probabilities_from
 
 #: The thresholds of the released evaluation.
 THRESHOLDS = np.arange(1, 10) / 10

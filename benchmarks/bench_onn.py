@@ -26,11 +26,11 @@ from sklearn.utils import Bunch
 
 from benchmarks._report import Bar, report
 from sklearn_mlcl import MultiLabelMLPClassifier
-from sklearn_mlcl.collapse import threshold_decision
 from sklearn_mlcl.datasets import fetch_multilabel, make_multilabel_digits
 from sklearn_mlcl.metrics import f1_micro, jaccard_samples
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.recipes import PAL_COLLAPSE, PLAIN
+from sklearn_mlcl.thresholds import threshold_decision
 
 SETS = ("digits", "emotions", "scene", "yeast")
 SEEDS = range(3)

@@ -26,7 +26,8 @@ from benchmarks._report import Bar, report
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.losses import BinaryCrossEntropyLoss
 from sklearn_mlcl.modules import MLPEncoder
-from sklearn_mlcl.training import LinearHead, LogitObjective
+from sklearn_mlcl.modules._heads import LinearHead
+from sklearn_mlcl.training import LogitObjective
 
 ROWS, FEATURES, LABELS, BATCH = 1_000_000, 100, 50, 1024
 BLOCK = 100_000

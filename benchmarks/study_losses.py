@@ -53,11 +53,11 @@ from sklearn_mlcl import (
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
 )
+from sklearn_mlcl.callbacks import RepresentationMonitor
 from sklearn_mlcl.datasets import fetch_multilabel
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.recipes import PLAIN
-from sklearn_mlcl.training import RepresentationMonitor
 
 FEW_LABELS = ("emotions", "scene", "yeast", "enron")
 MANY_LABELS = ("bibtex", "corel5k")

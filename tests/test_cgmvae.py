@@ -15,8 +15,8 @@ from sklearn.base import clone
 from sklearn.metrics import f1_score
 
 from sklearn_mlcl import CGMVAEClassifier, recipes
-from sklearn_mlcl._embedding import input_scaler
-from sklearn_mlcl._heads import fit_heads
+from sklearn_mlcl.heads.logistic import fit_heads
+from sklearn_mlcl.modules._scaling import input_scaler
 from tests import test_contract as contract
 
 SMALL = CGMVAEClassifier(embedding_dim=64, max_epochs=3, random_state=0)

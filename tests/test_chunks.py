@@ -15,12 +15,12 @@ from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
-    _chunks,
-    _embedding,
-    _neighbors,
 )
-from sklearn_mlcl._chunks import by_chunks, chunk_rows, chunks
-from sklearn_mlcl._embedding import Evaluator
+from sklearn_mlcl.heads import evaluation as _embedding
+from sklearn_mlcl.heads import neighbors as _neighbors
+from sklearn_mlcl.heads.evaluation import Evaluator
+from sklearn_mlcl.utils import chunking as _chunks
+from sklearn_mlcl.utils.chunking import by_chunks, chunk_rows, chunks
 
 TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
 EVERY = [

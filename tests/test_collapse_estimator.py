@@ -17,8 +17,9 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
-from sklearn_mlcl.collapse import ONNClassifier, neural_collapse_metrics
+from sklearn_mlcl.collapse import neural_collapse_metrics
 from sklearn_mlcl.datasets import make_multilabel_digits
+from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
 
 #: Collapse is what a net does to the rows it is trained on, all of them as they are.
 ONE_NET: dict[str, Any] = {"n_members": 1, "mixup": 0.0, "feature_noise": 0.0}

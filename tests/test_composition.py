@@ -154,7 +154,7 @@ def test_without_the_callbacks_of_1_9_the_nets_train_alike() -> None:
 
         sys.modules["sklearn.callback"] = None
         from sklearn_mlcl import MultiLabelMLPClassifier
-        from sklearn_mlcl._compat import CallbackSupportMixin
+        from sklearn_mlcl.utils._sklearn_compat import CallbackSupportMixin
 
         assert [name for name in vars(CallbackSupportMixin) if not name.startswith("__")] == []
         X, Y = make_multilabel_classification(60, random_state=0)

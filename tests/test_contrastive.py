@@ -169,7 +169,7 @@ def test_neighbours_vote_as_a_kernel_regression(weights: Any, label_data: Any) -
 
 def test_neighbours_are_thinned_out(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
-    monkeypatch.setattr("sklearn_mlcl._neighbors.MAX_ROWS", 50)
+    monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_ROWS", 50)
     clf = clone(ONE_EPOCH).fit(X, Y)
     assert len(clf.neighbors_.embedding) == 50
     assert clf.predict(X).shape == Y.shape

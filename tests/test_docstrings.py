@@ -19,7 +19,7 @@ import pytest
 from numpydoc.validate import validate
 
 import sklearn_mlcl
-from sklearn_mlcl._net_base import NetClassifier
+from sklearn_mlcl.estimators.net import NetClassifier
 
 MODULES = sorted(
     info.name for info in pkgutil.walk_packages(sklearn_mlcl.__path__, "sklearn_mlcl.")

@@ -14,11 +14,11 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
-from sklearn_mlcl._net_build import AUTO_EPOCHS, AUTO_ROWS, FEWEST_EPOCHS
 from sklearn_mlcl.callbacks import RepresentationMonitor
+from sklearn_mlcl.callbacks._representation import _ratio_of_points
+from sklearn_mlcl.estimators._net_build import AUTO_EPOCHS, AUTO_ROWS, FEWEST_EPOCHS
 from sklearn_mlcl.modules import MemberList, StackedLinear
 from sklearn_mlcl.training import IndexBatches, RowTensors
-from sklearn_mlcl.training.monitors import _ratio_of_points
 
 M, WIDTH = 3, 16
 SMALL: dict[str, Any] = {
@@ -195,7 +195,7 @@ def test_automatic_number_of_epochs(n_rows: int, expected: int) -> None:
 def test_automatic_sizes_reach_the_training(
     estimator: Any, label_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sklearn_mlcl._net_build.AUTO_ROWS", 8)  # a fifth of the epochs
+    monkeypatch.setattr("sklearn_mlcl.estimators._net_build.AUTO_ROWS", 8)  # a fifth of the epochs
     clf = clone(estimator).set_params(max_epochs="auto").fit(*label_data)
     assert clf.net_.batch_size == 32
     assert clf.n_iter_ == len(clf.history_["train_loss"]) == max(FEWEST_EPOCHS, AUTO_EPOCHS // 5)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from sklearn_mlcl.losses._gmvae import LabelColumns, label_terms
 from sklearn_mlcl.modules import (
     GaussianMixtureVAE,
     MLPEncoder,
@@ -23,6 +22,7 @@ from sklearn_mlcl.modules import (
     mixture_kl_bounds,
     mixture_log_density,
 )
+from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-8}
 

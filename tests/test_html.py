@@ -25,10 +25,10 @@ from sklearn_mlcl import (
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
     MultiLabelThresholdClassifierCV,
-    _documentation,
 )
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
-from sklearn_mlcl.collapse import ONNClassifier
+from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
+from sklearn_mlcl.utils import doc_links as _documentation
 
 HEADS = MultiLabelLogisticRegression()
 ESTIMATORS: dict[str, Any] = {
@@ -40,7 +40,7 @@ ESTIMATORS: dict[str, Any] = {
     "sklearn_mlcl.calibration.MultiLabelCalibratedClassifierCV": MultiLabelCalibratedClassifierCV(
         HEADS
     ),
-    "sklearn_mlcl.collapse.ONNClassifier": ONNClassifier(),
+    "sklearn_mlcl.estimators.nearest_label_set.ONNClassifier": ONNClassifier(),
 }
 every_page = pytest.mark.parametrize("page", ESTIMATORS)
 URL = "https://pages.invalid/mlcl"

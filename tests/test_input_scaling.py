@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from sklearn_mlcl import MultiLabelMLPClassifier, _embedding
-from sklearn_mlcl._embedding import LIMIT, NORMAL_QUARTILES, SPARSE_SIZE, input_scaler
+from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.modules import FeatureNoise, InputScaler, ScaledEncoder
+from sklearn_mlcl.modules import _scaling as _embedding
+from sklearn_mlcl.modules._scaling import LIMIT, NORMAL_QUARTILES, SPARSE_SIZE, input_scaler
 
 
 def scaled(X: np.ndarray, by: np.ndarray | None = None, weights: np.ndarray | None = None):

@@ -24,12 +24,12 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
     MultiLabelThresholdClassifierCV,
 )
-from sklearn_mlcl._label_weights import class_factors
-from sklearn_mlcl._targets import infer_format
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, cross_val_predict
 from sklearn_mlcl.persistence import load
+from sklearn_mlcl.utils.class_weight import class_factors
+from sklearn_mlcl.utils.targets import infer_format
 
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (32,), "max_epochs": 3, "random_state": 0}
 SMALL_GMVAE: dict[str, Any] = {

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
-from sklearn_mlcl._linear import AUTO_WEIGHT, CS, N_FOLDS, auto_weight, common_C
+from sklearn_mlcl.heads.linear import AUTO_WEIGHT, CS, N_FOLDS, auto_weight, common_C
 
 SMALL: dict[str, Any] = {
     "n_members": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "neighbor_weight": 0.0,
@@ -70,7 +70,7 @@ def test_auto_is_for_sparse_features(label_data: Any, monkeypatch: pytest.Monkey
     as_auto = clf.decision_function(sparse)
     clf.set_params(linear_weight=AUTO_WEIGHT)
     assert_array_equal(as_auto, clf.decision_function(sparse))
-    monkeypatch.setattr("sklearn_mlcl._linear.AUTO_COEFFICIENTS", X.shape[1] * Y.shape[1] - 1)
+    monkeypatch.setattr("sklearn_mlcl.heads.linear.AUTO_COEFFICIENTS", X.shape[1] * Y.shape[1] - 1)
     clf = clone(NETS[1]).fit(sparse, Y)
     assert clf.linear_ is None
     as_auto = clf.decision_function(sparse)
@@ -79,7 +79,7 @@ def test_auto_is_for_sparse_features(label_data: Any, monkeypatch: pytest.Monkey
 
 def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
-    monkeypatch.setattr("sklearn_mlcl._neighbors.MAX_ROWS", 30)
+    monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_ROWS", 30)
     X = np.where(X > 0.5, X, 0.0)
     sparse = sp.csr_matrix(X)
     clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.3)
@@ -90,7 +90,7 @@ def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPa
     whole = logits(sparse)
     factor = clf.net_.module_.scaler.factor.double().numpy()
     assert_allclose(whole, one_vs_rest(X * factor, Y, 0.3, X * factor), atol=5e-3)
-    monkeypatch.setattr("sklearn_mlcl._linear.AUTO_WORK", sparse.nnz * Y.shape[1] - 1)
+    monkeypatch.setattr("sklearn_mlcl.heads.linear.AUTO_WORK", sparse.nnz * Y.shape[1] - 1)
     assert np.abs(logits(sparse) - whole).max() > 0.1
 
 

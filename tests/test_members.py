@@ -24,14 +24,9 @@ from sklearn_mlcl.modules import (
     linear,
     side_by_side,
 )
+from sklearn_mlcl.modules._heads import FixedETFHead, StackedLinearHead, head_arrays, linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, LogitObjective
-from sklearn_mlcl.training.objectives import (
-    FixedETFHead,
-    StackedLinearHead,
-    head_arrays,
-    linear_head,
-    loss_of_rows,
-)
+from sklearn_mlcl.training.objectives import loss_of_rows
 from sklearn_mlcl.training.optimizers import parameter_groups
 
 M, N_ROWS, N_FEATURES, N_LABELS, WIDTH = 3, 12, 6, 4, 8

@@ -11,13 +11,13 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_mlcl import metrics
-from sklearn_mlcl._targets import infer_format, unknown_as_nan
 from sklearn_mlcl.calibration import fit_calibration
 from sklearn_mlcl.model_selection import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
 )
 from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
+from sklearn_mlcl.utils.targets import infer_format, unknown_as_nan
 
 DECISIONS = {
     "f1_samples": metrics.f1_samples,

@@ -21,7 +21,8 @@ from sklearn_mlcl.losses import (
     MemoryQueue,
     SupConLoss,
 )
-from sklearn_mlcl.training import ContrastiveObjective, LinearHead, mixed
+from sklearn_mlcl.modules._heads import LinearHead
+from sklearn_mlcl.training import ContrastiveObjective, mixed
 from sklearn_mlcl.training.objectives import loss_of_rows
 
 N_ROWS, N_LABELS = 400, 3

@@ -12,9 +12,9 @@ from sklearn.base import clone
 from sklearn.metrics import f1_score
 
 from sklearn_mlcl import MultiLabelMLPClassifier
-from sklearn_mlcl.collapse import topk_decision
 from sklearn_mlcl.losses import PickAllLabelLoss
 from sklearn_mlcl.metrics import multilabel_log_loss
+from sklearn_mlcl.thresholds import topk_decision
 
 HEADS_ALONE = MultiLabelMLPClassifier(
     n_members=2,

@@ -16,7 +16,7 @@ from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
     MultiLabelMLPClassifier,
 )
-from sklearn_mlcl.training import encoding
+from sklearn_mlcl.training import net as encoding
 
 TINY: dict[str, Any] = {
     "hidden_layer_sizes": (16,),

@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from sklearn.base import clone
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
-from sklearn_mlcl._rare_labels import RareLabels, either, label_counts
+from sklearn_mlcl.heads.label_prior import RareLabels, either, label_counts
 
 SMALL: dict[str, Any] = {
     "n_members": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0,

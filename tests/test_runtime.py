@@ -10,8 +10,8 @@ import torch
 from joblib import Parallel, delayed
 
 from sklearn_mlcl import MultiLabelMLPClassifier
-from sklearn_mlcl.training import resolve_device, runtime, seeded, threads_for
-from sklearn_mlcl.training.runtime import gpu_pays, n_threads_for
+from sklearn_mlcl.utils import runtime
+from sklearn_mlcl.utils.runtime import gpu_pays, n_threads_for, resolve_device, seeded, threads_for
 
 CPU = torch.device("cpu")
 LITTLE, MUCH = 1_000, 10**10

@@ -12,14 +12,10 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_mlcl import (
-    CGMVAEClassifier,
-    ContrastiveMultiLabelClassifier,
-    MultiLabelMLPClassifier,
-    _rows,
-)
-from sklearn_mlcl._rows import MappedRows, is_mapped, take_rows, unread
+from sklearn_mlcl import CGMVAEClassifier, ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.training import IndexBatches, RowTensors
+from sklearn_mlcl.utils import chunking as _rows
+from sklearn_mlcl.utils.chunking import MappedRows, is_mapped, take_rows, unread
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
@@ -155,7 +151,11 @@ def test_a_fit_reads_few_rows_at_once(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches, and blocks for the scaler, the heads and the neighbours; never all the rows."""
-    from sklearn_mlcl import _chunks, _embedding, _neighbors, _net_base
+    from sklearn_mlcl.estimators import net as _net_base
+    from sklearn_mlcl.heads import evaluation as _embedding
+    from sklearn_mlcl.heads import neighbors as _neighbors
+    from sklearn_mlcl.modules import _scaling
+    from sklearn_mlcl.utils import chunking as _chunks
 
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 5)).astype(np.float32)
@@ -164,7 +164,7 @@ def test_a_fit_reads_few_rows_at_once(
     CountedRows.largest = 0
     monkeypatch.setattr(_net_base, "unread", CountedRows)
     monkeypatch.setattr(CountedRows, "take", lambda self, rows: CountedRows(self.array, rows))
-    monkeypatch.setattr(_embedding, "QUARTILE_ROWS", 50)
+    monkeypatch.setattr(_scaling, "QUARTILE_ROWS", 50)
     monkeypatch.setattr(_neighbors, "MAX_ROWS", 50)
     monkeypatch.setattr(_chunks, "CHUNK_ROWS", 64)
     monkeypatch.setattr(_embedding.chunks, "__defaults__", (64,))
@@ -188,7 +188,7 @@ def test_csr_is_never_dense_as_a_whole(
             largest = max(largest, self.shape[0])
         return to_dense(self, *args, **options)
 
-    from sklearn_mlcl import _chunks
+    from sklearn_mlcl.utils import chunking as _chunks
 
     monkeypatch.setattr(_chunks, "CHUNK_ROWS", 64)
     for kind in (sp.csr_array, sp.csr_matrix):

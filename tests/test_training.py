@@ -18,19 +18,17 @@ from skorch.history import History
 from torch import nn
 
 from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.callbacks._fit import EarlyStopping, epoch_log
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, BinaryCrossEntropyLoss, MemoryQueue
 from sklearn_mlcl.modules import MLPEncoder, ProjectionHead
+from sklearn_mlcl.modules._heads import LinearHead, head_arrays
 from sklearn_mlcl.training import (
     SCHEDULES,
     ContrastiveObjective,
-    EarlyStopping,
     IndexBatches,
     IndexBatchNet,
-    LinearHead,
     LogitObjective,
     RowTensors,
-    epoch_log,
-    head_arrays,
 )
 from sklearn_mlcl.training.optimizers import LeanAdamW, make_optimizer, parameter_groups
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, load
-from sklearn_mlcl._net_build import frequent_features
+from sklearn_mlcl.estimators._net_build import frequent_features
 
 N_ROWS, N_WORDS, N_KEPT = 80, 30, 12
 NETS = [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier]

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_mlcl._compat import StrOptions
-from sklearn_mlcl._crossfit import HeldOutClassifier, logits_of
-from sklearn_mlcl._frames import in_chosen_container
 from sklearn_mlcl.calibration._scaling import METHODS, fit_calibration
+from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier, logits_of
+from sklearn_mlcl.utils._sklearn_compat import StrOptions
+from sklearn_mlcl.utils.set_output import in_chosen_container
 
 LOWEST_FLOOR = 1e-7
 
@@ -36,7 +36,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         show (1e-7 at least): a forest's 0 is not a certainty.
     cv : int, float, splitter, iterable of splits, "prefit" or None, default=None
         Where held-out rows come from, as in
-        :class:`~sklearn_mlcl.threshold.MultiLabelThresholdClassifierCV`.
+        :class:`~sklearn_mlcl.thresholds._meta.MultiLabelThresholdClassifierCV`.
     refit : bool, default=True
         Whether to fit on all rows after cross-fitting. False only with a single split.
     n_jobs : int or None, default=None
@@ -45,7 +45,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         Shuffles the rows before they are dealt to folds; None deals them as they come.
     missing_label : float, default=NaN
         What marks an unknown cell of y beside NaN, for example -1, as in
-        :class:`~sklearn_mlcl.threshold.MultiLabelThresholdClassifierCV`.
+        :class:`~sklearn_mlcl.thresholds._meta.MultiLabelThresholdClassifierCV`.
 
     Attributes
     ----------

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from sklearn_mlcl._base import probabilities_from
-from sklearn_mlcl._cells import Cells, check_scores
+from sklearn_mlcl.utils.probabilities import probabilities_from
+from sklearn_mlcl.utils.validation import Cells, check_scores
 
 METHODS = ("platt", "temperature")
 LABELS_PER_BLOCK = 64

@@ -12,13 +12,14 @@ import scipy.sparse as sp
 from scipy.special import logsumexp
 
 from sklearn_mlcl.collapse._label_sets import as_rows, is_sparse, map_blocks, row_blocks
-from sklearn_mlcl.collapse._marginals import observed_marginals, subset_marginals
 from sklearn_mlcl.collapse._search import (
     Found,
     nearest_cosine,
     nearest_equinorm,
     nearest_prototype,
     nearest_tags,
+    observed_marginals,
+    subset_marginals,
 )
 
 #: From the scores of the tags to the nearest sets and their distances.

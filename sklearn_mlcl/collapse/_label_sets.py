@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_mlcl._compat import _openmp_effective_n_threads
+from sklearn_mlcl.utils._sklearn_compat import _openmp_effective_n_threads
 
 Result = TypeVar("Result")
 

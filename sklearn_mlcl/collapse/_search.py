@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 from math import comb
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
+from scipy.special import softmax
 
 from sklearn_mlcl.collapse._label_sets import map_blocks
+from sklearn_mlcl.utils.topk import largest_to_csr, members_to_csr, top_labels, top_values
 
 #: Sets as indicator rows, and the distance of each row to its set.
 Found = tuple[sp.csr_array, np.ndarray]
@@ -312,43 +315,96 @@ def nearest_prototype(
     return index, value
 
 
-def top_values(scores: np.ndarray, m: int) -> np.ndarray:
-    """(n, m) largest scores of each row, descending."""
-    K = scores.shape[1]
-    # A partition first pays only while it leaves most of the row unsorted.
-    top = scores if 4 * m > K else np.partition(scores, K - m, axis=1)[:, K - m :]
-    return np.sort(top, axis=1)[:, ::-1][:, :m]
+def subset_marginals(
+    scores: ArrayLike, sizes: ArrayLike, slopes: ArrayLike, offsets: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Compute the marginals of :math:`P(S) \propto \exp(b_m \sum_{k\in S} s_k + o_m)`, m = \|S\|.
+
+    The sum over the sets of one size is an elementary symmetric polynomial in
+    :math:`e^{b_m s_k}`. A forward pass builds it label by label in the log domain; a backward
+    pass carries probabilities only. O(K M) a row and size, no cancellation.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, K)
+        The scores s_k of the labels.
+    sizes : array-like of shape (M,), int
+        Sizes with mass, in 1..K.
+    slopes, offsets : array-like of shape (M,)
+        The numbers b_m and o_m of each size.
+
+    Returns
+    -------
+    marginals : ndarray of shape (n, M, K)
+        Per size m: probability that label k belongs to the set, given its size.
+    log_mass : ndarray of shape (n, M)
+        Log of the unnormalised mass of each size.
+
+    References
+    ----------
+    .. [1] Chen, Dempster, Liu, "Weighted finite population sampling to maximize entropy",
+       Biometrika 81(3), 1994 (the recursion for the polynomials).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import subset_marginals
+    >>> p, log_mass = subset_marginals(np.array([[0.0, 0.0, 0.0]]), [2], [1.0], [0.0])
+    >>> np.round(p, 6), np.round(np.exp(log_mass), 6)
+    (array([[[0.666667, 0.666667, 0.666667]]]), array([[3.]]))
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    per_size = zip(np.asarray(sizes).tolist(), np.asarray(slopes).tolist(), strict=True)
+    parts = [_one_size(b * scores, m) for m, b in per_size]
+    marginals = np.stack([p for p, _ in parts], axis=1)
+    return marginals, np.stack([e for _, e in parts], axis=1) + np.asarray(offsets)
 
 
-def largest_to_csr(scores: np.ndarray, cut: np.ndarray, sizes: np.ndarray) -> sp.csr_array:
-    """CSR indicator of the sizes[i] largest scores, `cut` the last of them, small labels first."""
-    mask = scores >= cut[:, None]
-    tied = mask.sum(axis=1) > sizes
-    if tied.any():
-        order = np.argsort(-scores[tied], axis=1, kind="stable")
-        first = np.empty_like(order)
-        np.put_along_axis(first, order, np.arange(scores.shape[1])[None, :], axis=1)
-        mask[tied] = first < sizes[tied, None]
-    indices = np.nonzero(mask)[1]
-    indptr = np.concatenate([[0], np.cumsum(sizes)])
-    return sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), scores.shape)
+def _one_size(log_x: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """Marginals (n, K) and log e_m (n,) for the m-sets with weights exp(log_x)."""
+    n, K = log_x.shape
+    log_e = np.full((n, m + 1), -np.inf)  # log e_r of the labels seen so far
+    log_e[:, 0] = 0.0
+    taken = np.zeros((K, n, m + 1))  # P(label j in S | r of the first j + 1 labels in S)
+    for j in range(K):
+        with_j = log_x[:, j, None] + log_e[:, :-1]
+        total = np.logaddexp(log_e[:, 1:], with_j)
+        # Before j labels are seen e_r is 0 for r > j; such states are never reached.
+        reached = slice(0, min(m, j + 1))
+        taken[j, :, 1:][:, reached] = np.exp(with_j[:, reached] - total[:, reached])
+        log_e[:, 1:] = total
+    state = np.zeros((n, m + 1))
+    state[:, m] = 1.0
+    marginals = np.empty((n, K))
+    for j in range(K - 1, -1, -1):
+        leaving = state * taken[j]
+        marginals[:, j] = leaving.sum(axis=1)
+        state -= leaving
+        state[:, :-1] += leaving[:, 1:]
+    return marginals, log_e[:, m]
 
 
-def top_labels(scores: np.ndarray, m: int) -> np.ndarray:
-    """(n, m) labels of the m largest scores, descending, the smaller label first on ties."""
-    values = top_values(scores, m)
-    sets = largest_to_csr(scores, values[:, -1], np.full(len(scores), m))
-    members = sets.indices.reshape(len(scores), m)
-    within = np.argsort(-np.take_along_axis(scores, members, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(members, within, axis=1)
+def observed_marginals(log_weights: np.ndarray, label_sets: Any) -> np.ndarray:
+    """Compute the marginals of a distribution over listed label sets.
 
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n, U)
+        Unnormalised log probability of each set.
+    label_sets : {csr_array, ndarray} of shape (U, K)
+        Indicator rows of the sets.
 
-def members_to_csr(members: np.ndarray, sizes: np.ndarray, n_labels: int) -> sp.csr_array:
-    """CSR indicator rows from the first sizes[i] entries of members[i]."""
-    keep = np.arange(members.shape[1]) < sizes[:, None]
-    indptr = np.concatenate([[0], np.cumsum(sizes)])
-    indices = members[keep]
-    data = np.ones(len(indices), dtype=np.int8)
-    out = sp.csr_array((data, indices, indptr), shape=(len(members), n_labels))
-    out.sort_indices()
-    return out
+    Returns
+    -------
+    ndarray of shape (n, K)
+        Probability of each label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import observed_marginals
+    >>> observed_marginals(np.log([[0.25, 0.75]]), np.array([[1, 0], [1, 1]]))
+    array([[1.  , 0.75]])
+    """
+    sets = sp.csr_array(label_sets, dtype=np.float64)
+    return (sets.T @ softmax(log_weights, axis=1).T).T

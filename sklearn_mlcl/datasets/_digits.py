@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch, check_random_state
 
-from sklearn_mlcl.datasets._bunch import hand_over
+from sklearn_mlcl.datasets._base import hand_over
 
 N_CLASSES = 10
 N_CORNERS = 4

@@ -16,8 +16,7 @@ import scipy.sparse as sp
 from numpy.lib.npyio import NpzFile
 from sklearn.utils import Bunch
 
-from sklearn_mlcl.datasets._bunch import SUBSETS, hand_over, numbered_names
-from sklearn_mlcl.datasets._labels import as_indicator
+from sklearn_mlcl.datasets._base import SUBSETS, as_indicator, hand_over, numbered_names
 
 DATA_ENV = "SKLEARN_MLCL_DATA"
 CSR_PARTS = ("data", "indices", "indptr", "shape")

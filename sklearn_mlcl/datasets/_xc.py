@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_mlcl.datasets._text import name_of, open_text
+from sklearn_mlcl.datasets._base import name_of, open_text
 
 
 def _read_header(line: str) -> tuple[int, int, int]:

@@ -2,7 +2,6 @@
 
 from sklearn_mlcl.inspection._collapse_history import CollapseHistoryDisplay
 from sklearn_mlcl.inspection._embedding_map import EmbeddingDisplay
-from sklearn_mlcl.inspection._history import training_history
 from sklearn_mlcl.inspection._label_correlation import LabelCorrelationDisplay
 from sklearn_mlcl.inspection._label_embedding import LabelEmbeddingDisplay
 from sklearn_mlcl.inspection._label_table import label_table
@@ -14,7 +13,7 @@ from sklearn_mlcl.inspection._search_heatmap import SearchHeatmapDisplay
 from sklearn_mlcl.inspection._tag_gram import TagGramDisplay
 from sklearn_mlcl.inspection._tag_plane import TagPlaneDisplay
 from sklearn_mlcl.inspection._threshold_curve import ThresholdCurveDisplay
-from sklearn_mlcl.inspection._training_curve import TrainingCurveDisplay
+from sklearn_mlcl.inspection._training_curve import TrainingCurveDisplay, training_history
 
 __all__ = [
     "CollapseHistoryDisplay",

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_mlcl.inspection._collapse import COLOURS
-from sklearn_mlcl.inspection._drawing import axes_of
+from sklearn_mlcl.inspection._drawing import COLOURS, axes_of
 
 SHOWN = ("nc1_trace", "nc2_h", "nc2_w", "nc3", "phi_rmse", "tag_r2")
 #: How a value is called, and its distance from the value at collapse.

@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_mlcl.inspection._collapse import COLOURS, QUIET
+#: Colours that remain apart for the colour-blind, most contrasting first.
+COLOURS = ("#2e4057", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#00798c", "#9aa0a6")
+
+
+QUIET = "#9aa0a6"
+
 
 #: Colours of curves with a name; the grey of the palette is that of the others.
 CURVE_COLOURS = tuple(colour for colour in COLOURS if colour != QUIET)

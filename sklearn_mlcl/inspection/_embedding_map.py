@@ -11,10 +11,9 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_consistent_length
 
-from sklearn_mlcl._cells import positives_and_known
-from sklearn_mlcl.inspection._collapse import QUIET, embedding_of
-from sklearn_mlcl.inspection._drawing import ACCENT, axes_of, legend_beside, shortened
-from sklearn_mlcl.inspection._labels import label_index, label_names_of, n_labels_of
+from sklearn_mlcl.inspection._drawing import ACCENT, QUIET, axes_of, legend_beside, shortened
+from sklearn_mlcl.inspection._labels import embedding_of, label_index, label_names_of, n_labels_of
+from sklearn_mlcl.utils.validation import positives_and_known
 
 #: Numbers of labels up to which each has a colour of its own to tell apart.
 MAX_STEPS = 10

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_mlcl._cells import positives_and_known
-from sklearn_mlcl.inspection._collapse import COLOURS, QUIET
-from sklearn_mlcl.inspection._correlation import cluster_order, implied_phi
-from sklearn_mlcl.inspection._drawing import axes_of, axes_of_panels, check_panels
+from sklearn_mlcl.inspection._drawing import COLOURS, QUIET, axes_of, axes_of_panels, check_panels
+from sklearn_mlcl.inspection._label_correlation import cluster_order, implied_phi
 from sklearn_mlcl.inspection._labels import label_names_of
+from sklearn_mlcl.utils.validation import positives_and_known
 
 PANELS = ("matrix", "map")
 #: Labels up to which all names are written.

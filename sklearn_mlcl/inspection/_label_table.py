@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklearn_mlcl._cells import Cells, check_decisions
-from sklearn_mlcl.inspection._history import import_pandas
 from sklearn_mlcl.inspection._labels import label_names_of, scores_of
+from sklearn_mlcl.inspection._training_curve import import_pandas
 from sklearn_mlcl.metrics import average_precision, roc_auc
 from sklearn_mlcl.metrics._decisions import f1_of_counts
+from sklearn_mlcl.utils.validation import Cells, check_decisions
 
 if TYPE_CHECKING:
     import pandas as pd

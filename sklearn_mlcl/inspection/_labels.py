@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from sklearn_mlcl._response import METHODS, first_method, label_scores
-from sklearn_mlcl.inspection._collapse import names_of
+from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
 
 #: Labels that get a colour and a name where nobody chose any.
 N_NAMED = 6
@@ -123,3 +122,17 @@ def named_labels(
             "(a known positive is needed, for reliability a known row)."
         )
     return chosen
+
+
+def embedding_of(encoder: Any, X: Any) -> np.ndarray:
+    """The embedding of rows as an array, whatever container ``set_output`` chose for it."""
+    return np.asarray(encoder.transform(X))
+
+
+def names_of(label_names: Sequence[str] | None, n_labels: int) -> list[str]:
+    """Names to show: those given, or the numbers of the labels."""
+    if label_names is None:
+        return [str(k) for k in range(n_labels)]
+    if len(label_names) != n_labels:
+        raise ValueError(f"label_names must name {n_labels} labels, got {len(label_names)} names.")
+    return [str(name) for name in label_names]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse import CollapseReport, UFMScaling
-from sklearn_mlcl.inspection._collapse import COLOURS, report_of
-from sklearn_mlcl.inspection._drawing import axes_of
+from sklearn_mlcl.inspection._collapse import report_of
+from sklearn_mlcl.inspection._drawing import COLOURS, axes_of
 
 
 class MultiplicityScaleDisplay:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse import CollapseReport
-from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, report_of
-from sklearn_mlcl.inspection._drawing import axes_of
+from sklearn_mlcl.inspection._collapse import report_of
+from sklearn_mlcl.inspection._drawing import COLOURS, QUIET, axes_of
 
 #: Points drawn of one pair of sizes: more lie on top of each other.
 MAX_POINTS = 2000

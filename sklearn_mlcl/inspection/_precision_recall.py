@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
-from sklearn_mlcl._cells import check_scores
 from sklearn_mlcl.inspection._drawing import (
     axes_of,
     despine,
@@ -24,6 +23,7 @@ from sklearn_mlcl.inspection._labels import (
     scores_of,
 )
 from sklearn_mlcl.metrics import average_precision
+from sklearn_mlcl.utils.validation import check_scores
 
 #: Recalls at which the curves are averaged.
 RECALLS = np.linspace(0, 1, 201)[1:]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_mlcl.inspection._collapse import QUIET
 from sklearn_mlcl.inspection._drawing import (
+    QUIET,
     axes_of,
     despine,
     draw_curves,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse import CollapseReport
-from sklearn_mlcl.inspection._collapse import names_of, report_of
+from sklearn_mlcl.inspection._collapse import report_of
 from sklearn_mlcl.inspection._drawing import axes_of
-from sklearn_mlcl.inspection._labels import label_names_of, n_labels_of
+from sklearn_mlcl.inspection._labels import label_names_of, n_labels_of, names_of
 
 
 class TagGramDisplay:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
-from sklearn_mlcl.inspection._collapse import COLOURS, QUIET, embedding_of, names_of
-from sklearn_mlcl.inspection._drawing import axes_of
-from sklearn_mlcl.inspection._labels import label_names_of, n_labels_of
+from sklearn_mlcl.inspection._drawing import COLOURS, QUIET, axes_of
+from sklearn_mlcl.inspection._labels import embedding_of, label_names_of, n_labels_of, names_of
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,27 @@ from __future__ import annotations
 from torch import nn
 
 from sklearn_mlcl.losses._base import ContrastiveLoss
-from sklearn_mlcl.losses._elementwise import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
-from sklearn_mlcl.losses._label_indices import LabelIndices
-from sklearn_mlcl.losses._msc import MSCLoss
-from sklearn_mlcl.losses._mulsupcon import MulSupConLoss
-from sklearn_mlcl.losses._pick_all_label import PickAllLabelLoss
-from sklearn_mlcl.losses._prototype import PrototypeLoss
-from sklearn_mlcl.losses._queue import MemoryQueue
-from sklearn_mlcl.losses._regularized import RegularizedContrastiveLoss
-from sklearn_mlcl.losses._setwise import TwoWayLoss, ZLPRLoss
-from sklearn_mlcl.losses._supcon import (
+from sklearn_mlcl.losses._contrastive import (
     JaccardSupConLoss,
+    MSCLoss,
+    MulSupConLoss,
     MultiSupConLoss,
+    PrototypeLoss,
+    RegularizedContrastiveLoss,
     SimilarityDissimilarityLoss,
     SupConAllLoss,
     SupConLoss,
 )
+from sklearn_mlcl.losses._label_indices import LabelIndices
+from sklearn_mlcl.losses._logit import (
+    AsymmetricLoss,
+    BinaryCrossEntropyLoss,
+    FocalLoss,
+    TwoWayLoss,
+    ZLPRLoss,
+)
+from sklearn_mlcl.losses._pick_all_label import PickAllLabelLoss
+from sklearn_mlcl.losses._queue import MemoryQueue
 
 CONTRASTIVE_LOSSES: dict[str, type[ContrastiveLoss]] = {
     "reg": RegularizedContrastiveLoss,
@@ -62,6 +67,7 @@ __all__ = [
     "PrototypeLoss",
     "RegularizedContrastiveLoss",
     "SimilarityDissimilarityLoss",
+    "SupConAllLoss",
     "SupConLoss",
     "TwoWayLoss",
     "ZLPRLoss",

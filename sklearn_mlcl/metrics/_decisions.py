@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_mlcl._cells import Cells, check_decisions
+from sklearn_mlcl.utils.validation import Cells, check_decisions
 
 RowScore = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sklearn_mlcl._cells import Cells, check_probabilities, check_scores
 from sklearn_mlcl.metrics._decisions import undefined
+from sklearn_mlcl.utils.validation import Cells, check_probabilities, check_scores
 
 
 def _pooled(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

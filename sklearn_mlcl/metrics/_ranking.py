@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_mlcl._cells import Cells, check_scores, positives_and_known
 from sklearn_mlcl.metrics._decisions import undefined
+from sklearn_mlcl.utils.validation import Cells, check_scores, positives_and_known
 
 
 def _expected_discounts(scores: np.ndarray, discounts: np.ndarray) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.metadata_routing import UNUSED
 
-from sklearn_mlcl._response import METHODS, first_method, label_scores
-from sklearn_mlcl._targets import unknown_as_nan
 from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
+from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
+from sklearn_mlcl.utils.targets import unknown_as_nan
 
 _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
 

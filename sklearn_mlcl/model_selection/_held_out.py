@@ -11,13 +11,13 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 
-from sklearn_mlcl._compat import _check_method_params, _safe_indexing
-from sklearn_mlcl._response import METHODS, label_scores
-from sklearn_mlcl._targets import infer_format
 from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
 )
+from sklearn_mlcl.utils._sklearn_compat import _check_method_params, _safe_indexing
+from sklearn_mlcl.utils.response import METHODS, label_scores
+from sklearn_mlcl.utils.targets import infer_format
 
 
 def splits_of(

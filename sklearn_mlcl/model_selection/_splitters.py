@@ -15,7 +15,7 @@ from sklearn.model_selection import BaseCrossValidator, ShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 
-from sklearn_mlcl._targets import check_indicator_values, unknown_as_nan
+from sklearn_mlcl.utils.targets import check_indicator_values, unknown_as_nan
 
 
 def _positives_of_classes(y: np.ndarray) -> sp.csr_matrix:

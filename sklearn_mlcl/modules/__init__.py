@@ -1,22 +1,22 @@
 """Torch modules: encoders, projection heads, input scaling, the Gaussian-mixture VAE."""
 
-from sklearn_mlcl.modules._dropout import Dropout
 from sklearn_mlcl.modules._encoder import ACTIVATIONS, MLPEncoder, ProjectionHead
 from sklearn_mlcl.modules._etf import ETFLinear
+from sklearn_mlcl.modules._gaussian_mixture import (
+    gaussian_kl,
+    gaussian_log_density,
+    mixture_kl,
+    mixture_kl_bounds,
+    mixture_log_density,
+)
 from sklearn_mlcl.modules._members import (
+    Dropout,
     MemberList,
     SharedDropout,
     StackedLayerNorm,
     StackedLinear,
     linear,
     side_by_side,
-)
-from sklearn_mlcl.modules._mixture import (
-    gaussian_kl,
-    gaussian_log_density,
-    mixture_kl,
-    mixture_kl_bounds,
-    mixture_log_density,
 )
 from sklearn_mlcl.modules._scaling import (
     FeatureNoise,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.collapse import simplex_etf
+from sklearn_mlcl.utils.simplex import simplex_etf
 
 
 class ETFLinear(nn.Module):

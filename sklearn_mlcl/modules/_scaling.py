@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from math import ceil
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
 import torch
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
+
+from sklearn_mlcl.utils.chunking import chunks
 
 
 class InputScaler(nn.Module):
@@ -191,3 +199,54 @@ def embedding_width(module: nn.Module, n_features: int, n_members: int = 1) -> i
             f"{shape}."
         )
     return embedding.shape[-1]
+
+
+#: Bound on a scaled dense feature, in standard deviations.
+LIMIT = 4.0
+
+
+#: Root mean square of scaled sparse features, of which most are zero: next to the noise of
+#: training they weigh less than standardised ones.
+SPARSE_SIZE = 0.5
+
+
+#: Rows that quartiles are taken from at most, evenly spaced.
+QUARTILE_ROWS = 50_000
+
+
+#: Distance of the quartiles of a normal variable, in standard deviations.
+NORMAL_QUARTILES = 1.349
+
+
+def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
+    """Return the layer that brings dense features to one size; CSR is scaled by one number.
+
+    A dense feature is centred at its median and divided by what its quartiles say its standard
+    deviation is (where they coincide, by mean and deviation themselves); values beyond about LIMIT
+    are brought in. Centring would make CSR dense, and a factor a feature would blow up the rarest
+    words; one factor brings the root mean square of all entries to SPARSE_SIZE.
+    """
+    if sp.issparse(X):
+        mean_square = sum(np.square(X.data[part], dtype=np.float64).sum() for part in chunks(X.nnz))
+        mean_square /= X.shape[0] * X.shape[1]
+        size = SPARSE_SIZE / np.sqrt(mean_square) if mean_square > 0 else 1.0
+        return InputScaler(_float32(np.zeros(X.shape[1])), _float32(np.full(X.shape[1], size)))
+    rows = slice(None, None, ceil(len(X) / QUARTILE_ROWS))
+    w = None if weights is None else weights[rows]
+    low, median, high = np.quantile(
+        np.asarray(X[rows]), (0.25, 0.5, 0.75), axis=0, weights=w, method="inverted_cdf"
+    )
+    deviation = (high - low) / NORMAL_QUARTILES
+    # Quartiles that float32 cannot tell apart coincide: their distance is rounding.
+    by_deviation = deviation <= np.finfo(np.float32).eps * np.abs(median)
+    if by_deviation.any():
+        scaler = StandardScaler()
+        for part in chunks(len(X)):
+            w = None if weights is None else weights[part]
+            scaler.partial_fit(X[part][:, by_deviation], sample_weight=w)
+        median[by_deviation], deviation[by_deviation] = scaler.mean_, scaler.scale_
+    return InputScaler(_float32(median), _float32(1 / deviation), LIMIT)
+
+
+def _float32(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(array, dtype=np.float32))

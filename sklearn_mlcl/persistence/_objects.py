@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 from torch import nn
 
+from sklearn_mlcl.persistence import _values
 from sklearn_mlcl.persistence._registry import class_named, is_allowed
 from sklearn_mlcl.persistence._state import Codec, Node, Reader, Writer, refusal
 
@@ -145,3 +148,50 @@ class StatefulCodec(Codec):
     def decode(self, node: dict[str, Node], reader: Reader) -> Any:
         cls = class_named("stateful", node["class"])
         return cls.from_saved_state(reader.fields(node["state"]))
+
+
+_ALL: tuple[Codec, ...] = (
+    _values.TupleCodec(),
+    _values.DictCodec(),
+    _values.NonFiniteCodec(),
+    _values.ArrayCodec(),
+    _values.ObjectArrayCodec(),
+    _values.CSRCodec(),
+    _values.TensorCodec(),
+    ObjectCodec(),
+    MappingCodec(),
+    ModuleCodec(),
+    StatefulCodec(),
+    _values.ScalarCodec(),
+    _values.DtypeCodec(),
+    _values.DeviceCodec(),
+    _values.TypeCodec(),
+    _values.RandomStateCodec(),
+)
+CODECS: dict[str, Codec] = {codec.kind: codec for codec in _ALL}
+
+
+def taken_apart(value: Any, where: str) -> tuple[Node, dict[str, np.ndarray]]:
+    """Return a value as a JSON tree and the arrays that it refers to.
+
+    Raises
+    ------
+    TypeError
+        If there is something in it that files may not hold; the message says where.
+    """
+    writer = Writer(CODECS)
+    return writer.node(value, where), writer.arrays
+
+
+def put_together(tree: Node, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return the value of a tree.
+
+    Raises
+    ------
+    ValueError
+        If the tree says what this version does not know, or nothing that makes sense.
+    """
+    try:
+        return Reader(CODECS, arrays).value(tree)
+    except (KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"its state makes no sense to this version ({error!r})") from error

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_mlcl.persistence._codecs import put_together, taken_apart
 from sklearn_mlcl.persistence._format import Content, read_file, write_file
+from sklearn_mlcl.persistence._objects import put_together, taken_apart
 from sklearn_mlcl.persistence._registry import class_named, is_allowed
 from sklearn_mlcl.persistence._skops import with_torch, without_torch
 from sklearn_mlcl.persistence._state import refusal

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sklearn_mlcl.persistence._codecs import put_together, taken_apart
+from sklearn_mlcl.persistence._objects import put_together, taken_apart
 from sklearn_mlcl.persistence._registry import allowed, is_allowed
 
 #: Keys of what stands for a value that skops cannot store.
@@ -56,7 +56,7 @@ def skops_trusted_types() -> list[str]:
     Examples
     --------
     >>> import sklearn_mlcl
-    >>> "sklearn_mlcl.mlp.MultiLabelMLPClassifier" in sklearn_mlcl.skops_trusted_types()
+    >>> "sklearn_mlcl.estimators.mlp.MultiLabelMLPClassifier" in sklearn_mlcl.skops_trusted_types()
     True
     """
     classes = [cls for kind in ("object", "mapping", "stateful", "type") for cls in allowed(kind)]

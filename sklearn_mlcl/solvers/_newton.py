@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.solvers._operator import Operator
-from sklearn_mlcl.solvers._problems import Point, Problems, evaluate
-from sklearn_mlcl.solvers._systems import newton_direction
+from sklearn_mlcl.solvers._conjugate_gradient import newton_direction
+from sklearn_mlcl.solvers._design import Operator
+from sklearn_mlcl.solvers._objective import Point, Problems, evaluate
 
 SINGLE_STEPS = 15  # Newton steps after which points and systems too are in double precision
 FINE = 1e-6  # expected norm of the gradient that single precision no longer tells from zero

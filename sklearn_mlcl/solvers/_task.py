@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.solvers._design import Design
+from sklearn_mlcl.solvers._design import Design, Operator, SparseOperator
 from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
 from sklearn_mlcl.solvers._newton import FINE, Minimum, minimise
-from sklearn_mlcl.solvers._operator import Operator, SparseOperator
-from sklearn_mlcl.solvers._path import Secant
+from sklearn_mlcl.solvers._objective import Buffer, Problems
 from sklearn_mlcl.solvers._preconditioner import ROWS_A_COEFFICIENT, CurvaturePairs
-from sklearn_mlcl.solvers._problems import Buffer, Problems
 
 BYTES_PER_CELL = 56  # signs, curvatures, a product, perhaps weights; copies for those that stay
 BYTES_PER_COEFFICIENT = 160  # the vectors of Newton's method and of conjugate gradients
@@ -183,3 +181,41 @@ def _set_log_odds(
     softplus = torch.nn.functional.softplus
     fit.theta[-1, first + at] = logit
     fit.objective[first + at] = C[at] * (positive * softplus(-logit) + negative * softplus(logit))
+
+
+@dataclass
+class Secant:
+    """The last two minima of each label: `theta` (r, L) at `C` (L,), `before` at `C_before`.
+
+    `curvature` (L,) is that of the null model; `penalty` (r, 1) over C S is rho, with S = `total`.
+    """
+
+    penalty: Tensor
+    total: Tensor
+    curvature: Tensor
+    theta: Tensor
+    C: Tensor
+    before: Tensor
+    C_before: Tensor
+
+    @classmethod
+    def at_null(cls, penalty: Tensor, total: Tensor, theta: Tensor, p: Tensor) -> Secant:
+        """At C = 0, where all rows have the probability `p` (L,)."""
+        zero = torch.zeros_like(total)
+        return cls(penalty[:, None], total, p * (1 - p), theta, zero, theta, zero)
+
+    def move(self, theta: Tensor, C: Tensor) -> None:
+        """Take in the minimum at C."""
+        self.before, self.C_before, self.theta, self.C = self.theta, self.C, theta, C
+
+    def start(self, C: Tensor) -> Tensor:
+        """Coefficients expected at C; those of the last minimum where the path does not ascend."""
+        ascends = (C > self.C) & (self.C_before < self.C)
+        ratio = torch.where(ascends, self._ratio(C), 0.0)
+        return torch.addcmul(self.theta, ratio, self.theta - self.before)
+
+    def _ratio(self, C: Tensor) -> Tensor:
+        """Steps of t after C_k over the one before it: t is ``h S C / (h S C + penalty)``."""
+        pull = self.curvature * self.total
+        steps = (C - self.C) / (self.C - self.C_before)
+        return steps * (pull * self.C_before + self.penalty) / (pull * C + self.penalty)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sklearn_mlcl._cells import Cells
 from sklearn_mlcl.thresholds._common import RowScore
 from sklearn_mlcl.thresholds._curves import cut_above, last_argmax, midpoints
+from sklearn_mlcl.utils.validation import Cells
 
 # Of the mean row score: a gain below is rounding; a round of all labels below it is the end.
 ROUNDING, NEGLIGIBLE = 1e-12, 1e-6

@@ -6,10 +6,18 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from sklearn_mlcl._cells import Cells
 from sklearn_mlcl.metrics._decisions import exact_of_counts, f1_of_counts, jaccard_of_counts
-from sklearn_mlcl.thresholds._curves import columns, cut_above, last_argmax, midpoints, sweep
-from sklearn_mlcl.thresholds._separable import best_f1_cut, best_linear_cut, cardinality_of
+from sklearn_mlcl.thresholds._curves import (
+    best_f1_cut,
+    best_linear_cut,
+    cardinality_of,
+    columns,
+    cut_above,
+    last_argmax,
+    midpoints,
+    sweep,
+)
+from sklearn_mlcl.utils.validation import Cells
 
 RowScore = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 Events = Iterator[tuple[np.ndarray, np.ndarray]]

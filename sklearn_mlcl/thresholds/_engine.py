@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_mlcl._cells import Cells, check_scores
 from sklearn_mlcl.thresholds._ascent import common_grid_cut, grid_ascent, row_ascent
 from sklearn_mlcl.thresholds._common import ROW_SCORES, common_cut
-from sklearn_mlcl.thresholds._curves import cut_above
-from sklearn_mlcl.thresholds._objectives import METRICS, value_at
-from sklearn_mlcl.thresholds._separable import (
+from sklearn_mlcl.thresholds._curves import (
     best_f1_cut,
     best_linear_cut,
     cardinality_cuts,
+    cut_above,
     cuts_by_label,
     micro_f1_cuts,
 )
+from sklearn_mlcl.thresholds._objectives import METRICS, value_at
+from sklearn_mlcl.utils.validation import Cells, check_scores
 
 Objective = str | Callable[..., float]
 OBJECTIVES = tuple(METRICS)

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from sklearn_mlcl import metrics
-from sklearn_mlcl._cells import Cells
+from sklearn_mlcl.utils.validation import Cells
 
 
 def cardinality_match(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:

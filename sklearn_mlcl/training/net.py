@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from skorch import NeuralNet
@@ -14,10 +15,43 @@ from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors
-from sklearn_mlcl.training.encoding import compiled, encoded
-from sklearn_mlcl.training.mixup import mixed
+from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors, mixed
 from sklearn_mlcl.training.optimizers import SCHEDULES, make_optimizer
+
+#: Names of ``precision``.
+PRECISIONS = ("float32", "bf16")
+#: Kept beside the modules and not in them: what is compiled can be neither copied nor pickled.
+_COMPILED: WeakKeyDictionary[nn.Module, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
+
+
+@contextmanager
+def compiled(module: nn.Module, wanted: bool) -> Iterator[None]:
+    """Let :func:`encoded` run what ``torch.compile`` makes of the module, within the block."""
+    if wanted:
+        _COMPILED[module] = torch.compile(module)
+    try:
+        yield
+    finally:
+        _COMPILED.pop(module, None)
+
+
+def encoded(module: nn.Module, X: Tensor, precision: str) -> Tensor:
+    """Return what a module makes of rows, in the dtype of ``X``.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The encoder.
+    X : Tensor
+        Its input.
+    precision : {"float32", "bf16"}
+        "bf16" runs the encoder under autocast to bfloat16.
+    """
+    encode = _COMPILED.get(module, module)
+    if precision == "float32":
+        return encode(X)
+    with torch.autocast(X.device.type, torch.bfloat16):
+        return encode(X).to(X.dtype)
 
 
 class NonFiniteLossError(FloatingPointError, ValueError):

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_mlcl.losses._gmvae import LabelColumns, label_terms
 from sklearn_mlcl.losses._targets import known_cells, row_weight, weighted_mean
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
-from sklearn_mlcl.modules._mixture import gaussian_sample, segment_mean
+from sklearn_mlcl.modules._gaussian_mixture import gaussian_sample, segment_mean
+from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms
 from sklearn_mlcl.training.batches import Batch
-from sklearn_mlcl.training.encoding import encoded
-from sklearn_mlcl.training.net import IndexBatchNet
+from sklearn_mlcl.training.net import IndexBatchNet, encoded
 
 
 class Terms(NamedTuple):

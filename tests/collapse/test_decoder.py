@@ -15,17 +15,10 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import f1_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_mlcl.collapse import (
-    ONNClassifier,
-    ONNDecoder,
-    choose_decision,
-    fit_onn_decoder,
-    fit_tag_prototypes,
-    threshold_decision,
-    topk_decision,
-    tune_onn_prior,
-    tune_topk,
-)
+from sklearn_mlcl.collapse import ONNDecoder, fit_onn_decoder, fit_tag_prototypes
+from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
+from sklearn_mlcl.heads.decision import tune_onn_prior
+from sklearn_mlcl.thresholds import choose_decision, threshold_decision, topk_decision, tune_topk
 
 from .oracles import all_sets, collapsed
 

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.utils import Bunch
 
-from sklearn_mlcl.datasets import _openml, fetch_multilabel
+from sklearn_mlcl.datasets import _fetch as _openml
+from sklearn_mlcl.datasets import fetch_multilabel
 from sklearn_mlcl.datasets._npz import DATA_ENV, local_data_home
 
 needs_data = pytest.mark.skipif(

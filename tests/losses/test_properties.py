@@ -16,7 +16,7 @@ from sklearn_mlcl.losses import (
     SupConLoss,
 )
 from sklearn_mlcl.losses._kernel import Problem
-from sklearn_mlcl.losses._labels import LabelPairs, LabelSets
+from sklearn_mlcl.losses._pair_weights import LabelPairs, LabelSets
 from tests.losses.cases import CASES, DENSE, Batch, as_tensors, evaluate, tile_budget
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}

@@ -23,7 +23,7 @@ from sklearn_mlcl import (
 )
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor, RepresentationMonitor
-from sklearn_mlcl.collapse import ONNClassifier
+from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
 from sklearn_mlcl.losses import JaccardSupConLoss
 
 X, Y = make_multilabel_classification(90, n_features=6, n_classes=4, n_labels=2, random_state=0)

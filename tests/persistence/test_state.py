@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.testing import assert_array_equal
 
 from sklearn_mlcl.modules import Dropout
-from sklearn_mlcl.persistence._codecs import put_together, taken_apart
-from sklearn_mlcl.persistence._registry import allow
+from sklearn_mlcl.persistence._objects import put_together, taken_apart
+from sklearn_mlcl.persistence._registry import KINDS, allowed, is_allowed
 from sklearn_mlcl.persistence._state import Writer
 
 PLAIN = st.recursive(
@@ -157,12 +157,19 @@ def test_other_values_are_refused_with_their_place(value: Any) -> None:
         taken_apart([{"key": value}], "value")
 
 
-def test_two_classes_of_one_name_are_refused() -> None:
+def test_a_class_that_only_has_the_name_of_an_allowed_one_is_refused() -> None:
     class NeighborVote:
         pass
 
-    with pytest.raises(ValueError, match="Two classes of the name NeighborVote"):
-        allow(NeighborVote)
+    with pytest.raises(TypeError, match="cannot be saved"):
+        taken_apart(NeighborVote(), "value")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_allowed_name_is_found(kind: str) -> None:
+    classes = allowed(kind)
+    assert classes
+    assert all(is_allowed(kind, cls) for cls in classes)
 
 
 def test_an_owner_that_died_leaves_its_name_to_no_other() -> None:

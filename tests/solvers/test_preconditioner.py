@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sklearn_mlcl.solvers import fit_logistic, fit_logistic_path
-from sklearn_mlcl.solvers._operator import DenseOperator
+from sklearn_mlcl.solvers._design import DenseOperator
 from sklearn_mlcl.solvers._preconditioner import CurvaturePairs, Preconditioner
 
 R, L = 7, 3

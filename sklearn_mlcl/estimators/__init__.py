@@ -1,0 +1,1 @@
+"""The estimators; each is exported once, by the package or by ``collapse``."""

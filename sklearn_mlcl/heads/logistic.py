@@ -1,0 +1,113 @@
+"""Logistic heads on features or embeddings: scaling, choice of C, one batched solve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.model_selection import check_cv
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from sklearn_mlcl.solvers import fit_logistic, select_C
+from sklearn_mlcl.solvers.select import DEFAULT_CS
+from sklearn_mlcl.utils.class_weight import row_weights
+
+#: Tolerance on embeddings, which are float32: more digits than this are not theirs to give.
+EMBEDDING_TOL = 1e-6
+
+
+@dataclass(frozen=True)
+class LogisticHeads:
+    """Solved heads.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (L, d)
+    intercept : ndarray of shape (L,)
+    C : ndarray of shape (L,)
+    n_iter : ndarray of shape (L,)
+    converged : ndarray of shape (L,)
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    C: np.ndarray
+    n_iter: np.ndarray
+    converged: np.ndarray
+
+
+def fit_heads(
+    X: np.ndarray | sp.csr_matrix,
+    Y: Any,
+    sample_weight: np.ndarray | None,
+    C: float | np.ndarray | str,
+    *,
+    Cs: Sequence[float],
+    cv: Any = 5,
+    **solver_options: Any,
+) -> LogisticHeads:
+    """Solve one logistic regression per label; ``C="cv"`` chooses C per label first.
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n, d)
+        Features or embeddings.
+    Y : ndarray or CSR of shape (n, L)
+        Indicator matrix, NaN where unknown.
+    sample_weight : ndarray of shape (n,) or (n, L), or None
+        Weights of the rows or of the cells.
+    C : float, ndarray of shape (L,) or "cv"
+        Inverse regularisation.
+    Cs : sequence of float
+        Grid for ``C="cv"``.
+    cv : int or splitter
+        Folds for ``C="cv"``.
+    **solver_options
+        As for :func:`sklearn_mlcl.solvers.fit_logistic`.
+    """
+    if isinstance(C, str):
+        intercept = {k: v for k, v in solver_options.items() if k == "fit_intercept"}
+        splits = list(_splitter(cv, X.shape[0]).split(X, Y))
+        C = select_C(X, Y, Cs, cv=splits, sample_weight=sample_weight, **intercept).C
+    solution = fit_logistic(X, Y, C=C, sample_weight=sample_weight, **solver_options)
+    return LogisticHeads(
+        solution.coef,
+        solution.intercept,
+        np.broadcast_to(np.asarray(C, dtype=np.float64), solution.intercept.shape).copy(),
+        solution.n_iter,
+        solution.converged,
+    )
+
+
+def fit_embedding_heads(
+    embedding: np.ndarray,
+    Y: Any,
+    sample_weight: np.ndarray | None,
+    C: float | np.ndarray | str,
+) -> LogisticHeads:
+    """Solve heads on the standardised embedding and state them for the embedding as it is.
+
+    Parameters
+    ----------
+    embedding : ndarray of shape (n, h)
+        What an encoder makes of the rows.
+    Y, sample_weight, C
+        As for :func:`fit_heads`.
+    """
+    embedding = embedding.astype(np.float64)
+    scaler = StandardScaler().fit(embedding, sample_weight=row_weights(Y, sample_weight))
+    standardised = scaler.transform(embedding)
+    heads = fit_heads(standardised, Y, sample_weight, C, Cs=DEFAULT_CS, tol=EMBEDDING_TOL)
+    coef = heads.coef / scaler.scale_
+    return replace(heads, coef=coef, intercept=heads.intercept - coef @ scaler.mean_)
+
+
+def _splitter(cv: Any, n_rows: int) -> Any:
+    if not isinstance(cv, Integral):
+        return check_cv(cv)
+    return MultilabelStratifiedKFold(min(int(cv), n_rows), shuffle=True, random_state=0)

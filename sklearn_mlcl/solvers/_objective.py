@@ -1,0 +1,129 @@
+"""The objectives of many labels over one design: values, gradients and curvatures in one pass.
+
+Per label l, with observed weight ``S_l = sum_i s_il``, the objective divided by ``C_l S_l``:
+``f_l(t) = sum_i (s_il / S_l) softplus(u_il) + 0.5 * sum_j rho_jl t_j^2``, ``u_il = sign_il a_i.t``
+with sign -1 for a positive and 1 for a negative. ``p_il = sigmoid(u_il)``, the probability of the
+wrong class, keeps its relative precision where the data are separated.
+
+Of the shape of the logits only the signs, the curvatures ``s p (1 - p)`` and one buffer for
+products are kept; what comes in between is made for a few rows at a time, in the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from sklearn_mlcl.solvers._design import Operator
+from sklearn_mlcl.solvers._preconditioner import CurvaturePairs
+
+CURVATURE_FLOOR = 1e-20  # on p (1 - p): saturated rows keep the Newton system definite
+LINEAR = 40.0  # where softplus(u) is u in double precision
+CHUNK_CPU, CHUNK_GPU = 2**16, 2**24  # cells of the logits that a thread, a GPU works on at a time
+
+
+class Buffer:
+    """Memory for one (n, l) product at a time, of either precision."""
+
+    def __init__(self, n: int, width: int, device: torch.device):
+        self.n, self.memory = n, torch.empty(n * width, dtype=torch.float64, device=device)
+
+    def of(self, width: int, dtype: torch.dtype) -> Tensor:
+        return self.memory.view(dtype)[: self.n * width].view(self.n, width)
+
+
+@dataclass
+class Problems:
+    """Signs -1 or 1 (n, L), weights `s` (None, (n, 1), (n, L)), `total` (L,) and `rho` (r, L).
+
+    `pairs` keep the curvature along the last directions; None where they would not pay.
+    """
+
+    sign: Tensor
+    s: Tensor | None
+    total: Tensor
+    rho: Tensor
+    buffer: Buffer
+    pairs: CurvaturePairs | None
+
+    def take(self, index: Tensor) -> Problems:
+        s = self.s if self.s is None or self.s.shape[1] == 1 else self.s.index_select(1, index)
+        return Problems(
+            self.sign.index_select(1, index),
+            s,
+            self.total[index],
+            self.rho.index_select(1, index),
+            self.buffer,
+            None if self.pairs is None else self.pairs.take(index),
+        )
+
+    def chunks(self) -> list[slice]:
+        n, width = self.sign.shape
+        on_cpu = self.sign.device.type == "cpu"
+        cells = CHUNK_CPU * torch.get_num_threads() if on_cpu else CHUNK_GPU
+        step = max(1, cells // width)
+        return [slice(first, first + step) for first in range(0, n, step)]
+
+    def weighted(self, cells: Tensor, rows: slice) -> Tensor:
+        return cells if self.s is None else cells.mul_(self.s[rows])
+
+    def signed_logits(self, A: Operator, theta: Tensor, out: Tensor | None = None) -> Tensor:
+        u = A.forward(theta.to(A.dtype), out)
+        for rows in self.chunks():
+            u[rows].mul_(self.sign[rows].to(u.dtype))
+        return u
+
+    def ridge(self, theta: Tensor) -> Tensor:
+        return 0.5 * (self.rho * theta * theta).sum(0)
+
+
+@dataclass
+class Point:
+    """A coefficient vector for each label, and the objective around it.
+
+    `curvature` (n, L) holds ``s p (1 - p)``, `metric` (r, L) the diagonal metric; `value` (L,)
+    is of use only at a point evaluated in double precision.
+    """
+
+    theta: Tensor
+    value: Tensor
+    gradient: Tensor
+    curvature: Tensor
+    metric: Tensor
+
+    def take(self, index: Tensor) -> Point:
+        parts = (self.theta, self.gradient, self.curvature, self.metric)
+        theta, gradient, curvature, metric = (part.index_select(1, index) for part in parts)
+        return Point(theta, self.value[index], gradient, curvature, metric)
+
+    def put(self, index: Tensor, other: Point) -> None:
+        self.value[index] = other.value
+        self.theta[:, index], self.gradient[:, index] = other.theta, other.gradient
+        self.curvature[:, index], self.metric[:, index] = other.curvature, other.metric
+
+    @property
+    def norm(self) -> Tensor:
+        return (self.gradient.square() / self.metric).sum(0).sqrt()
+
+
+def evaluate(A: Operator, problems: Problems, theta: Tensor, curvature: Tensor) -> Point:
+    """The objectives at theta, in the precision of `A`; the curvatures are written in place."""
+    u = A.forward(theta.to(A.dtype), problems.buffer.of(theta.shape[1], A.dtype))
+    value, bend = theta.new_zeros(2, theta.shape[1])
+    for rows in problems.chunks():
+        sign = problems.sign[rows].to(A.dtype)
+        cells = u[rows].mul_(sign)
+        if A.dtype == torch.float64:
+            value += problems.weighted(softplus(cells, threshold=LINEAR), rows).sum(0)
+        p = cells.sigmoid_()
+        q, bends = p.to(curvature.dtype), curvature[rows]
+        torch.addcmul(q, q, q, value=-1, out=bends).clamp_min_(CURVATURE_FLOOR)
+        bend += problems.weighted(bends, rows).sum(0)
+        problems.weighted(p.mul_(sign), rows)
+    total, rho = problems.total, problems.rho
+    gradient = A.adjoint(u).to(theta.dtype).div_(total).addcmul_(rho, theta)
+    value = value / total + problems.ridge(theta)
+    return Point(theta, value, gradient, curvature, bend / total + rho)

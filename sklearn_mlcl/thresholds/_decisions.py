@@ -1,0 +1,167 @@
+"""From probabilities to label sets: a threshold, the k best, and the choice between rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sklearn_mlcl.collapse._label_sets import is_sparse
+from sklearn_mlcl.utils.topk import topk_decision
+
+SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
+
+
+def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.ndarray:
+    """Predict the labels whose probability reaches the threshold.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, K)
+        Probabilities or any scores.
+    threshold : float or array-like of shape (K,)
+        One cut, or one per label.
+
+    Returns
+    -------
+    ndarray of shape (n, K), bool
+        True where a label is predicted.
+
+    Raises
+    ------
+    ValueError
+        If `threshold` is neither a number nor of length K.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.thresholds import threshold_decision
+    >>> threshold_decision(np.array([[0.4, 0.6]]), [0.3, 0.7])
+    array([[ True, False]])
+    """
+    threshold = np.asarray(threshold)
+    if threshold.shape not in ((), (probabilities.shape[1],)):
+        raise ValueError(
+            f"threshold must be a number or {probabilities.shape[1]} of them, "
+            f"got shape {threshold.shape}."
+        )
+    return probabilities >= threshold
+
+
+def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
+    """The one k for `topk_decision` that scores best on (held-out) rows.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, K)
+        Probabilities or any scores.
+    Y : {array-like, CSR} of shape (n, K)
+        Indicator matrix; NaN entries do not count.
+    scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
+        What is best.
+
+    Returns
+    -------
+    int
+        In 1..K; the smallest on ties.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.thresholds import tune_topk
+    >>> tune_topk(np.array([[0.9, 0.8, 0.1], [0.1, 0.6, 0.7]]), np.array([[1, 1, 0], [0, 1, 1]]))
+    2
+    """
+    ks = range(1, np.asarray(scores).shape[1] + 1)
+    values = [_score_parts(topk_decision(scores, k), Y, scoring)[0] for k in ks]
+    return 1 + int(np.argmax(values))
+
+
+def choose_decision(
+    predictions: Mapping[str, object],
+    Y: Any,
+    *,
+    scoring: str = "f1_micro",
+    n_se: float = 1.0,
+) -> tuple[str, dict[str, float]]:
+    r"""The decision rule to use, judged on held-out rows: the first one unless another is better.
+
+    A rule replaces the first (the safe one) when its score is higher by more than `n_se`
+    standard errors of the paired difference, :math:`\hat\sigma(\psi_a - \psi_b)/\sqrt n` with
+    :math:`\psi` the influence of a row on the score. Of several such rules the best score wins.
+
+    Parameters
+    ----------
+    predictions : mapping of str to {ndarray, CSR} of shape (n, K)
+        Predictions of each rule on the held-out rows, the safe rule first.
+    Y : {array-like, CSR} of shape (n, K)
+        True label sets; NaN entries do not count.
+    scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
+        What is compared.
+    n_se : float, default=1.0
+        Standard errors that count as better.
+
+    Returns
+    -------
+    name : str
+        The rule to use.
+    scores : dict of str to float
+        The score of every rule.
+
+    Raises
+    ------
+    ValueError
+        If `predictions` is empty, a shape differs from Y's, or `scoring` is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.thresholds import choose_decision
+    >>> Y = np.tile(np.eye(2, dtype=int), (20, 1))
+    >>> choose_decision({"threshold": np.ones_like(Y), "onn": Y}, Y)[0]
+    'onn'
+    """
+    if not predictions:
+        raise ValueError("predictions is empty; at least one rule is expected.")
+    parts = {name: _score_parts(P, Y, scoring) for name, P in predictions.items()}
+    names = list(parts)
+    base_score, base_influence = parts[names[0]]
+    best = names[0]
+    for name in names[1:]:
+        score, influence = parts[name]
+        error = np.std(influence - base_influence) / np.sqrt(len(influence))
+        if score - base_score > n_se * error and score > parts[best][0]:
+            best = name
+    return best, {name: score for name, (score, _) in parts.items()}
+
+
+def _score_parts(prediction: Any, Y: Any, scoring: str) -> tuple[float, np.ndarray]:
+    """The score and the influence of each row on it, from sums of numerators and denominators."""
+    if scoring not in SCORINGS:
+        raise ValueError(f"scoring must be one of {SCORINGS}, got {scoring!r}.")
+    P, Y = _dense(prediction), _dense(Y)
+    if P.shape != Y.shape:
+        raise ValueError(f"predictions have shape {P.shape} where Y has {Y.shape}.")
+    observed = ~np.isnan(Y)
+    hits = 2 * (P * np.where(observed, Y, 0))
+    marked = np.where(observed, P + Y, 0)
+    if scoring == "f1_samples":
+        per_row = _ratio(hits.sum(axis=1), marked.sum(axis=1))
+        return float(per_row.mean()), per_row - per_row.mean()
+    if scoring == "f1_micro":
+        hits, marked = hits.sum(axis=1, keepdims=True), marked.sum(axis=1, keepdims=True)
+    score = _ratio(hits.sum(axis=0), marked.sum(axis=0))
+    influence = _ratio(hits - score * marked, marked.mean(axis=0))
+    return float(score.mean()), influence.mean(axis=1)
+
+
+def _ratio(top: ArrayLike, bottom: np.ndarray) -> np.ndarray:
+    """Elementwise quotient, 0 where nothing is marked (scikit-learn's zero_division=0)."""
+    top, bottom = np.broadcast_arrays(np.asarray(top, dtype=float), bottom)
+    return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom > 0)
+
+
+def _dense(M: Any) -> np.ndarray:
+    return (M.toarray() if is_sparse(M) else np.asarray(M)).astype(np.float64)

@@ -1,0 +1,1 @@
+"""What comes in and goes out: checked data, weights, chunks, devices, probabilities."""

@@ -1,0 +1,145 @@
+"""Rows in chunks, so that what is made of them fits into memory."""
+
+from __future__ import annotations
+
+import mmap
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+#: Rows of a chunk at most, so that a layer's output stays in the caches, and entries that are held
+#: for them at most.
+CHUNK_ROWS, CHUNK_ENTRIES = 2048, 2**26
+
+
+def chunks(n_rows: int, size: int = 2**16) -> Iterator[slice]:
+    """Yield the slices of ``size`` rows that make up ``n_rows``."""
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def chunk_rows(entries: int) -> int:
+    """Return how many rows to take at once where a row needs so many entries of memory."""
+    return max(1, min(CHUNK_ROWS, CHUNK_ENTRIES // max(1, entries)))
+
+
+def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) -> np.ndarray:
+    """Return what ``compute`` makes of slices of the rows, one below the other.
+
+    Where the device runs out of memory the chunks are halved, with a warning.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows, at least 1.
+    size : int
+        Rows of a chunk.
+    compute : callable
+        Maps a slice of rows to an array with as many rows.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If a single row does not fit.
+    """
+    out: np.ndarray | None = None
+    start = 0
+    while start < n_rows:
+        part = slice(start, min(start + size, n_rows))
+        try:
+            made = compute(part)
+        except torch.OutOfMemoryError:
+            if part.stop - part.start == 1:
+                raise
+            size = _halved(part.stop - part.start)
+            continue
+        if out is None:
+            if part.stop == n_rows:
+                return made
+            out = np.empty((n_rows, *made.shape[1:]), dtype=made.dtype)
+        out[part] = made
+        start = part.stop
+    if out is None:
+        raise ValueError(f"n_rows must be at least 1, got {n_rows}.")
+    return out
+
+
+def _halved(size: int) -> int:
+    """Say that chunks become smaller, and give back what the failed one took."""
+    warnings.warn(
+        f"The device ran out of memory at {size} rows at once; going on with {size // 2}.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    return size // 2
+
+
+#: Size up to which a memory map is read into memory like any other array.
+READ_AT_ONCE = 2**26
+
+
+class MappedRows:
+    """Some rows of a memory-mapped array; indexing reads those that are named.
+
+    Splitting such rows, or leaving some out, takes a list of their numbers and reads nothing.
+
+    Parameters
+    ----------
+    array : ndarray of shape (N, d)
+        The memory map.
+    index : ndarray of int of shape (n,) or None
+        Numbers of the rows; None is all of them.
+    """
+
+    def __init__(self, array: np.ndarray, index: np.ndarray | None = None) -> None:
+        self.array = array
+        self.index = index
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and features."""
+        n_rows = len(self.array) if self.index is None else len(self.index)
+        return n_rows, self.array.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the entries."""
+        return self.array.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read the rows that a slice, a mask or an array of numbers names."""
+        return self.array[key if self.index is None else self.index[key]]
+
+    def take(self, rows: np.ndarray) -> MappedRows:
+        """Return some of these rows, by number or mask, unread."""
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        return MappedRows(self.array, rows if self.index is None else self.index[rows])
+
+
+def is_mapped(array: Any) -> bool:
+    """Return whether an array, or what it is a view of, is a memory map."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return isinstance(array, mmap.mmap)
+
+
+def unread(X: Any) -> Any:
+    """Return a large memory map as :class:`MappedRows`, anything else as it is."""
+    large = is_mapped(X) and X.nbytes > READ_AT_ONCE
+    return MappedRows(X) if large else X
+
+
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Return the rows of X that are named, by number or mask; those of a map stay unread."""
+    return X.take(rows) if isinstance(X, MappedRows) else X[rows]

@@ -1,0 +1,118 @@
+"""Answers of a classifier as a DataFrame with the names of the labels, where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import TransformerMixin
+
+from sklearn_mlcl.utils._sklearn_compat import ADAPTERS_MANAGER
+
+
+class LabelFrames:
+    """Mixin of classifiers whose answers for label matrices can be DataFrames.
+
+    The choice is stored where scikit-learn's ``set_output`` stores its own, so that a clone keeps
+    it. It is a choice of its own, not that of ``transform``: pipelines, ``ColumnTransformer`` and
+    ``sklearn.set_config(transform_output="pandas")`` hand the latter to every step for the sake
+    of features, and scikit-learn's tools index probabilities as arrays.
+    """
+
+    _format: Any
+
+    def set_output(self, *, predict: str | None = None) -> Self:
+        """Choose the container of predictions for label matrices.
+
+        Only this call makes frames: ``sklearn.set_config(transform_output="pandas")`` and a
+        pipeline's ``set_output`` are about features, and leave predictions alone. Clones keep the
+        choice. Answers for 1-D targets stay arrays, which scikit-learn's tools slice.
+
+        Parameters
+        ----------
+        predict : {"default", "pandas", "polars"}, default=None
+            Container of what ``predict``, ``predict_proba`` and ``decision_function`` return:
+            "default" is an array; a DataFrame has the label names as columns (their numbers, where
+            y had no names) and the index of X, if X has one. None changes nothing. The scorers of
+            :mod:`sklearn_mlcl.metrics` take either; of scikit-learn's tools those that index the
+            probabilities of exactly two labels as an array (``neg_log_loss``,
+            ``partial_dependence``) need "default".
+
+        Returns
+        -------
+        self : estimator
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For a container that scikit-learn does not know.
+        """
+        if predict is None:
+            return self
+        known = sorted(ADAPTERS_MANAGER.supported_outputs)
+        if predict not in known:
+            raise ValueError(f"predict must be one of {known}, got {predict!r}.")
+        config = {**getattr(self, "_sklearn_output_config", {}), "predict": predict}
+        self._sklearn_output_config = config
+        return self
+
+
+class EmbeddingFrames(TransformerMixin, LabelFrames):
+    """Mixin of classifiers that also transform: a container for either kind of answer."""
+
+    def set_output(self, *, transform: str | None = None, predict: str | None = None) -> Self:
+        """Choose the containers of embeddings and of predictions for label matrices.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, default=None
+            Container of what ``transform`` and ``fit_transform`` return, as in scikit-learn: a
+            DataFrame has the names of :meth:`get_feature_names_out` as columns. None changes
+            nothing.
+        predict : {"default", "pandas", "polars"}, default=None
+            Container of what ``predict``, ``predict_proba`` and ``decision_function`` return;
+            see :meth:`MultiLabelLogisticRegression.set_output`. None changes nothing.
+
+        Returns
+        -------
+        self : estimator
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For a container of predictions that scikit-learn does not know.
+        """
+        TransformerMixin.set_output(self, transform=transform)
+        return LabelFrames.set_output(self, predict=predict)
+
+
+def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return ``method(self, X)`` with its answer in the container that ``set_output`` chose."""
+
+    @wraps(method)
+    def wrapped(self: Any, X: Any) -> Any:
+        answer = method(self, X)
+        container = getattr(self, "_sklearn_output_config", {}).get("predict", "default")
+        if container == "default" or self._format.kind != "multilabel":
+            return answer
+        if sp.issparse(answer):
+            raise ValueError(
+                f"{method.__name__} returns CSR, as y was CSR, and CSR fits no DataFrame: fit a "
+                'dense y, or call set_output(predict="default").'
+            )
+        adapter = ADAPTERS_MANAGER.adapters[container]
+        return adapter.create_container(answer, X, columns=_columns(self._format, container))
+
+    return wrapped
+
+
+def _columns(target_format: Any, container: str) -> np.ndarray:
+    names = target_format.label_names
+    names = target_format.classes if names is None else names
+    # Columns of pandas may be anything, those of other libraries are strings.
+    return names if container == "pandas" else np.array([str(name) for name in names], dtype=object)

@@ -1,0 +1,90 @@
+"""The simplex equiangular tight frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+
+def simplex_etf(
+    n_labels: int,
+    dim: int | None = None,
+    *,
+    scale: float = 1.0,
+    rotation: str = "random",
+    random_state: Any = None,
+) -> np.ndarray:
+    r"""Simplex equiangular tight frame: K vectors of equal norm, as far apart as K vectors can be.
+
+    :math:`W = s \sqrt{K/(K-1)}\, B U^\top` with B (K, K-1) an orthonormal basis of the complement
+    of the ones vector and U (d, K-1) orthonormal columns, so that
+    :math:`W W^\top = s^2 \frac{K}{K-1} (I - \tfrac1K 1 1^\top)`.
+
+    Parameters
+    ----------
+    n_labels : int
+        Number of vectors K, at least 2.
+    dim : int, default=None
+        Dimension d of the vectors, at least K-1; None stands for K-1.
+    scale : float, default=1.0
+        Norm s of every vector.
+    rotation : {"random", "identity"}, default="random"
+        How the frame lies in the space: along a random (K-1)-dimensional subspace, or along the
+        first K-1 axes.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the random rotation.
+
+    Returns
+    -------
+    ndarray of shape (n_labels, dim), float64
+        The vectors as rows.
+
+    Raises
+    ------
+    ValueError
+        If ``n_labels < 2``, ``dim < n_labels - 1``, ``scale`` is not positive or ``rotation`` is
+        unknown.
+
+    References
+    ----------
+    .. [1] Li, Li, Wang, Qu, "Neural Collapse in Multi-label Learning with Pick-all-label Loss",
+       ICML 2024, arXiv 2310.15903.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_mlcl.collapse import simplex_etf
+    >>> W = simplex_etf(4, 8, random_state=0)
+    >>> np.round(W @ W.T, 3)[0]
+    array([ 1.   , -0.333, -0.333, -0.333])
+    """
+    K, d = int(n_labels), int(n_labels) - 1 if dim is None else int(dim)
+    if K < 2:
+        raise ValueError(f"n_labels must be at least 2 for a simplex, got {n_labels!r}.")
+    if d < K - 1:
+        raise ValueError(
+            f"dim={d} is too small: a simplex of n_labels={K} vectors needs dim >= {K - 1}."
+        )
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale!r}.")
+    U = _orthonormal_columns(d, K - 1, rotation, random_state)
+    return scale * np.sqrt(K / (K - 1)) * _helmert(K) @ U.T
+
+
+def _helmert(K: int) -> np.ndarray:
+    """(K, K-1) orthonormal basis of the complement of the ones vector."""
+    j = np.arange(1, K)
+    B = np.triu(np.ones((K, K - 1)))
+    B[j, j - 1] = -j
+    return B / np.sqrt(j * (j + 1))
+
+
+def _orthonormal_columns(d: int, r: int, rotation: str, random_state: Any) -> np.ndarray:
+    if rotation == "identity":
+        return np.eye(d, r)
+    if rotation != "random":
+        raise ValueError(f'rotation must be "random" or "identity", got {rotation!r}.')
+    Q, R = np.linalg.qr(check_random_state(random_state).standard_normal((d, r)))
+    return Q * np.sign(np.diag(R))  # uniform draw, whatever signs the LAPACK build chose
