@@ -18,12 +18,7 @@ from scipy.special import softmax
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.datasets import make_multilabel_digits
-from sklearn_mlcl.inspection import (
-    CollapseHistoryDisplay,
-    MultiplicityScaleDisplay,
-    PhiAlignmentDisplay,
-    TagPlaneDisplay,
-)
+from sklearn_mlcl.inspection import CollapseDisplay, CollapseHistoryDisplay
 from sklearn_mlcl.metrics import jaccard_samples
 from sklearn_mlcl.recipes import PAL_COLLAPSE
 
@@ -60,7 +55,7 @@ for axis, epochs in zip(axes, (1, 10, PAL_COLLAPSE["max_epochs"]), strict=True):
     if epochs < PAL_COLLAPSE["max_epochs"]:
         stage = MultiLabelMLPClassifier(**{**PAL_COLLAPSE, "max_epochs": epochs}, random_state=0)
         stage.fit(X, Y)
-    TagPlaneDisplay.from_estimator(stage, X, Y, labels=[0, 1, 2], ax=axis)
+    CollapseDisplay.from_estimator(stage, X, Y, kind="tags", labels=[0, 1, 2], ax=axis)
     axis.set_title(f"{epochs} epoch{'s' if epochs > 1 else ''}")
 
 # %%
@@ -72,8 +67,8 @@ for axis, epochs in zip(axes, (1, 10, PAL_COLLAPSE["max_epochs"]), strict=True):
 
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
 report = monitor.reports_[PAL_COLLAPSE["max_epochs"]]
-PhiAlignmentDisplay.from_report(report).plot(ax=axes[0])
-MultiplicityScaleDisplay.from_report(report).plot(ax=axes[1])
+CollapseDisplay.from_report(report, kind="phi").plot(ax=axes[0])
+CollapseDisplay.from_report(report, kind="scale").plot(ax=axes[1])
 
 # %%
 # Deciding by the nearest point
