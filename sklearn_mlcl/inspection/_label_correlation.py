@@ -19,6 +19,7 @@ from sklearn_mlcl.inspection._drawing import (
     figure_and_axes,
     room_for,
     write_label_names,
+    write_values,
 )
 from sklearn_mlcl.inspection._labels import (
     label_indices,
@@ -194,7 +195,7 @@ class LabelCorrelationDisplay(ScoresDisplay):
             axis.set_title(name)
             write_label_names(axis, self.label_names, first=axis is self.ax_[0])
             if n_labels <= MAX_VALUES:
-                _write_values(axis, matrix, largest)
+                write_values(axis, image, digits=2, fontsize=7)
         self.colorbar_ = self.figure_.colorbar(
             image,
             ax=self.ax_,
@@ -216,16 +217,6 @@ def _limit(matrices: Sequence[np.ndarray]) -> tuple[float, bool]:
         return largest, False
     limit = float(np.quantile(sizes, 0.99))
     return (limit, True) if 0 < limit < largest else (largest, False)
-
-
-def _write_values(axis: Any, matrix: np.ndarray, largest: float) -> None:
-    for (i, j), value in np.ndenumerate(matrix):
-        if np.isfinite(value):
-            dark = abs(value) > 0.6 * largest
-            axis.text(
-                j, i, f"{round(value, 2) + 0.0:.2f}", ha="center", va="center", fontsize=7,
-                color="white" if dark else "black",
-            )  # fmt: skip
 
 
 def implied_phi(values: np.ndarray, known: np.ndarray, weight: np.ndarray) -> np.ndarray:

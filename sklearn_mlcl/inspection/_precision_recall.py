@@ -158,10 +158,8 @@ class MultiLabelPrecisionRecallDisplay(ScoresDisplay):
         """
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.8, 4.4))
         areas = self.average_precision
-        texts = {
-            int(label): f"{shortened(self.label_names[label])} ({areas[label]:.2f})"
-            for label in self.named
-        }
+        names = self.label_names
+        texts = {int(k): f"{shortened(names[k])} ({areas[k]:.2f})" for k in self.named}
         curves = list(zip(self.recall, self.precision, strict=True))
         style = {"drawstyle": "steps-post", **(line_kwargs or {})}
         drawn = [_from_first_hit(*curve) for curve in curves]

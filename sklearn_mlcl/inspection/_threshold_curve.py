@@ -205,9 +205,7 @@ class ThresholdCurveDisplay(ScoresDisplay):
         else:
             several = OBJECTIVES if objective is None else objective
             objectives = (several,) if isinstance(several, str) or callable(several) else several
-            names = [
-                o if isinstance(o, str) else getattr(o, "__name__", str(o)) for o in objectives
-            ]
+            names = [getattr(o, "__name__", str(o)) for o in objectives]
 
         def score(cut: np.ndarray, objective: Any) -> float:
             return threshold_score(
@@ -250,13 +248,9 @@ class ThresholdCurveDisplay(ScoresDisplay):
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.8, 4.0))
         of_labels = self.named is not None
         shown = range(len(self.names)) if self.named is None else self.named
-        curves = [
-            (self.thresholds if known else self.thresholds[:0], row if known else row[:0])
-            for row, known in zip(self.scores, ~np.isnan(self.scores).all(axis=1), strict=True)
-        ]
-        self.lines_, self.others_ = draw_curves(
-            self.ax_, curves, {int(k): self._text(k) for k in shown}, **(line_kwargs or {})
-        )
+        texts = {int(k): self._text(k) for k in shown}
+        curves = [(self.thresholds, row) for row in self.scores]
+        self.lines_, self.others_ = draw_curves(self.ax_, curves, texts, **(line_kwargs or {}))
         self.macro_line_ = None
         if of_labels:
             mean = np.nanmean(self.scores, axis=0)
@@ -271,9 +265,8 @@ class ThresholdCurveDisplay(ScoresDisplay):
         self.ax_.set(xlabel="threshold", ylabel="F1" if of_labels else "score")
         self.ax_.set_ylim(bottom=min(0, np.nanmin(self.scores)))
         despine(self.ax_)
-        legend_beside(
-            self.ax_, f"{'F1 of the label' if of_labels else 'score'} ({at})", self.others_
-        )
+        title = f"{'F1 of the label' if of_labels else 'score'} ({at})"
+        legend_beside(self.ax_, title, self.others_)
         return self
 
     def _text(self, k: int) -> str:

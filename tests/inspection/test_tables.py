@@ -56,7 +56,7 @@ def test_names_are_given_or_of_the_frame_or_of_the_fit(heads: Any, named_data: A
         label_table(heads, X, Y, label_names=["a", "b"])
 
 
-def test_unknown_cells_do_not_count(heads: Any, named_data: Any) -> None:
+def test_missing_labels_do_not_count(heads: Any, named_data: Any) -> None:
     X, Y = named_data
     hidden = np.random.default_rng(0).random(Y.shape) < 0.3
     table = label_table(heads, X, Y.astype(float).mask(hidden))
