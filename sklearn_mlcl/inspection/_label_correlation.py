@@ -137,14 +137,14 @@ class LabelCorrelationDisplay(ScoresDisplay):
         """
         if order not in ("cluster", None):
             raise ValueError(f"order must be 'cluster' or None, got {order!r}.")
-        cells = check_probabilities(y_true, y_proba, sample_weight)
-        names = label_names_of(label_names, cells.shape[1], y_true)
+        entries = check_probabilities(y_true, y_proba, sample_weight)
+        names = label_names_of(label_names, entries.shape[1], y_true)
         chosen = np.arange(len(names)) if labels is None else label_indices(labels, names)
         if len(chosen) < 2:
             raise ValueError(f"A correlation needs two labels at least, got {len(chosen)}.")
-        known, weight = cells.known_mask()[:, chosen], cells.row_weight()
-        observed = implied_phi(cells.positive[:, chosen], known, weight)
-        learned = implied_phi(cells.values[:, chosen], known, weight)
+        known, weight = entries.known_mask()[:, chosen], entries.row_weight()
+        observed = implied_phi(entries.positive[:, chosen], known, weight)
+        learned = implied_phi(entries.values[:, chosen], known, weight)
         place = np.arange(len(chosen)) if order is None else cluster_order(observed)
         square = np.ix_(place, place)
         display = cls(observed[square], learned[square], [names[k] for k in chosen[place]])

@@ -24,6 +24,7 @@ from sklearn_mlcl.inspection._labels import (
 )
 from sklearn_mlcl.inspection._scores import ScoresDisplay
 from sklearn_mlcl.metrics import average_precision
+from sklearn_mlcl.thresholds._curves import columns
 from sklearn_mlcl.utils.validation import check_scores
 
 #: Recalls at which the curves are averaged.
@@ -125,17 +126,17 @@ class MultiLabelPrecisionRecallDisplay(ScoresDisplay):
             For shapes that differ, entries other than 0, 1 and NaN, scores that are not finite,
             no label with a positive, or unknown labels.
         """
-        cells = check_scores(y_true, y_score, sample_weight)
-        positives = cells.label_sums(cells.positive)
+        entries = check_scores(y_true, y_score, sample_weight)
+        positives = entries.label_sums(entries.positive)
         if not positives.any():
             raise ValueError("No label of y_true has a positive: there is no curve.")
         names = label_names_of(label_names, len(positives), y_true)
         precision, recall = ([np.empty(0)] * len(names) for _ in range(2))
-        for label in np.flatnonzero(positives).tolist():
-            positive, scores, weight = cells.column(label)
-            precision[label], recall[label], _ = precision_recall_curve(
-                positive, scores, sample_weight=weight, drop_intermediate=True
-            )
+        for label, (positive, scores, weight) in enumerate(columns(entries)):
+            if positives[label]:
+                precision[label], recall[label], _ = precision_recall_curve(
+                    positive, scores, sample_weight=weight, drop_intermediate=True
+                )
         areas = average_precision(y_true, y_score, average=None, sample_weight=sample_weight)
         named = named_labels(labels, names, positives, positives > 0)
         display = cls(precision, recall, areas, names, named)

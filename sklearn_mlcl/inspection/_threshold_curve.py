@@ -194,13 +194,13 @@ class ThresholdCurveDisplay(ScoresDisplay):
         for name, value, kind in (("objective", objective, False), ("labels", labels, True)):
             if value is not None and per_label is not kind:
                 raise ValueError(f"{name} is for per_label={kind} only, got {value!r}.")
-        cells = check_scores(y_true, y_score, sample_weight)
-        if not cells.positive.any():
+        entries = check_scores(y_true, y_score, sample_weight)
+        if not entries.positive.any():
             raise ValueError("y_true has no positive: there is no curve.")
-        n_labels, named = cells.shape[1], None
+        n_labels, named = entries.shape[1], None
         if per_label:
             names = label_names_of(label_names, n_labels, y_true)
-            positives = cells.label_sums(cells.positive)
+            positives = entries.label_sums(entries.positive)
             named = named_labels(labels, names, positives, positives > 0)
         else:
             several = OBJECTIVES if objective is None else objective
@@ -215,10 +215,10 @@ class ThresholdCurveDisplay(ScoresDisplay):
         def scores_at(cuts: np.ndarray) -> np.ndarray:
             """Scores (n_curves, T) at thresholds (L, T)."""
             if per_label:
-                return _f1_by_label(cells, cuts)
+                return _f1_by_label(entries, cuts)
             return np.array([[score(cut, o) for cut in cuts.T] for o in objectives])
 
-        grid = _threshold_grid(cells, n_thresholds)
+        grid = _threshold_grid(entries, n_thresholds)
         scores = scores_at(np.broadcast_to(grid, (n_labels, len(grid))))
         fitted_scores = None
         if fitted is not None:
@@ -296,12 +296,12 @@ class ThresholdCurveDisplay(ScoresDisplay):
         return points
 
 
-def _threshold_grid(cells: Cells, n_thresholds: int) -> np.ndarray:
+def _threshold_grid(entries: Cells, n_thresholds: int) -> np.ndarray:
     """Thresholds between the extreme scores: half evenly spaced, half quantiles.
 
     The scores of rare labels crowd at the lower end, where even spacing would miss the curve.
     """
-    scores = cells.values[cells.known_mask()].astype(np.float64)
+    scores = entries.values[entries.known_mask()].astype(np.float64)
     even = np.linspace(scores.min(), scores.max(), (n_thresholds + 1) // 2)
     quantiles = np.quantile(scores, np.linspace(0, 1, n_thresholds // 2 + 2)[1:-1])
     return np.unique(np.concatenate([even, quantiles]))
@@ -316,10 +316,10 @@ def _by_label(thresholds: Any, n_labels: int) -> np.ndarray:
     return np.broadcast_to(cuts, n_labels)
 
 
-def _f1_by_label(cells: Cells, cuts: np.ndarray) -> np.ndarray:
+def _f1_by_label(entries: Cells, cuts: np.ndarray) -> np.ndarray:
     """F1 (L, T) of every label at its thresholds (L, T); NaN without a positive."""
     scores = np.full(cuts.shape, np.nan)
-    for label, (positive, values, weight) in enumerate(columns(cells)):
+    for label, (positive, values, weight) in enumerate(columns(entries)):
         if positive.any():
             worth = np.ones(len(positive)) if weight is None else weight
             accepted = weight_from(values, worth, cuts[label])[0]
