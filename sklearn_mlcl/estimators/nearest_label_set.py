@@ -71,7 +71,7 @@ class ONNClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimat
     Examples
     --------
     >>> from sklearn.datasets import make_multilabel_classification
-    >>> from sklearn_mlcl.collapse import ONNClassifier
+    >>> from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
     >>> X, Y = make_multilabel_classification(n_samples=300, random_state=0)
     >>> ONNClassifier().fit(X, Y).predict(X[:2]).shape
     (2, 5)
