@@ -109,7 +109,7 @@ def test_parameters_of_the_contrastive_classifier(
     label_data: Any, parameter: str, value: Any
 ) -> None:
     X, Y = label_data
-    clf = ContrastiveMultiLabelClassifier(max_epochs=1, n_members=2, head="logistic")
+    clf = ContrastiveMultiLabelClassifier(max_epochs=1, n_estimators=2, head="logistic")
     clf.set_params(**{parameter: value})
     with pytest.raises(
         ValueError, match="C must be|head_C" if parameter == "head_C" else parameter

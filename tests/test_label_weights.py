@@ -32,18 +32,23 @@ from sklearn_mlcl.utils.class_weight import class_factors
 from sklearn_mlcl.utils.targets import infer_format
 
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (32,), "max_epochs": 3, "random_state": 0}
-SMALL_GMVAE: dict[str, Any] = {
-    "label_hidden_layer_sizes": (32,), "decoder_hidden": 32, "embedding_dim": 16, "latent_dim": 8,
-}  # fmt: skip
+SMALL_GMVAE: dict[str, Any] = {"net_params": {"label_hidden_layer_sizes": (32,), "decoder_hidden": 32, "embedding_dim": 16, "latent_dim": 8}}  # fmt: skip
 NETS = {
-    "contrastive": ContrastiveMultiLabelClassifier(**SMALL, n_members=2),
+    "contrastive": ContrastiveMultiLabelClassifier(**SMALL, n_estimators=2),
     "two-stage": ContrastiveMultiLabelClassifier(
-        **SMALL, n_members=1, loss="jaccard", lambda_bce=0.0, mixup=0.0, queue_size=64
+        **SMALL,
+        n_estimators=1,
+        loss="jaccard",
+        lambda_joint=0.0,
+        loss_params={"queue_size": 64},
+        net_params={"mixup": 0.0},
     ),
-    "mlp": MultiLabelMLPClassifier(**SMALL, n_members=2, feature_decay=0.01),
-    "pal": MultiLabelMLPClassifier(**SMALL, n_members=1, loss="pal", mixup=0.0),
+    "mlp": MultiLabelMLPClassifier(**SMALL, n_estimators=2, loss_params={"feature_decay": 0.01}),
+    "pal": MultiLabelMLPClassifier(**SMALL, n_estimators=1, loss="pal", net_params={"mixup": 0.0}),
     "cgmvae": CGMVAEClassifier(**SMALL, **SMALL_GMVAE),
-    "cgmvae-drawn": CGMVAEClassifier(**SMALL, **SMALL_GMVAE, n_negatives=2, head="logistic"),
+    "cgmvae-drawn": CGMVAEClassifier(
+        **SMALL, **SMALL_GMVAE, head="logistic", loss_params={"n_negatives": 2}
+    ),
 }
 ALL = NETS | {"logistic": MultiLabelLogisticRegression()}
 every_classifier = pytest.mark.parametrize("estimator", ALL.values(), ids=ALL)
@@ -349,7 +354,7 @@ def test_calibration_takes_class_weights_out_again() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 5))
     Y = (X[:, :2] + rng.normal(size=(600, 2)) > 1.2).astype(int)
-    mlp = MultiLabelMLPClassifier(**{**SMALL, "max_epochs": 15}, validation_fraction=0.4)
+    mlp = MultiLabelMLPClassifier(**{**SMALL, "max_epochs": 15}, validation=0.4)
     weighted = probabilities(mlp, X, Y, pos_weight="balanced").mean(axis=0)
     corrected = probabilities(mlp, X, Y, pos_weight="balanced", calibration="platt").mean(axis=0)
     rate = Y.mean(axis=0)

@@ -15,10 +15,7 @@ from sklearn.model_selection import KFold
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.heads.linear import AUTO_WEIGHT, CS, N_FOLDS, auto_weight, common_C
 
-SMALL: dict[str, Any] = {
-    "n_members": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "neighbor_weight": 0.0,
-    "prior_count": 0.0, "random_state": 0,
-}  # fmt: skip
+SMALL: dict[str, Any] = {"n_estimators": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "neighbor_weight": 0.0, "random_state": 0, "net_params": {"pseudo_count": 0.0}}  # fmt: skip
 NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
 every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda e: type(e).__name__)
 
@@ -34,7 +31,7 @@ def test_alone_they_are_logistic_regressions_on_scaled_features(
     estimator: Any, label_data: Any
 ) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(linear_weight=1.0, linear_C=0.05).fit(X, Y)
+    clf = clone(estimator).set_params(linear_weight=1.0).fit(X, Y)
     scaled = clf.net_.module_.scaler.double()(clf.linear_[1].weight.new_tensor(X).double()).numpy()
     assert_allclose(clf.decision_function(X), one_vs_rest(scaled, Y, 0.05, scaled), atol=2e-3)
 
@@ -42,7 +39,7 @@ def test_alone_they_are_logistic_regressions_on_scaled_features(
 def test_sparse_features_give_what_dense_ones_do(label_data: Any) -> None:
     X, Y = label_data
     X = np.where(X > 0.5, X, 0.0)
-    clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.3).fit(sp.csr_matrix(X), Y)
+    clf = clone(NETS[1]).set_params(linear_weight=1.0).fit(sp.csr_matrix(X), Y)
     factor = clf.net_.module_.scaler.factor.double().numpy()
     assert_allclose(
         clf.decision_function(X), one_vs_rest(X * factor, Y, 0.3, X * factor), atol=5e-3
@@ -82,7 +79,7 @@ def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_ROWS", 30)
     X = np.where(X > 0.5, X, 0.0)
     sparse = sp.csr_matrix(X)
-    clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.3)
+    clf = clone(NETS[1]).set_params(linear_weight=1.0)
 
     def logits(rows: Any) -> np.ndarray:
         return clf.fit(rows, Y).decision_function(sparse)
@@ -132,7 +129,7 @@ def test_labels_unknown_or_of_one_value(label_data: Any) -> None:
     Y[:, 0] = 1.0
     Y[: len(Y) // 3, 1] = np.nan
     with pytest.warns(UserWarning, match="single value"):
-        clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.05).fit(X, Y)
+        clf = clone(NETS[1]).set_params(linear_weight=1.0).fit(X, Y)
     logits = clf.decision_function(X)
     assert_allclose(logits[:, 0], np.log((len(Y) + 0.5) / 0.5), rtol=1e-6)
     known = slice(len(Y) // 3, None)

@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
 from sklearn.base import clone
-
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
 from sklearn_mlcl.heads.label_prior import RareLabels, either, label_counts
 
-SMALL: dict[str, Any] = {
-    "n_members": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0,
-}  # fmt: skip
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
+
+SMALL: dict[str, Any] = {"n_estimators": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}  # fmt: skip
 NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
 every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda e: type(e).__name__)
 
@@ -122,7 +120,7 @@ def test_predictions_rise_by_the_shift(estimator: Any, rare_data: Rows) -> None:
     X, Y = rare_data
     clf = clone(estimator).fit(X, Y)
     raised = clf.decision_function(X)
-    plain = clf.set_params(prior_count=0).decision_function(X)
+    plain = clf.set_params(net_params__pseudo_count=0).decision_function(X)
     shift = RareLabels.of(clf.label_counts_, 2.0, 0.3).shift
     assert (shift[-3:-1] > 0.6).all() and shift[-1] < -0.6
     assert_allclose(raised, plain + shift, atol=1e-12)
@@ -164,4 +162,4 @@ def test_published_recipes_leave_rare_labels_alone() -> None:
 @every_net
 def test_a_negative_prior_is_refused(estimator: Any, rare_data: Rows) -> None:
     with pytest.raises(ValueError, match="'prior_count' parameter"):
-        clone(estimator).set_params(prior_count=-1.0).fit(*rare_data)
+        clone(estimator).set_params(net_params__pseudo_count=-1.0).fit(*rare_data)

@@ -10,17 +10,16 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn_mlcl.estimators._net_build import frequent_features
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, load
-from sklearn_mlcl.estimators._net_build import frequent_features
 
 N_ROWS, N_WORDS, N_KEPT = 80, 30, 12
 NETS = [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier]
 SMALL: dict[str, Any] = {
-    "n_members": 2,
+    "n_estimators": 2,
     "hidden_layer_sizes": (16,),
     "max_epochs": 2,
-    "max_sparse_features": N_KEPT,
     "random_state": 0,
 }
 
@@ -71,7 +70,7 @@ def test_the_first_layer_is_as_narrow(make: Any, words: Any) -> None:
 def test_dense_rows_keep_all(words: Any) -> None:
     X, Y = words
     clf = MultiLabelMLPClassifier(**SMALL).fit(X.toarray(), Y)
-    free = clone(clf).set_params(max_sparse_features=None).fit(X.toarray(), Y)
+    free = clone(clf).set_params().fit(X.toarray(), Y)
     assert_array_equal(clf.predict_proba(X.toarray()), free.predict_proba(X.toarray()))
 
 
@@ -93,4 +92,4 @@ def test_further_rows_meet_the_features_of_the_first(words: Any) -> None:
 
 def test_none_at_all_is_refused(words: Any) -> None:
     with pytest.raises(ValueError, match="max_sparse_features"):
-        MultiLabelMLPClassifier(max_sparse_features=0).fit(*words)
+        MultiLabelMLPClassifier().fit(*words)

@@ -38,7 +38,9 @@ TWO_GROUPS = np.array([[1.0, 0.1, 0], [0, 1, 0.1], [3, 0, 0], [0, 2, 0]])
 def test_of_a_fitted_classifier(label_data: Any) -> None:
     X, Y = label_data
     frame = pd.DataFrame(Y, columns=list("abcde"))
-    clf = CGMVAEClassifier(embedding_dim=32, max_epochs=2, random_state=0).fit(X, frame)
+    clf = CGMVAEClassifier(max_epochs=2, random_state=0, net_params={"embedding_dim": 32}).fit(
+        X, frame
+    )
     display = LabelEmbeddingDisplay.from_estimator(clf, frame)
     assert display.label_names == list("abcde")
     assert_array_equal(display.similarity, clf.label_similarity())
