@@ -741,7 +741,8 @@ class NetClassifier(
         share = self.linear_weight
         if isinstance(share, str):
             share = 0.0 if self.predictor_.linear is None else AUTO_WEIGHT
-        return self.predictor_.weighted(self.neighbor_weight, share)
+        pseudo_count = self._setting("pseudo_count")
+        return self.predictor_.weighted(self.neighbor_weight, share, pseudo_count)
 
     def _log_odds(self, X: Features) -> np.ndarray:
         return outputs(self._module(), X, **self._inference)

@@ -113,7 +113,9 @@ class Predictor(nn.Module):
         p, q = sigmoid(net), sigmoid(linear)
         return torch.where(self.get_buffer("single"), logit(p + q - p * q), blend)
 
-    def weighted(self, neighbor_weight: float, linear_weight: float) -> Predictor:
+    def weighted(
+        self, neighbor_weight: float, linear_weight: float, pseudo_count: float
+    ) -> Predictor:
         """Return this predictor with other weights of its parts; tensors are shared.
 
         Raises
@@ -131,7 +133,11 @@ class Predictor(nn.Module):
                 f"linear_weight={linear_weight} needs the logistic regressions on the features, "
                 "but the fit made none; fit again."
             )
-        return self._with(neighbor_weight=neighbor_weight, linear_weight=linear_weight)
+        return self._with(
+            neighbor_weight=neighbor_weight,
+            linear_weight=linear_weight,
+            pseudo_count=pseudo_count,
+        )
 
     def encoding(self, encoder: nn.Module) -> Predictor:
         """Return this predictor behind another encoder; tensors are shared."""
