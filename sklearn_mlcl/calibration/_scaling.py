@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from sklearn_mlcl.utils.probabilities import probabilities_from
+from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.validation import Cells, check_scores
 
 METHODS = ("platt", "temperature")
@@ -74,7 +74,7 @@ class LabelCalibration:
         ndarray of shape (n, L)
             Strictly inside (0, 1).
         """
-        return probabilities_from(self.logits(logits))
+        return sigmoid(self.logits(logits))
 
 
 def fit_calibration(

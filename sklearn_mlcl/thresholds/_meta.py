@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier, has_method, logits_of
 from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.probabilities import inside
+from sklearn_mlcl.utils.probabilities import clip_open_interval
 from sklearn_mlcl.utils.set_output import in_chosen_container
 
 
@@ -168,7 +168,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         """
         proba = self._scores(X, "predict_proba")
         if self._format.kind == "multilabel":
-            proba = inside(proba)
+            proba = clip_open_interval(proba)
         return self._format.probabilities(proba)
 
     @in_chosen_container

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sklearn_mlcl.utils.chunking import MappedRows
+from sklearn_mlcl.utils.fit_data import FitData
 
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
@@ -77,6 +78,16 @@ class RowTensors(Dataset[Batch]):
             not isinstance(array, Tensor) or array.device.type != device.type
             for array in (self.X, self.Y)
         )
+
+    @classmethod
+    def of(cls, data: FitData, device: torch.device) -> RowTensors:
+        """Return the samples of ``data``."""
+        return cls(data.X, data.Y, data.sample_weight, device)
+
+    @property
+    def labels_known(self) -> bool:
+        """Whether no label is missing."""
+        return self.Y.dtype == (torch.bool if isinstance(self.Y, Tensor) else np.bool_)
 
     def __len__(self) -> int:
         return self.X.shape[0]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mmap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 #: Rows of a chunk at most, so that a layer's output stays in the caches, and entries that are held
@@ -26,8 +27,10 @@ def chunk_rows(entries: int) -> int:
     return max(1, min(CHUNK_ROWS, CHUNK_ENTRIES // max(1, entries)))
 
 
-def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) -> np.ndarray:
-    """Return what ``compute`` makes of slices of the rows, one below the other.
+def map_chunks(
+    n_rows: int, size: int, compute: Callable[[slice], Any]
+) -> Iterator[tuple[slice, Any]]:
+    """Yield slices of the rows, each with what ``compute`` makes of it.
 
     Where the device runs out of memory the chunks are halved, with a warning.
 
@@ -38,14 +41,15 @@ def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) ->
     size : int
         Rows of a chunk.
     compute : callable
-        Maps a slice of rows to an array with as many rows.
+        Maps a slice of rows to anything.
 
     Raises
     ------
     torch.OutOfMemoryError
         If a single row does not fit.
     """
-    out: np.ndarray | None = None
+    if n_rows < 1:
+        raise ValueError(f"n_rows must be at least 1, got {n_rows}.")
     start = 0
     while start < n_rows:
         part = slice(start, min(start + size, n_rows))
@@ -56,14 +60,26 @@ def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) ->
                 raise
             size = _halved(part.stop - part.start)
             continue
-        if out is None:
-            if part.stop == n_rows:
-                return made
-            out = np.empty((n_rows, *made.shape[1:]), dtype=made.dtype)
-        out[part] = made
+        yield part, made
         start = part.stop
-    if out is None:
-        raise ValueError(f"n_rows must be at least 1, got {n_rows}.")
+
+
+def stacked(parts: Iterable[Any], n_rows: int) -> Any:
+    """Return chunks of ``n_rows`` rows one below the other, dense or CSR.
+
+    Dense chunks are copied into the result one by one: two copies of all are never there.
+    """
+    out: np.ndarray | None = None
+    start, parts = 0, iter(parts)
+    for made in parts:
+        if sp.issparse(made):
+            return sp.vstack([made, *parts], format="csr")
+        if len(made) == n_rows:
+            return made
+        if out is None:
+            out = np.empty((n_rows, *made.shape[1:]), dtype=made.dtype)
+        out[start : start + len(made)] = made
+        start += len(made)
     return out
 
 
