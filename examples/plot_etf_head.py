@@ -19,7 +19,7 @@ from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.datasets import make_multilabel_digits
-from sklearn_mlcl.inspection import CollapseHistoryDisplay, TagGramDisplay
+from sklearn_mlcl.inspection import CollapseDisplay, CollapseHistoryDisplay
 from sklearn_mlcl.metrics import f1_micro, jaccard_samples, subset_accuracy
 from sklearn_mlcl.recipes import PAL_COLLAPSE
 
@@ -82,10 +82,10 @@ print(table.round(3).to_string())
 
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.0), layout="constrained")
 for axis, (name, clf) in zip(axes, models.items(), strict=True):
-    display = TagGramDisplay.from_estimator(
-        clf, X, Y, ax=axis, image_kwargs={"vmin": -0.04, "vmax": 0.04}
+    display = CollapseDisplay.from_estimator(
+        clf, X, Y, kind="gram", ax=axis, plot_kwargs={"vmin": -0.04, "vmax": 0.04}
     )
-    axis.set_title(f"{name}: {np.abs(display.deviation).max():.3f} at most")
+    axis.set_title(f"{name}: {np.abs(display.values['deviation']).max():.3f} at most")
 
 # %%
 # The distance of the label vectors ("tags") from the simplex and from the rows of the classifier,

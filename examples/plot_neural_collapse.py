@@ -13,18 +13,13 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.special import softmax
+import torch
 
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.datasets import make_multilabel_digits
-from sklearn_mlcl.inspection import (
-    CollapseHistoryDisplay,
-    MultiplicityScaleDisplay,
-    PhiAlignmentDisplay,
-    TagPlaneDisplay,
-)
+from sklearn_mlcl.inspection import CollapseDisplay, CollapseHistoryDisplay
 from sklearn_mlcl.metrics import jaccard_samples
 from sklearn_mlcl.recipes import PAL_COLLAPSE
 
@@ -68,7 +63,7 @@ for axis, epochs in zip(axes, (1, 10, PAL_COLLAPSE["max_epochs"]), strict=True):
     if epochs < PAL_COLLAPSE["max_epochs"]:
         stage = MultiLabelMLPClassifier(**{**PAL_COLLAPSE, "max_epochs": epochs}, random_state=0)
         stage.fit(X, Y)
-    TagPlaneDisplay.from_estimator(stage, X, Y, labels=[0, 1, 2], ax=axis)
+    CollapseDisplay.from_estimator(stage, X, Y, kind="tags", labels=[0, 1, 2], ax=axis)
     axis.set_title(f"{epochs} epoch{'s' if epochs > 1 else ''}")
 
 # %%
@@ -80,8 +75,8 @@ for axis, epochs in zip(axes, (1, 10, PAL_COLLAPSE["max_epochs"]), strict=True):
 
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
 report = monitor.reports_[PAL_COLLAPSE["max_epochs"]]
-PhiAlignmentDisplay.from_report(report).plot(ax=axes[0])
-MultiplicityScaleDisplay.from_report(report).plot(ax=axes[1])
+CollapseDisplay.from_report(report, kind="phi").plot(ax=axes[0])
+CollapseDisplay.from_report(report, kind="scale").plot(ax=axes[1])
 
 # %%
 # Decisions by the nearest point
@@ -91,7 +86,9 @@ MultiplicityScaleDisplay.from_report(report).plot(ax=axes[1])
 # and must be tuned. The nearest label-set prototype finds the number of digits itself. The
 # threshold below is the best one on the test samples, which favours it.
 
-scores = softmax(clf.transform(X_test) @ clf.coef_.T + clf.intercept_, axis=1)
+with torch.inference_mode():
+    embedding = torch.from_numpy(clf.transform(X_test).astype(np.float32))
+    scores = clf.net_.criterion_.head(embedding).softmax(dim=1).numpy()
 thresholds = np.linspace(0.02, 0.6, 59)
 by_threshold = [jaccard_samples(Y_test, scores >= threshold) for threshold in thresholds]
 by_prototype = jaccard_samples(Y_test, clf.predict(X_test))
