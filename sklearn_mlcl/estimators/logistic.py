@@ -26,7 +26,7 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
     r"""One L2-regularised logistic regression per label, all solved together.
 
     For every label :math:`l`, with :math:`\tilde y_{il} \in \{-1, 1\}` and weights
-    :math:`s_{il}` of the cells,
+    :math:`s_{il}` of the entries,
 
     .. math::
         \min_{w_l, b_l} \; \tfrac12 \|w_l\|^2
@@ -39,31 +39,29 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
     Parameters
     ----------
     C : float, array-like of shape (n_labels,) or "cv", default=1.0
-        Inverse regularisation, one for all labels or one a label. "cv" chooses it per label
-        from ``Cs`` by the held-out log loss; labels too rare for the folds share one choice.
+        Inverse regularisation, one for all labels or one for each label. "cv" chooses it for each
+        label from ``Cs`` by the held-out log loss. Labels too rare for the folds share one choice.
     Cs : sequence of float, default=(1e-5, ..., 1e3)
-        Grid for ``C="cv"``, a decade a step.
+        Grid for ``C="cv"``, with steps of a factor of 10.
     cv : int, splitter or iterable of (train, test) pairs, default=5
         Folds for ``C="cv"``; an int means :class:`MultilabelStratifiedKFold`.
     fit_intercept : bool, default=True
         Add an unpenalised intercept.
     tol : float, default=1e-10
-        Relative size of the gradient at which a label is solved.
+        A label has converged when its relative gradient is below this.
     max_iter : int, default=100
-        Most Newton steps a label.
+        Largest number of Newton steps for each label.
     threshold : float or array-like of shape (n_labels,), default=0.5
-        Probability from which on a label is predicted.
+        A label is predicted if its probability is at least this.
     missing_label : float, default=nan
-        What marks an unknown label in a label matrix beside NaN, for example -1.
+        What marks a missing label in a label matrix beside NaN, for example -1.
     class_weight : "balanced", dict, list of dict or None, default=None
-        Factors on the weights of negatives and positives: a dict ``{label: {0: w0, 1: w1}}`` by
-        number or name of the label, a list with a dict ``{0: w0, 1: w1}`` for each label, or
-        "balanced" for (known cells) / (2 * known cells of that value) in each label. For 1-D
-        targets a dict ``{class: weight}`` or "balanced", as in scikit-learn. Probabilities are then
-        those of the weighted rows; see :ref:`missing-labels`.
-    pos_weight : float, array-like of shape (n_labels,), "balanced" or None, default=None
-        Factor on the weights of the positives, beside ``class_weight``; "balanced" is negatives
-        over positives in each label.
+        Factors on the weights of negatives and positives of a label matrix. A dict
+        ``{label: {0: w0, 1: w1}}`` names labels by number or name. A list holds a dict
+        ``{0: w0, 1: w1}`` for each label. "balanced" is
+        (known entries) / (2 * known entries of that value) in each label. For 1-D targets use a
+        dict ``{class: weight}`` or "balanced", as in scikit-learn. The probabilities are those of
+        the weighted samples; see :ref:`missing-labels`.
 
     Attributes
     ----------
@@ -76,9 +74,9 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
     intercept_ : ndarray of shape (n_labels,)
         Intercepts; the smoothed log-odds for a label with a single value.
     C_ : ndarray of shape (n_labels,)
-        The C of each label.
+        C of each label.
     n_iter_ : ndarray of shape (n_labels,)
-        Steps taken for each label.
+        Number of Newton steps of each label.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -90,8 +88,9 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
 
     Notes
     -----
-    Unknown labels (NaN in y) leave their cell out. 1-D targets work too: binary ones are one
-    label, more classes are solved one against the rest and their probabilities normalised.
+    Entries with a missing label (NaN in y) are left out of the sum. 1-D targets work too. A binary
+    target is one label. With more classes each is solved against the rest, and the probabilities
+    are normalised.
 
     Examples
     --------
@@ -126,7 +125,6 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
         threshold: Any = 0.5,
         missing_label: float = np.nan,
         class_weight: Any = None,
-        pos_weight: Any = None,
     ) -> None:
         self.C = C
         self.Cs = Cs
@@ -137,7 +135,6 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
         self.threshold = threshold
         self.missing_label = missing_label
         self.class_weight = class_weight
-        self.pos_weight = pos_weight
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -148,10 +145,10 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Features without NaN or infinity; CSR stays CSR.
         y : {array-like, DataFrame, CSR matrix} of shape (n_samples, n_labels)
-            Indicator matrix, NaN (and ``missing_label``) for an unknown label; or 1-D classes
+            Indicator matrix, NaN (and ``missing_label``) for a missing label; or 1-D classes
             of shape (n_samples,).
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
-            Weights of the rows or of the cells; what weighs zero is left out.
+            Weights of the samples or of the entries. Entries with zero weight are missing.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Rows in chunks, so that what is made of them fits into memory."""
+"""Rows in chunks that fit into memory, and rows of memory maps that are read when they are used."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 
-#: Rows of a chunk at most, so that a layer's output stays in the caches, and entries that are held
-#: for them at most.
+#: Most rows of a chunk, so that a layer's output stays in the caches, and most entries of memory.
 CHUNK_ROWS, CHUNK_ENTRIES = 2048, 2**26
 
 
-def chunks(n_rows: int, size: int = 2**16) -> Iterator[slice]:
-    """Yield the slices of ``size`` rows that make up ``n_rows``."""
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
+def chunks(n: int, size: int = 2**16) -> Iterator[slice]:
+    """Yield the slices of ``size`` rows (or columns) that make up ``n``."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
 
 
 def chunk_rows(entries: int) -> int:
-    """Return how many rows to take at once where a row needs so many entries of memory."""
+    """Return how many rows to take at once if each needs so many entries of memory."""
     return max(1, min(CHUNK_ROWS, CHUNK_ENTRIES // max(1, entries)))
 
 
 def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) -> np.ndarray:
-    """Return what ``compute`` makes of slices of the rows, one below the other.
+    """Return the answers of ``compute`` to slices of the rows, stacked.
 
-    Where the device runs out of memory the chunks are halved, with a warning.
+    The chunks are halved, with a warning, whenever the device runs out of memory.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) ->
 
 
 def _halved(size: int) -> int:
-    """Say that chunks become smaller, and give back what the failed one took."""
+    """Warn that chunks become smaller, and free the memory of the failed one."""
     warnings.warn(
         f"The device ran out of memory at {size} rows at once; going on with {size // 2}.",
         RuntimeWarning,
@@ -79,37 +78,28 @@ def _halved(size: int) -> int:
     return size // 2
 
 
-#: Size up to which a memory map is read into memory like any other array.
+#: Bytes up to which a memory map is read into memory like any other array.
 READ_AT_ONCE = 2**26
 
 
-class MappedRows:
-    """Some rows of a memory-mapped array; indexing reads those that are named.
+class MemmapView:
+    """Some rows of a memory-mapped array, which indexing reads.
 
-    Splitting such rows, or leaving some out, takes a list of their numbers and reads nothing.
+    Splitting the rows or dropping some takes a list of their numbers and reads nothing.
 
     Parameters
     ----------
     array : ndarray of shape (N, d)
         The memory map.
     index : ndarray of int of shape (n,) or None
-        Numbers of the rows; None is all of them.
+        Numbers of the rows; None takes all of them.
     """
 
     def __init__(self, array: np.ndarray, index: np.ndarray | None = None) -> None:
         self.array = array
         self.index = index
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of rows and features."""
-        n_rows = len(self.array) if self.index is None else len(self.index)
-        return n_rows, self.array.shape[1]
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the entries."""
-        return self.array.dtype
+        self.shape = (len(array) if index is None else len(index), array.shape[1])
+        self.dtype = array.dtype
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -118,28 +108,26 @@ class MappedRows:
         """Read the rows that a slice, a mask or an array of numbers names."""
         return self.array[key if self.index is None else self.index[key]]
 
-    def take(self, rows: np.ndarray) -> MappedRows:
-        """Return some of these rows, by number or mask, unread."""
+    def take(self, rows: np.ndarray) -> MemmapView:
+        """Return some of these rows, by number or mask, without reading them."""
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        return MappedRows(self.array, rows if self.index is None else self.index[rows])
+        return MemmapView(self.array, rows if self.index is None else self.index[rows])
 
 
 def is_mapped(array: Any) -> bool:
     """Return whether an array, or what it is a view of, is a memory map."""
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return True
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
         array = array.base
-    return isinstance(array, mmap.mmap)
+    return isinstance(array, np.memmap | mmap.mmap)
 
 
-def unread(X: Any) -> Any:
-    """Return a large memory map as :class:`MappedRows`, anything else as it is."""
+def as_memmap_view(X: Any) -> Any:
+    """Return a large memory map as :class:`MemmapView`, anything else as it is."""
     large = is_mapped(X) and X.nbytes > READ_AT_ONCE
-    return MappedRows(X) if large else X
+    return MemmapView(X) if large else X
 
 
 def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """Return the rows of X that are named, by number or mask; those of a map stay unread."""
-    return X.take(rows) if isinstance(X, MappedRows) else X[rows]
+    """Return some rows of X, by number or mask; those of a memory map are not read."""
+    return X.take(rows) if isinstance(X, MemmapView) else X[rows]
