@@ -124,9 +124,6 @@ class_weight : "balanced", dict, list of dict or None
     a dict ``{class: weight}`` or "balanced", as in scikit-learn. Probabilities are then those of
     the weighted rows; held-out rows of ``threshold`` and ``calibration`` do not have these
     factors, so that ``calibration="platt"`` takes them out again. See :ref:`missing-labels`.
-pos_weight : float, array-like of shape (n_labels,), "balanced" or None
-    Factor on the weights of the positives, beside ``class_weight``; "balanced" is negatives
-    over positives in each label.
 """
 
 SHARED_ATTRIBUTES = """

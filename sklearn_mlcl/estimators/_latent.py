@@ -18,7 +18,7 @@ from sklearn_mlcl.heads.evaluation import Evaluator
 from sklearn_mlcl.heads.graph import MeanGraph
 from sklearn_mlcl.modules.gmvae import LatentDraw, Posterior
 from sklearn_mlcl.utils.fit_data import Features
-from sklearn_mlcl.utils.probabilities import inside, probabilities_from
+from sklearn_mlcl.utils.probabilities import clip_open_interval, sigmoid
 
 
 class LatentCodes(NetClassifier):
@@ -38,7 +38,7 @@ class LatentCodes(NetClassifier):
         if self.n_predict_samples == 0:
             return super()._blended_logits(X, evaluate)
         draws = list(self._draws(X, self.n_predict_samples))
-        return logit(inside(np.mean(draws, axis=0)))
+        return logit(clip_open_interval(np.mean(draws, axis=0)))
 
     def _logits_graph(self) -> nn.Module:
         if self.n_predict_samples == 0:
@@ -48,7 +48,7 @@ class LatentCodes(NetClassifier):
     def _draws(self, X: Features, n_samples: int) -> Iterator[np.ndarray]:
         """Yield the probabilities (n, L) for each of ``n_samples`` codes a row."""
         for drawn in self._drawn(n_samples):
-            yield probabilities_from(drawn._blended_logits(X, drawn._evaluator(X)))
+            yield sigmoid(drawn._blended_logits(X, drawn._evaluator(X)))
 
     def _drawn(self, n_samples: int) -> Iterator[Self]:
         """Yield this classifier with each of ``n_samples`` draws in the place of the mean."""

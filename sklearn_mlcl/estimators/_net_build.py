@@ -23,13 +23,13 @@ from sklearn_mlcl.modules import (
 )
 from sklearn_mlcl.modules._scaling import input_scaler
 from sklearn_mlcl.training import IndexBatchNet
-from sklearn_mlcl.utils.class_weight import ClassFactors, label_log_odds, row_weights
+from sklearn_mlcl.utils.class_weight import ClassWeights, label_log_odds, row_weights
 from sklearn_mlcl.utils.fit_data import Rows, all_known
 
 #: Rows up to which ``max_epochs="auto"`` is AUTO_EPOCHS; beyond, epochs fall as one over the root.
 AUTO_ROWS, AUTO_EPOCHS, FEWEST_EPOCHS = 2_000, 40, 8
 
-NO_FACTORS = ClassFactors(np.ones(1), np.ones(1))
+NO_FACTORS = ClassWeights(np.ones(1), np.ones(1))
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class TrainingPlan:
     context: Any = None
     given: dict[str, Any] = field(default_factory=dict)
     chunk: bool = False
-    factors: ClassFactors = NO_FACTORS
+    factors: ClassWeights = NO_FACTORS
 
 
 def layer_sizes(name: str, sizes: Any) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.utils.chunking import CHUNK_ROWS, by_chunks, chunk_rows
 from sklearn_mlcl.utils.fit_data import Features, Rows
-from sklearn_mlcl.utils.probabilities import inside, probabilities_from
+from sklearn_mlcl.utils.probabilities import clip_open_interval, sigmoid
 from sklearn_mlcl.utils.runtime import resolve_device
 from sklearn_mlcl.utils.set_output import EmbeddingFrames
 
@@ -65,7 +65,7 @@ class NetPredictor(
 
     def _held_out(self, valid: Rows) -> HeldOut:
         X, Y, weights = valid
-        return HeldOut(self._embed(X), Y, probabilities_from(self._logits(X)), weights)
+        return HeldOut(self._embed(X), Y, sigmoid(self._logits(X)), weights)
 
     def _keep_heads(
         self,
@@ -181,8 +181,8 @@ class NetPredictor(
             return logits
         device = resolve_device(self.device, len(embedding) * vote.embedding.size)
         votes = vote.probabilities(embedding, self.neighbor_temperature, device)
-        heads = probabilities_from(logits)
-        return logit(inside(heads + self.neighbor_weight * (votes - heads)))
+        heads = sigmoid(logits)
+        return logit(clip_open_interval(heads + self.neighbor_weight * (votes - heads)))
 
     def _vote(self) -> NeighborVote | None:
         """Return the neighbours, or None where they have no say."""

@@ -21,12 +21,12 @@ from sklearn.utils.validation import (
 
 from sklearn_mlcl.metrics import subset_accuracy
 from sklearn_mlcl.persistence._saving import Persistent
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _check_sample_weight
+from sklearn_mlcl.utils._sklearn_compat import StrOptions, _check_sample_weight
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks, take_rows
-from sklearn_mlcl.utils.class_weight import ClassFactors, class_factors, hide_absent
+from sklearn_mlcl.utils.class_weight import ClassWeights, class_weights, mask_zero_weight
 from sklearn_mlcl.utils.doc_links import DocumentationLinks
 from sklearn_mlcl.utils.fit_data import FLOATS, Features
-from sklearn_mlcl.utils.probabilities import probabilities_from
+from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.set_output import LabelFrames, in_chosen_container
 from sklearn_mlcl.utils.targets import Indicator, TargetFormat, infer_format
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
@@ -53,16 +53,9 @@ class MultiLabelClassifier(
     _label_constraints: ClassVar[dict[str, Any]] = {
         "missing_label": [Real],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
-        "pos_weight": [
-            Interval(Real, 0, None, closed="left"),
-            "array-like",
-            StrOptions({"balanced"}),
-            None,
-        ],
     }
     missing_label: float
     class_weight: Any
-    pos_weight: Any
 
     @abstractmethod
     def _logits(self, X: Features) -> np.ndarray:
@@ -93,7 +86,7 @@ class MultiLabelClassifier(
         if weights is None or weights.all():
             return X, Y, weights
         rows = np.asarray(weights > 0 if weights.ndim == 1 else weights.any(axis=1))
-        return take_rows(X, rows), hide_absent(Y, weights)[rows], weights[rows]
+        return take_rows(X, rows), mask_zero_weight(Y, weights)[rows], weights[rows]
 
     def _set_format(self, target_format: TargetFormat) -> None:
         self._format = target_format
@@ -124,8 +117,8 @@ class MultiLabelClassifier(
             raise ValueError("All of sample_weight is zero: there is no row left to fit.")
         return weights
 
-    def _class_factors(self, Y: Indicator, weights: np.ndarray | None) -> ClassFactors:
-        return class_factors(self.class_weight, self.pos_weight, self._format, Y, weights)
+    def _class_factors(self, Y: Indicator, weights: np.ndarray | None) -> ClassWeights:
+        return class_weights(self.class_weight, self._format, Y, weights)
 
     # ------------------------------------------------------------------ predictions
 
@@ -247,7 +240,7 @@ class MultiLabelClassifier(
         return self._marginals_of(self._check_features(X, reset=False))
 
     def _marginals_of(self, X: Features) -> np.ndarray:
-        return probabilities_from(self._logits(X))
+        return sigmoid(self._logits(X))
 
     def _thresholds(self) -> float | np.ndarray:
         """Return the threshold in force: the parameter, or what was tuned in its place."""

@@ -221,7 +221,6 @@ class CGMVAEClassifier(LatentCodes):
         random_state: Any = None,
         missing_label: float = np.nan,
         class_weight: Any = None,
-        pos_weight: Any = None,
     ) -> None:
         super().__init__(
             hidden_layer_sizes=hidden_layer_sizes,
@@ -251,7 +250,6 @@ class CGMVAEClassifier(LatentCodes):
             random_state=random_state,
             missing_label=missing_label,
             class_weight=class_weight,
-            pos_weight=pos_weight,
             feature_noise=feature_noise,
         )
         self.temperature = temperature

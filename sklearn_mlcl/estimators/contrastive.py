@@ -195,7 +195,6 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         random_state: Any = None,
         missing_label: float = np.nan,
         class_weight: Any = None,
-        pos_weight: Any = None,
     ) -> None:
         super().__init__(
             hidden_layer_sizes=hidden_layer_sizes,
@@ -228,7 +227,6 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             random_state=random_state,
             missing_label=missing_label,
             class_weight=class_weight,
-            pos_weight=pos_weight,
             n_members=n_members,
             feature_noise=feature_noise,
             mixup=mixup,

@@ -28,7 +28,7 @@ from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.class_weight import row_weights
 from sklearn_mlcl.utils.fit_data import Features, Rows
-from sklearn_mlcl.utils.probabilities import inside
+from sklearn_mlcl.utils.probabilities import clip_open_interval
 from sklearn_mlcl.utils.set_output import in_chosen_container
 
 
@@ -174,7 +174,6 @@ class MultiLabelMLPClassifier(NetClassifier):
         random_state: Any = None,
         missing_label: float = np.nan,
         class_weight: Any = None,
-        pos_weight: Any = None,
     ) -> None:
         super().__init__(
             hidden_layer_sizes=hidden_layer_sizes,
@@ -207,7 +206,6 @@ class MultiLabelMLPClassifier(NetClassifier):
             random_state=random_state,
             missing_label=missing_label,
             class_weight=class_weight,
-            pos_weight=pos_weight,
             n_members=n_members,
             feature_noise=feature_noise,
             mixup=mixup,
@@ -311,7 +309,7 @@ class MultiLabelMLPClassifier(NetClassifier):
         if self.loss != "pal" or self.decoder_ is None:
             return super()._head_logits(embedding)
         marginals = self.decoder_.marginals(embedding).astype(embedding.dtype)
-        return logit(inside(marginals))
+        return logit(clip_open_interval(marginals))
 
     def _head_graph(self) -> nn.Module:
         if self.loss != "pal" or self.decoder_ is None:

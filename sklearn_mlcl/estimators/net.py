@@ -33,8 +33,8 @@ from sklearn_mlcl.utils._sklearn_compat import (
     _fit_context,
     with_callbacks,
 )
-from sklearn_mlcl.utils.chunking import take_rows, unread
-from sklearn_mlcl.utils.class_weight import ClassFactors, label_log_odds
+from sklearn_mlcl.utils.chunking import as_memmap_view, take_rows
+from sklearn_mlcl.utils.class_weight import ClassWeights, label_log_odds
 from sklearn_mlcl.utils.fit_data import Features, Rows
 from sklearn_mlcl.utils.runtime import resolve_device, seeded, seeded_device, threads_for
 from sklearn_mlcl.utils.targets import warn_constant_labels
@@ -124,7 +124,6 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         prior_count: float = 0.0,
         missing_label: float = np.nan,
         class_weight: Any = None,
-        pos_weight: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -160,7 +159,6 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         self.prior_count = prior_count
         self.missing_label = missing_label
         self.class_weight = class_weight
-        self.pos_weight = pos_weight
 
     @property
     def _n_stages(self) -> int:
@@ -176,7 +174,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
     # ------------------------------------------------------------------ fit
 
     def _as_rows(self, X: Features) -> Features:
-        return unread(X)
+        return as_memmap_view(X)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -269,14 +267,13 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
                 estimator=self, **plan.given, reconstruction_attributes={}
             )
 
-    def _factors_of(self, train: Rows, plan: TrainingPlan) -> ClassFactors:
-        """Return the factors of class_weight and pos_weight; decisions are tuned without them."""
-        for name in ("class_weight", "pos_weight"):
-            if plan.chunk and isinstance(getattr(self, name), str):
-                raise ValueError(
-                    f"{name}='balanced' needs all rows at once, and partial_fit sees a part of "
-                    "them: give the weights as numbers."
-                )
+    def _factors_of(self, train: Rows, plan: TrainingPlan) -> ClassWeights:
+        """Return the factors of class_weight; decisions are tuned without them."""
+        if plan.chunk and isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs all samples at once, and partial_fit sees a part "
+                "of them: give the weights as numbers."
+            )
         return self._class_factors(*train[1:])
 
     def _training_device(

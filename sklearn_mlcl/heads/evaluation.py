@@ -24,7 +24,7 @@ class RowEmbedding:
     ----------
     encoder : torch.nn.Module
         Maps rows to embeddings.
-    X : ndarray, MappedRows or CSR of shape (n, d)
+    X : ndarray, MemmapView or CSR of shape (n, d)
         The rows.
     device : torch.device
         Where they are embedded, in float32.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.special import logit
 
-from sklearn_mlcl.utils.class_weight import label_masses
-from sklearn_mlcl.utils.probabilities import inside, probabilities_from
+from sklearn_mlcl.utils.class_weight import weighted_counts
+from sklearn_mlcl.utils.probabilities import clip_open_interval, sigmoid
 
 
 def label_counts(Y: Any, weights: np.ndarray | None) -> np.ndarray:
@@ -17,7 +17,7 @@ def label_counts(Y: Any, weights: np.ndarray | None) -> np.ndarray:
 
     A row counts as one whatever it weighs, unless that is 0; unknown labels do not count.
     """
-    return np.stack(label_masses(Y, None if weights is None else (weights > 0).astype(float)))
+    return np.stack(weighted_counts(Y, None if weights is None else (weights > 0).astype(float)))
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,5 @@ class RareLabels:
 
 def either(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the log-odds of p + q - pq, from those of p and q."""
-    p, q = probabilities_from(first), probabilities_from(second)
-    return logit(inside(p + q - p * q))
+    p, q = sigmoid(first), sigmoid(second)
+    return logit(clip_open_interval(p + q - p * q))

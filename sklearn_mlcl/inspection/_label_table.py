@@ -11,7 +11,7 @@ from sklearn_mlcl.inspection._labels import label_names_of, scores_of
 from sklearn_mlcl.inspection._training_curve import import_pandas
 from sklearn_mlcl.metrics import average_precision, roc_auc
 from sklearn_mlcl.metrics._decisions import f1_of_counts
-from sklearn_mlcl.utils.validation import Cells, check_decisions
+from sklearn_mlcl.utils.validation import LabelEntries, check_decisions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,8 +91,8 @@ def label_table(
     return pd.DataFrame(columns, index=pd.Index(names, name="label"))
 
 
-def _decision_columns(cells: Cells) -> dict[str, np.ndarray]:
-    weight = cells.cell_weight()
+def _decision_columns(cells: LabelEntries) -> dict[str, np.ndarray]:
+    weight = cells.entry_weight()
     decided = weight * cells.values
     positives, predicted = (weight * cells.positive).sum(axis=0), decided.sum(axis=0)
     hits = (decided * cells.positive).sum(axis=0)

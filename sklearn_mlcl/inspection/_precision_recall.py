@@ -35,7 +35,7 @@ class MultiLabelPrecisionRecallDisplay:
     The curve of a label is a step function, as in scikit-learn: the area below it is the average
     precision. The macro curve is the mean, over the labels that have a known positive, of their
     precisions at the same recall; its area is the mean average precision, up to the width of a
-    step of 0.005. Cells whose target is unknown are left out.
+    step of 0.005. Entries whose target is missing are left out.
 
     Make one by :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -176,8 +176,8 @@ class MultiLabelPrecisionRecallDisplay:
         names = label_names_of(label_names, y_true, len(positives))
         nothing = np.empty(0)
         curves = [
-            _curve(*cells.column(label)) if weight else (nothing, nothing)
-            for label, weight in enumerate(positives)
+            _curve(*column) if weight else (nothing, nothing)
+            for column, weight in zip(cells.columns(), positives, strict=True)
         ]
         precision, recall = map(list, zip(*curves, strict=True))
         areas = average_precision(y_true, y_score, average=None, sample_weight=sample_weight)
@@ -226,7 +226,7 @@ class MultiLabelPrecisionRecallDisplay:
 
 
 def _curve(
-    positive: np.ndarray, scores: np.ndarray, weight: np.ndarray
+    positive: np.ndarray, scores: np.ndarray, weight: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall of one label, by falling recall."""
     curve = precision_recall_curve(positive, scores, sample_weight=weight, drop_intermediate=True)

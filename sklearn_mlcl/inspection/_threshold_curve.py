@@ -26,9 +26,9 @@ from sklearn_mlcl.inspection._labels import (
 )
 from sklearn_mlcl.metrics._decisions import f1_of_counts
 from sklearn_mlcl.thresholds import threshold_score
-from sklearn_mlcl.thresholds._curves import columns, weight_from
+from sklearn_mlcl.thresholds._curves import weight_from
 from sklearn_mlcl.utils.response import METHODS
-from sklearn_mlcl.utils.validation import Cells, check_scores
+from sklearn_mlcl.utils.validation import LabelEntries, check_scores
 
 OBJECTIVES = ("f1_micro", "f1_macro", "f1_samples")
 
@@ -54,7 +54,7 @@ class ScoredRows:
     sample_weight: Any
     n_thresholds: int
 
-    def cells(self) -> Cells:
+    def cells(self) -> LabelEntries:
         """Return the checked cells; there must be a positive among them."""
         cells = check_scores(self.y_true, self.y_score, self.sample_weight)
         if not cells.positive.any():
@@ -106,7 +106,7 @@ def label_curves(
     return ThresholdCurves(grid, scores, names, cuts, reached, named)
 
 
-def threshold_grid(cells: Cells, n_thresholds: int) -> np.ndarray:
+def threshold_grid(cells: LabelEntries, n_thresholds: int) -> np.ndarray:
     """Return thresholds between the extreme scores: half evenly spaced, half quantiles.
 
     The scores of rare labels crowd at the lower end, where even spacing would see no curve.
@@ -126,10 +126,10 @@ def _by_label(thresholds: Any, n_labels: int) -> np.ndarray:
     return np.broadcast_to(cuts, n_labels)
 
 
-def _f1_by_label(cells: Cells, cuts: np.ndarray) -> np.ndarray:
+def _f1_by_label(cells: LabelEntries, cuts: np.ndarray) -> np.ndarray:
     """F1 of every label at its row of cuts (L, T); NaN without a known positive."""
     scores = np.full(cuts.shape, np.nan)
-    for label, (positive, values, weight) in enumerate(columns(cells)):
+    for label, (positive, values, weight) in enumerate(cells.columns()):
         if not positive.any():
             continue
         worth = np.ones(len(positive)) if weight is None else weight
@@ -171,8 +171,8 @@ class ThresholdCurveDisplay:
 
     Either the scores of all decisions against one threshold for all labels, or the F1 of every
     label against a threshold of its own. A flat top says that the threshold hardly matters; a top
-    far from the fitted threshold that it was tuned for something else, or on other rows. Cells
-    whose target is unknown are left out.
+    far from the fitted threshold that it was tuned for something else, or on other rows. Entries
+    whose target is missing are left out.
 
     Make one by :meth:`from_estimator` or :meth:`from_predictions`.
 
