@@ -152,7 +152,6 @@ def test_a_fit_reads_few_rows_at_once(
 ) -> None:
     """Batches, and blocks for the scaler, the heads and the neighbours; never all the rows."""
     from sklearn_mlcl.estimators import net as _net_base
-    from sklearn_mlcl.heads import evaluation as _embedding
     from sklearn_mlcl.heads import neighbors as _neighbors
     from sklearn_mlcl.modules import _scaling
     from sklearn_mlcl.utils import chunking as _chunks
@@ -162,12 +161,12 @@ def test_a_fit_reads_few_rows_at_once(
     X[:, 4] = X[:, 4] > 1  # a column whose quartiles coincide: scaled by blocks
     Y = X[:, :3] > 0
     CountedRows.largest = 0
-    monkeypatch.setattr(_net_base, "unread", CountedRows)
+    monkeypatch.setattr(_net_base, "as_memmap_view", CountedRows)
     monkeypatch.setattr(CountedRows, "take", lambda self, rows: CountedRows(self.array, rows))
     monkeypatch.setattr(_scaling, "QUARTILE_ROWS", 50)
     monkeypatch.setattr(_neighbors, "MAX_ROWS", 50)
     monkeypatch.setattr(_chunks, "CHUNK_ROWS", 64)
-    monkeypatch.setattr(_embedding.chunks, "__defaults__", (64,))
+    monkeypatch.setattr(_chunks.chunks, "__defaults__", (64,))
     make(**TINY, batch_size=32).fit(on_disk(X, tmp_path), Y.astype(float))
     assert 0 < CountedRows.largest <= 64
 

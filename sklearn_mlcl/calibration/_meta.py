@@ -110,7 +110,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
 
     def _as_logits(self, scores: np.ndarray) -> np.ndarray:
         floor = self.probability_floor_
-        return scores if floor is None else logit(scores, floor)
+        return scores if floor is None else logit(np.clip(scores, floor, 1 - floor))
 
     def _calibrated(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "estimator_")
@@ -130,7 +130,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         logits : ndarray of shape (n, L), or (n,) for a binary target
             Log-odds.
         """
-        return self._format.decisions(self._calibrated(X))
+        logits = self._calibrated(X)
+        return self._format.decisions(logits)
 
     @in_chosen_container
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -146,7 +147,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         probabilities : ndarray of shape (n, L), or (n, 2) for a binary target
             Strictly inside (0, 1).
         """
-        return self._format.probabilities(sigmoid(self._calibrated(X)))
+        probabilities = sigmoid(self._calibrated(X))
+        return self._format.probabilities(probabilities)
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:
@@ -162,7 +164,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         labels : ndarray or CSR matrix of shape (n, L), or ndarray of shape (n,)
             In the form and dtype of the y given to ``fit``; integer if that had NaN.
         """
-        return self._format.predictions(sigmoid(self._calibrated(X)), 0.5)
+        probabilities = sigmoid(self._calibrated(X))
+        return self._format.predictions(probabilities, 0.5)
 
 
 def _floor_of(probabilities: np.ndarray) -> float:

@@ -191,4 +191,5 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         if hasattr(self.estimator_, "decision_function"):
             return self._format.decisions(self._scores(X, "decision_function"))
         proba = self._scores(X, "predict_proba")
-        return self._format.decisions(logit(proba, float(np.finfo(proba.dtype).eps)))
+        eps = np.finfo(proba.dtype).eps
+        return self._format.decisions(logit(np.clip(proba, eps, 1 - eps)))

@@ -1,4 +1,4 @@
-"""Rows in chunks that fit into memory, and rows of memory maps that are read when they are used."""
+"""Rows in chunks, so that what is made of them fits into memory."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 
-#: Most rows of a chunk, so that a layer's output stays in the caches, and most entries of memory.
+#: Rows of a chunk at most, so that a layer's output stays in the caches, and entries that are held
+#: for them at most.
 CHUNK_ROWS, CHUNK_ENTRIES = 2048, 2**26
 
 
-def chunks(n: int, size: int = 2**16) -> Iterator[slice]:
-    """Yield the slices of ``size`` rows (or columns) that make up ``n``."""
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))
+def chunks(n_rows: int, size: int = 2**16) -> Iterator[slice]:
+    """Yield the slices of ``size`` rows that make up ``n_rows``."""
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
 
 
 def chunk_rows(entries: int) -> int:
-    """Return how many rows to take at once if each needs so many entries of memory."""
+    """Return how many rows to take at once where a row needs so many entries of memory."""
     return max(1, min(CHUNK_ROWS, CHUNK_ENTRIES // max(1, entries)))
 
 
 def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) -> np.ndarray:
-    """Return the answers of ``compute`` to slices of the rows, stacked.
+    """Return what ``compute`` makes of slices of the rows, one below the other.
 
-    The chunks are halved, with a warning, whenever the device runs out of memory.
+    Where the device runs out of memory the chunks are halved, with a warning.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) ->
 
 
 def _halved(size: int) -> int:
-    """Warn that chunks become smaller, and free the memory of the failed one."""
+    """Say that chunks become smaller, and give back what the failed one took."""
     warnings.warn(
         f"The device ran out of memory at {size} rows at once; going on with {size // 2}.",
         RuntimeWarning,
