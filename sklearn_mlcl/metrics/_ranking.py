@@ -297,20 +297,15 @@ def propensity_scored_precision_at_k(
     entries = check_scores(y_true, y_score, sample_weight, missing_label)
     L = entries.shape[1]
     first_k = (np.arange(L) < check_k(k, L)) * 1.0
-    gain = entries.positive / _check_propensities(propensities, L)
+    p = np.asarray(propensities, dtype=np.float64)
+    if p.shape != (L,) or not ((p > 0) & (p <= 1)).all():
+        raise ValueError(
+            f"propensities must have shape ({L},) with values in (0, 1], got shape {p.shape}."
+        )
+    gain = entries.positive / p
     reached = (_discounts_at(entries, first_k) * gain).sum(axis=1)
     best = top_values(gain, k).sum(axis=1)
     weight = entries.row_weight()
     if not entries.positive.any():
         return undefined("propensity_scored_precision_at_k", "no sample has a positive")
     return float(weight @ reached / (weight @ best))
-
-
-def _check_propensities(propensities: Any, n_labels: int) -> np.ndarray:
-    p = np.asarray(propensities, dtype=np.float64)
-    if p.shape != (n_labels,) or not ((p > 0) & (p <= 1)).all():
-        raise ValueError(
-            f"propensities must have shape ({n_labels},) with values in (0, 1], "
-            f"got shape {p.shape}."
-        )
-    return p

@@ -44,8 +44,15 @@ class RowState:
         gained = (total[best] - current) / self.weight.sum()
         if gained <= ROUNDING:
             return np.nan, 0.0
-        cut = _cut_at(ranked, ends, best)
-        self._decide(label, (self.scores[label] >= cut) & self.known[label])
+        cut = np.inf
+        if best > 0:
+            end = ends[best - 1]
+            cut = float(midpoints(ranked[end], ranked[min(end + 1, len(ranked) - 1)]))
+        decided = (self.scores[label] >= cut) & self.known[label]
+        change = decided.astype(np.int64) - self.decided[label]
+        self.accepted += change
+        self.hits += change * self.positive[label]
+        self.decided[label] = decided
         return cut, gained
 
     def _gain_of_accepting(self, label: int, rows: np.ndarray) -> np.ndarray:
@@ -55,31 +62,18 @@ class RowState:
         with_it = self.score(hits + y, accepted + 1, self.positives[rows])
         return self.weight[rows] * (with_it - self.score(hits, accepted, self.positives[rows]))
 
-    def _decide(self, label: int, decided: np.ndarray) -> None:
-        change = decided.astype(np.int64) - self.decided[label]
-        self.accepted += change
-        self.hits += change * self.positive[label]
-        self.decided[label] = decided
-
-
-def _cut_at(ranked: np.ndarray, ends: np.ndarray, best: int) -> float:
-    """Threshold that accepts the first `best` groups of equal scores; inf for none."""
-    if best == 0:
-        return np.inf
-    end = ends[best - 1]
-    return float(midpoints(ranked[end], ranked[min(end + 1, len(ranked) - 1)]))
-
 
 def row_ascent(
-    entries: LabelEntries, cuts: np.ndarray, score: CountScore, max_passes: int
+    entries: LabelEntries, start: float, score: CountScore, max_passes: int
 ) -> np.ndarray:
-    """Raise a mean score of the samples label by label, from `cuts`, until a round gains nothing.
+    """Raise a mean score of the samples label by label, from a common cut, while a round gains.
 
     Each move is the exact best for its label with the others held, so the result is never below
     the start. At the end no single threshold can be moved to advantage. There may be better sets
     of thresholds.
     """
-    state, cuts = RowState(entries, cuts, score), cuts.copy()
+    cuts = np.full(entries.shape[1], start)
+    state = RowState(entries, cuts, score)
     for _ in range(max_passes):
         gains = np.zeros(len(cuts))
         for label in range(len(cuts)):
@@ -111,10 +105,11 @@ def common_grid_cut(entries: LabelEntries, value_of: Objective, size: int) -> fl
 
 
 def grid_ascent(
-    entries: LabelEntries, cuts: np.ndarray, value_of: Objective, size: int, max_passes: int
+    entries: LabelEntries, start: float, value_of: Objective, size: int, max_passes: int
 ) -> np.ndarray:
-    """Coordinate ascent on a grid per label; accepts only what raises the objective."""
-    cuts, value = cuts.copy(), value_of(cuts)
+    """Coordinate ascent from a common cut, on a grid per label; every move raises the objective."""
+    cuts = np.full(entries.shape[1], start)
+    value = value_of(cuts)
     for _ in range(max_passes):
         before = value
         for label, (_, scores, _) in enumerate(entries.columns()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -13,13 +13,10 @@ from sklearn_mlcl.metrics._decisions import (
     jaccard_of_counts,
 )
 from sklearn_mlcl.thresholds._curves import (
-    best_f1_cut,
-    best_linear_cut,
-    cardinality_of,
+    best_cut,
     cut_above,
     last_argmax,
     midpoints,
-    sweep,
 )
 from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.validation import LabelEntries
@@ -31,21 +28,15 @@ ROW_SCORES: dict[str, CountScore] = {
     "jaccard": jaccard_of_counts,
     "subset_accuracy": exact_of_counts,
 }
-# Objectives of all entries as if they were one label.
-_POOLED: dict[str, Callable[..., float]] = {
-    "f1_micro": lambda *entries: best_f1_cut(sweep(*entries)),
-    "accuracy": lambda *entries: best_linear_cut(sweep(*entries)),
-    "cardinality": cardinality_of,
-}
 ENTRIES_PER_BLOCK = 2**16  # what a few arrays of float64 may hold within a core's cache
 
 
 def common_cut(entries: LabelEntries, objective: str) -> float:
     """Return the threshold that is best for all labels at once; the highest among equals."""
-    if objective in _POOLED:
-        cut = _POOLED[objective](*_pooled(entries))
-    else:
+    if objective == "f1_macro" or objective in ROW_SCORES:
         cut = _event_cut(entries, objective)
+    else:
+        cut = best_cut(objective, *_pooled(entries))
     return cut if np.isfinite(cut) else float(cut_above(entries.values))
 
 

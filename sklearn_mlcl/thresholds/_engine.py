@@ -12,11 +12,8 @@ import numpy as np
 from sklearn_mlcl.thresholds._ascent import common_grid_cut, grid_ascent, row_ascent
 from sklearn_mlcl.thresholds._common import ROW_SCORES, common_cut
 from sklearn_mlcl.thresholds._curves import (
-    best_f1_cut,
-    best_linear_cut,
-    cardinality_cuts,
+    best_cut,
     cut_above,
-    cuts_by_label,
     micro_f1_cuts,
 )
 from sklearn_mlcl.thresholds._objectives import METRICS, value_at
@@ -25,13 +22,6 @@ from sklearn_mlcl.utils.validation import LabelEntries, check_scores
 
 Objective = str | Callable[..., float]
 OBJECTIVES = tuple(METRICS)
-
-_EXACT: dict[str, Callable[[LabelEntries], np.ndarray]] = {
-    "f1_macro": lambda entries: cuts_by_label(entries, best_f1_cut),
-    "accuracy": lambda entries: cuts_by_label(entries, best_linear_cut),
-    "f1_micro": micro_f1_cuts,
-    "cardinality": cardinality_cuts,
-}
 
 
 @document(check_scores)
@@ -133,14 +123,15 @@ def tune_thresholds(
         return np.full(entries.shape[1], common())
     # The optimum of micro-F1 is quicker to find than that of macro-F1.
     shared = partial(common_cut, entries, "f1_micro") if objective == "f1_macro" else common
-    if isinstance(objective, str) and objective in _EXACT:
-        cuts = _EXACT[objective](entries)
-    elif isinstance(objective, str):
-        start = np.full(entries.shape[1], common())
-        cuts = row_ascent(entries, start, ROW_SCORES[objective], max_passes)
+    if callable(objective):
+        value_of = value_at(entries, objective)
+        cuts = grid_ascent(entries, common(), value_of, grid_size, max_passes)
+    elif objective in ROW_SCORES:
+        cuts = row_ascent(entries, common(), ROW_SCORES[objective], max_passes)
+    elif objective == "f1_micro":
+        cuts = micro_f1_cuts(entries)
     else:
-        start = np.full(entries.shape[1], common())
-        cuts = grid_ascent(entries, start, value_at(entries, objective), grid_size, max_passes)
+        cuts = np.array([best_cut(objective, *column) for column in entries.columns()])
     return _shrunk(entries, cuts, shared, shrinkage)
 
 
