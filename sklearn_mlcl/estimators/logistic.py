@@ -141,7 +141,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
         with rollback_on_error(self):
             data, target_format = check_fit_data(self, X, y, sample_weight)
             self._set_format(target_format)
-            data = data.weighted(data.class_factors(self.class_weight, target_format))
+            data = data.weighted(data.class_weights(self.class_weight, target_format))
             heads = fit_heads(
                 data.X,
                 data.Y,

@@ -54,7 +54,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     with_callbacks,
 )
 from sklearn_mlcl.utils.chunking import stacked
-from sklearn_mlcl.utils.class_weight import ClassFactors
+from sklearn_mlcl.utils.class_weight import ClassWeights
 from sklearn_mlcl.utils.fit_data import (
     Features,
     FitData,
@@ -117,7 +117,7 @@ class Task:
         Samples to learn from, with class weights in their weights.
     valid : FitData or None
         Held-out samples, where something is chosen or stopped on them; without class weights.
-    factors : ClassFactors
+    class_weights : ClassWeights
         The class weights.
     stats : LabelStats
         What is known of the labels of ``train``.
@@ -133,7 +133,7 @@ class Task:
 
     train: FitData
     valid: FitData | None
-    factors: ClassFactors
+    class_weights: ClassWeights
     stats: LabelStats
     seed: int
     n_epochs: int
@@ -555,11 +555,11 @@ class NetClassifier(
                     n_splits=1, test_size=splitter, random_state=seed
                 )
             train, valid = map(data.take, next(iter(splitter.split(data.X, data.Y))))
-        factors = train.class_factors(self.class_weight, self._format)
-        train = train.weighted(factors)
+        weights = train.class_weights(self.class_weight, self._format)
+        train = train.weighted(weights)
         schedule = "constant" if is_part else self._setting("schedule")
         stats = LabelStats.of(train)
-        return Task(train, valid, factors, stats, seed, n_epochs, schedule, is_part)
+        return Task(train, valid, weights, stats, seed, n_epochs, schedule, is_part)
 
     def _trained(
         self, task: Task, continuing: bool, listener: FitTaskCallback | None = None
@@ -583,7 +583,7 @@ class NetClassifier(
                     RowTensors.of(task.train, device),
                     None
                     if task.valid is None
-                    else RowTensors.of(task.valid.weighted(task.factors), device),
+                    else RowTensors.of(task.valid.weighted(task.class_weights), device),
                     max_epochs=task.n_epochs,
                     schedule=task.schedule,
                     generator=generator,

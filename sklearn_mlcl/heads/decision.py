@@ -10,7 +10,7 @@ import numpy as np
 
 from sklearn_mlcl.collapse._decoder import ONNDecoder
 from sklearn_mlcl.thresholds import choose_decision, threshold_decision, tune_thresholds, tune_topk
-from sklearn_mlcl.thresholds._decisions import _score_parts
+from sklearn_mlcl.thresholds._decisions import score_and_influence
 from sklearn_mlcl.utils.topk import topk_decision
 
 DECISIONS = ("threshold", "onn", "topk", "auto")
@@ -177,5 +177,5 @@ def tune_onn_prior(
     0.0
     """
     tried = [replace(decoder, prior=float(t)) for t in grid]
-    values = [_score_parts(each.decode(features), Y, scoring)[0] for each in tried]
+    values = [score_and_influence(each.decode(features), Y, scoring)[0] for each in tried]
     return tried[int(np.argmax(values))]

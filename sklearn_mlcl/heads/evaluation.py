@@ -44,7 +44,7 @@ def chunk_outputs(
     ----------
     module : torch.nn.Module
         Called with the chunks.
-    *arrays : ndarray, MappedRows or CSR of shape (n, ...)
+    *arrays : ndarray, MemmapView or CSR of shape (n, ...)
         The samples (n, d), and what belongs to them.
     device : str or torch.device
         Where it runs; "auto" weighs the work of a chunk.
@@ -90,7 +90,7 @@ class CachedEmbedding:
     ----------
     encoder : torch.nn.Module
         Maps samples to embeddings.
-    X : ndarray, MappedRows or CSR of shape (n, d)
+    X : ndarray, MemmapView or CSR of shape (n, d)
         The samples.
     device : torch.device
         Where they are embedded.

@@ -131,11 +131,11 @@ class MultiLabelPrecisionRecallDisplay(ScoresDisplay):
             raise ValueError("No label of y_true has a positive: there is no curve.")
         names = label_names_of(label_names, len(positives), y_true)
         precision, recall = ([np.empty(0)] * len(names) for _ in range(2))
-        for label in np.flatnonzero(positives).tolist():
-            positive, scores, weight = cells.column(label)
-            precision[label], recall[label], _ = precision_recall_curve(
-                positive, scores, sample_weight=weight, drop_intermediate=True
-            )
+        for label, (positive, scores, weight) in enumerate(cells.columns()):
+            if positives[label]:
+                precision[label], recall[label], _ = precision_recall_curve(
+                    positive, scores, sample_weight=weight, drop_intermediate=True
+                )
         areas = average_precision(y_true, y_score, average=None, sample_weight=sample_weight)
         named = named_labels(labels, names, positives, positives > 0)
         display = cls(precision, recall, areas, names, named)

@@ -80,7 +80,7 @@ def label_table(
     """
     pd = _import_pandas()
     cells = check_decisions(y, estimator.predict(X), sample_weight)
-    weight = cells.cell_weight()
+    weight = cells.entry_weight()
     positives, predicted = (
         (weight * cells.positive).sum(axis=0),
         (weight * cells.values).sum(axis=0),

@@ -9,13 +9,14 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from sklearn_mlcl.utils.chunking import take_rows, unread
+from sklearn_mlcl.utils.chunking import as_memmap_view, take_rows
 from sklearn_mlcl.utils.class_weight import (
-    ClassFactors,
-    class_factors,
-    hide_absent,
-    label_masses,
+    ClassWeights,
+    class_weights,
+    label_log_odds,
+    mask_zero_weight,
     row_weights,
+    weighted_counts,
 )
 from sklearn_mlcl.utils.targets import Indicator, TargetFormat, infer_format
 from sklearn_mlcl.utils.validation import check_weights
@@ -30,7 +31,7 @@ class FitData:
 
     Attributes
     ----------
-    X : ndarray, MappedRows or CSR of shape (n, d)
+    X : ndarray, MemmapView or CSR of shape (n, d)
         Features, float32 or float64.
     Y : ndarray or CSR of shape (n, L)
         Indicator matrix in float64, NaN where a label is missing.
@@ -76,13 +77,13 @@ class FitData:
             None if weight is None else weight[samples],
         )
 
-    def weighted(self, factors: ClassFactors) -> FitData:
+    def weighted(self, weights: ClassWeights) -> FitData:
         """Return the samples with class weights multiplied into their weights."""
-        return FitData(*factors.rows((self.X, self.Y, self.sample_weight)))
+        return FitData(*weights.rows((self.X, self.Y, self.sample_weight)))
 
-    def class_factors(self, class_weight: Any, target_format: TargetFormat) -> ClassFactors:
+    def class_weights(self, class_weight: Any, target_format: TargetFormat) -> ClassWeights:
         """Read the parameter ``class_weight``; "balanced" counts the entries of these samples."""
-        return class_factors(class_weight, None, target_format, self.Y, self.sample_weight)
+        return class_weights(class_weight, target_format, self.Y, self.sample_weight)
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,8 @@ class LabelStats:
     def of(cls, data: FitData) -> LabelStats:
         """Count the labels of ``data``."""
         w = data.sample_weight
-        positive, negative = label_masses(data.Y, w)
-        counts = np.stack(label_masses(data.Y, None if w is None else (w > 0).astype(float)))
-        return cls(
-            np.log((positive + 0.5) / (negative + 0.5)), (positive <= 0) | (negative <= 0), counts
-        )
+        counts = np.stack(weighted_counts(data.Y, None if w is None else (w > 0).astype(float)))
+        return cls(*label_log_odds(data.Y, w), counts)
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
@@ -162,7 +160,7 @@ def check_fit_data(
     if y is None:
         validate_data(estimator, X, y=None, reset=reset)
     X = check_features(estimator, X, reset=reset)
-    X = unread(X) if on_disk else X
+    X = as_memmap_view(X) if on_disk else X
     found = infer_format(y, classes, estimator.missing_label) if known is None else known
     found = replace(found, missing_label=estimator.missing_label)
     Y = found.indicator(y)
@@ -175,9 +173,7 @@ def check_fit_data(
     if sample_weight is not None and np.ndim(sample_weight) == 0:
         sample_weight = np.full(X.shape[0], sample_weight)
     w = check_weights(sample_weight, X.shape[0], found.n_labels)
-    if w is not None and w.ndim == 2 and w.shape[1] == 1:
-        w = w[:, 0]
     if w is None or w.all():
         return FitData(X, Y, w), found
     samples = np.asarray(w > 0 if w.ndim == 1 else w.any(axis=1))
-    return FitData(take_rows(X, samples), hide_absent(Y, w)[samples], w[samples]), found
+    return FitData(take_rows(X, samples), mask_zero_weight(Y, w)[samples], w[samples]), found
