@@ -24,7 +24,6 @@ from sklearn_mlcl.inspection._labels import (
 )
 from sklearn_mlcl.inspection._scores import ScoresDisplay
 from sklearn_mlcl.metrics import average_precision
-from sklearn_mlcl.thresholds._curves import columns
 from sklearn_mlcl.utils.validation import check_scores
 
 #: Recalls at which the curves are averaged.
@@ -132,7 +131,7 @@ class MultiLabelPrecisionRecallDisplay(ScoresDisplay):
             raise ValueError("No label of y_true has a positive: there is no curve.")
         names = label_names_of(label_names, len(positives), y_true)
         precision, recall = ([np.empty(0)] * len(names) for _ in range(2))
-        for label, (positive, scores, weight) in enumerate(columns(entries)):
+        for label, (positive, scores, weight) in enumerate(entries.columns()):
             if positives[label]:
                 precision[label], recall[label], _ = precision_recall_curve(
                     positive, scores, sample_weight=weight, drop_intermediate=True

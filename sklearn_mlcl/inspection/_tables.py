@@ -80,7 +80,7 @@ def label_table(
     """
     pd = _import_pandas()
     entries = check_decisions(y, estimator.predict(X), sample_weight)
-    weight = entries.cell_weight()
+    weight = entries.entry_weight()
     positives, predicted = (
         (weight * entries.positive).sum(axis=0),
         (weight * entries.values).sum(axis=0),

@@ -26,8 +26,8 @@ from sklearn_mlcl.inspection._labels import (
 from sklearn_mlcl.inspection._scores import ScoresDisplay
 from sklearn_mlcl.metrics._decisions import f1_of_counts
 from sklearn_mlcl.thresholds import threshold_score
-from sklearn_mlcl.thresholds._curves import columns, weight_from
-from sklearn_mlcl.utils.validation import Cells, check_scores
+from sklearn_mlcl.thresholds._curves import weight_from
+from sklearn_mlcl.utils.validation import LabelEntries, check_scores
 
 OBJECTIVES = ("f1_micro", "f1_macro", "f1_samples")
 TITLES = {
@@ -296,7 +296,7 @@ class ThresholdCurveDisplay(ScoresDisplay):
         return points
 
 
-def _threshold_grid(entries: Cells, n_thresholds: int) -> np.ndarray:
+def _threshold_grid(entries: LabelEntries, n_thresholds: int) -> np.ndarray:
     """Thresholds between the extreme scores: half evenly spaced, half quantiles.
 
     The scores of rare labels crowd at the lower end, where even spacing would miss the curve.
@@ -316,10 +316,10 @@ def _by_label(thresholds: Any, n_labels: int) -> np.ndarray:
     return np.broadcast_to(cuts, n_labels)
 
 
-def _f1_by_label(entries: Cells, cuts: np.ndarray) -> np.ndarray:
+def _f1_by_label(entries: LabelEntries, cuts: np.ndarray) -> np.ndarray:
     """F1 (L, T) of every label at its thresholds (L, T); NaN without a positive."""
     scores = np.full(cuts.shape, np.nan)
-    for label, (positive, values, weight) in enumerate(columns(entries)):
+    for label, (positive, values, weight) in enumerate(entries.columns()):
         if positive.any():
             worth = np.ones(len(positive)) if weight is None else weight
             accepted = weight_from(values, worth, cuts[label])[0]
