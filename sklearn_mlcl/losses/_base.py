@@ -33,35 +33,26 @@ from sklearn_mlcl.losses._validation import (
 )
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 
-_SHARED = """\
-temperature : float, default=0.1
-    Divides the cosines.
-lambda_reg : float, default={lambda_reg}
-    Clamp of the gradient.  With :math:`x_{{ij}} = \\bar W_i \\pi_{{ij}} - W_{{ij}}` the gradient is
-    :math:`a_i (x_{{ij}} - \\lambda \\max(x_{{ij}}, 0))` on positives.  0 is the plain
-    cross-entropy, 1 removes the repulsive part of positives, above 1 it turns into attraction.
-    This is a rule for the gradient, not the gradient of any function: the value stays the
-    cross-entropy, and line searches and ``gradcheck`` do not apply.
-reduction : {{"mean", "none"}}, default="mean"
-    The average over anchors, or one value per anchor (0 where it has no positive).
-memory_budget : int, default=2**28
-    Bytes of pairwise arrays up to which the dense kernel runs.  Above, tiles that fit the budget
-    (of at most 1024 x 1024 pairs) give the same numbers.
-"""
-
-_NEGATIVES = """\
-n_negatives : int, optional
-    Number of inactive prototypes to draw for a batch.  The candidates are then the prototypes of
-    the labels active in the batch and the drawn ones (from torch's global generator).  A drawn
-    column weighs (number of others) / (number drawn), so that every denominator is an unbiased
-    estimate.  Its logarithm, and so the loss, is low by about Var(D) / (2 D^2), which falls as
-    1 / n_negatives.  By default every prototype is a candidate.
-"""
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ContrastiveLoss(nn.Module):
-    """Base of the contrastive losses: a subclass states its pair weights and nothing more.
+    r"""Base of the contrastive losses: a subclass states its pair weights and nothing more.
+
+    Parameters
+    ----------
+    temperature : float, default=0.1
+        Divides the cosines.
+    lambda_reg : float, default=0.0
+        Clamp of the gradient.  With :math:`x_{ij} = \bar W_i \pi_{ij} - W_{ij}` the gradient is
+        :math:`a_i (x_{ij} - \lambda \max(x_{ij}, 0))` on positives.  0 is the plain
+        cross-entropy, 1 removes the repulsive part of positives, above 1 it turns into attraction.
+        This is a rule for the gradient, not the gradient of any function: the value stays the
+        cross-entropy, and line searches and ``gradcheck`` do not apply.
+    reduction : {"mean", "none"}, default="mean"
+        The average over anchors, or one value per anchor (0 where it has no positive).
+    memory_budget : int, default=2**28
+        Bytes of pairwise arrays up to which the dense kernel runs.  Above, tiles that fit the
+        budget (of at most 1024 x 1024 pairs) give the same numbers.
 
     Attributes
     ----------
@@ -101,11 +92,14 @@ class ContrastiveLoss(nn.Module):
     memory_budget: int = 2**28
 
     def __init_subclass__(cls) -> None:
-        """Put the texts of shared parameters in place of their marks in the docstring."""
+        """Put the parameters of the base in place of the mark ``<shared>`` in the docstring."""
         super().__init_subclass__()
+        base = inspect.getdoc(cls.__base__) or ""
+        shared = base.partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+        default = "lambda_reg : float, default="
+        shared = shared.replace(f"{default}0.0", f"{default}{cls.lambda_reg}")
         if cls.__doc__:
-            doc = inspect.cleandoc(cls.__doc__).replace("<n_negatives>\n", _NEGATIVES)
-            cls.__doc__ = doc.replace("<shared>\n", _SHARED.format(lambda_reg=cls.lambda_reg))
+            cls.__doc__ = inspect.cleandoc(cls.__doc__).replace("<shared>", shared)
 
     def __post_init__(self) -> None:
         super().__init__()

@@ -24,7 +24,12 @@ from sklearn_mlcl.losses._pair_weights import (
 
 @dataclass(eq=False, repr=False)
 class _OverlapLoss(ContrastiveLoss):
-    """Base of the losses with one overlap of label sets for each pair."""
+    """Base of the losses with one overlap of label sets for each pair.
+
+    Parameters
+    ----------
+    <shared>
+    """
 
     _divide_by_count: ClassVar[bool] = False
 
@@ -264,7 +269,18 @@ class MulSupConLoss(ContrastiveLoss):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _LossWithPrototypes(ContrastiveLoss):
-    """Base of the losses with one trainable prototype per label."""
+    """Base of the losses with one trainable prototype per label.
+
+    Parameters
+    ----------
+    n_negatives : int, optional
+        Number of inactive prototypes to draw for a batch.  The candidates are then the prototypes
+        of the labels active in the batch and the drawn ones (from torch's global generator).  A
+        drawn column weighs (number of others) / (number drawn), so that every denominator is an
+        unbiased estimate.  Its logarithm, and so the loss, is low by about Var(D) / (2 D^2), which
+        falls as 1 / n_negatives.  By default every prototype is a candidate.
+    <shared>
+    """
 
     uses_prototypes: ClassVar[bool] = True
     n_negatives: int | None = None
@@ -292,7 +308,6 @@ class RegularizedContrastiveLoss(_LossWithPrototypes):
         0 counts all candidates that share a label alike.  Above 0 discounts those with labels that
         the anchor lacks.  Any negative value keeps only candidates all of whose labels are the
         anchor's, :math:`f(r) = [r = 1]`.
-    <n_negatives>
     <shared>
 
     Raises
@@ -365,7 +380,6 @@ class MSCLoss(_LossWithPrototypes):
     ----------
     beta : float, default=0.1
         Repulsion of instances against that of prototypes, above 0.
-    <n_negatives>
     <shared>
 
     Raises
@@ -421,7 +435,6 @@ class PrototypeLoss(_LossWithPrototypes):
 
     Parameters
     ----------
-    <n_negatives>
     <shared>
 
     References
