@@ -72,6 +72,7 @@ class ContrastiveLoss(nn.Module):
     accepts_queue: ClassVar[bool] = True
     #: Whether the factor of a row belongs to W of the unified form, and not to a.
     _factor_in_weights: ClassVar[bool] = True
+    #: One table for the family: a parameter means the same in every loss that has it.
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "temperature": POSITIVE,
         "lambda_reg": NON_NEGATIVE,

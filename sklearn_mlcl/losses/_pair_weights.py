@@ -185,8 +185,8 @@ class PairWeights(ABC):
     log_b : Tensor of shape (n_columns,) or None
         Logarithm of the repulsion of each candidate; None if it is 1 for all.
     row_sum, factor, mass : Tensor of shape (n_rows,)
-        Sums of the rows of ``tile``; the factor that makes them Wbar times a; and the share of
-        each anchor in the denominator of the average.
+        Sums of the rows of ``tile``; the factor of each row in the loss; and the share of each
+        anchor in the denominator of the average.
     """
 
     first_column: int = 0

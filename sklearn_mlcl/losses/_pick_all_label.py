@@ -180,7 +180,7 @@ class PickAllLabelLoss(nn.Module):
         weight = None if sample_weight is None else sample_weight.to(dtype)
         if weight is not None and weight.ndim == 1:
             weight = weight[:, None]
-        # A sample with a missing label and no positive may have one: it is not known to be empty.
+        # A sample without a positive may have one among its missing labels: it is not empty.
         empty = (y.sum(1, keepdim=True) == 0) & ~missing.any(1, keepdim=True)
         if self.empty_rows == "error" and bool(empty.any()):
             raise ValueError(f"labels has {int(empty.sum())} rows without a positive label.")

@@ -126,7 +126,7 @@ class MemoryQueue(nn.Module):
         size = len(self._labels)
         batch = min(len(labels), size)
         slots = torch.arange(self._next, self._next + batch, device=self._labels.device) % size
-        # A copy, so that tensors handed out earlier (and saved for a backward pass) stay as is.
+        # A copy: tensors read earlier, perhaps saved for a backward pass, must not change.
         kept = slice(len(labels) - batch, None)
         self._embeddings = self._embeddings.index_copy(
             -2, slots, embeddings.detach()[..., kept, :].to(self._embeddings.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
@@ -44,7 +45,7 @@ HARD = {
     "one row": _batch(1, 4, fill=1.0),
     "one label": _batch(6, 1),
     "one row one label": _batch(1, 1, fill=1.0),
-    "absent labels": _batch(3, 12),
+    "labels without a positive": _batch(3, 12),
     "exact duplicates": _batch(6, 4, same=True),
     "zero embedding": _batch(6, 4, fill=1.0, zero=True),
 }
@@ -144,6 +145,8 @@ def test_registry_builds_losses_that_can_be_copied(name):
     assert loss.temperature == 0.2
     for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         assert repr(twin) == repr(loss)
+        for parameter in inspect.signature(type(loss)).parameters:
+            assert getattr(twin, parameter) == getattr(loss, parameter)
     for option in loss.options:
         assert hasattr(loss, option)
 
