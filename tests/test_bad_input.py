@@ -111,12 +111,6 @@ def test_parameters_of_the_contrastive_classifier(
         clf.fit(*label_data)
 
 
-def test_the_joint_head_needs_the_joint_loss(label_data: Any) -> None:
-    clf = small(ContrastiveMultiLabelClassifier, head="joint", lambda_joint=0.0)
-    with pytest.raises(ValueError, match=r"lambda_joint must be > 0, got 0\.0"):
-        clf.fit(*label_data)
-
-
 @every_net
 @pytest.mark.parametrize("n_rows", [1, 2, 5])
 def test_few_rows(make: Any, label_data: Any, n_rows: int) -> None:

@@ -186,7 +186,7 @@ def test_warm_start_goes_on(make: Any, label_data: Any) -> None:
 @every_net
 def test_partial_fit_learns_from_chunks(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = small(make, learning_rate=5e-3)
+    clf = small(make, learning_rate=0.02)
     for _ in range(4):
         for chunk in (slice(0, 100), slice(100, 200)):
             clf.partial_fit(X[chunk], Y[chunk])
