@@ -21,7 +21,7 @@ _MODULES: dict[str, dict[str, tuple[str, ...]]] = {
         "sklearn_mlcl.estimators.contrastive": ("ContrastiveMultiLabelClassifier",),
         "sklearn_mlcl.estimators.logistic": ("MultiLabelLogisticRegression",),
         "sklearn_mlcl.estimators.mlp": ("MultiLabelMLPClassifier",),
-        "sklearn_mlcl.estimators.nearest_label_set": ("ONNClassifier",),
+        "sklearn_mlcl.estimators.nearest_label_set": ("NearestLabelSetClassifier",),
         "sklearn_mlcl.heads.decision": ("Decision",),
         "sklearn_mlcl.heads.neighbors": ("NeighborVote",),
         "sklearn_mlcl.model_selection": (

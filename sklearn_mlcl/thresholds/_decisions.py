@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_mlcl.collapse._label_sets import is_sparse
 from sklearn_mlcl.utils.topk import topk_decision
+from sklearn_mlcl.utils.validation import check_decisions
 
 SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
 
@@ -19,20 +19,20 @@ def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.nd
 
     Parameters
     ----------
-    probabilities : ndarray of shape (n, K)
+    probabilities : ndarray of shape (n, L)
         Probabilities or any scores.
-    threshold : float or array-like of shape (K,)
+    threshold : float or array-like of shape (L,)
         One cut, or one per label.
 
     Returns
     -------
-    ndarray of shape (n, K), bool
+    ndarray of shape (n, L), bool
         True where a label is predicted.
 
     Raises
     ------
     ValueError
-        If `threshold` is neither a number nor of length K.
+        If `threshold` is neither a number nor of length L.
 
     Examples
     --------
@@ -55,9 +55,9 @@ def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
 
     Parameters
     ----------
-    scores : ndarray of shape (n, K)
+    scores : ndarray of shape (n, L)
         Probabilities or any scores.
-    Y : {array-like, CSR} of shape (n, K)
+    Y : {array-like, CSR} of shape (n, L)
         Indicator matrix; NaN entries do not count.
     scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
         What is best.
@@ -65,7 +65,7 @@ def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
     Returns
     -------
     int
-        In 1..K; the smallest on ties.
+        In 1..L; the smallest on ties.
 
     Examples
     --------
@@ -94,9 +94,9 @@ def choose_decision(
 
     Parameters
     ----------
-    predictions : mapping of str to {ndarray, CSR} of shape (n, K)
+    predictions : mapping of str to {ndarray, CSR} of shape (n, L)
         Predictions of each rule on the held-out rows, the safe rule first.
-    Y : {array-like, CSR} of shape (n, K)
+    Y : {array-like, CSR} of shape (n, L)
         True label sets; NaN entries do not count.
     scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
         What is compared.
@@ -141,12 +141,9 @@ def _score_parts(prediction: Any, Y: Any, scoring: str) -> tuple[float, np.ndarr
     """The score and the influence of each row on it, from sums of numerators and denominators."""
     if scoring not in SCORINGS:
         raise ValueError(f"scoring must be one of {SCORINGS}, got {scoring!r}.")
-    P, Y = _dense(prediction), _dense(Y)
-    if P.shape != Y.shape:
-        raise ValueError(f"predictions have shape {P.shape} where Y has {Y.shape}.")
-    observed = ~np.isnan(Y)
-    hits = 2 * (P * np.where(observed, Y, 0))
-    marked = np.where(observed, P + Y, 0)
+    entries = check_decisions(Y, prediction)
+    decided = entries.values & entries.known_mask()
+    hits, marked = 2 * (decided & entries.positive), 1 * decided + entries.positive
     if scoring == "f1_samples":
         per_row = _ratio(hits.sum(axis=1), marked.sum(axis=1))
         return float(per_row.mean()), per_row - per_row.mean()
@@ -161,7 +158,3 @@ def _ratio(top: ArrayLike, bottom: np.ndarray) -> np.ndarray:
     """Elementwise quotient, 0 where nothing is marked (scikit-learn's zero_division=0)."""
     top, bottom = np.broadcast_arrays(np.asarray(top, dtype=float), bottom)
     return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom > 0)
-
-
-def _dense(M: Any) -> np.ndarray:
-    return (M.toarray() if is_sparse(M) else np.asarray(M)).astype(np.float64)

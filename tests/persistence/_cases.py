@@ -23,7 +23,7 @@ from sklearn_mlcl import (
 )
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor, RepresentationMonitor
-from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
+from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.losses import JaccardSupConLoss
 
 X, Y = make_multilabel_classification(90, n_features=6, n_classes=4, n_labels=2, random_state=0)
@@ -95,8 +95,10 @@ CASES: dict[str, Case] = {
         kl_warmup_epochs=3, empty_label_policy="standard_normal", schedule="warm_restarts",
     ).fit(X, Y),
     "logistic": lambda: MultiLabelLogisticRegression(C="cv", Cs=[0.1, 1.0]).fit(*FRAMES),
-    "nearest prototype": lambda: ONNClassifier().fit(X, Y),
-    "nearest prototype, CSR": lambda: ONNClassifier("observed").fit(X, sp.csr_matrix(Y)),
+    "nearest prototype": lambda: NearestLabelSetClassifier().fit(X, Y),
+    "nearest prototype, CSR": lambda: NearestLabelSetClassifier("observed").fit(
+        X, sp.csr_matrix(Y)
+    ),
     "thresholds by cross-validation": lambda: MultiLabelThresholdClassifierCV(
         MultiLabelLogisticRegression(), cv=3
     ).fit(*FRAMES),
