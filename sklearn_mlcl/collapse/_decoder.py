@@ -82,12 +82,12 @@ class ONNDecoder:
     prior: float
 
     def decode(self, features: Any, *, max_candidates: int = 4096) -> sp.csr_array:
-        """Label set of the nearest prototype of each row.
+        """Label set of the prototype that is nearest to each sample.
 
         Parameters
         ----------
         features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
-            Rows h.
+            Features h.
         max_candidates : int, default=4096
             For general tags: list the sets, which is exact, up to this number; see `nearest_tags`.
 
@@ -119,7 +119,7 @@ class ONNDecoder:
         Parameters
         ----------
         features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
-            Rows h.
+            Features h.
 
         Returns
         -------

@@ -35,40 +35,40 @@ def fit_onn_decoder(
     .. math:: \arg\min_S \|h - P_S\|^2 - 2 v t \log \pi(S), \qquad
        P_S = g + \alpha_{|S|} \sum_{k\in S} t_k,
 
-    over all sets of the sizes seen in training whose alpha is positive. The empty and the full
-    set, to which the tag model gives no direction, take part with the mean of their rows if seen.
+    over all sets of the sizes seen in training whose alpha is positive. The tag model
+    gives no direction to the empty and the full set: if seen, the means of their samples take part.
 
     Parameters
     ----------
     features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
         Training features, those of the net in evaluation mode.
     Y : {array-like, CSR} of shape (n, L)
-        Indicator matrix; rows with a missing label (NaN) are left out.
+        Indicator matrix; samples with a missing label (NaN) are dropped.
     sample_weight : array-like of shape (n,), default=None
-        Row weights.
+        Weights of the samples.
     variant : {"tags", "etf", "cosine", "observed"}, default="tags"
         Prototypes and distance. "tags": fitted tags with their own Gram matrix. "etf": fitted
         tags, norms as on a simplex ETF; exact search for any L. "cosine": the largest cosine with
         the sum of tags, as on a simplex ETF (no scales; never the empty or the full set).
         "observed": the means of the label sets seen, and no other set.
     max_labels : int, default=None
-        Largest number of labels of a prediction. None: the 0.999 quantile of the training rows.
+        Largest number of labels of a prediction. None: the 0.999 quantile in training.
     prior : float, default=0.0
         Strength t in [0, 1] of the prior :math:`\pi(S) = \pi_m / \binom{L}{m}`
         (frequencies of the sets for "observed"); unused by "cosine".
     validation : tuple (features, Y), default=None
-        Held-out rows for the variance v. Training rows, used without them, make v too small:
-        their features have collapsed.
+        Held-out samples for the variance v. None: the training samples, whose features may have
+        collapsed; v is then too small.
 
     Returns
     -------
     ONNDecoder
-        The fitted decoder, plain arrays.
+        The fitted decoder.
 
     Raises
     ------
     ValueError
-        If an argument is outside its range, the rows disagree, or no label set has at most
+        If an argument is outside its range, the lengths differ, or no label set has at most
         `max_labels` labels.
 
     References
@@ -155,7 +155,7 @@ def _residual_variance(decoder: ONNDecoder, features: Any, groups: LabelSets) ->
     if not len(decoder.sizes):
         directions = decoder.own_prototypes - decoder.intercept
     _, s, Vt = np.linalg.svd(directions, full_matrices=False)
-    basis = Vt[s > 1e-9 * s.max(initial=0.0)]  # of the directions that tell prototypes apart
+    basis = Vt[s > 1e-9 * s.max(initial=0.0)]
     prototypes = _prototypes_of(decoder, groups.sets)
     rows = np.flatnonzero(groups.of_row >= 0)
     rows = rows[~np.isnan(prototypes[groups.of_row[rows], 0])]
@@ -173,14 +173,11 @@ def _residual_variance(decoder: ONNDecoder, features: Any, groups: LabelSets) ->
 
 def _prototypes_of(decoder: ONNDecoder, sets: sp.csr_array) -> np.ndarray:
     """(U, d) prototypes of label sets; NaN rows where the decoder has none."""
-    out = np.full((sets.shape[0], len(decoder.intercept)), np.nan)
-    size = np.diff(sets.indptr)
-    untagged = np.ones(decoder.n_labels)
-    untagged[decoder.labels] = 0
-    modelled = np.isin(size, decoder.sizes) & (sets @ untagged == 0)
-    scale = decoder.scales[np.searchsorted(decoder.sizes, size[modelled])]
-    sums = sets[modelled][:, decoder.labels] @ decoder.tags
-    out[modelled] = decoder.intercept + scale[:, None] * sums
+    tags = np.full((decoder.n_labels, len(decoder.intercept)), np.nan)
+    tags[decoder.labels] = decoder.tags
+    scale = np.full(decoder.n_labels + 1, np.nan)
+    scale[decoder.sizes] = decoder.scales
+    out = decoder.intercept + scale[np.diff(sets.indptr)][:, None] * (sets @ tags)
     own = dict(zip(_keys(decoder.own_sets), decoder.own_prototypes, strict=True))
     for row, key in zip(out, _keys(sets), strict=True):
         row[:] = own.get(key, row)

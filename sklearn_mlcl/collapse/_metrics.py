@@ -76,12 +76,12 @@ def neural_collapse_metrics(
 ) -> CollapseReport:
     r"""How far features have collapsed onto the geometry of the pick-all-label optimum.
 
-    Values, with m a number of labels per row ("nan" where fewer than two label sets of that size
-    have `min_count` rows):
+    Values, with m a number of labels of a sample (NaN where fewer than two label sets of that
+    size have `min_count` samples):
 
     - ``nc1_m{m}``: :math:`\frac1r \sum_{j\le r} v_j^\top \Sigma_W v_j / \lambda_j` over the top
       r = min(L-1, U_m-1, d, rank) eigenpairs of the between-set scatter; ``nc1_trace_m{m}``: ratio
-      of traces; ``nc1_code``: :math:`\mathrm{tr}(\Sigma_W \Sigma_B^+)/L` of single-label rows.
+      of traces; ``nc1_code``: :math:`\mathrm{tr}(\Sigma_W \Sigma_B^+)/L` of samples with one label.
     - ``tag_r2``: share of the between-set scatter that the tag model explains, 1 at collapse.
     - ``nc2_h``, ``nc2_w``, ``nc3``: deviation of the tags, the classifier rows and their
       products from the simplex ETF (`etf_deviation`), centred; ``nc2_w_raw`` without centring,
@@ -90,11 +90,11 @@ def neural_collapse_metrics(
     - ``ncm_deg_m{m}``: weighted mean angle, in degrees, between set means and sums of their tags;
       ``ncm_chance_deg_m{m}``: the same against arbitrary m-sets; ``ncm_m{m}``: the ratio.
     - ``phi_rmse``, ``phi_corr``: cosines of set means against phi coefficients (`phi_matrix`).
-    - ``alpha_m{m}``: scales of the tag model. ``nc4``: share of rows whose nearest prototype is
-      the top-m set of the logits, over at most 5,000 evenly spaced rows.
+    - ``alpha_m{m}``: scales of the tag model. ``nc4``: share of samples whose nearest prototype
+      is the top-m set of the logits, over at most 5,000 evenly spaced samples.
     - ``kappa_m{m}``: smallest eigenvalue, across the ones vector, of the centred second moment of
       the label sets of size m; m(L-m)/(L(L-1)) when balanced. ``rows_m{m}``, ``imbalance_m{m}``
-      (largest over smallest label count), ``singles_share``, ``coverage`` (share of rows in sets
+      (largest over smallest label count), ``singles_share``, ``coverage`` (share of samples in sets
       of `min_count`), ``n_sets``, ``n_rows``, ``n_incomplete``, ``n_degenerate``.
 
     Parameters
@@ -102,7 +102,7 @@ def neural_collapse_metrics(
     features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
         Read twice in blocks of 8 MiB, in float64.
     Y : {array-like, CSR} of shape (n, L)
-        Indicator matrix. Rows with a missing label (NaN) are left out and counted.
+        Indicator matrix. Samples with a missing label (NaN) are dropped and counted.
     W : array-like of shape (L, d), default=None
         Classifier rows, for ``nc2_w``, ``nc3`` and ``nc4``.
     b : array-like of shape (L,), default=None
@@ -110,15 +110,15 @@ def neural_collapse_metrics(
     method : {"lstsq", "singles"}, default="lstsq"
         How tags are fitted; see `fit_tag_prototypes`.
     weights : {"sqrt", "rows", "sets"}, default="sqrt"
-        Weight of a label set by its rows; see `fit_tag_prototypes`.
+        Weight of a label set by its samples; see `fit_tag_prototypes`.
     min_count : int, default=2
-        Rows that a label set needs to enter all but the tag fit.
+        Samples that a label set needs to enter all but the tag fit.
     max_rows : int or None, default=20000
-        Larger samples are cut to this, stratified on the number of labels.
+        Of more samples so many are drawn, stratified on the number of labels.
     n_random_sets, n_pairs : int, default=4000, 20000
         Sampled sets for the chance angle and pairs for phi, where listing all takes more.
     random_state : int, RandomState instance or None, default=0
-        Seeds the three samples.
+        Seeds the three draws.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def neural_collapse_metrics(
     if max_rows is not None and n_complete > max_rows:
         groups = label_sets(Y, _stratified_rows(groups, max_rows, rng))
     means = set_means(features, groups)
-    tags = fit_tags(means, groups, method=method, weights=weights)
+    tags = fit_tags(means, groups, method, weights)
     used = groups.proper() & (groups.counts >= min_count)
     sets = sp.csr_array(groups.sets[used][:, tags.labels])
     sizes, directions = groups.sizes[used], means[used] - tags.intercept
@@ -271,9 +271,9 @@ def _phi_alignment(
         cosine[part] = (u[i] * u[j]).sum(axis=1)
         overlap[part] = sets[i].multiply(sets[j]).sum(axis=1)
     phi = phi_coefficient(overlap, sizes[first], sizes[second], L)
-    known = np.isfinite(cosine) & np.isfinite(phi)
+    finite = np.isfinite(cosine) & np.isfinite(phi)
     pair_sizes = np.column_stack([sizes[first], sizes[second]])
-    return {"cosine": cosine[known], "phi": phi[known], "pair_sizes": pair_sizes[known]}
+    return {"cosine": cosine[finite], "phi": phi[finite], "pair_sizes": pair_sizes[finite]}
 
 
 def _phi_agreement(cosine: np.ndarray, phi: np.ndarray) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """One-nearest-neighbour search over label sets: never a list of 2^L prototypes.
 
 Every search here minimises a distance over label sets of the allowed sizes, ties going to the
-smaller, then lexicographically first set. The caller bounds the number of rows.
+smaller, then lexicographically first set. The caller bounds the number of samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy.special import softmax
 from sklearn_mlcl.collapse._label_sets import block_slices, row_blocks
 from sklearn_mlcl.utils.topk import largest_to_csr, members_to_csr, top_labels, top_values
 
-#: Sets as indicator rows, and the distance of each row to its set.
+#: Sets as indicator rows, and the distance of each sample to its set.
 Found = tuple[sp.csr_array, np.ndarray]
 
 N_SPARE = 16  # labels beyond the largest size that single swaps may bring in
@@ -31,7 +31,7 @@ def nearest_equinorm(
     r"""Exact search when the size of a set alone fixes the norm of its tag sum (an ETF).
 
     Minimises :math:`D(S) = -2 a_m \sum_{k\in S} s_k + q_m` with m = \|S\|: for each size the
-    top-m scores, then the best size; O(L + M log M) a row.
+    top-m scores, then the best size; O(L + M log M) a sample.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def nearest_cosine(scores: np.ndarray, sizes: ArrayLike | None = None) -> Found:
 
     Maximises the Pearson correlation of scores and 0/1 row, that is
     :math:`\sum_{k\in S} (s_k - \bar s) / \sqrt{m(L-m)}`; a prefix of the sorted scores for each
-    size, so O(L log L) a row. Needs no training statistics: plain logits will do.
+    size, so O(L log L) a sample. Needs no training statistics: plain logits will do.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def nearest_prototype(
     Parameters
     ----------
     features : ndarray of shape (n, d)
-        Rows h.
+        Features h.
     prototypes : ndarray of shape (U, d)
         Prototypes P.
     costs : ndarray of shape (U,)
@@ -318,7 +318,7 @@ def subset_marginals(
 
     The sum over the sets of one size is an elementary symmetric polynomial in
     :math:`e^{b_m s_k}`. A forward pass builds it label by label in the log domain; a backward
-    pass carries probabilities only. O(L M) a row and size, no cancellation.
+    pass carries probabilities only. O(L M) a sample and size, no cancellation.
 
     Parameters
     ----------

@@ -22,11 +22,11 @@ class TagPrototypes:
     Attributes
     ----------
     tags : ndarray of shape (L, d)
-        Tag vectors t_k, summing to zero; NaN rows for labels that no usable row carries.
+        Tag vectors t_k, summing to zero; NaN rows for labels that no usable sample has.
     intercept : ndarray of shape (d,)
         Global vector g.
     multiplicities : ndarray of shape (M,), int
-        Observed numbers of labels per row, ascending.
+        Observed numbers of labels of a sample, ascending.
     scales : ndarray of shape (M,)
         alpha_m; 1 for the smallest multiplicity. Negative values can occur far from collapse.
     labels : ndarray of shape (L',), int
@@ -96,22 +96,24 @@ def fit_tag_prototypes(
        \Big\|^2, \qquad \sum_k t_k = 0,
 
     over the observed label sets S with mean :math:`M_S`, by alternating least squares: the tags
-    and g given the scales, then each scale by a projection. No single-label row is needed. Empty
-    rows and rows with every label are left out: the model gives both the prototype g.
+    and g given the scales, then each scale by a projection. No sample with a single
+    label is needed. Samples without a label or with every label are dropped: the model gives both
+    the prototype g.
 
     Parameters
     ----------
     features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
         Read in bounded blocks, in float64.
     Y : {array-like, CSR} of shape (n, L)
-        Indicator matrix. Rows with a missing label (NaN) belong to no known set and are left out.
+        Indicator matrix. Samples with a missing label (NaN) belong to no known set and are
+        dropped.
     sample_weight : array-like of shape (n,), default=None
-        Row weights.
+        Weights of the samples.
     method : {"lstsq", "singles"}, default="lstsq"
         "singles" takes the centred single-label means as tags instead, as in [1]_, and fits only
         the scales.
     weights : {"sqrt", "rows", "sets"}, default="sqrt"
-        Weight of a set with n_S rows: its square root, n_S, or 1.
+        Weight of a set with n_S samples: its square root, n_S, or 1.
 
     Returns
     -------
@@ -121,8 +123,8 @@ def fit_tag_prototypes(
     Raises
     ------
     ValueError
-        If no row has a label set that is neither empty nor full, if ``method="singles"`` and a
-        label has no single-label row, or if an argument is outside its range.
+        If no sample has a label set that is neither empty nor full, if ``method="singles"`` and
+        no sample has a label alone, or if an argument is outside its range.
 
     References
     ----------
@@ -140,8 +142,7 @@ def fit_tag_prototypes(
     (array([1. , 0.8]), array([5., 5.]), 1.0)
     """
     features, groups = grouped(features, Y, sample_weight)
-    means = set_means(features, groups)
-    return fit_tags(means, groups, method=method, weights=weights)
+    return fit_tags(set_means(features, groups), groups, method, weights)
 
 
 def set_weights(groups: LabelSets, weights: str) -> np.ndarray:
@@ -153,18 +154,14 @@ def set_weights(groups: LabelSets, weights: str) -> np.ndarray:
 
 
 def fit_tags(
-    means: np.ndarray,
-    groups: LabelSets,
-    *,
-    method: str = "lstsq",
-    weights: str = "sqrt",
+    means: np.ndarray, groups: LabelSets, method: str = "lstsq", weights: str = "sqrt"
 ) -> TagPrototypes:
     """`fit_tag_prototypes` from the means of the label sets."""
     if method not in ("lstsq", "singles"):
         raise ValueError(f'method must be "lstsq" or "singles", got {method!r}.')
     proper = groups.proper()
     if not proper.any():
-        raise ValueError("No row of Y has a label set that is neither empty nor full.")
+        raise ValueError("No sample of Y has a label set that is neither empty nor full.")
     problem = _TagProblem(means[proper], groups, proper, set_weights(groups, weights)[proper])
     if method == "singles":
         return problem.expand(*_from_singles(problem))

@@ -51,7 +51,7 @@ def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.nd
 
 
 def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
-    """The one k for `topk_decision` that scores best on (held-out) rows.
+    """Choose the k of `topk_decision` that scores best on held-out samples.
 
     Parameters
     ----------
@@ -80,22 +80,18 @@ def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
 
 
 def choose_decision(
-    predictions: Mapping[str, object],
-    Y: Any,
-    *,
-    scoring: str = "f1_micro",
-    n_se: float = 1.0,
+    predictions: Mapping[str, object], Y: Any, *, scoring: str = "f1_micro", n_se: float = 1.0
 ) -> tuple[str, dict[str, float]]:
-    r"""The decision rule to use, judged on held-out rows: the first one unless another is better.
+    r"""Choose a decision rule on held-out samples: the first one unless another is better.
 
     A rule replaces the first (the safe one) when its score is higher by more than `n_se`
     standard errors of the paired difference, :math:`\hat\sigma(\psi_a - \psi_b)/\sqrt n` with
-    :math:`\psi` the influence of a row on the score. Of several such rules the best score wins.
+    :math:`\psi` the influence of a sample on the score. Of several such rules the best score wins.
 
     Parameters
     ----------
     predictions : mapping of str to {ndarray, CSR} of shape (n, L)
-        Predictions of each rule on the held-out rows, the safe rule first.
+        Predictions of each rule on the held-out samples, the safe rule first.
     Y : {array-like, CSR} of shape (n, L)
         True label sets; NaN entries do not count.
     scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
@@ -126,11 +122,9 @@ def choose_decision(
     if not predictions:
         raise ValueError("predictions is empty; at least one rule is expected.")
     parts = {name: _score_parts(P, Y, scoring) for name, P in predictions.items()}
-    names = list(parts)
-    base_score, base_influence = parts[names[0]]
-    best = names[0]
-    for name in names[1:]:
-        score, influence = parts[name]
+    best = next(iter(parts))
+    base_score, base_influence = parts[best]
+    for name, (score, influence) in parts.items():
         error = np.std(influence - base_influence) / np.sqrt(len(influence))
         if score - base_score > n_se * error and score > parts[best][0]:
             best = name
@@ -138,15 +132,15 @@ def choose_decision(
 
 
 def _score_parts(prediction: Any, Y: Any, scoring: str) -> tuple[float, np.ndarray]:
-    """The score and the influence of each row on it, from sums of numerators and denominators."""
+    """The score, a ratio of sums, and the influence of each sample on it."""
     if scoring not in SCORINGS:
         raise ValueError(f"scoring must be one of {SCORINGS}, got {scoring!r}.")
     entries = check_decisions(Y, prediction)
     decided = entries.values & entries.known_mask()
     hits, marked = 2 * (decided & entries.positive), 1 * decided + entries.positive
     if scoring == "f1_samples":
-        per_row = _ratio(hits.sum(axis=1), marked.sum(axis=1))
-        return float(per_row.mean()), per_row - per_row.mean()
+        per_sample = _ratio(hits.sum(axis=1), marked.sum(axis=1))
+        return float(per_sample.mean()), per_sample - per_sample.mean()
     if scoring == "f1_micro":
         hits, marked = hits.sum(axis=1, keepdims=True), marked.sum(axis=1, keepdims=True)
     score = _ratio(hits.sum(axis=0), marked.sum(axis=0))
