@@ -21,10 +21,14 @@ from sklearn.utils.validation import (
 
 from sklearn_mlcl.metrics import subset_accuracy
 from sklearn_mlcl.persistence._saving import Persistent
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _check_sample_weight
+from sklearn_mlcl.utils._sklearn_compat import (
+    DocumentationLinks,
+    Interval,
+    StrOptions,
+    check_sample_weight,
+)
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks, take_rows
 from sklearn_mlcl.utils.class_weight import ClassFactors, class_factors, hide_absent
-from sklearn_mlcl.utils.doc_links import DocumentationLinks
 from sklearn_mlcl.utils.fit_data import FLOATS, Features
 from sklearn_mlcl.utils.probabilities import probabilities_from
 from sklearn_mlcl.utils.set_output import LabelFrames, in_chosen_container
@@ -119,10 +123,7 @@ class MultiLabelClassifier(
         if np.asarray(sample_weight).ndim == 2:
             weights = check_weights(sample_weight, X.shape[0], self._format.n_labels)
             return weights[:, 0] if weights is not None and weights.shape[1] == 1 else weights
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weights.any():
-            raise ValueError("All of sample_weight is zero: there is no row left to fit.")
-        return weights
+        return check_sample_weight(sample_weight, X, dtype=np.float64)
 
     def _class_factors(self, Y: Indicator, weights: np.ndarray | None) -> ClassFactors:
         return class_factors(self.class_weight, self.pos_weight, self._format, Y, weights)

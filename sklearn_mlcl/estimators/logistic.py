@@ -16,7 +16,7 @@ from sklearn_mlcl.heads.graph import AffineGraph, ProbabilityGraph
 from sklearn_mlcl.heads.logistic import LogisticHeads, fit_heads
 from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.solvers.select import DEFAULT_CS
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _fit_context
+from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
 from sklearn_mlcl.utils.class_weight import label_log_odds
 from sklearn_mlcl.utils.fit_data import Features
 from sklearn_mlcl.utils.targets import warn_constant_labels
@@ -139,7 +139,7 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
         self.class_weight = class_weight
         self.pos_weight = pos_weight
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Solve all heads.
 

@@ -19,8 +19,13 @@ from sklearn.utils.validation import (
 from sklearn_mlcl.collapse._decoder_fit import VARIANTS, fit_onn_decoder
 from sklearn_mlcl.collapse._label_sets import is_sparse
 from sklearn_mlcl.persistence._saving import Persistent
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _check_sample_weight
-from sklearn_mlcl.utils.doc_links import DocumentationLinks
+from sklearn_mlcl.utils._sklearn_compat import (
+    DocumentationLinks,
+    Interval,
+    StrOptions,
+    check_sample_weight,
+    fit_context,
+)
 
 
 class ONNClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimator):
@@ -90,6 +95,7 @@ class ONNClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimat
         self.max_labels = max_labels
         self.prior = prior
 
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the prototypes.
 
@@ -113,11 +119,10 @@ class ONNClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimat
             If X holds NaN, Y holds other values than 0, 1 and NaN, or a parameter is outside its
             range.
         """
-        self._validate_params()
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32])
         Y = self._encode_targets(y, X.shape[0])
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            sample_weight = check_sample_weight(sample_weight, X)
         self.decoder_ = fit_onn_decoder(
             X,
             Y,

@@ -30,7 +30,8 @@ from sklearn_mlcl.utils._sklearn_compat import (
     CallbackSupportMixin,
     Interval,
     StrOptions,
-    _fit_context,
+    begin_fit_task,
+    fit_context,
     with_callbacks,
 )
 from sklearn_mlcl.utils.chunking import take_rows, unread
@@ -178,7 +179,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
     def _as_rows(self, X: Features) -> Features:
         return unread(X)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the encoder, then the heads.
 
@@ -209,10 +210,10 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         given = {"X": X, "y": y, "metadata": metadata}
         rows = self._check_fit_input(X, y, sample_weight, reset=not continuing)
         max_epochs = self._n_epochs(rows[0].shape[0])
-        context = self._new_fit_context(given, max_epochs)
+        context = begin_fit_task(self, max_epochs * self._n_stages, given)
         self._train(rows, continuing, TrainingPlan(max_epochs, self.schedule, context, given))
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on the rows given, at a constant learning rate.
 
@@ -240,12 +241,6 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
             rows = self._check_fit_input(X, y, sample_weight, classes=classes, reset=not continuing)
             self._train(rows, continuing, TrainingPlan(1, "constant", chunk=True))
         return self
-
-    def _new_fit_context(self, given: dict[str, Any], max_epochs: int) -> Any:
-        if not hasattr(self, "_init_callback_context"):
-            return None
-        context = self._init_callback_context(max_subtasks=max_epochs * self._n_stages)
-        return context.call_on_fit_task_begin(estimator=self, **given)
 
     def _train(self, rows: Rows, continuing: bool, plan: TrainingPlan) -> None:
         epochs_before = self.n_iter_ if continuing else 0
