@@ -30,7 +30,7 @@ from sklearn_mlcl.training import (
     LogitObjective,
     RowTensors,
 )
-from sklearn_mlcl.training.optimizers import LeanAdamW, make_optimizer, parameter_groups
+from sklearn_mlcl.training.optimizers import FusedAdamW, make_optimizer, parameter_groups
 
 CPU = torch.device("cpu")
 
@@ -162,7 +162,7 @@ def test_matrices_decay_and_vectors_do_not() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "expected", "fused"),
     [
-        ("adamw", LeanAdamW, True),
+        ("adamw", FusedAdamW, True),
         (torch.optim.AdamW, torch.optim.AdamW, True),
         ("adam", torch.optim.Adam, True),
         ("sgd", torch.optim.SGD, True),
@@ -195,8 +195,8 @@ def stepped(factory: Any, options: dict[str, Any], frozen: bool) -> tuple[list[A
     [{}, {"betas": (0.5, 0.6), "eps": 1e-3}, {"maximize": True}, {"amsgrad": True}],
     ids=str,
 )
-def test_lean_steps_are_those_of_adamw(options: dict[str, Any], frozen: bool) -> None:
-    weights, state = stepped(LeanAdamW, options, frozen)
+def test_fused_steps_are_those_of_adamw(options: dict[str, Any], frozen: bool) -> None:
+    weights, state = stepped(FusedAdamW, options, frozen)
     expected_weights, expected_state = stepped(torch.optim.AdamW, options, frozen)
     torch.testing.assert_close(weights, expected_weights, rtol=0, atol=0)
     torch.testing.assert_close(state, expected_state, rtol=0, atol=0)

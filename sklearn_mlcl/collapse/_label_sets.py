@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_mlcl.utils._sklearn_compat import _openmp_effective_n_threads
+from sklearn_mlcl.utils._sklearn_compat import effective_n_threads
 
 Result = TypeVar("Result")
 
@@ -77,7 +77,7 @@ def map_blocks(function: Callable[[np.ndarray], Result], features: Any, width: i
     """function(block) of each block, in order, on as many threads as scikit-learn would use."""
     step = max(1, BLOCK_ELEMENTS // max(features.shape[1], width))
     parts = [slice(at, at + step) for at in range(0, features.shape[0], step)]
-    n_threads = min(_openmp_effective_n_threads(), max(len(parts), 1))
+    n_threads = min(effective_n_threads(), max(len(parts), 1))
     # A block is read inside its thread: no more than n_threads of them are in memory at once.
     with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(lambda part: function(_as_float64(features[part])), parts))

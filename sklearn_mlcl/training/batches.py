@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+from torch.distributions import Dirichlet
 from torch.utils.data import Dataset
 
 from sklearn_mlcl.utils.chunking import MappedRows
@@ -208,9 +209,9 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     (True, True)
     """
     X, (labels, sample_weight) = batch
-    # As torch.distributions.Beta draws it, whose layers above this cost twice the drawing.
-    share = torch._sample_dirichlet(torch.full((len(X), 2), alpha, device=X.device))[:, :1]
-    share = torch.maximum(share, 1 - share).to(X.dtype)
+    # The first of two Dirichlet shares is Beta(alpha, alpha); torch draws its Beta so, more slowly.
+    both = Dirichlet(torch.full((len(X), 2), alpha, device=X.device), validate_args=False).sample()
+    share = torch.maximum(both[:, :1], 1 - both[:, :1]).to(X.dtype)
     other = torch.randperm(len(X), device=X.device)
     mix = partial(_mix, share=share, other=other)
     Y, w = labels.to(X.dtype), _cell_weights(labels, sample_weight)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from joblib.parallel import get_active_backend
+
+from sklearn_mlcl.utils._sklearn_compat import in_joblib_worker
 
 #: Multiply-adds of one forward pass of a batch below which a second thread costs more than it
 #: brings: the products of a few hundred rows are over before a thread has woken up.
@@ -86,9 +87,10 @@ def seeded(seed: int) -> Iterator[torch.Generator]:
         A CPU generator for permutations.
     """
     with torch.random.fork_rng(devices=[]):
+        generator = torch.Generator().manual_seed(seed)
         # Not torch.manual_seed, which would seed the streams of all GPUs for good.
-        torch.default_generator.manual_seed(seed)
-        yield torch.Generator().manual_seed(seed)
+        torch.set_rng_state(generator.get_state())
+        yield generator
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def n_threads_for(work: float) -> int:
     n_threads = torch.get_num_threads()
     if n_threads != THREADS_AT_IMPORT:
         return n_threads
-    if get_active_backend()[0].nesting_level > 0:
+    if in_joblib_worker():
         return 1
     if any(os.environ.get(name) for name in THREAD_VARIABLES):
         return n_threads
