@@ -67,7 +67,6 @@ __all__ = [
     "PrototypeLoss",
     "RegularizedContrastiveLoss",
     "SimilarityDissimilarityLoss",
-    "SupConAllLoss",
     "SupConLoss",
     "TwoWayLoss",
     "ZLPRLoss",
