@@ -17,9 +17,8 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
-from sklearn_mlcl.collapse import neural_collapse_metrics
+from sklearn_mlcl.collapse import NearestLabelSetClassifier, neural_collapse_metrics
 from sklearn_mlcl.datasets import make_multilabel_digits
-from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
 
 #: Collapse is what a net does to the rows it is trained on, all of them as they are.
 ONE_NET: dict[str, Any] = {"n_estimators": 1, "feature_noise": 0.0, "net_params": {"mixup": 0.0}}
@@ -159,14 +158,14 @@ def test_monitor_refuses_rows_without_a_label_set(label_data: Any) -> None:
 def test_metrics_and_decoding_of_a_contrastive_embedding(label_data: Any) -> None:
     X, Y = label_data
     encoder = ContrastiveMultiLabelClassifier(**ONE_NET, max_epochs=15, random_state=0)
-    pipe = make_pipeline(encoder, ONNClassifier()).fit(X, Y)
+    pipe = make_pipeline(encoder, NearestLabelSetClassifier()).fit(X, Y)
     embedding = pipe[0].transform(X)
     untrained = clone(encoder).set_params(max_epochs=1, learning_rate=1e-9).fit(X, Y)
     before = neural_collapse_metrics(untrained.transform(X), Y)
     after = neural_collapse_metrics(embedding, Y)
     assert after["tag_r2"] > before["tag_r2"] + 0.2
     assert after["nc1_trace_m2"] < 0.5 * before["nc1_trace_m2"]
-    alone = ONNClassifier().fit(embedding, Y)
+    alone = NearestLabelSetClassifier().fit(embedding, Y)
     assert_array_equal(pipe.predict(X), alone.predict(embedding))
     assert_allclose(pipe.predict_proba(X), alone.predict_proba(embedding), rtol=1e-6)
     assert f1_score(Y, pipe.predict(X), average="micro") > 0.7

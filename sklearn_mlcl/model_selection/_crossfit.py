@@ -12,10 +12,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import Bunch, Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import (
-    check_is_fitted,
-    has_fit_parameter,
-)
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_mlcl.metrics import subset_accuracy
 from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
@@ -50,11 +47,7 @@ class HeldOutClassifier(
             HasMethods(["fit", "decision_function"]),
         ],
         "response_method": [StrOptions({"auto", "predict_proba", "decision_function"})],
-        "cv": [
-            "cv_object",
-            StrOptions({"prefit"}),
-            Interval(Real, 0.0, 1.0, closed="neither"),
-        ],
+        "cv": ["cv_object", StrOptions({"prefit"}), Interval(Real, 0.0, 1.0, closed="neither")],
         "refit": ["boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
