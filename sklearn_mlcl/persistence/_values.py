@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,38 +93,37 @@ def _unpack_sparse(header: dict[str, Node], fields: dict[str, Any]) -> Tensor:
     return csr_tensor(**fields, shape=shape, check_invariants=True)
 
 
+def _text_codec(
+    kind: str, make: Callable[[str], Any], text: Callable[[Any], str], takes: Callable[[Any], bool]
+) -> Codec:
+    """Return the codec of values that a text stands for."""
+    return Codec(
+        kind, takes, lambda v: ({"text": text(v)}, {}), lambda header, _: make(header["text"])
+    )
+
+
 VALUES = (
     # NaN and infinity, for which JSON has no words.
-    Codec(
-        "float",
-        lambda v: type(v) is float,
-        lambda v: ({"text": repr(v)}, {}),
-        lambda header, _: float(header["text"]),
+    _text_codec("float", float, repr, lambda v: type(v) is float),
+    _text_codec(
+        "dtype",
+        np.dtype,
+        lambda v: v.str,
+        lambda v: isinstance(v, np.dtype) and v.kind in "biufUO",
+    ),
+    _text_codec("device", torch.device, str, lambda v: isinstance(v, torch.device)),
+    # Optimizers, containers of sparse labels.
+    _text_codec(
+        "type",
+        partial(registered, "type"),
+        lambda v: v.__name__,
+        lambda v: isinstance(v, type) and is_registered("type", v),
     ),
     Codec(
         "scalar",
         lambda v: isinstance(v, np.generic) and v.dtype.kind in "biufU",
         lambda v: ({"dtype": v.dtype.str}, {"value": v.item()}),
         lambda header, fields: np.dtype(header["dtype"]).type(fields["value"]),
-    ),
-    Codec(
-        "dtype",
-        lambda v: isinstance(v, np.dtype) and v.kind in "biufUO",
-        lambda v: ({"text": v.str}, {}),
-        lambda header, _: np.dtype(header["text"]),
-    ),
-    Codec(
-        "device",
-        lambda v: isinstance(v, torch.device),
-        lambda v: ({"text": str(v)}, {}),
-        lambda header, _: torch.device(header["text"]),
-    ),
-    # Optimizers, containers of sparse labels.
-    Codec(
-        "type",
-        lambda v: isinstance(v, type) and is_registered("type", v),
-        lambda v: ({"text": v.__name__}, {}),
-        lambda header, _: registered("type", header["text"]),
     ),
     Codec(
         "random_state",
