@@ -27,7 +27,7 @@ from sklearn_mlcl import (
     MultiLabelThresholdClassifierCV,
 )
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
-from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
+from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.utils import doc_links as _documentation
 
 HEADS = MultiLabelLogisticRegression()
@@ -40,7 +40,9 @@ ESTIMATORS: dict[str, Any] = {
     "sklearn_mlcl.calibration.MultiLabelCalibratedClassifierCV": MultiLabelCalibratedClassifierCV(
         HEADS
     ),
-    "sklearn_mlcl.estimators.nearest_label_set.ONNClassifier": ONNClassifier(),
+    "sklearn_mlcl.estimators.nearest_label_set.NearestLabelSetClassifier": (
+        NearestLabelSetClassifier()
+    ),
 }
 every_page = pytest.mark.parametrize("page", ESTIMATORS)
 URL = "https://pages.invalid/mlcl"
