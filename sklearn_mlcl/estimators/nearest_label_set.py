@@ -17,7 +17,7 @@ from sklearn_mlcl.heads.decision import tune_onn_prior
 from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _fit_context
+from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
 from sklearn_mlcl.utils.fit_data import (
     Features,
     FitData,
@@ -113,7 +113,7 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
         ["random_state"],
     )
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the prototypes.
 
