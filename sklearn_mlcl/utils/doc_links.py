@@ -37,10 +37,10 @@ def _published_url() -> str:
 def page_address(cls: type) -> str:
     """Return the address of the page of a class of this package; empty without documentation.
 
-    Classes of the top module have their page there, others in their module.
+    The page is that of the module that offers the class to users, with the shortest name.
     """
-    module = PACKAGE
-    if not hasattr(sys.modules[PACKAGE], cls.__name__):
-        module = cls.__module__.partition("._")[0]
+    modules = [name for name in sys.modules if name.partition(".")[0] == PACKAGE]
+    offering = [m for m in modules if cls.__name__ in getattr(sys.modules[m], "__all__", ())]
+    module = min(offering, key=len, default=cls.__module__)
     url = documentation_url()
     return url and f"{url}/generated/{module}.{cls.__name__}.html"
