@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.utils.chunking import chunks
 
-
 #: Bound on scaled features, whose square is finite in float64.
 LARGEST = 1e150
 
