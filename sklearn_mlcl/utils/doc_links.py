@@ -11,7 +11,7 @@ PACKAGE = "sklearn_mlcl"
 #: Names the address of the documentation, without what follows ``/generated``.
 URL_VARIABLE = "SKLEARN_MLCL_DOC_URL"
 #: Where ``make doc`` writes in a clone.
-BUILT_PAGES = Path(__file__).parents[1] / "doc" / "_build" / "html"
+BUILT_PAGES = Path(__file__).parents[2] / "doc" / "_build" / "html"
 
 
 def documentation_url() -> str:
