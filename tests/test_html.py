@@ -24,7 +24,10 @@ from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegr
 from sklearn_mlcl.utils import doc_links
 
 PAGES = [f"sklearn_mlcl.{name}" for name in sklearn_mlcl.__all__ if name[0].isupper()]
-PAGES += ["sklearn_mlcl.calibration.MultiLabelCalibratedClassifierCV"]
+PAGES += [
+    "sklearn_mlcl.calibration.MultiLabelCalibratedClassifierCV",
+    "sklearn_mlcl.collapse.NearestLabelSetClassifier",
+]
 URL = "https://pages.invalid/mlcl"
 
 

@@ -74,7 +74,7 @@ def param(
     return Parameter(default, kind, text, allowed or [], advanced, keys or {})
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(param,))
+@dataclass_transform(kw_only_default=True)
 class DeclaredParameters(BaseEstimator):
     """Base of estimators that declare their parameters in the class body with :func:`param`.
 

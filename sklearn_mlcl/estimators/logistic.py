@@ -20,7 +20,7 @@ from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.logistic import fit_heads
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.solvers.select import DEFAULT_CS
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _fit_context
+from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
 from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
@@ -119,7 +119,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
     class_weight: Any = CLASS_WEIGHT
     missing_label: float = MISSING_LABEL
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Solve all heads.
 

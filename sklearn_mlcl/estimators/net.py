@@ -50,7 +50,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     HasMethods,
     Interval,
     StrOptions,
-    _fit_context,
+    fit_context,
     with_callbacks,
 )
 from sklearn_mlcl.utils.chunking import stacked
@@ -463,7 +463,7 @@ class NetClassifier(
 
     # ------------------------------------------------------------------ fit
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the encoder, then the heads.
 
@@ -498,7 +498,7 @@ class NetClassifier(
         if self._format.kind == "multilabel":
             warn_constant_labels(task.stats.constant, self._format.label_names)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on the samples given, at a constant learning rate.
 

@@ -10,8 +10,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from sklearn_mlcl import MultiLabelThresholdClassifierCV
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
-from sklearn_mlcl.thresholds import MultiLabelThresholdClassifierCV
 
 INNER = (
     LogisticRegression(C=1),
