@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,18 +13,12 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._state import Codec, Node
-from sklearn_mlcl.solvers._design import csr_tensor
 
 Parts = tuple[dict[str, Node], dict[str, Any]]
 _TENSOR_DTYPES = {
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
     torch.float16, torch.bfloat16, torch.float32, torch.float64,
 }  # fmt: skip
-#: Layout of a sparse tensor -> methods that return its dense parts.
-_SPARSE_PARTS = {
-    torch.sparse_coo: ("indices", "values"),
-    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
-}
 
 
 def _random_state(header: dict[str, Node], fields: dict[str, Any]) -> np.random.RandomState:
@@ -76,53 +72,37 @@ def _unpack_tensor(header: dict[str, Node], fields: dict[str, Any]) -> Tensor:
     return tensor if header["trained"] is None else nn.Parameter(tensor, header["trained"])
 
 
-def _pack_sparse(value: Tensor) -> Parts:
-    tensor = value.detach().cpu()
-    tensor = tensor.coalesce() if tensor.layout == torch.sparse_coo else tensor
-    parts = {name: getattr(tensor, name)() for name in _SPARSE_PARTS[tensor.layout]}
-    return {"shape": list(tensor.shape)}, parts
-
-
-def _unpack_sparse(header: dict[str, Node], fields: dict[str, Any]) -> Tensor:
-    shape = tuple(header["shape"])
-    # The indices are checked: those of a forged file could point anywhere.
-    if "indices" in fields:
-        return torch.sparse_coo_tensor(**fields, size=shape, check_invariants=True).coalesce()
-    return csr_tensor(**fields, shape=shape, check_invariants=True)
+def _text_codec(
+    kind: str, make: Callable[[str], Any], text: Callable[[Any], str], takes: Callable[[Any], bool]
+) -> Codec:
+    """Return the codec of values that a text stands for."""
+    return Codec(
+        kind, takes, lambda v: ({"text": text(v)}, {}), lambda header, _: make(header["text"])
+    )
 
 
 VALUES = (
     # NaN and infinity, for which JSON has no words.
-    Codec(
-        "float",
-        lambda v: type(v) is float,
-        lambda v: ({"text": repr(v)}, {}),
-        lambda header, _: float(header["text"]),
+    _text_codec("float", float, repr, lambda v: type(v) is float),
+    _text_codec(
+        "dtype",
+        np.dtype,
+        lambda v: v.str,
+        lambda v: isinstance(v, np.dtype) and v.kind in "biufUO",
+    ),
+    _text_codec("device", torch.device, str, lambda v: isinstance(v, torch.device)),
+    # Optimizers, containers of sparse labels.
+    _text_codec(
+        "type",
+        partial(registered, "type"),
+        lambda v: v.__name__,
+        lambda v: isinstance(v, type) and is_registered("type", v),
     ),
     Codec(
         "scalar",
         lambda v: isinstance(v, np.generic) and v.dtype.kind in "biufU",
         lambda v: ({"dtype": v.dtype.str}, {"value": v.item()}),
         lambda header, fields: np.dtype(header["dtype"]).type(fields["value"]),
-    ),
-    Codec(
-        "dtype",
-        lambda v: isinstance(v, np.dtype) and v.kind in "biufUO",
-        lambda v: ({"text": v.str}, {}),
-        lambda header, _: np.dtype(header["text"]),
-    ),
-    Codec(
-        "device",
-        lambda v: isinstance(v, torch.device),
-        lambda v: ({"text": str(v)}, {}),
-        lambda header, _: torch.device(header["text"]),
-    ),
-    # Optimizers, containers of sparse labels.
-    Codec(
-        "type",
-        lambda v: isinstance(v, type) and is_registered("type", v),
-        lambda v: ({"text": v.__name__}, {}),
-        lambda header, _: registered("type", header["text"]),
     ),
     Codec(
         "random_state",
@@ -139,10 +119,4 @@ VALUES = (
     ),
     Codec("csr", _is_csr, _pack_csr, _unpack_csr),
     Codec("tensor", _is_dense, _pack_tensor, _unpack_tensor),
-    Codec(
-        "sparse_tensor",
-        lambda v: type(v) is Tensor and v.layout in _SPARSE_PARTS,
-        _pack_sparse,
-        _unpack_sparse,
-    ),
 )

@@ -41,7 +41,7 @@ def page_address(cls: type) -> str:
     they name by ``_doc_module``.
     """
     module = PACKAGE
-    if not hasattr(sys.modules[PACKAGE], cls.__name__):
+    if cls.__name__ not in sys.modules[PACKAGE].__all__:
         module = getattr(cls, "_doc_module", cls.__module__).partition("._")[0]
     url = documentation_url()
     return url and f"{url}/generated/{module}.{cls.__name__}.html"
