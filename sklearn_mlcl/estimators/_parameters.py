@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import textwrap
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -203,11 +205,15 @@ def _constructor(cls: type[DeclaredParameters]) -> Any:
     names = list(cls._parameters)
     head = ", ".join(f"{name}=defaults[{name!r}]" for name in names)
     body = "\n".join(f"    self.{name} = {name}" for name in names)
-    space: dict[str, Any] = {"defaults": {n: p.default for n, p in cls._parameters.items()}}
+    # The names in annotations are those of the module that declares the class.
+    space = dict(vars(sys.modules[cls.__module__]))
+    space["defaults"] = {n: p.default for n, p in cls._parameters.items()}
     exec(f"def __init__(self, *, {head}):\n{body}", space)
     init = space["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
+    known = ChainMap(*map(inspect.get_annotations, cls.__mro__))
+    init.__annotations__ = {n: known[n] for n in names if n in known} | {"return": None}
     return init
 
 
@@ -266,20 +272,24 @@ def _merged(base: dict[str, Text], own: dict[str, Text]) -> dict[str, Text]:
 
 
 def _listed(doc: str, parameters: dict[str, Parameter], texts: dict[str, Text]) -> str:
-    """Return a docstring that lists all parameters with their defaults."""
-    found = re.search(r"(?ms)^Parameters\n-+\n.*?(?=^(?!Other)[A-Z][A-Za-z ]+\n---|\Z)", doc)
-    if found is None:
+    """Return a docstring that lists all parameters with their defaults.
+
+    numpydoc wants "Other Parameters" behind "Attributes".
+    """
+    parts = re.split(r"(?m)^(?=[A-Z][A-Za-z ]+\n-{3,}\n)", doc)
+    named = {part.partition("\n")[0]: part.strip() for part in parts[1:]}
+    if "Parameters" not in named:
         return doc
-    listed = ""
     for section in SECTIONS:
         entries = [
             _entry(f"{name} : ", texts[name], parameter)
             for name, parameter in parameters.items()
             if name in texts and texts[name].section == section
         ]
-        if entries:
-            listed += f"{section}\n{'-' * len(section)}\n" + "\n".join(entries) + "\n\n"
-    return doc[: found.start()] + listed + doc[found.end() :]
+        named[section] = "\n".join([section, "-" * len(section), *entries]) if entries else ""
+    order = ["Parameters", "Attributes", "Other Parameters"]
+    order += [name for name in named if name not in order]
+    return "\n\n".join([parts[0].strip(), *(named[n] for n in order if named.get(n))])
 
 
 def _entry(head: str, text: Text, parameter: Parameter) -> str:
