@@ -89,8 +89,8 @@ def test_the_rows_of_early_stopping_are_stratified_over_the_labels() -> None:
     counts = np.array([8, 12, 20, 40, 100])
     Y = np.stack([rng.permutation(np.arange(200) < count) for count in counts], axis=1).astype(int)
     ContrastiveMultiLabelClassifier(
-        hidden_layer_sizes=(4,), n_members=1, max_epochs=1, early_stopping=True,
-        validation_fraction=0.25, callbacks=[HeldOutLabels()], random_state=0,
+        hidden_layer_sizes=(4,), n_estimators=1, max_epochs=1, early_stopping=True,
+        validation=0.25, callbacks=[HeldOutLabels()], random_state=0,
     ).fit(rng.normal(size=(200, 3)), Y)  # fmt: skip
     assert HeldOutLabels.labels.shape == (50, 5)
     np.testing.assert_allclose(HeldOutLabels.labels.sum(axis=0), counts / 4, atol=1.5)
