@@ -355,7 +355,7 @@ def test_the_peers_are_those_of_the_protocol():
 
 def test_embeddings_know_the_training_rows_alone():
     rng = np.random.default_rng(0)
-    words = sp.random_array((60, 200), density=0.1, format="csr", rng=rng)
+    words = sp.random_array((60, 200), density=0.1, format="csr", random_state=rng)
     Y = rng.integers(0, 2, (60, 3))
     data = Bunch(X=words[:40], Y=Y[:40], X_test=words[40:], Y_test=Y[40:])
     whole = as_embeddings(data, width=8)
