@@ -1,10 +1,12 @@
-"""Estimators that train in a moment, and the parametrisations over them."""
+"""Estimators that train in a moment, and marks that many tests share."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+import sklearn
+from sklearn.utils.fixes import parse_version
 
 from sklearn_mlcl import (
     CGMVAEClassifier,
@@ -20,6 +22,11 @@ CLASSIFIERS = [*NETS, MultiLabelLogisticRegression]
 every_ensemble = pytest.mark.parametrize("make", ENSEMBLES)
 every_net = pytest.mark.parametrize("make", NETS)
 every_classifier = pytest.mark.parametrize("make", CLASSIFIERS)
+
+with_sklearn_callbacks = pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.9"),
+    reason="scikit-learn has callbacks from 1.9 on",
+)
 
 SMALL: dict[str, Any] = {
     "n_estimators": 2,
