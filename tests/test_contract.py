@@ -13,7 +13,11 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from sklearn_mlcl import CGMVAEClassifier, MultiLabelLogisticRegression
+from sklearn_mlcl import (
+    CGMVAEClassifier,
+    MultiLabelLogisticRegression,
+    MultiLabelMLPClassifier,
+)
 from tests.small import CLASSIFIERS, every_classifier, every_net, plain, small
 
 DRAWS = small(CGMVAEClassifier, net_params__n_predict_samples=3)
@@ -208,6 +212,18 @@ def test_early_stopping_puts_the_best_weights_back(make: Any, label_data: Any) -
     assert_array_equal(clf.transform(X), until_best.transform(X))
     clf.set_params(early_stopping=False, max_epochs=2).fit(X, Y)
     assert "valid_loss" not in clf.history_
+
+
+def test_numbers_of_numpy_are_numbers(label_data: Any) -> None:
+    """As a grid of NumPy arrays holds them; a patience of 1 would stop after 6 epochs."""
+    changes = {"learning_rate": 0.05, "net_params__schedule": "constant", "max_epochs": 15}
+    n_iters = [
+        small(MultiLabelMLPClassifier, early_stopping=stop, validation=share, **changes)
+        .fit(*label_data)
+        .n_iter_
+        for stop, share in ((True, 0.25), (np.True_, np.float32(0.25)))
+    ]
+    assert n_iters[0] == n_iters[1] > 10
 
 
 @every_classifier

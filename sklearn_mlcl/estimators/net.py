@@ -439,9 +439,9 @@ class NetClassifier(
         train, valid = data, None
         if self._chooses() or (self.early_stopping and not is_part):
             splitter = self.validation
-            if isinstance(splitter, float):
+            if isinstance(splitter, Real):
                 splitter = MultilabelStratifiedShuffleSplit(
-                    n_splits=1, test_size=splitter, random_state=seed
+                    n_splits=1, test_size=float(splitter), random_state=seed
                 )
             train, valid = map(data.take, next(iter(splitter.split(data.X, data.Y))))
         weights = train.class_weights(self.class_weight, self._format)
@@ -462,7 +462,8 @@ class NetClassifier(
             device = resolve_device(self.device, 3 * work, n_steps)
             callbacks: list[Any] = []
             if self.early_stopping and not task.is_part:
-                patience = PATIENCE if self.early_stopping is True else int(self.early_stopping)
+                by_default = isinstance(self.early_stopping, bool | np.bool_)
+                patience = PATIENCE if by_default else int(self.early_stopping)
                 callbacks.append(EarlyStopping(patience))
             if listener is not None:
                 listener.fitted_attributes = lambda: vars(self) | self._fitted(net.snapshot(), task)
