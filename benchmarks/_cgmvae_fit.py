@@ -92,7 +92,7 @@ def with_permuted_codes(
         means, *others = posterior
         return means[torch.from_numpy(random_state.permutation(len(means)))], *others
 
-    with clf.net_.module_.posterior.register_forward_hook(permute):
+    with clf.net_.module_.to_posterior.register_forward_hook(permute):
         return clf.predict_proba(X)
 
 

@@ -249,13 +249,13 @@ def test_enough_negatives_are_all_labels() -> None:
 # ---------------------------------------------------------------------- the model
 
 
-def small_model(**options: Any) -> GaussianMixtureVAE:
+def small_model(n_labels: int = 4, **options: Any) -> GaussianMixtureVAE:
+    """Return a model of 5 features and 3 latent dimensions."""
     torch.manual_seed(0)
     encoder = MLPEncoder(5, hidden_layer_sizes=(8,))
-    sizes = {"latent_dim": 3, "embedding_dim": 6, "decoder_hidden": 7}
     return GaussianMixtureVAE(
-        torch.nn.Identity(), encoder, 5, 8, 4,
-        **{**sizes, "label_hidden_layer_sizes": (9, 8), **options},
+        torch.nn.Identity(), encoder, 5, 8, n_labels, latent_dim=3, embedding_dim=6,
+        decoder_hidden=7, label_hidden_layer_sizes=(9, 8), **options,
     ).double()  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from torch import nn
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.losses import (
     LOGIT_LOSSES,
     AsymmetricLoss,
@@ -24,16 +24,9 @@ from sklearn_mlcl.losses import (
 from sklearn_mlcl.modules._heads import LinearHead
 from sklearn_mlcl.training import ContrastiveObjective, mixed
 from sklearn_mlcl.training.objectives import loss_of_rows
+from tests.small import every_ensemble, every_net, small
 
 N_ROWS, N_LABELS = 400, 3
-SMALL: dict[str, Any] = {
-    "n_estimators": 2,
-    "hidden_layer_sizes": (16,),
-    "max_epochs": 3,
-    "random_state": 0,
-}
-NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
-every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda net: type(net).__name__)
 
 
 def shares_of(alpha: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -191,8 +184,8 @@ def test_pairs_are_those_of_the_larger_shares(known: bool) -> None:
             nn.Identity(),
             LinearHead(4, np.zeros(N_LABELS)),
             queue=MemoryQueue(20, 4, N_LABELS, dtype=torch.float64, label_dtype=dtype),
-            labels_known=known,
         )
+        objective.labels_known = known
         values += [objective(embedding, given, None), objective(embedding, given, None)]
         kept.append(objective.queue.labels)
     assert values[0] == values[2] and values[1] == values[3]
@@ -207,8 +200,9 @@ def test_unknown_labels_of_validation_rows_stay_unknown() -> None:
     labels[::3, 1] = torch.nan
     embedding = torch.randn(12, 4)
     objective = ContrastiveObjective(
-        JaccardSupConLoss(), nn.Identity(), LinearHead(4, np.zeros(3)), labels_known=True
+        JaccardSupConLoss(), nn.Identity(), LinearHead(4, np.zeros(3))
     ).eval()
+    objective.labels_known = True
     found = objective(embedding, labels, None)
     assert found == objective.loss(embedding, labels)
     assert found != objective.loss(embedding, labels.nan_to_num(nan=0.0))
@@ -220,7 +214,10 @@ def test_unknown_labels_of_a_later_chunk_stay_unknown(label_data: Any) -> None:
     hidden = np.where(np.random.default_rng(0).random(Y.shape) < 0.4, np.nan, Y)
     # Steps too short to move a weight: the loss of the second call is that of its labels, and
     # the second call draws the same whatever the first one saw.
-    still = clone(NETS[0]).set_params(loss="jaccard", lambda_joint=0, feature_noise=0, dropout=0, learning_rate=1e-12, batch_size=len(X), net_params__mixup=0.5)  # fmt: skip
+    still = small(
+        ContrastiveMultiLabelClassifier, loss="jaccard", lambda_joint=0, learning_rate=1e-12,
+        batch_size=len(X), feature_noise=0, dropout=0, net_params__mixup=0.5,
+    )  # fmt: skip
     clf = clone(still).partial_fit(X, Y)
     assert clf.net_.criterion_.labels_known
     clf.partial_fit(X, hidden)
@@ -236,22 +233,27 @@ def test_unknown_labels_of_a_later_chunk_stay_unknown(label_data: Any) -> None:
 # ---------------------------------------------------------------------- in an estimator
 
 
-@every_net
-def test_mixup_changes_the_training_alone(estimator: Any, label_data: Any) -> None:
-    """The same weights at the start, others at the end, and a validation loss without mixing."""
-    X, Y = label_data
-    still = clone(estimator).set_params(
-        learning_rate=1e-12, weight_decay=0, early_stopping=9, net_params__mixup=1.0
+@every_ensemble
+def test_held_out_samples_are_not_mixed(make: Any, label_data: Any) -> None:
+    """The same validation loss in every epoch of a training that moves no weight."""
+    still = small(
+        make, learning_rate=1e-12, weight_decay=0, early_stopping=True, net_params__mixup=1.0
     )
-    losses = still.fit(X, Y).history_["valid_loss"]
+    losses = still.fit(*label_data).history_["valid_loss"]
     assert_allclose(losses, losses[0], rtol=1e-5)
-    plain = clone(estimator).set_params(net_params__mixup=0).fit(X, Y)
-    changed = clone(estimator).set_params(net_params__mixup=1.0).fit(X, Y)
-    assert np.abs(plain.transform(X) - changed.transform(X)).max() > 1e-2
+    unmixed = still.set_params(net_params__mixup=0.0).fit(*label_data).history_["valid_loss"]
+    assert_allclose(unmixed, losses, rtol=1e-5)
 
 
 @every_net
-@pytest.mark.parametrize(("parameter", "value"), [("mixup", -0.1), ("feature_noise", -1)])
-def test_what_is_below_zero(estimator: Any, label_data: Any, parameter: str, value: float) -> None:
-    with pytest.raises(ValueError, match=parameter):
-        clone(estimator).set_params(**{parameter: value}).fit(*label_data)
+def test_mixup_changes_the_training(make: Any, label_data: Any) -> None:
+    X, Y = label_data
+    mixed, unmixed = (small(make, net_params__mixup=alpha).fit(X, Y) for alpha in (1.0, 0.0))
+    assert np.abs(mixed.transform(X) - unmixed.transform(X)).max() > 1e-2
+
+
+@every_net
+@pytest.mark.parametrize(("name", "value"), [("net_params__mixup", -0.1), ("feature_noise", -1)])
+def test_what_is_below_zero(make: Any, label_data: Any, name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' parameter of {make.__name__}"):
+        small(make, **{name: value}).fit(*label_data)

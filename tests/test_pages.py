@@ -43,7 +43,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Few digits, one epoch by default, threads in place of processes, no windows."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["script"])
-    small = partial(datasets.make_multilabel_digits, (12, 2, 1), (3, 1, 1))
+    small = partial(datasets.make_multilabel_digits, (6, 1), (2, 1))
     monkeypatch.setattr(datasets, "make_multilabel_digits", small)
     for recipe in (recipes.FAST, recipes.PLAIN, recipes.PAL_COLLAPSE):
         monkeypatch.setitem(recipe, "max_epochs", 1)

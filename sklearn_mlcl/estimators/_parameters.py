@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import textwrap
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -109,16 +111,17 @@ class DeclaredParameters(BaseEstimator):
         for name, parameter in declared.items():
             declared[name] = known[name].refined(parameter) if name in known else parameter
             delattr(cls, name)
-        # Those of the subclass first.
-        cls._parameters = declared | {n: p for n, p in known.items() if n not in declared}
+        doc = inspect.cleandoc(vars(cls).get("__doc__") or "")
+        cls._texts = texts = _merged(cls._texts, _texts_in(doc))
+        # Everyday ones first, and those of the subclass before those of its base.
+        merged = declared | {name: p for name, p in known.items() if name not in declared}
+        advanced = {name: name in texts and texts[name].section == SECTIONS[1] for name in merged}
+        cls._parameters = {name: merged[name] for name in sorted(merged, key=advanced.__getitem__)}
         cls._parameter_constraints = {n: list(p.allowed) for n, p in cls._parameters.items()}
         if "__init__" not in vars(cls):
             cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
-        if doc := inspect.cleandoc(vars(cls).get("__doc__") or ""):
-            cls._texts = _merged(cls._texts, _texts_in(doc))
-            cls.__doc__ = _listed(doc, cls._parameters, cls._texts).replace(
-                "{shared_attributes}", inspect.cleandoc(cls._shared_attributes)
-            )
+        shared = inspect.cleandoc(cls._shared_attributes)
+        cls.__doc__ = _listed(doc, cls._parameters, texts).replace("{shared_attributes}", shared)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters; with ``deep`` also the keys of dict parameters.
@@ -203,11 +206,15 @@ def _constructor(cls: type[DeclaredParameters]) -> Any:
     names = list(cls._parameters)
     head = ", ".join(f"{name}=defaults[{name!r}]" for name in names)
     body = "\n".join(f"    self.{name} = {name}" for name in names)
-    space: dict[str, Any] = {"defaults": {n: p.default for n, p in cls._parameters.items()}}
+    # The names in annotations are those of the module that declares the class.
+    space = dict(vars(sys.modules[cls.__module__]))
+    space["defaults"] = {n: p.default for n, p in cls._parameters.items()}
     exec(f"def __init__(self, *, {head}):\n{body}", space)
     init = space["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
+    known = ChainMap(*map(inspect.get_annotations, cls.__mro__))
+    init.__annotations__ = {n: known[n] for n in names if n in known} | {"return": None}
     return init
 
 
@@ -266,20 +273,24 @@ def _merged(base: dict[str, Text], own: dict[str, Text]) -> dict[str, Text]:
 
 
 def _listed(doc: str, parameters: dict[str, Parameter], texts: dict[str, Text]) -> str:
-    """Return a docstring that lists all parameters with their defaults."""
-    found = re.search(r"(?ms)^Parameters\n-+\n.*?(?=^(?!Other)[A-Z][A-Za-z ]+\n---|\Z)", doc)
-    if found is None:
+    """Return a docstring that lists all parameters with their defaults.
+
+    numpydoc wants "Other Parameters" behind "Attributes".
+    """
+    parts = re.split(r"(?m)^(?=[A-Z][A-Za-z ]+\n-{3,}\n)", doc)
+    named = {part.partition("\n")[0]: part.strip() for part in parts[1:]}
+    if "Parameters" not in named:
         return doc
-    listed = ""
     for section in SECTIONS:
         entries = [
             _entry(f"{name} : ", texts[name], parameter)
             for name, parameter in parameters.items()
             if name in texts and texts[name].section == section
         ]
-        if entries:
-            listed += f"{section}\n{'-' * len(section)}\n" + "\n".join(entries) + "\n\n"
-    return doc[: found.start()] + listed + doc[found.end() :]
+        named[section] = "\n".join([section, "-" * len(section), *entries]) if entries else ""
+    order = ["Parameters", "Attributes", "Other Parameters"]
+    order += [name for name in named if name not in order]
+    return "\n\n".join([parts[0].strip(), *(named[n] for n in order if named.get(n))])
 
 
 def _entry(head: str, text: Text, parameter: Parameter) -> str:

@@ -171,6 +171,14 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         },
     )
 
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        if self.head == "joint" and self.lambda_joint == 0:
+            raise ValueError(
+                "head='joint' is trained by the joint loss: lambda_joint must be > 0, got "
+                f"{self.lambda_joint!r}."
+            )
+
     def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
         encoder = scaled_encoder(self, data)
         width = embedding_width(encoder, data.n_features, self.n_estimators)
@@ -221,11 +229,6 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     def _heads(
         self, net: IndexBatchNet, data: FitData, embedding: CachedEmbedding, held_out: Any
     ) -> Heads:
-        if self.head == "joint" and self.lambda_joint == 0:
-            raise ValueError(
-                "head='joint' is trained by the joint loss: lambda_joint must be > 0, got "
-                f"{self.lambda_joint!r}."
-            )
         if self.lambda_joint > 0 and self.head != "logistic":
             return Heads(AffineHead(*head_arrays(net.criterion_.head, net.n_members)), {})
         heads = fit_embedding_heads(embedding.all(), data.Y, data.sample_weight, self.head_C)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -96,6 +96,8 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
     >>> NearestLabelSetClassifier().fit(X, Y).predict(X[:2]).shape
     (2, 5)
     """
+
+    _doc_module: ClassVar[str] = "sklearn_mlcl.collapse"
 
     variant: str = param("tags", StrOptions(set(VARIANTS)))
     max_labels: int | None = param(None, AT_LEAST_1, None)

@@ -409,6 +409,8 @@ class NetClassifier(
             The estimator after one more epoch.
         """
         continuing = hasattr(self, "net_")
+        if continuing:
+            self._validate_params()  # scikit-learn checks them at the first call alone
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "

@@ -11,7 +11,7 @@ PACKAGE = "sklearn_mlcl"
 #: Names the address of the documentation, without what follows ``/generated``.
 URL_VARIABLE = "SKLEARN_MLCL_DOC_URL"
 #: Where ``make doc`` writes in a clone.
-BUILT_PAGES = Path(__file__).parents[1] / "doc" / "_build" / "html"
+BUILT_PAGES = Path(__file__).parents[2] / "doc" / "_build" / "html"
 
 
 def documentation_url() -> str:
@@ -37,10 +37,11 @@ def _published_url() -> str:
 def page_address(cls: type) -> str:
     """Return the address of the page of a class of this package; empty without documentation.
 
-    Classes of the top module have their page there, others in their module.
+    Classes of the top module have their page there, others in their module, or in the one that
+    they name by ``_doc_module``.
     """
     module = PACKAGE
-    if not hasattr(sys.modules[PACKAGE], cls.__name__):
-        module = cls.__module__.partition("._")[0]
+    if cls.__name__ not in sys.modules[PACKAGE].__all__:
+        module = getattr(cls, "_doc_module", cls.__module__).partition("._")[0]
     url = documentation_url()
     return url and f"{url}/generated/{module}.{cls.__name__}.html"
