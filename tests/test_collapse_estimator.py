@@ -31,7 +31,9 @@ TINY: dict[str, Any] = {
     "random_state": 0,
     "net_params": {"pseudo_count": 0.0},
 }
-PAL = MultiLabelMLPClassifier(**TINY, loss="pal", validation=0.2, net_params={"feature_dim": 8})
+PAL = MultiLabelMLPClassifier(**TINY, loss="pal", validation=0.2).set_params(
+    net_params__feature_dim=8
+)
 NETS = [
     PAL,
     MultiLabelMLPClassifier(**TINY),
@@ -78,7 +80,10 @@ def test_the_last_entry_is_that_of_the_fitted_net(label_data: Any) -> None:
     monitor = NeuralCollapseMonitor(n_rows=10**6)
     clf = MultiLabelMLPClassifier(**TINY, callbacks=[monitor]).fit(X, Y)
     report = neural_collapse_metrics(
-        clf.transform(X.astype(np.float32)), Y, clf.coef_, clf.intercept_
+        clf.transform(X.astype(np.float32)),
+        Y,
+        clf.predictor_.head.weight.numpy(),
+        clf.predictor_.head.bias.numpy(),
     )
     for name in ("tag_r2", "phi_rmse", "ncm_m2", "nc1_trace_m1", "nc2_h", "nc2_w", "nc3"):
         assert clf.history_[name][-1] == pytest.approx(report[name], rel=1e-4), name
@@ -187,7 +192,11 @@ def test_nearest_prototypes_beat_a_softmax_cut_on_the_digits() -> None:
     for seed in range(3):
         clf = MultiLabelMLPClassifier(**recipes.PAL_COLLAPSE, decision="onn", random_state=seed)
         clf.set_params(max_epochs=12).fit(X, Y)
-        p = softmax(clf.transform(X_test) @ clf.coef_.T + clf.intercept_, axis=1)
+        p = softmax(
+            clf.transform(X_test) @ clf.predictor_.head.weight.numpy().T
+            + clf.predictor_.head.bias.numpy(),
+            axis=1,
+        )
         best_cut = max(jaccard(Y_test, p >= cut) for cut in np.linspace(0.02, 0.5, 25))
         gains.append(jaccard(Y_test, clf.predict(X_test)) - best_cut)
     assert np.mean(gains) >= 0.01

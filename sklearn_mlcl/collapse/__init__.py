@@ -1,6 +1,5 @@
 """Multi-label neural collapse: its geometry, its metrics, and decoding by nearest prototypes."""
 
-from importlib import import_module
 from typing import Any
 
 from sklearn_mlcl.collapse._decoder import ONNDecoder
@@ -18,6 +17,9 @@ from sklearn_mlcl.collapse._search import (
 from sklearn_mlcl.collapse._tags import TagPrototypes, fit_tag_prototypes
 from sklearn_mlcl.collapse._ufm import UFMScaling, ufm_scaling
 from sklearn_mlcl.utils.simplex import simplex_etf
+
+#: An estimator, which stands on a later folder: the package puts it here once it has it.
+NearestLabelSetClassifier: Any
 
 __all__ = [
     "VARIANTS",
@@ -40,14 +42,3 @@ __all__ = [
     "subset_marginals",
     "ufm_scaling",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import the estimator, which stands above this folder, when it is asked for (PEP 562)."""
-    if name != "NearestLabelSetClassifier":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("sklearn_mlcl.estimators.nearest_label_set"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_mlcl.utils._sklearn_compat import _check_sample_weight
+from sklearn_mlcl.utils._sklearn_compat import check_sample_weight
 from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.validation import positives_and_known
 
@@ -92,7 +92,7 @@ def label_sets(Y: Any, sample_weight: Any = None) -> LabelSets:
         positive, known = positives_and_known(Y[part])
         packed[part] = np.packbits(positive, axis=1)
         usable[part] = True if known is None else known.all(axis=1)
-    weight = _check_sample_weight(sample_weight, packed, dtype=np.float64, ensure_non_negative=True)
+    weight = check_sample_weight(sample_weight, packed, dtype=np.float64)
     usable &= weight > 0
     if not usable.any():
         raise ValueError(

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl.collapse import VARIANTS, ONNDecoder, fit_onn_decoder
-from sklearn_mlcl.estimators._parameters import MISSING_LABEL, DeclaredParameters, param
+from sklearn_mlcl.estimators._parameters import (
+    AT_LEAST_1,
+    MISSING_LABEL,
+    SHARE,
+    DeclaredParameters,
+    param,
+)
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.decision import tune_onn_prior
 from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _fit_context
+from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context
 from sklearn_mlcl.utils.fit_data import (
     Features,
     FitData,
@@ -44,7 +49,15 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
 
     Parameters
     ----------
-    {parameters}
+    variant : {"tags", "etf", "cosine", "observed"}
+        Prototypes and distance; see :func:`~sklearn_mlcl.collapse.fit_onn_decoder`.
+    max_labels : int or None
+        Largest number of labels of a prediction. None: the 0.999 quantile of the samples.
+    prior : float in [0, 1] or "tuned"
+        Strength t of the prior of the label sets. "tuned" holds out a stratified tenth of the
+        samples, chooses strength and variance on it, and fits the prototypes on all samples.
+    random_state : int, RandomState instance or None
+        Seeds the split of ``prior="tuned"``.
 
     Attributes
     ----------
@@ -84,36 +97,15 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
     (2, 5)
     """
 
-    variant: str = param(
-        "tags",
-        '{"tags", "etf", "cosine", "observed"}',
-        "Prototypes and distance; see :func:`~sklearn_mlcl.collapse.fit_onn_decoder`.",
-        [StrOptions(set(VARIANTS))],
-    )
-    max_labels: int | None = param(
-        None,
-        "int or None",
-        "Largest number of labels of a prediction. None: the 0.999 quantile of the samples.",
-        [Interval(Integral, 1, None, closed="left"), None],
-    )
-    prior: float | str = param(
-        0.0,
-        'float in [0, 1] or "tuned"',
-        """
-        Strength t of the prior of the label sets. "tuned" holds out a stratified tenth of the
-        samples, chooses strength and variance on it, and fits the prototypes on all samples.
-        """,
-        [Interval(Real, 0, 1, closed="both"), StrOptions({"tuned"})],
-    )
-    missing_label: float = MISSING_LABEL
-    random_state: Any = param(
-        None,
-        "int, RandomState instance or None",
-        'Seeds the split of ``prior="tuned"``.',
-        ["random_state"],
-    )
+    _doc_module: ClassVar[str] = "sklearn_mlcl.collapse"
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    variant: str = param("tags", StrOptions(set(VARIANTS)))
+    max_labels: int | None = param(None, AT_LEAST_1, None)
+    prior: float | str = param(0.0, SHARE, StrOptions({"tuned"}))
+    missing_label: float = MISSING_LABEL
+    random_state: Any = param(None, "random_state")
+
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the prototypes.
 

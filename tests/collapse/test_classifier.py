@@ -26,7 +26,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return make_multilabel_classification(200, 10, n_classes=5, n_labels=2, random_state=0)
 
 
-@parametrize_with_checks([NearestLabelSetClassifier(variant) for variant in VARIANTS])
+@parametrize_with_checks([NearestLabelSetClassifier(variant=variant) for variant in VARIANTS])
 def test_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -41,7 +41,7 @@ def test_collapse_names_the_estimator_of_a_folder_above() -> None:
 @every_variant
 def test_answers_are_those_of_the_decoder(variant: str, data: Any) -> None:
     X, Y = data
-    clf = NearestLabelSetClassifier(variant, max_labels=4, prior=0.5).fit(X, Y)
+    clf = NearestLabelSetClassifier(variant=variant, max_labels=4, prior=0.5).fit(X, Y)
     decoder = fit_onn_decoder(X, Y, variant=variant, max_labels=4, prior=0.5)
     assert_array_equal(clf.predict(X), decoder.decode(X).toarray())
     assert clf.predict(X).dtype == Y.dtype
@@ -75,7 +75,7 @@ def test_forms_of_y(data: Any) -> None:
 def test_classes_are_sets_of_one_label(variant: str, data: Any) -> None:
     X, Y = data
     for y in (np.array(["no", "yes"])[Y[:, 0]], Y.sum(axis=1).clip(1, 3)):
-        clf = NearestLabelSetClassifier(variant).fit(X, y)
+        clf = NearestLabelSetClassifier(variant=variant).fit(X, y)
         one_hot = (y[:, None] == clf.classes_).astype(int)
         decoder = fit_onn_decoder(X, one_hot, variant=variant)
         assert_array_equal(clf.predict(X), clf.classes_[decoder.decode(X).indices])
@@ -115,7 +115,7 @@ def test_tuned_prior(form: Any, data: Any) -> None:
 )
 def test_few_labels(variant: str, columns: list[int], data: Any) -> None:
     X, Y = data[0], sp.csr_array(data[1][:, columns])  # a dense column would be 1-D classes
-    clf = NearestLabelSetClassifier(variant).fit(X, Y)
+    clf = NearestLabelSetClassifier(variant=variant).fit(X, Y)
     assert clf.predict(X).shape == Y.shape and np.isfinite(clf.predict_proba(X)).all()
 
 
@@ -124,10 +124,10 @@ def test_constant_labels(variant: str, data: Any) -> None:
     X, Y = data
     Y = np.column_stack([Y, np.zeros(len(Y), int), np.ones(len(Y), int)])
     with pytest.warns(UserWarning, match="2 of 7 labels have a single value .*: 5, 6"):
-        clf = NearestLabelSetClassifier(variant).fit(X, Y)
+        clf = NearestLabelSetClassifier(variant=variant).fit(X, Y)
     assert not clf.predict(X)[:, 5].any()
     with pytest.warns(UserWarning, match="3 of 3 labels"):
-        every = NearestLabelSetClassifier(variant).fit(X, np.ones((len(Y), 3), int))
+        every = NearestLabelSetClassifier(variant=variant).fit(X, np.ones((len(Y), 3), int))
     assert every.predict(X).all()
 
 

@@ -72,7 +72,7 @@ def test_singles_method_and_its_error():
         fit_tag_prototypes(H[Y.sum(1) == 2], Y[Y.sum(1) == 2], method="singles")
     with pytest.raises(ValueError, match="neither empty nor full"):
         fit_tag_prototypes(H, np.ones_like(Y))
-    with pytest.raises(ValueError, match="must hold 0 and 1"):
+    with pytest.raises(ValueError, match="must hold 0, 1 and NaN"):
         fit_tag_prototypes(H, 2 * Y.astype(int))
     with pytest.raises(ValueError, match="rows where Y has"):
         fit_tag_prototypes(H[1:], Y)

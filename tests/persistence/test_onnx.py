@@ -13,9 +13,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
-from sklearn_mlcl.heads.graph import PortableScaler
+from torch.torch_version import TorchVersion
 
 from sklearn_mlcl import MultiLabelLogisticRegression
+from sklearn_mlcl.heads.graph import PortableScaler
 from sklearn_mlcl.modules import InputScaler
 from sklearn_mlcl.persistence import _onnx
 from tests.persistence._cases import CASES, X, Y, cgmvae, contrastive, fitted, mlp
@@ -71,6 +72,9 @@ FILES = {
 }
 
 
+@pytest.mark.skipif(
+    TorchVersion(torch.__version__) < _onnx.FIRST_TORCH, reason="torch is too old for the export"
+)
 @pytest.mark.parametrize("name", FILES)
 def test_onnxruntime_agrees(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
@@ -105,6 +109,13 @@ def test_missing_extras_are_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf"to_onnx needs.*'{package}'.*sklearn-mlcl\[onnx\]"):
+        fitted("logistic").to_onnx(tmp_path / "model.onnx")
+
+
+def test_a_torch_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr(_onnx, "FIRST_TORCH", "99.1")
+    with pytest.raises(ImportError, match=r"to_onnx needs torch >= 99\.1, found \d"):
         fitted("logistic").to_onnx(tmp_path / "model.onnx")
 
 
