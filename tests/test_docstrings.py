@@ -79,7 +79,6 @@ def codes_of(member: Any) -> set[str]:
     base = any(getattr(value, "__isabstractmethod__", False) for value in vars(member).values())
     if record or base:
         return CLASS - {"PR01", "EX01"}
-    # Advanced parameters stand behind the everyday ones; numpydoc wants the attributes between.
     return CLASS
 
 

@@ -111,16 +111,17 @@ class DeclaredParameters(BaseEstimator):
         for name, parameter in declared.items():
             declared[name] = known[name].refined(parameter) if name in known else parameter
             delattr(cls, name)
-        # Those of the subclass first.
-        cls._parameters = declared | {n: p for n, p in known.items() if n not in declared}
+        doc = inspect.cleandoc(vars(cls).get("__doc__") or "")
+        cls._texts = texts = _merged(cls._texts, _texts_in(doc))
+        # Everyday ones first, and those of the subclass before those of its base.
+        merged = declared | {name: p for name, p in known.items() if name not in declared}
+        advanced = {name: name in texts and texts[name].section == SECTIONS[1] for name in merged}
+        cls._parameters = {name: merged[name] for name in sorted(merged, key=advanced.__getitem__)}
         cls._parameter_constraints = {n: list(p.allowed) for n, p in cls._parameters.items()}
         if "__init__" not in vars(cls):
             cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
-        if doc := inspect.cleandoc(vars(cls).get("__doc__") or ""):
-            cls._texts = _merged(cls._texts, _texts_in(doc))
-            cls.__doc__ = _listed(doc, cls._parameters, cls._texts).replace(
-                "{shared_attributes}", inspect.cleandoc(cls._shared_attributes)
-            )
+        shared = inspect.cleandoc(cls._shared_attributes)
+        cls.__doc__ = _listed(doc, cls._parameters, texts).replace("{shared_attributes}", shared)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters; with ``deep`` also the keys of dict parameters.
