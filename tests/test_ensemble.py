@@ -282,8 +282,8 @@ def test_early_stopping_puts_the_best_members_back(
     X, Y = label_data
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=0.25, random_state=0)
     clf = ensemble(
-        make, early_stopping=early_stopping, validation=splitter, max_epochs=200, learning_rate=0.02,
-        net_params__schedule="constant",
+        make, early_stopping=early_stopping, validation=splitter, max_epochs=200,
+        learning_rate=0.02, net_params__schedule="constant",
     )  # fmt: skip
     losses = clf.fit(X, Y).history_["valid_loss"]
     assert len(losses) - 1 - losses.argmin() == patience and len(losses) < 200
