@@ -240,4 +240,4 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         prototypes = self.net_.criterion_.prototypes
         if prototypes is None:
             raise AttributeError(f"loss={self.loss!r} was trained without prototypes.")
-        return nn.functional.normalize(prototypes.detach(), dim=-1).numpy()
+        return nn.functional.normalize(prototypes.detach(), dim=-1).cpu().numpy()
