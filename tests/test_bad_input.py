@@ -112,9 +112,9 @@ def test_parameters_of_the_contrastive_classifier(
 
 
 @every_net
-@pytest.mark.parametrize("n_rows", [1, 2, 5])
-def test_few_rows(make: Any, label_data: Any, n_rows: int) -> None:
-    X, Y = (a[:n_rows] for a in label_data)
+@pytest.mark.parametrize("n_samples", [1, 2, 5])
+def test_few_samples(make: Any, label_data: Any, n_samples: int) -> None:
+    X, Y = (a[:n_samples] for a in label_data)
     clf = small(make)
     if (Y[0] == Y).all(axis=0).any():
         with pytest.warns(UserWarning, match="single value"):
@@ -125,7 +125,7 @@ def test_few_rows(make: Any, label_data: Any, n_rows: int) -> None:
 
 
 @every_net
-def test_a_last_batch_of_one_row(make: Any, label_data: Any) -> None:
+def test_a_last_batch_of_one_sample(make: Any, label_data: Any) -> None:
     X, Y = (a[:33] for a in label_data)
     clf = small(make, batch_size=16).fit(X, Y)
     assert np.isfinite(clf.history_["train_loss"]).all()

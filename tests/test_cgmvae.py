@@ -153,7 +153,7 @@ def test_labels_in_doubt_are_less_certain(label_data: Any) -> None:
 
 
 def permuted_code_scores(clf: CGMVAEClassifier, X: Any, Y: Any) -> tuple[float, float]:
-    """Macro-F1 of rows decoded from their own codes, and from those of other rows."""
+    """Macro-F1 of samples decoded from their own codes, and from those of others."""
     model = model_of(clf)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(X)))
     scores = []
@@ -267,7 +267,7 @@ def test_label_hidden_layer_sizes_must_be_widths(label_data: Any) -> None:
             quick(net_params__label_hidden_layer_sizes=sizes).fit(*label_data)
 
 
-def test_more_labels_than_rows() -> None:
+def test_more_labels_than_samples() -> None:
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(20, 4)), (rng.random((20, 60)) < 0.1).astype(int)
     Y[0] = 0
@@ -277,7 +277,7 @@ def test_more_labels_than_rows() -> None:
 
 
 def test_it_learns_yeast(yeast: Any) -> None:
-    """Measured 0.65 on held-out rows (see doc/cgmvae.rst)."""
+    """Measured 0.65 on held-out samples (see doc/cgmvae.rst)."""
     X_train, Y_train, X_test, Y_test = yeast
     clf = CGMVAEClassifier(max_epochs=15, threshold="f1_micro", random_state=0)
     assert f1_score(Y_test, clf.fit(X_train, Y_train).predict(X_test), average="micro") > 0.62

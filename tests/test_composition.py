@@ -8,8 +8,6 @@ import textwrap
 from typing import Any
 
 import numpy as np
-import pytest
-import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
@@ -17,7 +15,6 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback, EarlyStopping
 
 from sklearn_mlcl import (
@@ -28,13 +25,9 @@ from sklearn_mlcl import (
 from sklearn_mlcl.inspection import training_history
 from sklearn_mlcl.metrics import get_scorer as get_label_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
-from tests.small import every_classifier, every_net, small
+from tests.small import every_classifier, every_net, small, with_sklearn_callbacks
 
 FOLDS = MultilabelStratifiedKFold(2)
-with_sklearn_callbacks = pytest.mark.skipif(
-    parse_version(sklearn.__version__) < parse_version("1.9"),
-    reason="scikit-learn has callbacks from 1.9 on",
-)
 
 
 class StopAfter(Callback):
@@ -76,7 +69,7 @@ def test_early_stopping_of_skorch_inside_a_pipeline(make: Any, label_data: Any) 
 
 
 class Patience:
-    """Stop a net once the score of its training rows no longer rises: scikit-learn's protocol."""
+    """Stop a net once the score of its training samples no longer rises: scikit-learn's protocol."""
 
     max_propagation_depth = None
 

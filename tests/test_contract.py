@@ -122,7 +122,7 @@ def test_odd_targets_work(make: Any, label_data: Any) -> None:
 
 
 @every_classifier
-def test_duplicate_rows_and_one_label(make: Any, label_data: Any) -> None:
+def test_duplicate_samples_and_one_label(make: Any, label_data: Any) -> None:
     X, Y = (np.repeat(a[:5], 8, axis=0) for a in label_data)
     one_label = np.where(np.arange(len(Y)) == 7, np.nan, Y[:, 0])[:, None]
     assert small(make).fit(X, Y).predict(X).shape == Y.shape

@@ -138,7 +138,7 @@ class DeclaredParameters(BaseEstimator):
         """
         params = super().get_params(deep=deep)
         if deep:
-            for name in self._dict_parameters():
+            for name in [name for name in self._dict_parameters() if name in params]:
                 params.update({f"{name}__{k}": v for k, v in self._options_of(name).items()})
         return params
 
@@ -160,7 +160,9 @@ class DeclaredParameters(BaseEstimator):
         ValueError
             For a name that is no parameter, or a key that the dict does not take.
         """
-        dicts = self._dict_parameters()
+        # A subclass with an ``__init__`` of its own may not have them all.
+        own = super().get_params(deep=False)
+        dicts = {name: p for name, p in self._dict_parameters().items() if name in own}
         by_key = {k: v for k, v in params.items() if k.partition("__")[0] in dicts and "__" in k}
         super().set_params(**{k: v for k, v in params.items() if k not in by_key})
         for name, value in by_key.items():
