@@ -15,7 +15,7 @@ from skorch.callbacks import Callback
 
 from sklearn_mlcl import CGMVAEClassifier
 from sklearn_mlcl.datasets import fetch_multilabel
-from sklearn_mlcl.utils.probabilities import probabilities_from
+from sklearn_mlcl.utils.probabilities import sigmoid
 
 #: The thresholds of the released evaluation.
 THRESHOLDS = np.arange(1, 10) / 10
@@ -74,7 +74,7 @@ class BestEpoch(Callback):
         model = net.module_.eval()
         with torch.no_grad():
             logits = model.logits(model(torch.from_numpy(self.X))).numpy()
-        score = f1_by_threshold(self.Y, probabilities_from(logits))[:, 2].max()
+        score = f1_by_threshold(self.Y, sigmoid(logits))[:, 2].max()
         if score > self.best_:
             self.best_, self.epoch_ = score, len(net.history)
             self._state = copy.deepcopy(model.state_dict())
@@ -93,7 +93,7 @@ def with_permuted_codes(
         x = model.scaler(torch.from_numpy(X))
         codes = model.posterior(x)[0][torch.from_numpy(random_state.permutation(len(X)))]
         embedding = model.decoder(x, codes).numpy()
-    return probabilities_from(clf._embedding_logits(embedding))
+    return sigmoid(clf._embedding_logits(embedding))
 
 
 def separation(clf: CGMVAEClassifier) -> float:

@@ -1,11 +1,11 @@
 """
-Labels as Gaussians: what C-GMVAE learns about labels
-=====================================================
+What C-GMVAE learns about labels
+================================
 
-C-GMVAE gives every label a trained embedding and, made of it, a Gaussian in the latent space in
-which rows are encoded too. This example looks at both. The rows are handwritten digits; their
-labels are the digit and what is true of it: even, odd, prime, with a loop, of straight lines. No
-one tells the model which of the labels belong together.
+C-GMVAE learns an embedding and a Gaussian for every label. The Gaussians lie in the latent space of
+the samples. This example shows both. The samples are handwritten digits. Their labels are the digit
+and its properties: even, odd, prime, with a loop, of straight lines. The model is not told which
+labels belong together.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ columns |= {name: np.isin(digits.target, members) for name, members in PROPERTIE
 Y = pd.DataFrame(columns).astype(int)
 X = digits.data
 train, test = np.arange(len(X)) % 3 > 0, np.arange(len(X)) % 3 == 0
-print(Y.sum(axis=1).value_counts().sort_index().rename("rows by number of labels"))
+print(Y.sum(axis=1).value_counts().sort_index().rename("samples by number of labels"))
 
 # %%
 # Fit and score
@@ -44,24 +44,25 @@ print(Y.sum(axis=1).value_counts().sort_index().rename("rows by number of labels
 
 clf = CGMVAEClassifier(random_state=0).fit(X[train], Y[train])
 predicted = clf.predict(X[test])
-print(f"macro-F1 of the test rows {f1_score(Y[test], predicted, average='macro'):.3f}")
+print(f"macro-F1 of the test samples {f1_score(Y[test], predicted, average='macro'):.3f}")
 print(f"KL in the last epoch {clf.history_['kl'][-1]:.1f} nats")
 
 # %%
-# Which labels are alike
-# ----------------------
-# Below the diagonal stand the cosines of the label embeddings, above it the correlations of the
-# labels in the training rows. The map has the labels at the principal components of their
-# embeddings; lines join those that come together most.
+# Similar labels
+# --------------
+# Below the diagonal are the cosines of the label embeddings. Above it are the correlations of the
+# labels in the training samples. The map has the labels at the principal components of their
+# embeddings; lines join labels that often occur together.
 
 display = LabelEmbeddingDisplay.from_estimator(clf, Y[train])
 print(f"correlation of cosines and correlations over all pairs: {display.agreement():.2f}")
 
 # %%
-# Rows among the Gaussians of their labels
-# ----------------------------------------
-# Latent codes of the test rows and the means of the label Gaussians, along the two directions in
-# which the means lie furthest apart. A row's prior is the mixture of the Gaussians of its labels.
+# Samples and the Gaussians of their labels
+# -----------------------------------------
+# The figure has latent codes of the test samples and the means of the label Gaussians. Its axes are
+# the two directions in which the means vary most. The prior of a sample is the mixture of the
+# Gaussians of its labels.
 
 center = clf.label_means_.mean(axis=0)
 directions = np.linalg.svd(clf.label_means_ - center, full_matrices=False)[2][:2]
@@ -70,30 +71,32 @@ means = (clf.label_means_ - center) @ directions.T
 deviations = np.sqrt(np.exp(clf.label_log_vars_) @ directions.T**2)
 
 figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
-rows = ax.scatter(*codes.T, c=digits.target[test], cmap="tab10", s=10, alpha=0.7)
+points = ax.scatter(*codes.T, c=digits.target[test], cmap="tab10", s=10, alpha=0.7)
 ax.errorbar(*means.T, *deviations.T[::-1], fmt="none", ecolor="0.6", elinewidth=0.8, zorder=2)
 ax.scatter(*means.T, color="black", marker="D", s=22, zorder=3)
 for name, point in zip(Y.columns, means, strict=True):
     ax.annotate(name, point, xytext=(4, 4), textcoords="offset points", weight="bold")
-figure.colorbar(rows, label="digit of the row")
+figure.colorbar(points, label="digit of the sample")
 ax.set(xlabel="first direction", ylabel="second direction")
 
 # %%
-# Where the model is in doubt
-# ---------------------------
-# Draws of a row's code move its probabilities. The standard deviation, averaged over the labels,
-# is large where a row could be read in two ways.
+# Uncertain samples
+# -----------------
+# Draws of a sample's code change its probabilities. Their standard deviation, averaged over the
+# labels, is large if a sample can be read in two ways.
 
-doubt = clf.uncertainty(X[test]).mean(axis=1)
+uncertainty = clf.uncertainty(X[test]).mean(axis=1)
 wrong = (predicted != Y[test].to_numpy()).any(axis=1)
-print(f"deviation of rows read right {doubt[~wrong].mean():.4f}, wrong {doubt[wrong].mean():.4f}")
+for kind, those in (("right", ~wrong), ("wrong", wrong)):
+    print(f"standard deviation of samples predicted {kind}: {uncertainty[those].mean():.4f}")
 
 figure, axes = plt.subplots(2, 6, figsize=(8, 3.2), layout="constrained")
-order = np.argsort(doubt)
-for row, axis in zip(np.concatenate([order[:6], order[-6:]]), axes.flat, strict=True):
-    axis.imshow(digits.images[test][row], cmap="gray_r")
-    best = clf.predict_proba(X[test][[row]])[0, :10].argmax()
-    axis.set(xticks=[], yticks=[], title=f"{digits.target[test][row]}, read {best}")
-axes[0, 0].set_ylabel("least doubt")
-axes[1, 0].set_ylabel("most doubt")
+order = np.argsort(uncertainty)
+for sample, axis in zip(np.concatenate([order[:6], order[-6:]]), axes.flat, strict=True):
+    axis.imshow(digits.images[test][sample], cmap="gray_r")
+    best = clf.predict_proba(X[test][[sample]])[0, :10].argmax()
+    axis.set(xticks=[], yticks=[])
+    axis.set_title(f"{digits.target[test][sample]}, predicted {best}", fontsize=9)
+axes[0, 0].set_ylabel("most certain")
+axes[1, 0].set_ylabel("least certain")
 plt.show()

@@ -1,20 +1,20 @@
 """
-Images: a fixed embedding, or an encoder of your own
-====================================================
+Images: pretrained embeddings, or your own encoder
+==================================================
 
-Two ways from pixels to labels. A model that was trained elsewhere turns images into vectors, and a
-classifier stands on these: a pipeline of two steps. Or a torch module of your own, convolutions
-for instance, is trained as the encoder: ``module=``.
+There are two ways from pixels to labels. In the first, a pretrained model turns images into
+vectors, and a classifier predicts from them: a pipeline of two steps. In the second, a torch module
+of your own is trained as the encoder: ``module=``.
 
-The images are handwritten digits composed to scenes of up to three, 16 by 16 pixels.
+The images are composed of up to three handwritten digits, 16 by 16 pixels.
 """
 
 # %%
 # An embedding as a step
 # ----------------------
-# Anything that maps images to vectors becomes a step by ``fit`` and ``transform``. This one needs
-# no download: patches of the images are clustered, and a cell of the image is described by how near
-# its patches come to each centre.
+# Any map from images to vectors with ``fit`` and ``transform`` can be a step. The one below needs
+# no download. It clusters patches of the images. Each cell of a grid is described by the similarity
+# of its patches to the cluster centres.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,8 +68,8 @@ X_test, Y_test = make_multilabel_digits(subset="test", return_X_y=True)
 embedded = make_pipeline(PatchEmbedding(), MultiLabelLogisticRegression(C=10)).fit(X, Y)
 
 # %%
-# With a network at hand, the step holds a pretrained model instead. The following is **not run
-# here**, since it downloads weights; it takes the package ``timm``, and images as a list of
+# With network access, the step may have a pretrained model instead. The following code is **not run
+# here**, because it downloads weights. It needs the package ``timm``, and images as a list of
 # ``PIL.Image`` in RGB:
 #
 # .. code-block:: python
@@ -99,19 +99,19 @@ embedded = make_pipeline(PatchEmbedding(), MultiLabelLogisticRegression(C=10)).f
 #
 #    make_pipeline(ImageEmbedding(), ContrastiveMultiLabelClassifier()).fit(images, Y)
 #
-# In a search, give the pipeline ``memory=``, so that the images are embedded once and not once a
+# In a search, pass ``memory=`` to the pipeline. The images are then embedded once, not once per
 # candidate.
 
 # %%
 # A module of your own
 # --------------------
-# The classifier calls ``module`` with the number of features. What comes back maps rows of
-# features, standardised, to embeddings; it may fold a row to an image first. A convolution shares
-# its weights over the image, which a layer on 256 pixels cannot know to do.
+# The classifier calls ``module`` with the number of features. The module maps samples with scaled
+# features to embeddings. It may first reshape a sample to an image. A convolution shares its
+# weights over the image; a linear layer on 256 pixels cannot.
 
 
 class Convolutions(nn.Sequential):
-    """Rows of 256 pixels to embeddings of 64 numbers."""
+    """Map samples of 256 pixels to embeddings of 64 numbers."""
 
     def __init__(self, n_features):
         def block(n_in, n_out, size, stride):
@@ -137,8 +137,8 @@ convolved = ContrastiveMultiLabelClassifier(
 )
 
 # %%
-# On images not seen
-# ------------------
+# Scores on test images
+# ---------------------
 
 models = {
     "pixels": plain.fit(X, Y),
@@ -155,7 +155,7 @@ for name, model in models.items():
 print(pd.DataFrame(scores).T.round(3).to_string())
 
 # %%
-# What the convolutions learned: scenes that hold a seven, in the embedding.
+# The embedding of the convolutions; images with a seven have a colour.
 
 EmbeddingDisplay.from_estimator(convolved, X_test, Y_test, label=7)
 plt.show()

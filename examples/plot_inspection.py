@@ -1,11 +1,11 @@
 """
-Looking at a fitted model
+Inspecting a fitted model
 =========================
 
-What a multi-label classifier learned, where it errs, and whether its settings are right: the
-displays of :mod:`sklearn_mlcl.inspection` in the order in which one asks. Each takes a fitted
-estimator, or a search or a pipeline around it, and rows that it was not fitted on; names come from
-the columns of a DataFrame of labels.
+This example shows the displays of :mod:`sklearn_mlcl.inspection`: what a multi-label classifier
+learned, where it errs, and whether its parameters are good. Each display takes a fitted estimator,
+or a search or pipeline around it, and samples that were not used for the fit. Names come from the
+columns of a DataFrame of labels.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ X_train, Y_train = X[data.train_idx], Y.iloc[data.train_idx]
 X_test, Y_test = X[data.test_idx], Y.iloc[data.test_idx]
 
 # %%
-# Were the parameters well chosen?
-# --------------------------------
-# A search over temperature and clamp, as a map. A best cell at an edge says that the grid ends too
-# early; columns or rows of one colour, that a parameter makes no difference.
+# The search
+# ----------
+# A map of the scores over temperature and regularisation. If the best value lies at an edge, extend
+# the grid. If columns or rows have one colour, the parameter makes no difference.
 
 net = ContrastiveMultiLabelClassifier(
-    n_members=1, hidden_layer_sizes=(64,), max_epochs=10, threshold="f1_macro", random_state=0
+    n_estimators=1, hidden_layer_sizes=(64,), max_epochs=10, threshold="f1_macro", random_state=0
 )
 search = GridSearchCV(
     net,
@@ -61,18 +61,18 @@ search = GridSearchCV(
 SearchHeatmapDisplay.from_estimator(search)
 
 # %%
-# Was the training long enough?
-# -----------------------------
-# The threshold is tuned on rows that are held out, so there is a validation loss to look at. The
-# training loss lies above it at first: dropout is on while it is taken.
+# The training
+# ------------
+# The threshold is tuned on held-out samples, so there is a validation loss. The training loss is
+# higher at first, because dropout is on during training.
 
 TrainingCurveDisplay.from_estimator(search)
 
 # %%
-# What does the embedding hold?
-# -----------------------------
-# The test rows in two dimensions: principal components, coloured by the number of labels, and a
-# t-SNE map, coloured by one of them. Any transformer to two columns will do.
+# The embedding
+# -------------
+# The test samples in two dimensions: principal components, coloured by the number of labels, and a
+# t-SNE map, coloured by one label. Any transformer to two columns works.
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 EmbeddingDisplay.from_estimator(search, X_test, Y_test, ax=axes[0])
@@ -81,10 +81,10 @@ with threadpool_limits(1):
     EmbeddingDisplay.from_estimator(search, X_test, Y_test, label="eight", reducer=tsne, ax=axes[1])
 
 # %%
-# Which labels are hard, and can the probabilities be believed?
-# -------------------------------------------------------------
-# Precision-recall curves rank the labels; reliability curves compare a probability with the share
-# of rows that have the label. The six most frequent labels have colours unless others are named.
+# Precision, recall and calibration
+# ---------------------------------
+# Precision-recall curves compare the labels. Reliability curves compare a probability with the
+# share of samples that have the label. By default the six most frequent labels have colours.
 
 figure, axes = plt.subplots(2, 1, figsize=(7.4, 8.4), layout="constrained")
 MultiLabelPrecisionRecallDisplay.from_estimator(
@@ -95,31 +95,31 @@ MultiLabelReliabilityDisplay.from_estimator(
 )
 
 # %%
-# Is the threshold right?
-# -----------------------
+# The threshold
+# -------------
 # All scores against one threshold for all labels, and the F1 of each label against its own. The
-# dashed line is the threshold that the classifier tuned.
+# dashed line is the tuned threshold of the classifier.
 
 figure, axes = plt.subplots(2, 1, figsize=(7.4, 7.6), layout="constrained")
 ThresholdCurveDisplay.from_estimator(search, X_test, Y_test, ax=axes[0])
 ThresholdCurveDisplay.from_estimator(search, X_test, Y_test, per_label=True, ax=axes[1])
 
 # %%
-# Which labels belong together?
-# -----------------------------
-# The observed correlation of the labels, the one that the predicted probabilities imply, and what
-# is left over. Here a digit takes a place that another cannot have, so that all observed ones are
-# slightly negative; where the learned one is not, the net takes one digit for the other.
+# Correlated labels
+# -----------------
+# The observed correlation of the labels, the correlation of the predicted probabilities, and their
+# difference. Here two digits cannot have the same place, so all observed correlations are slightly
+# negative. If a learned one is positive, the net confuses the two digits.
 
 LabelCorrelationDisplay.from_estimator(search, X_test, Y_test)
 
 # %%
-# With two hundred labels
-# -----------------------
-# The same displays, on made-up rows about twenty topics: the most frequent labels have names, the
-# others are grey, and a mean says where they lie. Dots are the fitted thresholds, one for each
-# label. In the correlations labels of a topic stand together, and what the noisy features do not
-# tell about it is left over.
+# Two hundred labels
+# ------------------
+# The same displays, on made-up samples about twenty topics. The most frequent labels have names,
+# the others are grey, and a mean summarises them. Dots are the fitted thresholds, one per label.
+# Labels of one topic are adjacent in the correlations. The difference has what the noisy features
+# do not explain.
 
 rng = np.random.default_rng(0)
 topics = rng.normal(size=(1500, 20))
@@ -139,8 +139,8 @@ ThresholdCurveDisplay.from_estimator(
 LabelCorrelationDisplay.from_estimator(heads, X_many[half:], Y_many[half:])
 
 # %%
-# Any classifier of label matrices can be looked at, scikit-learn's too: its answers may be a matrix
-# or a list of arrays, and unknown targets (NaN) are left out of every plot.
+# The displays work with any classifier of label matrices, also scikit-learn's. Its predictions may
+# be a matrix or a list of arrays. Missing targets (NaN) are ignored.
 
 peer = OneVsRestClassifier(LogisticRegression(C=0.1, max_iter=200)).fit(X_train, Y_train.to_numpy())
 Y_partly = Y_test.astype(float).mask(np.random.default_rng(0).random(Y_test.shape) < 0.4)

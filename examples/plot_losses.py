@@ -2,9 +2,9 @@
 The contrastive losses: weights, gradients, scores
 ==================================================
 
-All contrastive losses of the package are one formula with different weights. Here they are shown
-at work: which rows of a batch attract each other and how much, what the clamp does to a gradient,
-and what that comes to on handwritten digits composed to a multi-label set.
+All contrastive losses of the package are one formula with different weights. This example shows
+which samples of a batch attract each other, and what the regularisation does to a gradient. At the
+end it compares the scores of all losses on composed handwritten digits.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from sklearn_mlcl.recipes import PLAIN
 RED, BLUE, QUIET = "#d1495b", "#2e4057", "#9aa0a6"
 
 # %%
-# Who attracts whom
-# -----------------
-# An anchor with the labels a and b meets seven other rows and, in three of the losses, one
-# trainable prototype for each label. A row of the map is the row :math:`W_i` of the anchor in one
-# loss, divided by its sum: how the loss spreads the attraction. Rows without a label in common
-# with the anchor get nothing, and are pushed away.
+# Attraction within a batch
+# -------------------------
+# An anchor with the labels a and b meets seven other samples. Three of the losses also have one
+# trainable prototype per label. A row of the map is the row :math:`W_i` of the anchor in one loss,
+# divided by its sum: the shares of the attraction. Samples without a common label have no share,
+# and are pushed away.
 #
-# "any" makes no difference between the rows that share a label, "all" sees only the equal label
-# set, and "jaccard" grades by overlap. "mulsupcon", "msc" and "reg" give each label of the anchor
-# the same share and divide it among the rows that have the label: b is rarer in this batch than a,
-# so that the row {b} attracts more than a row {a}. In "msc" and "reg" the prototypes of a and b
-# take part, in "proto" they are alone.
+# "any" treats all samples alike that share a label, "all" uses only the equal label set, and
+# "jaccard" grades by overlap. "mulsupcon", "msc" and "reg" give each label of the anchor the same
+# share and divide it among the samples with the label. In this batch b is rarer than a, so the
+# sample {b} attracts more than a sample {a}. "msc" and "reg" also use the prototypes of a and b,
+# and "proto" uses only them.
 
 LABELS = "abc"
 LABEL_SETS = ["ab", "ab", "a", "a", "b", "abc", "ac", "c"]
 labels = torch.tensor([[float(name in names) for name in LABELS] for names in LABEL_SETS])
 
 
-def attraction_of_first_row(name: str) -> np.ndarray:
-    """Return W of row 0 against the other rows and the prototypes; NaN where there are none."""
+def attraction_of_first_sample(name: str) -> np.ndarray:
+    """Return W of sample 0 to the other samples and the prototypes; NaN without prototypes."""
     loss = CONTRASTIVE_LOSSES[name]()
     row = loss.pair_weights(labels)[0].numpy()
     shares = np.full(len(LABEL_SETS) + len(LABELS), np.nan)
@@ -54,8 +54,8 @@ def attraction_of_first_row(name: str) -> np.ndarray:
 
 
 def plot_attraction() -> Figure:
-    """Draw the attraction of the first row in every loss."""
-    shares = np.array([attraction_of_first_row(name) for name in CONTRASTIVE_LOSSES])
+    """Draw the attraction of the first sample in every loss."""
+    shares = np.array([attraction_of_first_sample(name) for name in CONTRASTIVE_LOSSES])
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
     axis.imshow(shares, cmap="Blues", aspect="auto", vmin=0, vmax=0.6)
     for (y, x), share in np.ndenumerate(shares):
@@ -67,22 +67,22 @@ def plot_attraction() -> Figure:
     axis.set_yticks(range(len(shares)), CONTRASTIVE_LOSSES)
     axis.axvline(len(others) - 0.5, color="black", linewidth=1)
     axis.tick_params(length=0)
-    axis.set_title("Attraction of a row with labels {a, b}: its shares, by loss")
+    axis.set_title("Attraction of a sample with labels {a, b}: shares by loss")
     return figure
 
 
 plot_attraction()
 
 # %%
-# What the clamp removes
-# ----------------------
+# The regularisation
+# ------------------
 # In every loss the force between an anchor and a positive is :math:`\sigma_{ij} - W_{ij}`: the
 # share of the similarity that the pair has, minus the share it should have. A close positive has
-# more than its share and is pushed *away*, as a negative would be. The clamp ``lambda_reg=1`` takes
-# that part out of the gradient.
+# more than its share and is pushed *away*, like a negative. ``lambda_reg=1`` removes this part from
+# the gradient (the clamp).
 #
-# Below, one positive is moved along a circle, from opposite to the anchor to the same place, while
-# a second positive and a negative stay where they are.
+# Below, one positive moves along a circle, from opposite to the anchor to the same place. A second
+# positive and a negative stay fixed.
 
 
 def force_on_positive(cosines: np.ndarray, lambda_reg: float) -> np.ndarray:
@@ -110,7 +110,7 @@ def plot_clamp() -> Figure:
     axis.plot(cosines, force_on_positive(cosines, 1.0), color=RED, label="clamped (lambda_reg=1)")
     axis.set(xlabel="cosine of anchor and positive", ylabel="derivative of the loss")
     axis.text(-0.97, 0.04, "pushed away", fontsize=9)
-    axis.text(-0.97, -0.04, "drawn nearer", fontsize=9, va="top")
+    axis.text(-0.97, -0.04, "pulled closer", fontsize=9, va="top")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
     return figure
@@ -119,13 +119,12 @@ def plot_clamp() -> Figure:
 plot_clamp()
 
 # %%
-# What it comes to
-# ----------------
-# Each loss, clamped only where it was published so, trains an encoder of the same shape for as
-# long; logistic heads on the embedding do the rest (``lambda_bce=0`` and ``neighbor_weight=0``
-# leave the loss to itself, which is not the estimator's default). The reference is the encoder
-# trained end to end by cross-entropy. One run on one easy set: see :doc:`/losses` for the study
-# over six.
+# Scores
+# ------
+# Each loss trains an encoder of the same shape for the same time, with its published clamp.
+# Logistic heads predict from the embedding. ``lambda_joint=0`` and ``neighbor_weight=0`` leave the
+# loss alone; they are not the defaults. The reference is the encoder trained end to end by
+# cross-entropy. This is one run on one easy data set; :doc:`/losses` has the study on six.
 
 data = make_multilabel_digits()
 X, Y = data.data[data.train_idx], data.target[data.train_idx]
@@ -133,7 +132,7 @@ X_test, Y_test = data.data[data.test_idx], data.target[data.test_idx]
 common = {**PLAIN, "max_epochs": 12, "neighbor_weight": 0.0, "random_state": 0}
 models = {
     name: ContrastiveMultiLabelClassifier(
-        loss=name, lambda_reg=float(name == "reg"), lambda_bce=0.0, **common
+        loss=name, lambda_reg=float(name == "reg"), lambda_joint=0.0, **common
     )
     for name in CONTRASTIVE_LOSSES
 }
@@ -156,7 +155,7 @@ def plot_scores(scores: dict[str, tuple[float, float]]) -> Figure:
     axis.scatter(mAP, heights, color=RED, label="mAP")
     axis.scatter(macro_F1, heights, color=BLUE, label="macro-F1, threshold 0.5")
     axis.set_yticks(heights, names)
-    axis.set(xlabel="score on the test rows")
+    axis.set(xlabel="score on the test samples")
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)

@@ -1,10 +1,10 @@
 """
-Numbers and categories: names from the table to the answer
-===========================================================
+Numbers and categories, with names
+==================================
 
-A table with columns of numbers and of words, labels with names, and a classifier that wants
-numbers: ``ColumnTransformer`` in a pipeline. The names of the columns arrive at the classifier, the
-names of the labels in its predictions and in the plots.
+The table has columns of numbers and of categories, and its labels have names. A
+``ColumnTransformer`` in a pipeline encodes the columns. The classifier then knows the names of the
+columns. Its predictions and figures have the names of the labels.
 
 The table is made up: tickets of a help desk, with the reasons why somebody wrote.
 """
@@ -51,7 +51,7 @@ def make_tickets(n, random_state):
         }
     )
     labels = (rng.random(chance.shape) < chance).astype(int)
-    # Somebody forgot to note the number of users: a job for an imputer, NaN in X is refused.
+    # Some numbers of users are missing. X must not have NaN, so an imputer fills them.
     tickets.loc[rng.random(n) < 0.05, "users"] = np.nan
     return tickets, labels
 
@@ -63,10 +63,10 @@ print(X_test.head(3).to_string())
 # %%
 # The pipeline
 # ------------
-# Numbers are imputed and scaled, words become one column a value. ``transform="pandas"`` on the
-# whole pipeline is what carries names and index from step to step; ``predict="pandas"`` on the
-# classifier asks for predictions with names. A pipeline does not know the second word, so it is
-# said to the classifier. No reason is certain here, so the threshold is tuned and not 0.5.
+# Numbers are imputed and scaled; a category becomes one column per value. ``transform="pandas"`` on
+# the pipeline passes names and index from step to step. ``predict="pandas"`` on the classifier asks
+# for predictions with names; a pipeline has no such argument. No reason is certain here, so the
+# threshold is tuned.
 
 columns = make_column_transformer(
     (make_pipeline(SimpleImputer(), StandardScaler()), ["users", "days since update"]),
@@ -80,22 +80,22 @@ model = make_pipeline(columns, classifier.set_output(predict="pandas"))
 model.set_output(transform="pandas").fit(X_train, Y_train)
 
 # %%
-# What the classifier saw, and how it answers: by the names of the labels, ticket by ticket.
+# The columns that the classifier saw, and its probabilities by ticket and label.
 
 print(", ".join(model[-1].feature_names_in_))
 print(model.predict_proba(X_test).head(3).round(2).to_string())
 
 # %%
-# A name, where others have a number
-# ----------------------------------
-# Scores take the DataFrames as they are.
+# Scores and figures
+# ------------------
+# Scores and displays take the DataFrames.
 
 print(f"macro-F1 {f1_macro(Y_test, model.predict(X_test)):.2f}")
 MultiLabelPrecisionRecallDisplay.from_estimator(model, X_test, Y_test)
 plt.show()
 
 # %%
-# The embedding has names too, one for each of its columns:
+# The columns of the embedding have names too:
 
 print(model.transform(X_test).iloc[:3, :3].round(2).to_string())
 model

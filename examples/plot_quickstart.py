@@ -1,12 +1,12 @@
 """
-Quickstart: search, compare, look
+Quickstart: search, compare, plot
 =================================
 
-From data to predictions and an honest comparison: a pipeline with the contrastive classifier, a
-grid search over its temperature and its weights, a table against the usual peers, and two pictures.
+This example fits a pipeline with the contrastive classifier and searches its temperature and loss
+weights. It compares the result with other classifiers in a table, and draws two figures.
 
-The data are handwritten digits composed to a multi-label set, embedded in the package. From the
-command line any other set works too, e.g. ``python examples/plot_quickstart.py yeast``; see
+The data are composed handwritten digits, embedded in the package. From the command line any other
+data set works too, e.g. ``python examples/plot_quickstart.py yeast``; see
 :func:`~sklearn_mlcl.datasets.fetch_multilabel` for the names.
 """
 
@@ -46,12 +46,12 @@ FOLDS = MultilabelStratifiedKFold(3, shuffle=True, random_state=0)
 # %%
 # The data
 # --------
-# Every set comes with its split. Training rows choose parameters and thresholds; the test rows
-# are used once, for the table and the pictures.
+# Every data set has a train-test split. The training samples choose parameters and thresholds. The
+# test samples are used once, for the table and the figures.
 
 
 def load(name: str) -> Bunch:
-    """Return the training and test rows of a set, with dense labels."""
+    """Return the training and test samples of a data set, with dense labels."""
     bunch = make_multilabel_digits() if name == "digits" else fetch_multilabel(name)
     Y = bunch.target.toarray() if sp.issparse(bunch.target) else bunch.target
     train, test = bunch.train_idx, bunch.test_idx
@@ -67,9 +67,9 @@ def load(name: str) -> Bunch:
 # %%
 # The models
 # ----------
-# Two are searched on the same folds by the same score, macro-F1: ours over ``temperature`` and
-# ``lambda_bce``, logistic regression over ``C``. Sparse features go in as they are. Ours has two
-# members in place of four, which makes the search twice as fast.
+# Two models are searched on the same folds by macro-F1: ours over ``temperature`` and
+# ``lambda_joint``, and logistic regression over ``C``. Sparse features are not scaled. Ours has two
+# nets instead of four, so the search takes half the time.
 
 
 def searched(classifier: Any, grid: dict[str, list], sparse: bool, n_jobs: int) -> GridSearchCV:
@@ -81,7 +81,7 @@ def searched(classifier: Any, grid: dict[str, list], sparse: bool, n_jobs: int) 
 
 
 def show_progress(search: GridSearchCV) -> GridSearchCV:
-    """Show a bar where scikit-learn has one (1.9, with rich), else a line for every fit."""
+    """Show a progress bar (scikit-learn 1.9, with rich), else a line per fit."""
     try:
         from sklearn.callback import ProgressBar
 
@@ -94,9 +94,9 @@ def make_models(
     sparse: bool, *, n_trees: int = 300, n_jobs: int = 2, **net_arguments: Any
 ) -> dict[str, Any]:
     """Return the contrastive classifier and its peers, unfitted, by name."""
-    arguments = {"n_members": 2, "random_state": 0, **net_arguments}
+    arguments = {"n_estimators": 2, "random_state": 0, **net_arguments}
     ours = ContrastiveMultiLabelClassifier(**arguments)
-    ours_grid = {"temperature": [0.1, 0.5], "lambda_bce": [0.2, 2.0]}
+    ours_grid = {"temperature": [0.1, 0.5], "lambda_joint": [0.2, 2.0]}
     logistic = OneVsRestClassifier(LogisticRegression(max_iter=1000))
     logistic_grid = {"estimator__C": [0.001, 0.01, 0.1, 1.0, 10.0]}
     return {
@@ -108,16 +108,15 @@ def make_models(
 
 
 # %%
-# One row of the table
-# --------------------
-# Each model answers with probabilities at the default threshold of 0.5, and a second time with
-# one common threshold, the best for macro-F1 on probabilities of its own for training rows that
-# it was not fitted on.
+# Fit and tune one model
+# ----------------------
+# Each model predicts at the default threshold of 0.5, and at one common threshold. The latter has
+# the best macro-F1 on probabilities for training samples that were not used for the fit.
 
 
 @dataclass
 class Result:
-    """What one model said about the test rows, and what that took."""
+    """Probabilities of one model for the test samples, and its times."""
 
     model: Any
     probabilities: np.ndarray
@@ -127,7 +126,7 @@ class Result:
 
 
 def label_probabilities(answer: Any, Y_train: np.ndarray) -> np.ndarray:
-    """Return an (n, L) matrix also where, as forests do, a model answers label by label."""
+    """Return an (n, L) matrix, also for forests, whose answer is a list over labels."""
     if not isinstance(answer, list):
         return answer
     constant = Y_train.min(axis=0) == Y_train.max(axis=0)
@@ -140,7 +139,7 @@ def label_probabilities(answer: Any, Y_train: np.ndarray) -> np.ndarray:
 
 
 def evaluate(model: Any, data: Bunch, *, n_jobs: int = 2) -> Result:
-    """Fit a model, tune its threshold inside the training rows, and predict the test rows."""
+    """Fit a model, tune its threshold on training samples, and predict the test samples."""
     start = time.perf_counter()
     model.fit(data.X_train, data.Y_train)
     fitted = time.perf_counter()
@@ -151,7 +150,7 @@ def evaluate(model: Any, data: Bunch, *, n_jobs: int = 2) -> Result:
     )
     held_out = label_probabilities(held_out, data.Y_train)
     threshold = tune_thresholds(data.Y_train, held_out, objective="f1_macro", per_label=False)[0]
-    # Of a search, the fit with the chosen parameters; the rest of it is tuning.
+    # The fit time of a search is that of its last fit; the rest is tuning.
     fit_seconds = getattr(model, "refit_time_", fitted - start)
     return Result(model, answer, threshold, fit_seconds, time.perf_counter() - start - fit_seconds)
 
@@ -176,7 +175,7 @@ def table(results: dict[str, Result], Y: np.ndarray) -> pd.DataFrame:
 
 
 def markdown(scores: pd.DataFrame) -> str:
-    """Return the table as Markdown, to be pasted into a page."""
+    """Return the table as Markdown."""
     head = ["threshold", "model", *scores.columns[1:]]
     lines = [head, ["---"] * len(head)]
     for (kind, name), values in scores.drop(columns="threshold").iterrows():
@@ -188,15 +187,15 @@ def markdown(scores: pd.DataFrame) -> str:
 # %%
 # The embedding
 # -------------
-# A t-SNE map of the test rows by the cosine of their embeddings, drawn once for each of the most
-# frequent labels: where the rows with a label lie together, its head has an easy task.
+# A t-SNE map of the test samples by the cosine of their embeddings, one panel for each of the most
+# frequent labels. If the samples with a label are close together, the label is easy to predict.
 
 
-def plot_embedding(result: Result, data: Bunch, *, max_rows: int = 1500) -> Figure:
-    """Draw the map of the test rows, one panel for each of at most ten labels."""
-    Y = data.Y_test[:max_rows]
-    embedding = result.model.best_estimator_.transform(data.X_test[:max_rows])
-    # Threads that wait for each other make so small a map slower, on a busy machine by far.
+def plot_embedding(result: Result, data: Bunch, *, max_samples: int = 1500) -> Figure:
+    """Draw the map of the test samples, one panel for each of at most ten labels."""
+    Y = data.Y_test[:max_samples]
+    embedding = result.model.best_estimator_.transform(data.X_test[:max_samples])
+    # Several threads make so small a map slower, most of all on a busy machine.
     with threadpool_limits(1):
         x, y = TSNE(metric="cosine", init="pca", random_state=0).fit_transform(embedding).T
     frequent = np.sort(np.argsort(-data.Y_train.sum(axis=0), kind="stable")[:10])
@@ -206,22 +205,22 @@ def plot_embedding(result: Result, data: Bunch, *, max_rows: int = 1500) -> Figu
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, label in zip(axes.flat, frequent, strict=False):
-        carries = Y[:, label] == 1
-        axis.scatter(x[~carries], y[~carries], s=5, color=QUIET, linewidths=0)
-        axis.scatter(x[carries], y[carries], s=7, color=RED, linewidths=0)
-        axis.set_title(f"{data.label_names[label]} ({carries.mean():.0%})", fontsize=10)
-    figure.suptitle("Test rows in the learned embedding; red: rows with the label (their share)")
+        positive = Y[:, label] == 1
+        axis.scatter(x[~positive], y[~positive], s=5, color=QUIET, linewidths=0)
+        axis.scatter(x[positive], y[positive], s=7, color=RED, linewidths=0)
+        axis.set_title(f"{data.label_names[label]} ({positive.mean():.0%})", fontsize=10)
+    figure.suptitle("Test samples in the embedding; red: samples with the label (their share)")
     return figure
 
 
 # %%
 # Label by label
 # --------------
-# Average precision of ours and of the peer with the best mean, sorted.
+# The average precision of our model and of the other model with the best mean, sorted.
 
 
 def plot_average_precision(results: dict[str, Result], data: Bunch) -> Figure:
-    """Draw both average precisions of every label that has a positive in the test rows."""
+    """Draw both average precisions of every label with a positive in the test samples."""
     seen = data.Y_test.any(axis=0)
     Y, names = data.Y_test[:, seen], data.label_names[seen]
     precision = {
@@ -242,7 +241,8 @@ def plot_average_precision(results: dict[str, Result], data: Bunch) -> Figure:
     axis.scatter(ours, height, color=RED, label=legend(OURS, ours), **dots)
     axis.set_yticks(*((height, names[order]) if few else ([],)))
     lowest = np.floor(20 * min(ours.min(), theirs.min())) / 20
-    axis.set(xlim=(lowest, 1), ylim=(-0.7, len(order) - 0.3), xlabel="average precision, test rows")
+    axis.set(xlim=(lowest, 1), ylim=(-0.7, len(order) - 0.3))
+    axis.set_xlabel("average precision, test samples")
     axis.set_ylabel("" if few else f"{len(order)} labels, in the order of ours")
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
@@ -256,16 +256,16 @@ def legend(name: str, precision: np.ndarray) -> str:
 
 
 # %%
-# All together
-# ------------
+# Run the comparison
+# ------------------
 
 
 def main(name: str, output: Path = Path("quickstart_output")) -> None:
-    """Compare the models on a set, print the table and save the pictures."""
+    """Compare the models on a data set, print the table and save the figures."""
     start = time.perf_counter()
     data = load(name)
     print(
-        f"{name}: {len(data.Y_train)} training and {len(data.Y_test)} test rows, "
+        f"{name}: {len(data.Y_train)} training and {len(data.Y_test)} test samples, "
         f"{data.X_train.shape[1]} features, {data.Y_train.shape[1]} labels"
     )
     results = {}
@@ -277,11 +277,11 @@ def main(name: str, output: Path = Path("quickstart_output")) -> None:
     tuned = {name: f"{result.threshold:.2f}" for name, result in results.items()}
     print(f"\ntuned thresholds: {', '.join(f'{name} {cut}' for name, cut in tuned.items())}")
     output.mkdir(exist_ok=True)
-    pictures = {
+    figures = {
         "embedding": plot_embedding(results[OURS], data),
         "average_precision": plot_average_precision(results, data),
     }
-    for kind, figure in pictures.items():
+    for kind, figure in figures.items():
         path = output / f"{name}_{kind}.png"
         figure.savefig(path, dpi=150)
         print(f"saved {path}")

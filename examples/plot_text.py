@@ -1,17 +1,17 @@
 """
-Text: TF-IDF, CSR, and names to the end
-=======================================
+Text: TF-IDF, CSR and label names
+=================================
 
-Words go through a ``TfidfVectorizer`` into the classifier as CSR; only a batch of rows at a time is
-ever dense. The texts need no network: they are what scikit-learn's docstrings say in prose, and
-the labels are the parameters that the function or class takes. ``tol`` and ``max_iter`` nearly
-always come together, ``copy`` has nothing to do with either.
+A ``TfidfVectorizer`` turns text into CSR. The classifier makes it dense one batch at a time. The
+texts need no network: they are the prose of scikit-learn's docstrings. The labels are the
+parameters of the function or class. ``tol`` and ``max_iter`` nearly always occur together; ``copy``
+is independent of both.
 """
 
 # %%
 # The texts
 # ---------
-# The section that lists the parameters is cut off, and so is all behind it.
+# The section of the parameters is removed, and so is everything after it.
 
 import inspect
 import re
@@ -50,9 +50,9 @@ print(f"{len(texts)} texts, {Y.sum(axis=1).mean():.1f} of {len(LABELS)} labels a
 # %%
 # Pipeline and search
 # -------------------
-# Parameters of the words and of the net are searched together, here over few values by one net
-# (``**FAST``) to be done in seconds. The labels are handed over as a DataFrame, so that their names
-# are known from here on.
+# Parameters of the vectorizer and of the net are searched together. The grid is small and the
+# search has one net (``**FAST``), so it takes seconds. The labels are a DataFrame, so their names
+# are known.
 
 pipeline = Pipeline(
     [
@@ -62,7 +62,7 @@ pipeline = Pipeline(
 )
 search = GridSearchCV(
     pipeline,
-    {"words__ngram_range": [(1, 1), (1, 2)], "labels__lambda_bce": [0.2, 2.0]},
+    {"words__ngram_range": [(1, 1), (1, 2)], "labels__lambda_joint": [0.2, 2.0]},
     cv=MultilabelStratifiedKFold(3),
     scoring=average_precision_macro_scorer,
 ).fit(texts[train], Y.iloc[train])
@@ -70,10 +70,10 @@ print(search.best_params_)
 search.best_estimator_
 
 # %%
-# On texts not seen
-# -----------------
-# Logistic regressions on the same words, with a penalty chosen for each label, are the peer. The
-# two rank about alike; at the threshold of 0.5 the net finds more of the rare labels.
+# Scores on test texts
+# --------------------
+# Logistic regressions on the same words, with a penalty chosen for each label, are compared. The
+# two rank about equally. At the threshold of 0.5 the net finds more of the rare labels.
 
 heads = Pipeline([pipeline.steps[0], ("labels", MultiLabelLogisticRegression(C="cv"))])
 heads.fit(texts[train], Y.iloc[train])
@@ -89,7 +89,8 @@ print(pd.DataFrame(scores).T.round(3).to_string())
 # %%
 # Predictions with names
 # ----------------------
-# ``set_output(predict="pandas")`` asks the classifier for DataFrames; the pipeline passes them on.
+# With ``set_output(predict="pandas")`` the classifier predicts DataFrames, and the pipeline passes
+# them on.
 
 search.best_estimator_[-1].set_output(predict="pandas")
 asked = [
@@ -100,9 +101,9 @@ asked = [
 print(search.predict_proba(asked).round(2).T.to_string())
 
 # %%
-# Labels that come together
-# -------------------------
-# Observed correlations of the labels beside those of the predicted probabilities.
+# Correlated labels
+# -----------------
+# The observed correlations of the labels, and those of the predicted probabilities.
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
 LabelCorrelationDisplay.from_estimator(search, texts[test], Y.iloc[test], ax=axes)

@@ -2,16 +2,15 @@
 Thresholds for any classifier
 =============================
 
-A probability of 0.5 is seldom the best place to cut.
-:class:`sklearn_mlcl.MultiLabelThresholdClassifierCV` finds better ones by cross-validation, for
-every classifier that gives probabilities: here for a random forest, whose averaged votes stay far
-below 0.5 on labels that few rows have.
+A threshold of 0.5 is rarely the best. :class:`sklearn_mlcl.MultiLabelThresholdClassifierCV` finds a
+better one by cross-validation, for every classifier with probabilities. Here it wraps a random
+forest, whose probabilities stay far below 0.5 for rare labels.
 """
 
 # %%
 # Data
 # ----
-# Handwritten digits composed to rows with up to three digits, ten labels.
+# The samples have up to three handwritten digits, and ten labels.
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -27,17 +26,17 @@ X_test, Y_test = make_multilabel_digits(subset="test", return_X_y=True)
 forest = RandomForestClassifier(100, random_state=0)
 
 # %%
-# 0.5, one threshold, one a label
-# -------------------------------
-# The thresholds are searched on probabilities of training rows that the forest was not fitted on;
-# then it is fitted on all of them. The test rows are used once.
+# 0.5, one threshold, one threshold per label
+# -------------------------------------------
+# The thresholds are tuned on probabilities for training samples that were not used for the fit.
+# Then the forest is fitted on all training samples. The test samples are used once.
 
 models = {
     "0.5": forest,
     "one threshold": MultiLabelThresholdClassifierCV(
         forest, objective="f1_samples", per_label=False
     ),
-    "one a label": MultiLabelThresholdClassifierCV(forest, objective="f1_macro", per_label=True),
+    "one per label": MultiLabelThresholdClassifierCV(forest, objective="f1_macro", per_label=True),
 }
 scores = {"example-F1": f1_samples, "micro-F1": f1_micro, "macro-F1": f1_macro}
 table = pd.DataFrame(
@@ -49,14 +48,14 @@ table = pd.DataFrame(
 print(table.round(3).to_string())
 
 # %%
-# Where the cut is
-# ----------------
-# The score of the test rows against the threshold, with the fitted one marked. The top is flat:
-# what matters is to be near it, and 0.5 is not.
+# The score against the threshold
+# -------------------------------
+# The figure has the score of the test samples against the threshold. The dashed line is the tuned
+# threshold. The maximum is flat, so a threshold close to it is enough; 0.5 is not close.
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 ThresholdCurveDisplay.from_estimator(models["one threshold"], X_test, Y_test, ax=axes[0])
 ThresholdCurveDisplay.from_estimator(
-    models["one a label"], X_test, Y_test, per_label=True, ax=axes[1]
+    models["one per label"], X_test, Y_test, per_label=True, ax=axes[1]
 )
 plt.show()

@@ -1,114 +1,117 @@
-"""Settings with a source, as plain dicts of constructor arguments.
+"""Published and simple settings, as plain dicts of constructor arguments.
 
 >>> from sklearn_mlcl import ContrastiveMultiLabelClassifier, recipes
 >>> clf = ContrastiveMultiLabelClassifier(**recipes.TWO_STAGE, random_state=0)
+
+A recipe may hold the dicts ``loss_params`` and ``net_params``. To change one key of them, set it
+after the recipe:
+
+>>> clf = clf.set_params(net_params__projection_dim=128)
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-#: One net and the rows as they are: without members, mixup, noise on the features
-#: and logistic regressions on them, without a prior count, and with all features however wide.
+#: One net on the samples as they are: no ensemble, no noise, no mixup, no pseudo-count and no
+#: logistic regressions on the features.
 PLAIN: dict[str, Any] = {
-    "n_members": 1,
-    "mixup": 0.0,
+    "n_estimators": 1,
     "feature_noise": 0.0,
     "linear_weight": 0.0,
-    "prior_count": 0.0,
-    "max_sparse_features": None,
     "max_epochs": 30,
     "batch_size": 128,
+    "net_params": {"mixup": 0.0, "pseudo_count": 0.0},
 }
 
-#: The two stages of arXiv:2412.00101 and nothing else: the regularised loss with prototypes as its
-#: released configuration has it (temperature 0.1, alpha 0, projection 256, AdamW with decay 0.01),
-#: then one logistic regression per label with C chosen for each label. What the defaults add
-#: (members, mixup, noise, a joint cross-entropy term, the vote of neighbours) is off. Encoder,
-#: epochs and learning rate stay ours: the release trains transformers and ResNets.
+#: The two stages of arXiv:2412.00101. Stage one trains the encoder by the regularised loss with
+#: prototypes. Stage two fits one logistic regression per label and chooses C for each label.
+#: Temperature, alpha, width of the projection and weight decay are those of the released code.
+#: Encoder, epochs and learning rate are ours: the release trains transformers and ResNets.
 TWO_STAGE: dict[str, Any] = {
     **PLAIN,
     "loss": "reg",
     "temperature": 0.1,
     "lambda_reg": 1.0,
-    "alpha": 0.0,
-    "projection_dim": 256,
-    "weight_decay": 0.01,
-    "lambda_bce": 0.0,
+    "lambda_joint": 0.0,
     "head_C": "cv",
+    "weight_decay": 0.01,
     "neighbor_weight": 0.0,
+    "loss_params": {"alpha": 0.0},
+    "net_params": {**PLAIN["net_params"], "projection_dim": 256},
 }
 
-#: The same with the loss of arXiv:2404.08720 (temperature 0.1, beta 0.1, no clamp) and its
-#: fine-tuning by cross-entropy after the contrastive stage.
-MSC_FINETUNED: dict[str, Any] = {
+#: :data:`TWO_STAGE` with the loss of arXiv:2404.08720: temperature 0.1, beta 0.1, no clamp.
+MSC: dict[str, Any] = {
     **TWO_STAGE,
     "loss": "msc",
     "lambda_reg": 0.0,
-    "beta": 0.1,
-    "finetune": True,
+    "loss_params": {"beta": 0.1},
 }
 
-#: For the impatient, with :class:`~sklearn_mlcl.ContrastiveMultiLabelClassifier` and
-#: :class:`~sklearn_mlcl.MultiLabelMLPClassifier`: one net and half the epochs.
+#: A fast fit of :class:`~sklearn_mlcl.ContrastiveMultiLabelClassifier` or
+#: :class:`~sklearn_mlcl.MultiLabelMLPClassifier`: one net, and at most 20 epochs.
 FAST: dict[str, Any] = {
-    "n_members": 1,
+    "n_estimators": 1,
     "max_epochs": 20,
 }
 
-#: For :class:`~sklearn_mlcl.MultiLabelMLPClassifier`: the published pick-all-label loss (arXiv
-#: 2310.15903, sum over the labels) under which features collapse, with the feature penalty of its
-#: released code (0.001 times the summed squares of 128 rows) and its nearest prototype without a
-#: prior. Learning rate, decay and epochs were tuned on held-out digits; the release trains ResNets
-#: for 200 epochs by SGD. Add ``decision="onn"`` to decide by the nearest prototype, and
-#: ``classifier="etf", feature_dim=None`` for the fixed frame. More epochs fit better still.
+#: The pick-all-label loss of arXiv:2310.15903 for :class:`~sklearn_mlcl.MultiLabelMLPClassifier`.
+#: Features collapse under it. The loss is summed over the labels and has the feature penalty of the
+#: released code: 0.001 times the summed squares of 128 samples. Learning rate, weight decay and
+#: epochs were tuned on held-out digits; the release trains ResNets for 200 epochs by SGD.
+#: To decide by the nearest prototype without a prior, add
+#: ``decision=NearestLabelSetClassifier(prior=0.0)``. For the fixed simplex classifier, add
+#: ``classifier="etf"`` and set ``net_params__feature_dim=None``.
 PAL_COLLAPSE: dict[str, Any] = {
     **PLAIN,
     "loss": "pal",
-    "pal_norm": "sum",
-    "feature_decay": 0.128,
-    "feature_dim": 64,
     "dropout": 0.0,
     "learning_rate": 5e-3,
     "weight_decay": 1.0,
     "max_epochs": 60,
-    "validation_fraction": 0.15,
-    "onn_prior": 0.0,
+    "validation": 0.15,
     "neighbor_weight": 0.0,
+    "loss_params": {"pal_norm": "sum", "feature_decay": 0.128},
+    "net_params": {**PLAIN["net_params"], "feature_dim": 64},
 }
 
-#: For :class:`~sklearn_mlcl.CGMVAEClassifier`: the released model of arXiv:2112.00976 (ICML 2022)
-#: with the weights hard-coded there, its Adam, its schedule and its 90 epochs on raw features. The
-#: release keeps the epoch with the best macro-F1 on a validation split, which is a callback's work
-#: (``benchmarks/study_cgmvae.py`` has it). Its KL weight puts all label Gaussians onto one another.
+#: The released model of arXiv:2112.00976 (ICML 2022) for :class:`~sklearn_mlcl.CGMVAEClassifier`:
+#: its weights, Adam, its schedule and 90 epochs on unscaled features. The release keeps the epoch
+#: with the best macro-F1 on a validation split; ``benchmarks/study_cgmvae.py`` has a callback for
+#: that. The KL weight of the release makes all label Gaussians equal.
 CGMVAE_PAPER: dict[str, Any] = {
     "temperature": 1.0,
     "lambda_bce": 0.5,
     "lambda_kl": 6.0,
     "lambda_contrastive": 1.0,
-    "latent_dim": 64,
-    "embedding_dim": 2048,
-    "hidden_layer_sizes": (256, 512, 256),
-    "label_hidden_layer_sizes": (512, 256),
-    "decoder_hidden": 512,
-    "activation": "relu",
-    "layer_norm": False,
-    "scale_input": False,
-    "feature_noise": 0.0,
-    "dropout": 0.5,
-    "n_latent_samples": 2,
-    "label_branch": True,
-    "concat_input": True,
-    "kl_estimator": "mc",
-    "kl_warmup_epochs": 0,
-    "free_bits": 0.0,
-    "label_bias": False,
     "head": "inner_product",
-    "optimizer": "adam",
+    "hidden_layer_sizes": (256, 512, 256),
+    "activation": "relu",
+    "dropout": 0.5,
+    "feature_noise": 0.0,
+    "scale_input": False,
     "learning_rate": 2e-3,
     "weight_decay": 1e-5,
-    "schedule": "warm_restarts",
     "max_epochs": 90,
     "batch_size": 128,
     "neighbor_weight": 0.0,
+    "loss_params": {
+        "n_latent_samples": 2,
+        "label_branch": True,
+        "kl_estimator": "mc",
+        "kl_warmup_epochs": 0,
+        "free_bits": 0.0,
+    },
+    "net_params": {
+        "latent_dim": 64,
+        "embedding_dim": 2048,
+        "label_hidden_layer_sizes": (512, 256),
+        "decoder_hidden": 512,
+        "layer_norm": False,
+        "concat_input": True,
+        "label_bias": False,
+        "optimizer": "adam",
+        "schedule": "warm_restarts",
+    },
 }

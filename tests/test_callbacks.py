@@ -29,12 +29,12 @@ from skorch.callbacks import (
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 
 TINY: dict[str, Any] = {
-    "n_members": 2,
+    "n_estimators": 2,
     "hidden_layer_sizes": (8,),
     "max_epochs": 4,
     "batch_size": 50,
-    "schedule": "constant",
     "random_state": 0,
+    "net_params": {"schedule": "constant"},
 }
 NETS = [ContrastiveMultiLabelClassifier(**TINY), MultiLabelMLPClassifier(**TINY)]
 
@@ -161,7 +161,7 @@ def test_learning_rate_scheduler_of_skorch(label_data: Any) -> None:
     clf = MultiLabelMLPClassifier(**TINY, learning_rate=0.01, callbacks=[scheduler])
     clf.fit(*label_data)
     assert_allclose(clf.history_["event_lr"], 0.01 * 0.5 ** np.arange(4))
-    clf.set_params(schedule="one_cycle")
+    clf.set_params(net_params__schedule="one_cycle")
     with pytest.raises(ValueError, match=r"LRScheduler.*use schedule='constant'"):
         clf.fit(*label_data)
 

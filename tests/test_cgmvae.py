@@ -19,7 +19,7 @@ from sklearn_mlcl.heads.logistic import fit_heads
 from sklearn_mlcl.modules._scaling import input_scaler
 from tests import test_contract as contract
 
-SMALL = CGMVAEClassifier(embedding_dim=64, max_epochs=3, random_state=0)
+SMALL = CGMVAEClassifier(max_epochs=3, random_state=0, net_params={"embedding_dim": 64})
 ALONE = clone(SMALL).set_params(neighbor_weight=0, max_epochs=15)
 
 
@@ -27,7 +27,7 @@ ALONE = clone(SMALL).set_params(neighbor_weight=0, max_epochs=15)
 def test_answers_of_draws_do_not_depend_on_the_batch(
     dtype: Any, atol: float, label_data: Any
 ) -> None:
-    clf = clone(SMALL).set_params(n_predict_samples=3)
+    clf = clone(SMALL).set_params(net_params__n_predict_samples=3)
     contract.test_shapes_dtypes_and_open_interval(clf, label_data, dtype)
     contract.test_answers_do_not_depend_on_the_batch(clf, label_data, dtype, atol)
 
@@ -57,7 +57,7 @@ def test_the_inner_product_is_the_models_own_logit(label_data: Any) -> None:
 
 def test_without_biases_the_logit_is_the_product_alone(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(ALONE).set_params(label_bias=False, max_epochs=2).fit(X, Y)
+    clf = clone(ALONE).set_params(max_epochs=2, net_params__label_bias=False).fit(X, Y)
     assert clf.net_.module_.label_bias is None and not clf.intercept_.any()
 
 
@@ -106,7 +106,7 @@ def test_labels_that_occur_together_have_similar_embeddings() -> None:
 
 def test_latent_codes_are_means_and_draws(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(SMALL).set_params(latent_dim=7).fit(X, Y)
+    clf = clone(SMALL).set_params(net_params__latent_dim=7).fit(X, Y)
     mean = clf.sample_latent(X)
     assert mean.shape == (len(X), 7) and mean.dtype == X.dtype
     assert_allclose(clf.sample_latent(X[3:5]), mean[3:5], atol=1e-10)
@@ -134,10 +134,10 @@ def test_probabilities_are_averaged_over_codes(label_data: Any) -> None:
         with torch.no_grad():
             embedding = decode(torch.zeros(0), torch.from_numpy(mean + deviation * vector)).numpy()
         draws.append(expit(embedding @ clf.coef_.T + clf.intercept_))
-    averaged = clf.set_params(n_predict_samples=4).predict_proba(X)
+    averaged = clf.set_params(net_params__n_predict_samples=4).predict_proba(X)
     assert_allclose(averaged, np.mean(draws, axis=0), atol=1e-6)
     assert_allclose(clf.uncertainty(X, n_samples=4), np.std(draws, axis=0), atol=1e-6)
-    by_mean = clf.set_params(n_predict_samples=0).predict_proba(X)
+    by_mean = clf.set_params(net_params__n_predict_samples=0).predict_proba(X)
     assert 1e-4 < np.abs(averaged - by_mean).mean() < 0.2
 
 
@@ -146,7 +146,7 @@ def test_uncertainty_with_the_vote_of_neighbours(label_data: Any) -> None:
     clf = clone(SMALL).set_params(neighbor_weight=0.8).fit(X, Y)
     uncertainty = clf.uncertainty(X)
     assert uncertainty.shape == Y.shape and (uncertainty > 0).all() and (uncertainty < 0.5).all()
-    assert_array_equal(uncertainty, clf.set_params(n_predict_samples=3).uncertainty(X))
+    assert_array_equal(uncertainty, clf.set_params(net_params__n_predict_samples=3).uncertainty(X))
     with pytest.raises(ValueError, match="n_samples must be at least 2, got 1"):
         clf.uncertainty(X, n_samples=1)
 
@@ -181,7 +181,7 @@ def test_the_mixture_is_alive_by_default_and_dead_in_the_release(label_data: Any
     separations = {}
     for name, arguments in {"default": {}, "release": recipes.CGMVAE_PAPER}.items():
         clf = CGMVAEClassifier(**arguments, random_state=0)
-        clf.set_params(embedding_dim=128, max_epochs=60, neighbor_weight=0).fit(X, Y)
+        clf.set_params(max_epochs=60, neighbor_weight=0, net_params__embedding_dim=128).fit(X, Y)
         offset = clf.label_means_ - clf.label_means_.mean(axis=0)
         separation = np.sqrt((offset**2 / np.exp(clf.label_log_vars_)).mean())
         own, permuted = permuted_code_scores(clf, X, Y)
@@ -206,18 +206,18 @@ def test_history_has_the_terms(label_data: Any) -> None:
         {"temperature": 0.2},
         {"lambda_contrastive": 0.0},
         {"lambda_kl": 0.0},
-        {"label_branch": False},
-        {"concat_input": True},
-        {"kl_estimator": "variational"},
-        {"kl_warmup_epochs": 3},
-        {"free_bits": 50.0},
-        {"n_latent_samples": 3},
-        {"empty_label_policy": "standard_normal"},
-        {"empty_label_policy": "learned"},
-        {"layer_norm": False},
-        {"label_hidden_layer_sizes": (32,)},
-        {"decoder_hidden": 32},
-        {"schedule": "warm_restarts"},
+        {"loss_params": {"label_branch": False}},
+        {"net_params": {"concat_input": True}},
+        {"loss_params": {"kl_estimator": "variational"}},
+        {"loss_params": {"kl_warmup_epochs": 3}},
+        {"loss_params": {"free_bits": 50.0}},
+        {"loss_params": {"n_latent_samples": 3}},
+        {"loss_params": {"empty_label_policy": "standard_normal"}},
+        {"loss_params": {"empty_label_policy": "learned"}},
+        {"net_params": {"layer_norm": False}},
+        {"net_params": {"label_hidden_layer_sizes": (32,)}},
+        {"net_params": {"decoder_hidden": 32}},
+        {"net_params": {"schedule": "warm_restarts"}},
     ],
     ids=str,
 )
@@ -256,7 +256,7 @@ def test_what_the_encoder_sees(scale_input: bool, label_data: Any) -> None:
 def test_label_hidden_layer_sizes_must_be_widths(label_data: Any) -> None:
     for sizes in ((), (0,), (2.5,)):
         with pytest.raises(ValueError, match="label_hidden_layer_sizes must hold one positive"):
-            clone(SMALL).set_params(label_hidden_layer_sizes=sizes).fit(*label_data)
+            clone(SMALL).set_params(net_params__label_hidden_layer_sizes=sizes).fit(*label_data)
 
 
 def test_more_labels_than_rows() -> None:
@@ -264,7 +264,7 @@ def test_more_labels_than_rows() -> None:
     X, Y = rng.normal(size=(20, 4)), (rng.random((20, 60)) < 0.1).astype(int)
     Y[0] = 0
     with pytest.warns(UserWarning, match="labels have a single value"):
-        clf = clone(SMALL).set_params(n_negatives=8).fit(X, Y)
+        clf = clone(SMALL).set_params(loss_params__n_negatives=8).fit(X, Y)
     assert np.isfinite(clf.decision_function(X)).all()
 
 

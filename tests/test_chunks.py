@@ -26,7 +26,7 @@ TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_sta
 EVERY = [
     ContrastiveMultiLabelClassifier(**TINY),
     MultiLabelMLPClassifier(**TINY, decision="onn"),
-    CGMVAEClassifier(**TINY, n_predict_samples=2, neighbor_weight=0.3),
+    CGMVAEClassifier(**TINY, neighbor_weight=0.3, net_params={"n_predict_samples": 2}),
     MultiLabelLogisticRegression(),
 ]
 
@@ -91,7 +91,7 @@ def test_a_prediction_goes_on_in_smaller_chunks(label_data: Any) -> None:
 
     X, Y = label_data
     clf = MultiLabelMLPClassifier(
-        module=lambda d: Encoder(d, 6), n_members=1, max_epochs=1, random_state=0
+        module=lambda d: Encoder(d, 6), n_estimators=1, max_epochs=1, random_state=0
     ).fit(X, Y)
     expected = clf.predict_proba(X)
     for method in ("predict_proba", "transform"):

@@ -22,17 +22,17 @@ from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
 
 #: Collapse is what a net does to the rows it is trained on, all of them as they are.
-ONE_NET: dict[str, Any] = {"n_members": 1, "mixup": 0.0, "feature_noise": 0.0}
+ONE_NET: dict[str, Any] = {"n_estimators": 1, "feature_noise": 0.0, "net_params": {"mixup": 0.0}}
 TINY: dict[str, Any] = {
-    "n_members": 2,
+    "n_estimators": 2,
     "hidden_layer_sizes": (16,),
     "max_epochs": 6,
     "neighbor_weight": 0.0,
     "linear_weight": 0.0,
-    "prior_count": 0.0,
     "random_state": 0,
+    "net_params": {"pseudo_count": 0.0},
 }
-PAL = MultiLabelMLPClassifier(**TINY, loss="pal", feature_dim=8, validation_fraction=0.2)
+PAL = MultiLabelMLPClassifier(**TINY, loss="pal", validation=0.2, net_params={"feature_dim": 8})
 NETS = [
     PAL,
     MultiLabelMLPClassifier(**TINY),
@@ -126,7 +126,7 @@ def test_monitor_follows_a_warm_start(label_data: Any) -> None:
 def test_monitor_of_a_fixed_frame_with_a_class_for_empty_rows(label_data: Any) -> None:
     X, Y = label_data
     clf = clone(PAL).set_params(
-        classifier="etf", empty_rows="none_class", callbacks=[NeuralCollapseMonitor()]
+        classifier="etf", callbacks=[NeuralCollapseMonitor()], loss_params__empty_rows="none_class"
     )
     # The frame has one row more than there are labels; five of them are no simplex of five.
     assert_allclose(clf.fit(X, Y).history_["nc2_w"], 0, atol=1e-6)

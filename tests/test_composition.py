@@ -33,8 +33,8 @@ from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 
 TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 4, "random_state": 0}
 NETS = [
-    ContrastiveMultiLabelClassifier(**TINY, n_members=2),
-    MultiLabelMLPClassifier(**TINY, n_members=2),
+    ContrastiveMultiLabelClassifier(**TINY, n_estimators=2),
+    MultiLabelMLPClassifier(**TINY, n_estimators=2),
     CGMVAEClassifier(**TINY),
 ]
 FOLDS = MultilabelStratifiedKFold(2)

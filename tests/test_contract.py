@@ -22,10 +22,10 @@ from sklearn_mlcl import (
 
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (32,), "max_epochs": 3, "random_state": 0}
 ENCODERS = [
-    ContrastiveMultiLabelClassifier(n_members=2, **SMALL),
-    MultiLabelMLPClassifier(n_members=2, **SMALL),
+    ContrastiveMultiLabelClassifier(n_estimators=2, **SMALL),
+    MultiLabelMLPClassifier(n_estimators=2, **SMALL),
 ]
-NETS = [*ENCODERS, CGMVAEClassifier(embedding_dim=64, learning_rate=5e-3, **SMALL)]
+NETS = [*ENCODERS, CGMVAEClassifier(learning_rate=5e-3, **SMALL, net_params={"embedding_dim": 64})]
 ALL = [*NETS, MultiLabelLogisticRegression()]
 
 
@@ -231,12 +231,11 @@ def test_partial_fit_learns_from_chunks(estimator: Any, label_data: Any) -> None
 def test_early_stopping_puts_the_best_weights_back(estimator: Any, label_data: Any) -> None:
     X, Y = label_data
     clf = clone(estimator).set_params(
-        early_stopping=True,
+        early_stopping=3,
         max_epochs=100,
-        n_iter_no_change=3,
-        validation_fraction=0.25,
+        validation=0.25,
         learning_rate=0.01,
-        schedule="constant",
+        net_params__schedule="constant",
     )
     clf.fit(X, Y)
     losses = clf.history_["valid_loss"]
@@ -258,7 +257,7 @@ def test_pickles_and_clones(estimator: Any, label_data: Any) -> None:
 @every_encoder
 def test_a_module_of_the_user(estimator: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(module=LinearEncoder, n_members=1).fit(X, Y)
+    clf = clone(estimator).set_params(module=LinearEncoder, n_estimators=1).fit(X, Y)
     assert clf.transform(X).shape == (len(X), 6)
     assert isinstance(clf.net_.module_.encoder, LinearEncoder)
 

@@ -23,7 +23,7 @@ from sklearn_mlcl.callbacks import RepresentationMonitor
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, SupConLoss, ZLPRLoss
 
 ONE_EPOCH = ContrastiveMultiLabelClassifier(
-    n_members=2, hidden_layer_sizes=(64, 64), max_epochs=1, random_state=0
+    n_estimators=2, hidden_layer_sizes=(64, 64), max_epochs=1, random_state=0
 )
 
 
@@ -43,7 +43,9 @@ def test_every_contrastive_loss_by_name(loss: str, unknown: bool, label_data: An
 @pytest.mark.parametrize("loss", LOGIT_LOSSES)
 def test_every_logit_loss_by_name(loss: str, label_data: Any) -> None:
     X, Y = label_data
-    clf = MultiLabelMLPClassifier(loss=loss, n_members=2, max_epochs=20, random_state=0).fit(X, Y)
+    clf = MultiLabelMLPClassifier(loss=loss, n_estimators=2, max_epochs=20, random_state=0).fit(
+        X, Y
+    )
     assert f1_score(Y, clf.predict(X), average="micro") > 0.6
 
 
@@ -79,7 +81,7 @@ def test_a_loss_module_of_the_user(label_data: Any) -> None:
     by_name = clone(ONE_EPOCH).set_params(loss="any", temperature=0.3, lambda_reg=0.0).fit(X, Y)
     assert_array_equal(by_module.transform(X), by_name.transform(X))
 
-    mlp = MultiLabelMLPClassifier(n_members=2, max_epochs=1, random_state=0)
+    mlp = MultiLabelMLPClassifier(n_estimators=2, max_epochs=1, random_state=0)
     named = clone(mlp).set_params(loss="zlpr").fit(X, Y)
     mlp.set_params(loss=ZLPRLoss()).fit(X, Y)
     assert_array_equal(mlp.predict_proba(X), named.predict_proba(X))
@@ -87,36 +89,42 @@ def test_a_loss_module_of_the_user(label_data: Any) -> None:
 
 def test_prototypes(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(projection_dim=7, n_members=1).fit(X, Y)
+    clf = clone(ONE_EPOCH).set_params(n_estimators=1, net_params__projection_dim=7).fit(X, Y)
     assert clf.prototypes_.shape == (Y.shape[1], 7)
     assert_allclose(np.linalg.norm(clf.prototypes_, axis=1), 1, atol=1e-6)
-    without = clone(ONE_EPOCH).set_params(prototypes=False).fit(X, Y)
+    without = clone(ONE_EPOCH).set_params(loss_params__prototypes=False).fit(X, Y)
     assert not hasattr(without, "prototypes_")
     with pytest.raises(ValueError, match="prototypes"):
-        clone(ONE_EPOCH).set_params(loss="proto", prototypes=False).fit(X, Y)
+        clone(ONE_EPOCH).set_params(loss="proto", loss_params__prototypes=False).fit(X, Y)
     with pytest.raises(ValueError, match="prototypes"):
-        clone(ONE_EPOCH).set_params(loss="any", prototypes=True).fit(X, Y)
+        clone(ONE_EPOCH).set_params(loss="any", loss_params__prototypes=True).fit(X, Y)
 
 
 @pytest.mark.parametrize("unknown", [False, True])
 def test_queue_remembers_past_batches(unknown: bool, label_data: Any) -> None:
     X, Y = label_data
     Y = np.where(X[:, :1] > 1.5, np.nan, Y) if unknown else Y
-    clf = clone(ONE_EPOCH).set_params(loss="msc", queue_size=150, batch_size=64).fit(X, Y)
+    clf = (
+        clone(ONE_EPOCH)
+        .set_params(loss="msc", batch_size=64, loss_params__queue_size=150)
+        .fit(X, Y)
+    )
     queue = clf.net_.criterion_.queue
     assert len(queue) == 150 and not queue.embeddings.requires_grad
     with pytest.raises(ValueError, match="queue"):
-        clone(ONE_EPOCH).set_params(loss="reg", queue_size=150, batch_size=64).fit(X, Y)
+        clone(ONE_EPOCH).set_params(loss="reg", batch_size=64, loss_params__queue_size=150).fit(
+            X, Y
+        )
     without = clone(ONE_EPOCH).set_params(loss="msc", batch_size=64).fit(X, Y)
     assert np.abs(clf.transform(X) - without.transform(X)).max() > 1e-4
 
 
 def test_finetuning_is_a_second_stage(label_data: Any) -> None:
     X, Y = label_data
-    one_net = clone(ONE_EPOCH).set_params(n_members=1, max_epochs=4)
+    one_net = clone(ONE_EPOCH).set_params(n_estimators=1, max_epochs=4)
     clf = (
         clone(one_net)
-        .set_params(finetune=True, neighbor_weight=0, linear_weight=0, prior_count=0)
+        .set_params(neighbor_weight=0, linear_weight=0, net_params__pseudo_count=0)
         .fit(X, Y)
     )
     assert clf.n_iter_ == 8
@@ -129,7 +137,7 @@ def test_finetuning_is_a_second_stage(label_data: Any) -> None:
 def test_logistic_heads_stand_on_standardised_embeddings(label_data: Any) -> None:
     X, Y = label_data
     clf = clone(ONE_EPOCH).set_params(
-        head="logistic", head_C=0.05, neighbor_weight=0, linear_weight=0, prior_count=0
+        head="logistic", head_C=0.05, neighbor_weight=0, linear_weight=0, net_params__pseudo_count=0
     )
     clf.fit(X, Y)
     embedding = StandardScaler().fit_transform(clf.transform(X.astype(np.float32)))
@@ -154,7 +162,7 @@ def test_neighbours_vote_as_a_kernel_regression(weights: Any, label_data: Any) -
     Y[:30, 2] = np.nan
     clf = (
         clone(ONE_EPOCH)
-        .set_params(neighbor_weight=1, linear_weight=0, prior_count=0, neighbor_temperature=0.2)
+        .set_params(neighbor_weight=1, linear_weight=0, net_params__pseudo_count=0)
         .fit(X, Y, s)
     )
     z = clf.transform(X.astype(np.float32)).astype(float)
@@ -182,7 +190,7 @@ def test_representation_is_recorded_when_asked(loss: str, label_data: Any) -> No
     clf = clone(ONE_EPOCH).set_params(loss=loss, max_epochs=2, callbacks=[monitor]).fit(X, Y)
     assert {"alignment", "uniformity", "prr"} <= set(clf.history_)
     assert np.all((clf.history_["prr"] >= 0) & (clf.history_["prr"] <= 1))
-    mlp = MultiLabelMLPClassifier(n_members=2, max_epochs=2, callbacks=[monitor]).fit(X, Y)
+    mlp = MultiLabelMLPClassifier(n_estimators=2, max_epochs=2, callbacks=[monitor]).fit(X, Y)
     assert np.isnan(mlp.history_["prr"]).all()
 
 
@@ -191,7 +199,9 @@ def test_many_labels_stay_sparse_and_train() -> None:
     X = rng.normal(size=(60, 8))
     Y = sp.random(60, 3000, density=0.002, random_state=0, format="csr")
     Y.data[:] = 1
-    clf = clone(ONE_EPOCH).set_params(n_negatives=64, projection_dim=16, lambda_bce=0)
+    clf = clone(ONE_EPOCH).set_params(
+        lambda_joint=0, loss_params__n_negatives=64, net_params__projection_dim=16
+    )
     with pytest.warns(UserWarning, match="single value"):
         clf.fit(X, Y)
     assert clf.net_.criterion_.loss.n_negatives == 64
@@ -212,7 +222,7 @@ def test_default_holds_its_own_on_yeast(yeast: Any) -> None:
 def test_a_user_of_plain_torch_gets_the_same_loss(label_data: Any) -> None:
     """The objective of the net is the loss module, on projections, nothing hidden."""
     X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(lambda_bce=0, n_members=1).fit(X, Y)
+    clf = clone(ONE_EPOCH).set_params(lambda_joint=0, n_estimators=1).fit(X, Y)
     objective = clf.net_.criterion_.eval()
     embedding = torch.from_numpy(clf.transform(X.astype(np.float32)))
     labels = torch.from_numpy(Y)

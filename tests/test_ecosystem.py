@@ -34,7 +34,7 @@ from sklearn_mlcl import (
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 
 TINY: dict[str, Any] = {
-    "n_members": 2,
+    "n_estimators": 2,
     "hidden_layer_sizes": (16,),
     "max_epochs": 5,
     "random_state": 0,
@@ -176,7 +176,7 @@ def test_column_transformer_with_categories(
         (OneHotEncoder(handle_unknown="ignore"), ["tells", "noise"]),
         sparse_threshold=sparse_threshold,
     )
-    options: dict[str, Any] = {"max_epochs": 40, "mixup": 0, "feature_noise": 0}
+    options: dict[str, Any] = {"max_epochs": 40, "feature_noise": 0, "net_params": {"mixup": 0}}
     options = {} if isinstance(estimator, MultiLabelLogisticRegression) else options
     pipe = make_pipeline(columns, clone(estimator).set_params(**options)).fit(frame[:150], Y[:150])
     test = frame[150:]

@@ -11,24 +11,24 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.metrics import f1_score
+from sklearn_mlcl.estimators._net_build import AUTO_EPOCHS, AUTO_ROWS, FEWEST_EPOCHS
 from torch import nn
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import RepresentationMonitor
 from sklearn_mlcl.callbacks._representation import _ratio_of_points
-from sklearn_mlcl.estimators._net_build import AUTO_EPOCHS, AUTO_ROWS, FEWEST_EPOCHS
 from sklearn_mlcl.modules import MemberList, StackedLinear
 from sklearn_mlcl.training import IndexBatches, RowTensors
 
 M, WIDTH = 3, 16
 SMALL: dict[str, Any] = {
-    "n_members": M,
+    "n_estimators": M,
     "hidden_layer_sizes": (24, WIDTH),
     "max_epochs": 4,
     "neighbor_weight": 0.0,
     "linear_weight": 0.0,
-    "prior_count": 0.0,
     "random_state": 0,
+    "net_params": {"pseudo_count": 0.0},
 }
 CONTRASTIVE, MLP = ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)
 every_net = pytest.mark.parametrize(
@@ -57,10 +57,10 @@ class TwoLayers(nn.Sequential):
     "estimator",
     [
         CONTRASTIVE,
-        clone(CONTRASTIVE).set_params(finetune=True, lambda_bce=0.0),
+        clone(CONTRASTIVE).set_params(lambda_joint=0.0),
         clone(CONTRASTIVE).set_params(head="joint", loss="any"),
         MLP,
-        clone(MLP).set_params(loss="two_way", feature_dim=5),
+        clone(MLP).set_params(loss="two_way", net_params__feature_dim=5),
         clone(MLP).set_params(classifier="etf"),
         clone(MLP).set_params(module=TwoLayers),
     ],
@@ -83,7 +83,7 @@ def test_logits_are_the_mean_of_those_of_the_members(estimator: Any, label_data:
 
 def test_unit_prototypes_of_each_member(label_data: Any) -> None:
     X, Y = label_data
-    prototypes = clone(CONTRASTIVE).set_params(projection_dim=7).fit(X, Y).prototypes_
+    prototypes = clone(CONTRASTIVE).set_params(net_params__projection_dim=7).fit(X, Y).prototypes_
     assert prototypes.shape == (M, Y.shape[1], 7)
     assert_allclose(np.linalg.norm(prototypes, axis=-1), 1, atol=1e-6)
     assert np.abs(prototypes[0] - prototypes[1]).max() > 0.1
@@ -102,7 +102,7 @@ def test_a_module_of_the_user_is_called_once_a_member(estimator: Any, label_data
 
 @pytest.mark.parametrize("n_members", [1, M])
 def test_a_module_that_returns_no_vectors(n_members: int, label_data: Any) -> None:
-    clf = clone(MLP).set_params(n_members=n_members, module=lambda n_features: nn.Flatten(0))
+    clf = clone(MLP).set_params(n_estimators=n_members, module=lambda n_features: nn.Flatten(0))
     with pytest.raises(ValueError, match=r"module must map .* returned Tensor of shape \(40,\)"):
         clf.fit(*label_data)
 
@@ -110,7 +110,7 @@ def test_a_module_that_returns_no_vectors(n_members: int, label_data: Any) -> No
 @pytest.mark.parametrize("n_members", [0, 1.5, "many"])
 def test_n_members_counts(n_members: Any, label_data: Any) -> None:
     with pytest.raises(ValueError, match="n_members"):
-        clone(MLP).set_params(n_members=n_members).fit(*label_data)
+        clone(MLP).set_params(n_estimators=n_members).fit(*label_data)
 
 
 def test_the_ratio_is_the_mean_of_the_members(label_data: Any) -> None:
@@ -156,7 +156,7 @@ def test_a_joint_head_needs_the_cross_entropy(fit: str, label_data: Any) -> None
     X, Y = label_data
     clf = clone(CONTRASTIVE).fit(X, Y)
     before = clf.predict_proba(X)
-    clf.set_params(head="joint", lambda_bce=0.0, module=pytest.fail)
+    clf.set_params(head="joint", lambda_joint=0.0, module=pytest.fail)
     with pytest.raises(ValueError, match=r"head='joint' .* lambda_bce must be > 0, got 0\.0"):
         getattr(clf, fit)(X, Y)
     assert_array_equal(clf.predict_proba(X), before)
@@ -244,10 +244,7 @@ def test_chunks_teach_every_member(estimator: Any, label_data: Any) -> None:
 def test_early_stopping_puts_the_best_members_back(estimator: Any, label_data: Any) -> None:
     """The mean validation loss of the members that are left is the smallest of the history."""
     X, Y = label_data
-    clf = clone(estimator).set_params(
-        early_stopping=True, validation_fraction=0.25, n_iter_no_change=3, max_epochs=200,
-        learning_rate=0.02, schedule="constant", mixup=0.0,
-    )  # fmt: skip
+    clf = clone(estimator).set_params(early_stopping=3, validation=0.25, max_epochs=200, learning_rate=0.02, net_params__schedule="constant", net_params__mixup=0.0)  # fmt: skip
     splits = []
     split = clf._split
 

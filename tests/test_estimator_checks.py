@@ -15,14 +15,16 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
 )
 
-SMALL: dict[str, Any] = {"n_members": 2, "hidden_layer_sizes": (32,), "max_epochs": 20}
+SMALL: dict[str, Any] = {"n_estimators": 2, "hidden_layer_sizes": (32,), "max_epochs": 20}
 SMALL_GMVAE: dict[str, Any] = {
     "hidden_layer_sizes": (32,),
-    "label_hidden_layer_sizes": (32,),
-    "decoder_hidden": 32,
-    "embedding_dim": 64,
-    "latent_dim": 16,
     "max_epochs": 20,
+    "net_params": {
+        "label_hidden_layer_sizes": (32,),
+        "decoder_hidden": 32,
+        "embedding_dim": 64,
+        "latent_dim": 16,
+    },
 }
 STOCHASTIC = (
     "batches, dropout and initial weights are drawn for other rows: a weight of two equals a "

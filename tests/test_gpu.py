@@ -29,14 +29,14 @@ ESTIMATORS = {
     "contrastive": (ContrastiveMultiLabelClassifier, {}),
     "contrastive, one member, logistic heads": (
         ContrastiveMultiLabelClassifier,
-        {"n_members": 1, "lambda_bce": 0.0, "neighbor_weight": 0.0},
+        {"n_estimators": 1, "lambda_joint": 0.0, "neighbor_weight": 0.0},
     ),
     "contrastive, queue and negatives": (
         ContrastiveMultiLabelClassifier,
-        {"loss": "any", "queue_size": 128},
+        {"loss": "any", "loss_params": {"queue_size": 128}},
     ),
     "mlp": (MultiLabelMLPClassifier, {}),
-    "mlp, fixed frame": (MultiLabelMLPClassifier, {"classifier": "etf", "n_members": 1}),
+    "mlp, fixed frame": (MultiLabelMLPClassifier, {"classifier": "etf", "n_estimators": 1}),
     "cgmvae": (CGMVAEClassifier, {}),
 }
 
@@ -134,7 +134,9 @@ def test_a_fit_leaves_the_streams_of_the_gpu(precision: str, label_data: Any) ->
     torch.cuda.manual_seed(3)
     expected = torch.rand(4, device="cuda")
     torch.cuda.manual_seed(3)
-    clf = MultiLabelMLPClassifier(max_epochs=1, device="cuda", precision=precision, random_state=0)
+    clf = MultiLabelMLPClassifier(
+        max_epochs=1, device="cuda", random_state=0, net_params={"precision": precision}
+    )
     first = clf.fit(*label_data).predict_proba(label_data[0])
     assert torch.equal(torch.rand(4, device="cuda"), expected)
     assert_allclose(clf.fit(*label_data).predict_proba(label_data[0]), first, atol=1e-5)

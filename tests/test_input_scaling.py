@@ -192,7 +192,7 @@ def test_noise_stands_between_scaling_and_encoder() -> None:
 def test_the_unit_of_a_feature_does_not_matter(label_data: tuple[np.ndarray, np.ndarray]) -> None:
     X, Y = label_data
     clf = MultiLabelMLPClassifier(
-        n_members=2, hidden_layer_sizes=(16,), max_epochs=3, random_state=0
+        n_estimators=2, hidden_layer_sizes=(16,), max_epochs=3, random_state=0
     )
     unit, offset = 10.0 ** np.linspace(-4, 4, X.shape[1]), np.linspace(-5, 5, X.shape[1])
     other = clone(clf).fit(X * unit + offset * unit, Y).predict_proba(X * unit + offset * unit)

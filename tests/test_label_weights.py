@@ -1,4 +1,4 @@
-"""Missing codes, weights of cells, class_weight and pos_weight in the estimators."""
+"""Missing codes, weights of entries and class_weight in the estimators."""
 
 from __future__ import annotations
 
@@ -28,22 +28,27 @@ from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, cross_val_predict
 from sklearn_mlcl.persistence import load
-from sklearn_mlcl.utils.class_weight import class_factors
+from sklearn_mlcl.utils.class_weight import class_weights
 from sklearn_mlcl.utils.targets import infer_format
 
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (32,), "max_epochs": 3, "random_state": 0}
-SMALL_GMVAE: dict[str, Any] = {
-    "label_hidden_layer_sizes": (32,), "decoder_hidden": 32, "embedding_dim": 16, "latent_dim": 8,
-}  # fmt: skip
+SMALL_GMVAE: dict[str, Any] = {"net_params": {"label_hidden_layer_sizes": (32,), "decoder_hidden": 32, "embedding_dim": 16, "latent_dim": 8}}  # fmt: skip
 NETS = {
-    "contrastive": ContrastiveMultiLabelClassifier(**SMALL, n_members=2),
+    "contrastive": ContrastiveMultiLabelClassifier(**SMALL, n_estimators=2),
     "two-stage": ContrastiveMultiLabelClassifier(
-        **SMALL, n_members=1, loss="jaccard", lambda_bce=0.0, mixup=0.0, queue_size=64
+        **SMALL,
+        n_estimators=1,
+        loss="jaccard",
+        lambda_joint=0.0,
+        loss_params={"queue_size": 64},
+        net_params={"mixup": 0.0},
     ),
-    "mlp": MultiLabelMLPClassifier(**SMALL, n_members=2, feature_decay=0.01),
-    "pal": MultiLabelMLPClassifier(**SMALL, n_members=1, loss="pal", mixup=0.0),
+    "mlp": MultiLabelMLPClassifier(**SMALL, n_estimators=2, loss_params={"feature_decay": 0.01}),
+    "pal": MultiLabelMLPClassifier(**SMALL, n_estimators=1, loss="pal", net_params={"mixup": 0.0}),
     "cgmvae": CGMVAEClassifier(**SMALL, **SMALL_GMVAE),
-    "cgmvae-drawn": CGMVAEClassifier(**SMALL, **SMALL_GMVAE, n_negatives=2, head="logistic"),
+    "cgmvae-drawn": CGMVAEClassifier(
+        **SMALL, **SMALL_GMVAE, head="logistic", loss_params={"n_negatives": 2}
+    ),
 }
 ALL = NETS | {"logistic": MultiLabelLogisticRegression()}
 every_classifier = pytest.mark.parametrize("estimator", ALL.values(), ids=ALL)
@@ -176,7 +181,7 @@ def test_cross_val_predict_is_scikit_learns_where_that_works(label_data: Any) ->
 @pytest.mark.parametrize(
     "Meta", [MultiLabelThresholdClassifierCV, MultiLabelCalibratedClassifierCV]
 )
-def test_meta_estimators_take_codes_and_weights_of_cells(Meta: Any, coded: Any) -> None:
+def test_meta_estimators_take_codes_and_weights_of_entries(Meta: Any, coded: Any) -> None:
     X, Y_nan, Y = coded
     weight = np.random.default_rng(1).integers(0, 3, Y.shape).astype(float)
     inner = MultiLabelLogisticRegression(missing_label=-1)
@@ -193,11 +198,11 @@ def test_meta_estimators_take_codes_and_weights_of_cells(Meta: Any, coded: Any) 
     assert_allclose(zero_is_absent.predict_proba(X), expected, rtol=1e-6)
 
 
-# ---------------------------------------------------------------------- weights of cells
+# ---------------------------------------------------------------------- weights of entries
 
 
 @every_classifier
-def test_a_cell_of_weight_zero_is_unknown(estimator: Any, coded: Any) -> None:
+def test_an_entry_of_weight_zero_is_unknown(estimator: Any, coded: Any) -> None:
     X, Y_nan, _ = coded
     shown = np.random.default_rng(2).random(Y_nan.shape) < 0.95
     shown[:4] = False
@@ -212,18 +217,18 @@ def test_alike_weights_in_a_row_are_a_weight_of_the_row(estimator: Any, label_da
     X, Y = label_data
     weight = np.random.default_rng(3).integers(0, 3, len(X)).astype(float)
     by_row = probabilities(estimator, X, Y, weight)
-    by_cell = np.repeat(weight[:, None], Y.shape[1], axis=1)
-    cells = probabilities(estimator, X, Y, by_cell)
-    assert_allclose(cells, by_row, rtol=1e-3, atol=1e-4)
+    by_entry = np.repeat(weight[:, None], Y.shape[1], axis=1)
+    by_entries = probabilities(estimator, X, Y, by_entry)
+    assert_allclose(by_entries, by_row, rtol=1e-3, atol=1e-4)
 
 
-def test_a_weight_of_k_is_k_copies_of_the_cell(coded: Any) -> None:
+def test_a_weight_of_k_is_k_copies_of_the_entry(coded: Any) -> None:
     """A theorem for the convex heads, where the scaling of X has no part in the optimum."""
     X, Y_nan, _ = coded
     weight = np.random.default_rng(4).integers(0, 4, Y_nan.shape)
     copies = np.vstack([np.where(weight > c, Y_nan, np.nan) for c in range(3)])
-    for parameters in ({}, {"class_weight": "balanced"}, {"pos_weight": "balanced"}):
-        clf = MultiLabelLogisticRegression(**parameters)
+    for class_weight in (None, "balanced"):
+        clf = MultiLabelLogisticRegression(class_weight=class_weight)
         assert_allclose(
             clone(clf).fit(X, Y_nan, weight).coef_,
             clone(clf).fit(np.tile(X, (3, 1)), copies).coef_,
@@ -233,7 +238,7 @@ def test_a_weight_of_k_is_k_copies_of_the_cell(coded: Any) -> None:
 
 
 @every_net
-def test_weights_of_cells_move_their_label(estimator: Any, label_data: Any) -> None:
+def test_weights_of_entries_move_their_label(estimator: Any, label_data: Any) -> None:
     """Heavier positives of one label raise its probabilities and leave the others about alone."""
     X, Y = label_data
     weight = np.ones(Y.shape)
@@ -252,7 +257,7 @@ def test_weights_of_cells_move_their_label(estimator: Any, label_data: Any) -> N
         (np.full((200, 5), -1.0), "not negative"),
     ],
 )
-def test_bad_weights_of_cells(weight: Any, message: str, label_data: Any) -> None:
+def test_bad_weights_of_entries(weight: Any, message: str, label_data: Any) -> None:
     with pytest.raises(ValueError, match=message):
         MultiLabelLogisticRegression().fit(*label_data, weight)
 
@@ -306,29 +311,16 @@ def test_class_weights_of_one_dimensional_targets(
     assert_allclose(clf.coef_, by_row.coef_, rtol=1e-6)
 
 
-def test_pos_weight_is_a_weight_of_the_positives(label_data: Any) -> None:
-    X, Y = label_data
-    pos_weight = np.array([1.0, 2.0, 0.5, 4.0, 1.0])
-    clf = MultiLabelLogisticRegression(pos_weight=pos_weight).fit(X, Y)
-    by_cell = MultiLabelLogisticRegression().fit(X, Y, np.where(Y == 1, pos_weight, 1.0))
-    assert_allclose(clf.coef_, by_cell.coef_, rtol=1e-8)
-    number = MultiLabelLogisticRegression(pos_weight=3.0).fit(X, Y)
-    by_dict = MultiLabelLogisticRegression(class_weight=[{1: 3.0}] * 5).fit(X, Y)
-    assert_array_equal(number.coef_, by_dict.coef_)
-
-
-def test_balanced_counts_known_cells_with_their_weights(coded: Any) -> None:
+def test_balanced_counts_known_entries_with_their_weights(coded: Any) -> None:
     _, Y_nan, _ = coded
     weight = np.random.default_rng(5).uniform(0.1, 2, Y_nan.shape)
     target_format = infer_format(Y_nan)
-    factors = class_factors("balanced", None, target_format, Y_nan, weight)
-    ratio = class_factors(None, "balanced", target_format, Y_nan, weight)
+    factors = class_weights("balanced", target_format, Y_nan, weight)
     positive, negative = ((weight * (Y_nan == v)).sum(axis=0) for v in (1, 0))
     assert_allclose(factors.positive * positive, factors.negative * negative)
     assert_allclose(factors.positive * positive + factors.negative * negative, positive + negative)
-    assert_allclose(ratio.positive * positive, negative)
     Y = np.column_stack([np.zeros(10), np.arange(10) % 2])
-    constant = class_factors("balanced", "balanced", infer_format(Y), Y, None)
+    constant = class_weights("balanced", infer_format(Y), Y, None)
     assert constant.positive[0] == constant.negative[0] == 1
 
 
@@ -349,9 +341,9 @@ def test_calibration_takes_class_weights_out_again() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 5))
     Y = (X[:, :2] + rng.normal(size=(600, 2)) > 1.2).astype(int)
-    mlp = MultiLabelMLPClassifier(**{**SMALL, "max_epochs": 15}, validation_fraction=0.4)
-    weighted = probabilities(mlp, X, Y, pos_weight="balanced").mean(axis=0)
-    corrected = probabilities(mlp, X, Y, pos_weight="balanced", calibration="platt").mean(axis=0)
+    mlp = MultiLabelMLPClassifier(**{**SMALL, "max_epochs": 15}, validation=0.4)
+    weighted = probabilities(mlp, X, Y, class_weight="balanced").mean(axis=0)
+    corrected = probabilities(mlp, X, Y, class_weight="balanced", calibration="platt").mean(axis=0)
     rate = Y.mean(axis=0)
     assert (weighted > 1.5 * rate).all()
     assert_allclose(corrected, rate, atol=0.06)
@@ -361,7 +353,7 @@ def test_factors_meet_weights_codes_csr_and_early_stopping(coded: Any) -> None:
     X, Y_nan, Y = coded
     weight = np.random.default_rng(6).integers(0, 3, Y.shape).astype(float)
     mlp = clone(NETS["mlp"]).set_params(
-        class_weight="balanced", pos_weight=2.0, early_stopping=True, threshold="f1_macro"
+        class_weight="balanced", early_stopping=True, threshold="f1_macro"
     )
     by_nan = clone(mlp).fit(X, Y_nan, weight)
     by_code = clone(mlp).set_params(missing_label=-1).fit(X, sp.csr_matrix(Y), weight)
@@ -370,10 +362,10 @@ def test_factors_meet_weights_codes_csr_and_early_stopping(coded: Any) -> None:
 
 
 def test_partial_fit_wants_numbers(label_data: Any) -> None:
-    for parameters in ({"class_weight": "balanced"}, {"pos_weight": "balanced"}):
-        with pytest.raises(ValueError, match="needs all rows at once"):
-            clone(NETS["mlp"]).set_params(**parameters).partial_fit(*label_data)
-    clone(NETS["mlp"]).set_params(pos_weight=2.0).partial_fit(*label_data)
+    mlp = clone(NETS["mlp"]).set_params(class_weight="balanced")
+    with pytest.raises(ValueError, match="needs all samples at once"):
+        mlp.partial_fit(*label_data)
+    mlp.set_params(class_weight={0: {1: 2.0}}).partial_fit(*label_data)
 
 
 @pytest.mark.parametrize(
@@ -385,9 +377,6 @@ def test_partial_fit_wants_numbers(label_data: Any) -> None:
         ({"class_weight": {0: {2: 1.0}}}, "for a label"),
         ({"class_weight": {0: {1: -1.0}}}, "finite weights of at least 0"),
         ({"class_weight": "heavy"}, "class_weight"),
-        ({"pos_weight": [1.0, 2.0]}, r"must be a number or have shape \(5,\)"),
-        ({"pos_weight": [1.0, 2.0, np.inf, 1.0, 1.0]}, "finite weights of at least 0"),
-        ({"pos_weight": "heavy"}, "pos_weight"),
         ({"class_weight": [{0: 0, 1: 0}] * 5}, "is zero"),
     ],
 )

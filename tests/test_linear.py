@@ -7,18 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
-from sklearn_mlcl.heads.linear import AUTO_WEIGHT, CS, N_FOLDS, auto_weight, common_C
+from sklearn_mlcl.heads.linear import AUTO_WEIGHT, CS, N_FOLDS, common_C, linear_share
+from sklearn_mlcl.utils.fit_data import FitData
 
 SMALL: dict[str, Any] = {
-    "n_members": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "neighbor_weight": 0.0,
-    "prior_count": 0.0, "random_state": 0,
-}  # fmt: skip
+    "n_estimators": 1,
+    "hidden_layer_sizes": (8,),
+    "max_epochs": 2,
+    "neighbor_weight": 0.0,
+    "net_params": {"pseudo_count": 0.0},
+    "random_state": 0,
+}
 NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
 every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda e: type(e).__name__)
 
@@ -29,23 +35,33 @@ def one_vs_rest(X: np.ndarray, Y: np.ndarray, C: float, X_test: np.ndarray) -> n
     return np.stack([fit.decision_function(X_test) for fit in fits], axis=1)
 
 
+@pytest.fixture(autouse=True)
+def one_C(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let C be chosen from a grid of one value, but where a test has a grid of its own."""
+    monkeypatch.setattr("sklearn_mlcl.heads.linear.CS", (0.05,))
+
+
+def scaled_by(clf: Any, X: np.ndarray) -> np.ndarray:
+    return clf.net_.module_.scaler.double()(torch.from_numpy(X).double()).numpy()
+
+
 @every_net
 def test_alone_they_are_logistic_regressions_on_scaled_features(
     estimator: Any, label_data: Any
 ) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(linear_weight=1.0, linear_C=0.05).fit(X, Y)
-    scaled = clf.net_.module_.scaler.double()(clf.linear_[1].weight.new_tensor(X).double()).numpy()
+    clf = clone(estimator).set_params(linear_weight=1.0).fit(X, Y)
+    scaled = scaled_by(clf, X)
     assert_allclose(clf.decision_function(X), one_vs_rest(scaled, Y, 0.05, scaled), atol=2e-3)
 
 
 def test_sparse_features_give_what_dense_ones_do(label_data: Any) -> None:
     X, Y = label_data
     X = np.where(X > 0.5, X, 0.0)
-    clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.3).fit(sp.csr_matrix(X), Y)
+    clf = clone(NETS[1]).set_params(linear_weight=1.0).fit(sp.csr_matrix(X), Y)
     factor = clf.net_.module_.scaler.factor.double().numpy()
     assert_allclose(
-        clf.decision_function(X), one_vs_rest(X * factor, Y, 0.3, X * factor), atol=5e-3
+        clf.decision_function(X), one_vs_rest(X * factor, Y, 0.05, X * factor), atol=5e-3
     )
     assert_allclose(clf.decision_function(sp.csr_matrix(X)), clf.decision_function(X), atol=1e-9)
 
@@ -63,46 +79,49 @@ def test_their_share_is_that_of_the_log_odds(estimator: Any, label_data: Any) ->
 
 def test_auto_is_for_sparse_features(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
-    assert clone(NETS[1]).fit(X, Y).linear_ is None
+    assert clone(NETS[1]).fit(X, Y).predictor_.linear is None
     sparse = sp.csr_matrix(np.where(X > 0.5, X, 0.0))
     clf = clone(NETS[1]).fit(sparse, Y)
-    assert clf.linear_weight == "auto" and clf.linear_ is not None
+    assert clf.linear_weight == "auto" and clf.predictor_.linear is not None
     as_auto = clf.decision_function(sparse)
     clf.set_params(linear_weight=AUTO_WEIGHT)
     assert_array_equal(as_auto, clf.decision_function(sparse))
     monkeypatch.setattr("sklearn_mlcl.heads.linear.AUTO_COEFFICIENTS", X.shape[1] * Y.shape[1] - 1)
     clf = clone(NETS[1]).fit(sparse, Y)
-    assert clf.linear_ is None
+    assert clf.predictor_.linear is None
     as_auto = clf.decision_function(sparse)
     assert_array_equal(as_auto, clf.set_params(linear_weight=0).decision_function(sparse))
 
 
 def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
-    monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_ROWS", 30)
+    monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_SAMPLES", 30)
     X = np.where(X > 0.5, X, 0.0)
     sparse = sp.csr_matrix(X)
-    clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.3)
+    clf = clone(NETS[1]).set_params(linear_weight=1.0)
 
     def logits(rows: Any) -> np.ndarray:
         return clf.fit(rows, Y).decision_function(sparse)
 
     whole = logits(sparse)
     factor = clf.net_.module_.scaler.factor.double().numpy()
-    assert_allclose(whole, one_vs_rest(X * factor, Y, 0.3, X * factor), atol=5e-3)
+    assert_allclose(whole, one_vs_rest(X * factor, Y, 0.05, X * factor), atol=5e-3)
     monkeypatch.setattr("sklearn_mlcl.heads.linear.AUTO_WORK", sparse.nnz * Y.shape[1] - 1)
     assert np.abs(logits(sparse) - whole).max() > 0.1
 
 
 def test_the_work_is_that_of_the_stored_entries() -> None:
     sparse = sp.random_array((1000, 5000), density=0.001, format="csr", random_state=0)
-    assert auto_weight(sparse, 1000) == AUTO_WEIGHT
-    assert auto_weight(sparse, 2001) == 0
-    assert auto_weight(sparse.toarray(), 1000) == 0
+    for X, n_labels, expected in (
+        (sparse, 1000, AUTO_WEIGHT), (sparse, 2001, 0), (sparse.toarray(), 1000, 0),
+    ):  # fmt: skip
+        assert linear_share("auto", FitData(X, np.zeros((1000, n_labels)))) == expected
 
 
 @pytest.mark.parametrize("noise", [0.0, 20.0])
-def test_the_common_C_has_the_smallest_held_out_loss(noise: float, label_data: Any) -> None:
+def test_the_common_C_has_the_smallest_held_out_loss(
+    noise: float, label_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The oracle fits scikit-learn's model a fold, a label and a value; noise wants a small C."""
     X, Y = label_data
     X = X + noise * np.random.default_rng(0).normal(size=X.shape)
@@ -113,10 +132,11 @@ def test_the_common_C_has_the_smallest_held_out_loss(noise: float, label_data: A
             logits = one_vs_rest(X[train], Y[train], C, X[test])
             cells.append(np.logaddexp(0, logits) - Y[test] * logits)
         losses.append(np.concatenate(cells).mean())
-    chosen = common_C(X, Y, None)
+    monkeypatch.setattr("sklearn_mlcl.heads.linear.CS", CS)
+    chosen = common_C(FitData(X, Y))
     assert losses[CS.index(chosen)] <= min(losses) * 1.001
-    assert common_C(sp.csr_array(X), sp.csr_array(Y), None) == chosen
-    assert common_C(X[:1], Y[:1], None) == CS[0]
+    assert common_C(FitData(sp.csr_array(X), sp.csr_array(Y))) == chosen
+    assert common_C(FitData(X[:1], Y[:1])) == CS[0]
 
 
 def test_a_share_that_was_not_fitted_is_refused(label_data: Any) -> None:
@@ -132,10 +152,10 @@ def test_labels_unknown_or_of_one_value(label_data: Any) -> None:
     Y[:, 0] = 1.0
     Y[: len(Y) // 3, 1] = np.nan
     with pytest.warns(UserWarning, match="single value"):
-        clf = clone(NETS[1]).set_params(linear_weight=1.0, linear_C=0.05).fit(X, Y)
+        clf = clone(NETS[1]).set_params(linear_weight=1.0).fit(X, Y)
     logits = clf.decision_function(X)
     assert_allclose(logits[:, 0], np.log((len(Y) + 0.5) / 0.5), rtol=1e-6)
     known = slice(len(Y) // 3, None)
-    scaled = clf.net_.module_.scaler.double()(clf.linear_[1].weight.new_tensor(X).double()).numpy()
+    scaled = scaled_by(clf, X)
     alone = LogisticRegression(C=0.05, tol=1e-8, max_iter=1000).fit(scaled[known], Y[known, 1])
     assert_allclose(logits[:, 1], alone.decision_function(scaled), atol=2e-3)

@@ -17,7 +17,7 @@ from sklearn_mlcl.model_selection import (
     MultilabelStratifiedShuffleSplit,
 )
 from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
-from sklearn_mlcl.utils.targets import infer_format, unknown_as_nan
+from sklearn_mlcl.utils.targets import infer_format, missing_as_nan
 
 DECISIONS = {
     "f1_samples": metrics.f1_samples,
@@ -132,9 +132,9 @@ def test_splitters_take_a_code(form: str, rows: Any) -> None:
 
 def test_nan_is_unknown_beside_a_code() -> None:
     Y = np.array([[1.0, np.nan], [-1.0, 0.0]])
-    assert_array_equal(np.isnan(unknown_as_nan(Y, -1)), [[False, True], [True, False]])
-    assert unknown_as_nan(Y) is Y
-    assert np.isnan(unknown_as_nan(sp.csr_matrix(Y), -1).toarray()).sum() == 2
+    assert_array_equal(np.isnan(missing_as_nan(Y, -1)), [[False, True], [True, False]])
+    assert missing_as_nan(Y) is Y
+    assert np.isnan(missing_as_nan(sp.csr_matrix(Y), -1).toarray()).sum() == 2
 
 
 @pytest.mark.parametrize("code", [0, 1, True, np.inf, None, "?"])

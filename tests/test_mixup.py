@@ -27,7 +27,7 @@ from sklearn_mlcl.training.objectives import loss_of_rows
 
 N_ROWS, N_LABELS = 400, 3
 SMALL: dict[str, Any] = {
-    "n_members": 2,
+    "n_estimators": 2,
     "hidden_layer_sizes": (16,),
     "max_epochs": 3,
     "random_state": 0,
@@ -220,10 +220,7 @@ def test_unknown_labels_of_a_later_chunk_stay_unknown(label_data: Any) -> None:
     hidden = np.where(np.random.default_rng(0).random(Y.shape) < 0.4, np.nan, Y)
     # Steps too short to move a weight: the loss of the second call is that of its labels, and
     # the second call draws the same whatever the first one saw.
-    still = clone(NETS[0]).set_params(
-        loss="jaccard", lambda_bce=0, mixup=0.5, feature_noise=0, dropout=0, learning_rate=1e-12,
-        batch_size=len(X),
-    )  # fmt: skip
+    still = clone(NETS[0]).set_params(loss="jaccard", lambda_joint=0, feature_noise=0, dropout=0, learning_rate=1e-12, batch_size=len(X), net_params__mixup=0.5)  # fmt: skip
     clf = clone(still).partial_fit(X, Y)
     assert clf.net_.criterion_.labels_known
     clf.partial_fit(X, hidden)
@@ -244,12 +241,12 @@ def test_mixup_changes_the_training_alone(estimator: Any, label_data: Any) -> No
     """The same weights at the start, others at the end, and a validation loss without mixing."""
     X, Y = label_data
     still = clone(estimator).set_params(
-        mixup=1.0, learning_rate=1e-12, weight_decay=0, early_stopping=True, n_iter_no_change=9
+        learning_rate=1e-12, weight_decay=0, early_stopping=9, net_params__mixup=1.0
     )
     losses = still.fit(X, Y).history_["valid_loss"]
     assert_allclose(losses, losses[0], rtol=1e-5)
-    plain = clone(estimator).set_params(mixup=0).fit(X, Y)
-    changed = clone(estimator).set_params(mixup=1.0).fit(X, Y)
+    plain = clone(estimator).set_params(net_params__mixup=0).fit(X, Y)
+    changed = clone(estimator).set_params(net_params__mixup=1.0).fit(X, Y)
     assert np.abs(plain.transform(X) - changed.transform(X)).max() > 1e-2
 
 

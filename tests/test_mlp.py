@@ -17,14 +17,14 @@ from sklearn_mlcl.metrics import multilabel_log_loss
 from sklearn_mlcl.thresholds import topk_decision
 
 HEADS_ALONE = MultiLabelMLPClassifier(
-    n_members=2,
+    n_estimators=2,
     hidden_layer_sizes=(64, 64),
     max_epochs=15,
     neighbor_weight=0,
     linear_weight=0,
-    prior_count=0,
-    validation_fraction=0.25,
+    validation=0.25,
     random_state=0,
+    net_params={"pseudo_count": 0},
 )
 
 
@@ -42,11 +42,11 @@ def test_pick_all_label_probabilities_are_marginals(label_data: Any) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"pal_norm": "sum"},
-        {"pal_norm": 0.5},
-        {"label_smoothing": 0.2},
-        {"empty_rows": "none_class"},
-        {"empty_rows": "uniform"},
+        {"loss_params": {"pal_norm": "sum"}},
+        {"loss_params": {"pal_norm": 0.5}},
+        {"loss_params": {"label_smoothing": 0.2}},
+        {"loss_params": {"empty_rows": "none_class"}},
+        {"loss_params": {"empty_rows": "uniform"}},
     ],
 )
 def test_pick_all_label_options_reach_the_loss(options: dict, label_data: Any) -> None:
@@ -68,7 +68,7 @@ def test_pick_all_label_refuses(label_data: Any) -> None:
     with pytest.raises(ValueError, match="at least 2 labels"):
         clone(clf).fit(X, Y[:, 0])
     with pytest.raises(ValueError, match="without a positive label"):
-        clone(clf).set_params(empty_rows="error").fit(X, Y)
+        clone(clf).set_params(loss_params__empty_rows="error").fit(X, Y)
 
 
 @pytest.mark.parametrize("loss", ["pal", "bce"])
@@ -85,14 +85,14 @@ def test_fixed_frame_has_fewer_parameters(loss: str, label_data: Any) -> None:
     assert trained == {"head.bias"} | ({"head.log_scale"} if loss == "bce" else set())
     assert f1_score(Y, clf.predict(X), average="micro") > 0.55
     with pytest.raises(ValueError, match="dim"):
-        clone(clf).set_params(feature_dim=n_labels - 2).fit(X, Y)
+        clone(clf).set_params(net_params__feature_dim=n_labels - 2).fit(X, Y)
 
 
 def test_feature_decay_shrinks_the_features(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(HEADS_ALONE).set_params(feature_dim=8)
+    clf = clone(HEADS_ALONE).set_params(net_params__feature_dim=8)
     plain = clone(clf).fit(X, Y).transform(X)
-    decayed = clone(clf).set_params(feature_decay=0.3).fit(X, Y).transform(X)
+    decayed = clone(clf).set_params(loss_params__feature_decay=0.3).fit(X, Y).transform(X)
     assert np.square(decayed).sum() < 0.5 * np.square(plain).sum()
 
 
@@ -177,9 +177,14 @@ def test_calibration_comes_before_the_threshold(label_data: Any) -> None:
 
 def test_calibration_lowers_the_log_loss_of_an_overfitted_net(yeast: Any) -> None:
     X_train, Y_train, X_test, Y_test = yeast
-    unchecked = {"n_members": 1, "mixup": 0.0, "feature_noise": 0.0, "dropout": 0.0}
+    unchecked = {
+        "n_estimators": 1,
+        "feature_noise": 0.0,
+        "dropout": 0.0,
+        "net_params": {"mixup": 0.0},
+    }
     net = MultiLabelMLPClassifier(
-        **unchecked, max_epochs=40, neighbor_weight=0, validation_fraction=0.2, random_state=0
+        **unchecked, max_epochs=40, neighbor_weight=0, validation=0.2, random_state=0
     )
     held_out = clone(net).set_params(threshold="f1_micro").fit(X_train, Y_train)
     calibrated = clone(net).set_params(calibration="platt").fit(X_train, Y_train)

@@ -186,7 +186,7 @@ def test_y_is_left_as_it_was():
     ],
     ids=["NaN", "pd.NA", "masked", "CSR with NaN"],
 )
-def test_missing_cells_count_for_nothing(hold):
+def test_missing_entries_count_for_nothing(hold):
     Y = random_labels(60, 5, seed=3).astype(float)
     missing = np.random.default_rng(0).uniform(size=Y.shape) < 0.3
     with_holes = np.where(missing, np.nan, Y)
@@ -326,7 +326,7 @@ def test_bad_parameters(make, error, message):
         ([["a", "b"], ["c", "d"], ["e", "f"]], "MultiLabelBinarizer"),
         ([("a",), ("b", "c"), ()], "MultiLabelBinarizer"),
         (np.array([0.1, 0.7, 0.3]), "must hold classes"),
-        (np.zeros((3, 2, 2)), "must have 1 or 2 dimensions"),
+        (np.zeros((3, 2, 2)), "must have shape"),
         (np.zeros((4, 2)), "X has 3 rows, y has 4"),
     ],
 )

@@ -51,7 +51,9 @@ def test_precision_is_that_of_the_encoder_in_training(
     X, Y = label_data
     Watched.dtypes = set()
     losses = []
-    clf = make(**TINY, module=lambda d: Watched(d, 8), precision=precision, callbacks=[])
+    clf = make(
+        **TINY, module=lambda d: Watched(d, 8), callbacks=[], net_params={"precision": precision}
+    )
     forward = encoding.encoded
 
     def watched(*args: Any) -> torch.Tensor:
@@ -74,7 +76,7 @@ def test_precision_is_that_of_the_encoder_in_training(
 @every_net
 def test_bf16_learns_nearly_the_same(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    full, half = (make(**TINY, precision=p).fit(X, Y) for p in ("float32", "bf16"))
+    full, half = (make(**TINY, net_params={"precision": p}).fit(X, Y) for p in ("float32", "bf16"))
     assert_allclose(half.history_["train_loss"], full.history_["train_loss"], rtol=0.02)
     assert np.abs(half.predict_proba(X) - full.predict_proba(X)).max() < 0.1
     assert not np.array_equal(half.predict_proba(X), full.predict_proba(X))
@@ -82,9 +84,9 @@ def test_bf16_learns_nearly_the_same(make: Any, label_data: Any) -> None:
 
 def test_unknown_precisions_are_refused(label_data: Any) -> None:
     with pytest.raises(ValueError, match="The 'precision' parameter of MultiLabelMLPClassifier"):
-        MultiLabelMLPClassifier(precision="float16").fit(*label_data)
+        MultiLabelMLPClassifier(net_params={"precision": "float16"}).fit(*label_data)
     with pytest.raises(ValueError, match="The 'compile' parameter of MultiLabelMLPClassifier"):
-        MultiLabelMLPClassifier(compile="yes").fit(*label_data)
+        MultiLabelMLPClassifier(net_params={"compile": "yes"}).fit(*label_data)
 
 
 @every_net
@@ -105,7 +107,7 @@ def test_compile_is_for_training_only(
     monkeypatch.setattr(torch, "compile", compile_)
     plain = make(**TINY).fit(X, Y)
     assert not calls
-    clf = make(**TINY, compile=True).fit(X, Y)
+    clf = make(**TINY, net_params={"compile": True}).fit(X, Y)
     n_batches = -(-len(X) // clf.net_.batch_size)
     assert len(calls) == 3 * n_batches and {id(m) for m in calls} == {id(clf.net_.encoder_)}
     assert not encoding._COMPILED

@@ -15,11 +15,15 @@ from scipy.special import expit, logit
 from sklearn.base import clone
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
-from sklearn_mlcl.heads.label_prior import RareLabels, either, label_counts
+from sklearn_mlcl.heads.predictor import AffineHead, Predictor
+from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 
 SMALL: dict[str, Any] = {
-    "n_members": 1, "hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0,
-}  # fmt: skip
+    "n_estimators": 1,
+    "hidden_layer_sizes": (8,),
+    "max_epochs": 2,
+    "random_state": 0,
+}
 NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
 every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda e: type(e).__name__)
 
@@ -39,9 +43,27 @@ def rare_data(label_data: Rows) -> Rows:
 # ---------------------------------------------------------------- the shift
 
 
+def predictor(
+    counts: np.ndarray, pseudo_count: float, net: Any = None, linear: Any = None, share: float = 0.3
+) -> Predictor:
+    """A predictor whose net and regressions say the same of every sample."""
+
+    def constant(log_odds: Any) -> AffineHead:
+        log_odds = np.zeros(counts.shape[1]) if log_odds is None else np.asarray(log_odds)
+        return AffineHead(np.zeros((len(log_odds), 1)), log_odds)
+
+    return Predictor(
+        torch.nn.Identity(), constant(net), counts, pseudo_count,
+        linear=constant(linear), linear_weight=share,
+    )  # fmt: skip
+
+
+def shift_of(counts: np.ndarray, pseudo_count: float) -> np.ndarray:
+    return predictor(counts, pseudo_count, share=0.0)(torch.zeros(1, 1).double()).numpy()[0]
+
+
 def test_the_shift_by_hand() -> None:
     counts = np.array([[1, 2, 30, 0, 40, 98], [99, 98, 30, 40, 0, 2]])
-    rare = RareLabels.of(counts, 2.0, 0.3)
     expected = [
         np.log(3) - np.log(101 / 99),
         np.log(2) - np.log(100 / 98),
@@ -50,42 +72,34 @@ def test_the_shift_by_hand() -> None:
         0,
         np.log(100 / 98) - np.log(2),
     ]
-    assert_allclose(rare.shift, expected, atol=1e-15)
-    assert_array_equal(rare.single, [True, False, False, False, False, False])
-    for share in (0.0, 1.0):  # with one model there is no other that may be right
-        assert not RareLabels.of(counts, 2.0, share).single.any()
+    assert_allclose(shift_of(counts, 2.0), expected, atol=1e-15)
+    assert_array_equal(shift_of(counts, 0.0), 0)
 
 
 @given(c=st.integers(1, 10**6), m=st.integers(1, 10**6), a=st.floats(0, 100), b=st.floats(0, 100))
-def test_the_shift_is_odd_and_grows_with_the_prior(c: int, m: int, a: float, b: float) -> None:
-    (forth, back) = RareLabels.of(np.array([[c, m], [m, c]]), a, 0.3).shift
+def test_the_shift_is_odd_and_grows_with_the_count(c: int, m: int, a: float, b: float) -> None:
+    forth, back = shift_of(np.array([[c, m], [m, c]]), a)
     assert_allclose(forth, -back, atol=1e-12)
-    low, high = sorted((a, b))
-    weak, strong = (
-        RareLabels.of(np.array([[c], [m]]), prior, 0.3).shift[0] for prior in (low, high)
-    )
-    # Towards one half, which a prior of all the rows in the world would give.
+    weak, strong = (shift_of(np.array([[c], [m]]), p)[0] for p in sorted((a, b)))
+    # Towards one half, which an infinite pseudo-count would give.
     assert abs(weak) <= abs(strong) + 1e-12
     assert abs(strong) <= abs(np.log(m / c)) + 1e-9
-
-
-def test_a_prior_of_nothing_does_nothing() -> None:
-    rare = RareLabels.of(np.array([[1, 2], [9, 8]]), 0.0, 0.3)
-    assert_array_equal(rare.shift, 0)
-    assert not rare.single.any()
 
 
 # ---------------------------------------------------------------- counting
 
 
-def test_rows_are_counted_whatever_they_weigh() -> None:
+def test_samples_are_counted_whatever_they_weigh() -> None:
+    def counts(Y: Any, weight: Any) -> np.ndarray:
+        return LabelStats.of(FitData(np.zeros((4, 1)), Y, weight)).counts
+
     Y = np.array([[1, 0], [1, np.nan], [0, 1], [1, 1]])
-    assert_array_equal(label_counts(Y, None), [[3, 2], [1, 1]])
-    assert_array_equal(label_counts(Y, np.array([7.0, 0.1, 0.0, 2.0])), [[3, 1], [0, 1]])
-    cells = np.array([[1, 1], [0, 1], [1, 0], [3, 0.5]])
-    assert_array_equal(label_counts(Y, cells), [[2, 1], [1, 1]])
+    assert_array_equal(counts(Y, None), [[3, 2], [1, 1]])
+    assert_array_equal(counts(Y, np.array([7.0, 0.1, 0.0, 2.0])), [[3, 1], [0, 1]])
+    entries = np.array([[1, 1], [0, 1], [1, 0], [3, 0.5]])
+    assert_array_equal(counts(Y, entries), [[2, 1], [1, 1]])
     known = np.nan_to_num(Y).astype(np.uint8)
-    assert_array_equal(label_counts(sp.csr_array(known), None), label_counts(known, None))
+    assert_array_equal(counts(sp.csr_array(known), None), counts(known, None))
 
 
 def test_chunks_add_up_and_a_fit_counts_anew(rare_data: Rows) -> None:
@@ -101,17 +115,26 @@ def test_chunks_add_up_and_a_fit_counts_anew(rare_data: Rows) -> None:
 # ---------------------------------------------------------------- one row
 
 
-@given(st.floats(-30, 30), st.floats(-30, 30))
-def test_either_is_a_probability_that_one_of_two_is_right(first: float, second: float) -> None:
-    p, q = expit(first), expit(second)
-    got = either(np.array([[first]]), np.array([[second]]))
-    assert_allclose(expit(got), p + q - p * q, rtol=1e-9)
+ONE = np.array([[1], [9]])
+
+
+@given(st.floats(-30, 30), st.floats(-30, 30), st.floats(0.01, 0.99))
+def test_of_one_sample_either_model_may_be_right(net: float, linear: float, share: float) -> None:
+    got = predictor(ONE, 2.0, [net], [linear], share)(torch.zeros(1, 1).double()).numpy()
+    p, q = expit(net), expit(linear)
+    assert_allclose(expit(got - shift_of(ONE, 2.0)), [[p + q - p * q]], rtol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_with_one_model_there_is_no_other_that_may_be_right(share: float) -> None:
+    got = predictor(ONE, 2.0, [-1.0], [2.0], share)(torch.zeros(1, 1).double()).numpy()
+    assert_allclose(got - shift_of(ONE, 2.0), [[2.0 if share else -1.0]], atol=1e-12)
 
 
 def test_either_stays_finite() -> None:
-    ends = np.array([[-1e4, 1e4]], dtype=np.float32)
-    assert np.isfinite(either(ends, ends)).all()
-    assert either(ends, ends).dtype == np.float32
+    part = predictor(np.array([[1, 1], [9, 9]]), 2.0, [-1e4, 1e4], [-1e4, 1e4]).float()
+    answer = part(torch.zeros(1, 1))
+    assert answer.isfinite().all() and answer.dtype == torch.float32
 
 
 # ---------------------------------------------------------------- the estimators
@@ -122,8 +145,8 @@ def test_predictions_rise_by_the_shift(estimator: Any, rare_data: Rows) -> None:
     X, Y = rare_data
     clf = clone(estimator).fit(X, Y)
     raised = clf.decision_function(X)
-    plain = clf.set_params(prior_count=0).decision_function(X)
-    shift = RareLabels.of(clf.label_counts_, 2.0, 0.3).shift
+    plain = clf.set_params(net_params__pseudo_count=0).decision_function(X)
+    shift = shift_of(clf.label_counts_, 2.0)
     assert (shift[-3:-1] > 0.6).all() and shift[-1] < -0.6
     assert_allclose(raised, plain + shift, atol=1e-12)
     assert_array_equal(plain, clone(clf).fit(X, Y).decision_function(X))
@@ -135,7 +158,7 @@ def test_of_one_row_either_model_may_be_right(estimator: Any, rare_data: Rows) -
     sparse = sp.csr_matrix(np.where(X > 0.5, X, 0.0))
     clf = clone(estimator).fit(sparse, Y)
     whole = clf.decision_function(sparse)
-    shift = RareLabels.of(clf.label_counts_, 2.0, 0.3).shift
+    shift = shift_of(clf.label_counts_, 2.0)
     net, linear = (
         clf.set_params(linear_weight=share).decision_function(sparse) - shift for share in (0, 1)
     )
@@ -146,22 +169,12 @@ def test_of_one_row_either_model_may_be_right(estimator: Any, rare_data: Rows) -
     assert_allclose(whole, expected + shift, rtol=1e-6, atol=1e-8)
 
 
-@every_net
-def test_the_graph_does_the_same(estimator: Any, rare_data: Rows) -> None:
-    X, Y = rare_data
-    X = np.where(X > 0.5, X, 0.0).astype(np.float32)
-    clf = clone(estimator).fit(sp.csr_matrix(X), Y)
-    with torch.no_grad():
-        logits = clf._logits_graph().eval()(torch.from_numpy(X)).numpy()
-    assert_allclose(logits, clf.decision_function(X), rtol=1e-4, atol=1e-4)
-
-
-def test_published_recipes_leave_rare_labels_alone() -> None:
-    for recipe in (recipes.TWO_STAGE, recipes.MSC_FINETUNED, recipes.PAL_COLLAPSE):
-        assert recipe["prior_count"] == 0
+@pytest.mark.parametrize("name", ["TWO_STAGE", "MSC", "PAL_COLLAPSE"])
+def test_published_recipes_leave_rare_labels_alone(name: str) -> None:
+    assert getattr(recipes, name)["net_params"]["pseudo_count"] == 0
 
 
 @every_net
-def test_a_negative_prior_is_refused(estimator: Any, rare_data: Rows) -> None:
-    with pytest.raises(ValueError, match="'prior_count' parameter"):
-        clone(estimator).set_params(prior_count=-1.0).fit(*rare_data)
+def test_a_negative_count_is_refused(estimator: Any, rare_data: Rows) -> None:
+    with pytest.raises(ValueError, match="'net_params__pseudo_count' parameter"):
+        clone(estimator).set_params(net_params__pseudo_count=-1.0).fit(*rare_data)

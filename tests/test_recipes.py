@@ -26,5 +26,5 @@ def test_recipes_fit(name: str, label_data: Any) -> None:
     assert isinstance(recipe, Mapping)
     estimator = ESTIMATORS.get(name, ContrastiveMultiLabelClassifier)
     clf = estimator(**{**recipe, "max_epochs": 1, "random_state": 0}).fit(X, Y)
-    assert (clf.neighbors_ is None) == (recipe.get("neighbor_weight") == 0)
+    assert (clf.predictor_.neighbors is None) == (recipe.get("neighbor_weight") == 0)
     assert clf.predict_proba(X).shape == Y.shape

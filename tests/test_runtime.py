@@ -70,7 +70,7 @@ def test_a_fit_runs_on_one_thread_and_leaves_two(two_threads: None, label_data: 
                 seen.append(torch.get_num_threads())
             return super().forward(X)
 
-    clf = MultiLabelMLPClassifier(module=lambda d: Threads(d, 4), n_members=1, max_epochs=1)
+    clf = MultiLabelMLPClassifier(module=lambda d: Threads(d, 4), n_estimators=1, max_epochs=1)
     clf.fit(*label_data).predict_proba(label_data[0])
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_mlcl import CGMVAEClassifier, ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.training import IndexBatches, RowTensors
 from sklearn_mlcl.utils import chunking as _rows
-from sklearn_mlcl.utils.chunking import MappedRows, is_mapped, take_rows, unread
+from sklearn_mlcl.utils.chunking import MemmapView, as_memmap_view, is_mapped, take_rows
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
@@ -33,7 +33,7 @@ def never_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_rows, "READ_AT_ONCE", 0)
 
 
-class CountedRows(MappedRows):
+class CountedRows(MemmapView):
     """Note how many rows are read at once."""
 
     largest = 0
@@ -57,15 +57,15 @@ def test_small_memory_maps_are_read_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mapped = on_disk(np.zeros((4, 3), dtype=np.float32), tmp_path)
-    assert unread(mapped) is mapped
+    assert as_memmap_view(mapped) is mapped
     monkeypatch.setattr(_rows, "READ_AT_ONCE", 47)
-    assert isinstance(unread(mapped), MappedRows)
-    assert isinstance(unread(np.zeros((4, 3))), np.ndarray)
+    assert isinstance(as_memmap_view(mapped), MemmapView)
+    assert isinstance(as_memmap_view(np.zeros((4, 3))), np.ndarray)
 
 
 def test_mapped_rows_are_the_rows(tmp_path: Path) -> None:
     X = np.arange(30.0).reshape(10, 3)
-    rows = MappedRows(on_disk(X, tmp_path))
+    rows = MemmapView(on_disk(X, tmp_path))
     mask = np.arange(10) % 3 == 0
     chosen, again = rows.take(np.array([7, 1, 4])), rows.take(mask).take(np.array([2, 0]))
     assert chosen.shape == (3, 3) and len(again) == 2 and chosen.dtype == X.dtype
@@ -82,7 +82,7 @@ def test_mapped_batches_equal_those_in_memory(dtype: Any, mode: str, tmp_path: P
     X, Y = rng.normal(size=(23, 7)).astype(dtype), rng.random((23, 3)) < 0.4
     weight = rng.random(23)
     in_memory = RowTensors(X, Y.astype(float), weight, CPU)
-    streamed = RowTensors(MappedRows(on_disk(X, tmp_path, mode)), Y.astype(float), weight, CPU)
+    streamed = RowTensors(MemmapView(on_disk(X, tmp_path, mode)), Y.astype(float), weight, CPU)
     assert streamed.streams and not in_memory.streams
     for seed in (None, 0):
         batches = [
@@ -99,7 +99,7 @@ def test_mapped_batches_equal_those_in_memory(dtype: Any, mode: str, tmp_path: P
 def test_the_next_batch_is_gathered_meanwhile_by_one_thread(tmp_path: Path) -> None:
     gatherers = set()
 
-    class Watched(MappedRows):
+    class Watched(MemmapView):
         def __getitem__(self, key: Any) -> np.ndarray:
             gatherers.add(threading.current_thread().name)
             self.asked = getattr(self, "asked", 0) + 1
@@ -118,7 +118,7 @@ def test_the_next_batch_is_gathered_meanwhile_by_one_thread(tmp_path: Path) -> N
 
 
 def test_an_error_while_gathering_reaches_the_caller(tmp_path: Path) -> None:
-    class Broken(MappedRows):
+    class Broken(MemmapView):
         def __getitem__(self, key: Any) -> np.ndarray:
             raise OSError("the disk is gone")
 
@@ -161,7 +161,7 @@ def test_a_fit_reads_few_rows_at_once(
     X[:, 4] = X[:, 4] > 1  # a column whose quartiles coincide: scaled by blocks
     Y = X[:, :3] > 0
     CountedRows.largest = 0
-    monkeypatch.setattr(_net_base, "unread", CountedRows)
+    monkeypatch.setattr(_net_base, "as_memmap_view", CountedRows)
     monkeypatch.setattr(CountedRows, "take", lambda self, rows: CountedRows(self.array, rows))
     monkeypatch.setattr(_scaling, "QUARTILE_ROWS", 50)
     monkeypatch.setattr(_neighbors, "MAX_ROWS", 50)

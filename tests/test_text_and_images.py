@@ -113,7 +113,7 @@ def scenes() -> Any:
 def test_convolutions_as_the_encoder(n_members: int, scenes: Any) -> None:
     X, Y, X_test, Y_test = scenes
     clf = ContrastiveMultiLabelClassifier(
-        module=Convolution, n_members=n_members, feature_noise=0.2, max_epochs=15, random_state=0
+        module=Convolution, n_estimators=n_members, feature_noise=0.2, max_epochs=15, random_state=0
     ).fit(X, Y)
     assert clf.transform(X_test).shape == (200, 32 * n_members)
     assert average_precision(Y_test, clf.predict_proba(X_test)) > 2 * Y_test.mean()

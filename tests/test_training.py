@@ -229,7 +229,10 @@ def contrastive_objective(**options: Any) -> ContrastiveObjective:
     prototypes = nn.init.xavier_uniform_(torch.empty(N_LABELS, 4))
     head = LinearHead(8, np.zeros(N_LABELS))
     return ContrastiveObjective(
-        loss, ProjectionHead(8, 4), head, **{"prototypes": prototypes, "lambda_bce": 0.5, **options}
+        loss,
+        ProjectionHead(8, 4),
+        head,
+        **{"lambda_joint": 0.5, **options, "loss_params": {"prototypes": prototypes}},
     )
 
 
@@ -243,7 +246,12 @@ def small_net(make_objective: Any = bce_objective, dropout: float = 0.3, **optio
 def train(net: Any, rows: RowTensors, valid: Any = None, **options: Any) -> None:
     """Train under fixed seeds of the dropout and of the permutations."""
     torch.manual_seed(1)
-    options = {"max_epochs": 2, "schedule": "one_cycle", "generator": seeds(2), **options}
+    options = {
+        "max_epochs": 2,
+        "generator": seeds(2),
+        **options,
+        "net_params": {"schedule": "one_cycle"},
+    }
     net.train_rows(rows, valid, **options)
 
 

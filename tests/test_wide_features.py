@@ -9,20 +9,24 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, load
-from sklearn_mlcl.estimators._net_build import frequent_features
+from sklearn_mlcl.estimators import net
+from sklearn_mlcl.estimators.net import frequent_features
 
 N_ROWS, N_WORDS, N_KEPT = 80, 30, 12
 NETS = [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier]
 SMALL: dict[str, Any] = {
-    "n_members": 2,
+    "n_estimators": 2,
     "hidden_layer_sizes": (16,),
     "max_epochs": 2,
-    "max_sparse_features": N_KEPT,
     "random_state": 0,
 }
+
+
+@pytest.fixture(autouse=True)
+def few_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "MAX_SPARSE_FEATURES", N_KEPT)
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +39,23 @@ def words() -> tuple[sp.csr_matrix, np.ndarray]:
     return sp.csr_matrix(X.astype(np.float32)), Y
 
 
-def test_the_most_frequent_are_kept_in_order(words: Any) -> None:
+def test_the_most_frequent_are_kept_in_order(words: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, _ = words
-    kept = frequent_features(X, N_KEPT)
+    kept = frequent_features(X)
     counts = (X.toarray() > 0).sum(0)
     assert_array_equal(kept, np.sort(kept))
     assert counts[kept].min() >= np.delete(counts, kept).max()
     assert len(kept) == N_KEPT
-    for whole in (frequent_features(X, None), frequent_features(X, N_WORDS)):
-        assert whole is None
-    assert frequent_features(X.toarray(), N_KEPT) is None
+    assert frequent_features(X.toarray()) is None
+    monkeypatch.setattr(net, "MAX_SPARSE_FEATURES", N_WORDS)
+    assert frequent_features(X) is None
 
 
 @pytest.mark.parametrize("make", NETS)
 def test_the_encoder_sees_only_these(make: Any, words: Any) -> None:
     X, Y = words
     clf = make(**SMALL).fit(X, Y)
-    dropped = np.setdiff1d(np.arange(N_WORDS), frequent_features(X, N_KEPT))
+    dropped = np.setdiff1d(np.arange(N_WORDS), frequent_features(X))
     other = X.tolil()
     other[:, dropped] = 0
     assert_array_equal(clf.transform(other.tocsr()), clf.transform(X))
@@ -62,17 +66,15 @@ def test_the_encoder_sees_only_these(make: Any, words: Any) -> None:
 
 @pytest.mark.parametrize("make", NETS)
 def test_the_first_layer_is_as_narrow(make: Any, words: Any) -> None:
-    for limit, width in ((N_KEPT, N_KEPT), (None, N_WORDS)):
-        clf = make(**{**SMALL, "max_sparse_features": limit}).fit(*words)
-        first = next(clf.net_.module_.encoder.parameters())
-        assert first.shape == (2, width, 16)
+    clf = make(**SMALL).fit(*words)
+    first = next(clf.net_.module_.encoder.parameters())
+    assert first.shape == (2, N_KEPT, 16)
 
 
-def test_dense_rows_keep_all(words: Any) -> None:
+def test_dense_samples_keep_all(words: Any) -> None:
     X, Y = words
     clf = MultiLabelMLPClassifier(**SMALL).fit(X.toarray(), Y)
-    free = clone(clf).set_params(max_sparse_features=None).fit(X.toarray(), Y)
-    assert_array_equal(clf.predict_proba(X.toarray()), free.predict_proba(X.toarray()))
+    assert next(clf.net_.module_.encoder.parameters()).shape == (2, N_WORDS, 16)
 
 
 def test_saved_and_loaded(words: Any, tmp_path: Path) -> None:
@@ -86,11 +88,6 @@ def test_further_rows_meet_the_features_of_the_first(words: Any) -> None:
     X, Y = words
     clf = MultiLabelMLPClassifier(**SMALL).partial_fit(X[:40], Y[:40])
     index = clf.net_.module_.index.numpy().copy()
-    assert_array_equal(index, frequent_features(X[:40], N_KEPT))
+    assert_array_equal(index, frequent_features(X[:40]))
     clf.partial_fit(X[40:], Y[40:])
     assert_array_equal(clf.net_.module_.index.numpy(), index)
-
-
-def test_none_at_all_is_refused(words: Any) -> None:
-    with pytest.raises(ValueError, match="max_sparse_features"):
-        MultiLabelMLPClassifier(max_sparse_features=0).fit(*words)

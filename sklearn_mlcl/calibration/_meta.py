@@ -8,52 +8,52 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl.calibration._scaling import METHODS, fit_calibration
-from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier, logits_of
+from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
+from sklearn_mlcl.utils.probabilities import logit, sigmoid
 from sklearn_mlcl.utils.set_output import in_chosen_container
 
 LOWEST_FLOOR = 1e-7
 
 
 class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
-    """Classifier whose probabilities are calibrated, label by label, on held-out rows.
+    """Classifier whose probabilities are calibrated, label by label, on held-out samples.
 
-    The estimator is fitted on the training part of each fold and scores the other part; one
-    calibration is fitted on the scores of all held-out rows together by
-    :func:`sklearn_mlcl.calibration.fit_calibration`; then the estimator is fitted on all rows.
-    scikit-learn's ``CalibratedClassifierCV`` refuses label matrices.
+    The estimator is fitted on the training part of each fold and scores the other part.
+    :func:`sklearn_mlcl.calibration.fit_calibration` fits one calibration on all held-out scores
+    together. Then the estimator is fitted on all samples. scikit-learn's
+    ``CalibratedClassifierCV`` refuses label matrices.
 
     Parameters
     ----------
     estimator : classifier
         Any with ``predict_proba`` or ``decision_function`` for label matrices.
     method : {"platt", "temperature"}, default="platt"
-        Slope and offset of the log odds of each label, or the slope alone. Temperature scaling
-        wants log odds to begin with: probabilities, or a ``decision_function`` of that kind.
+        Slope and offset of the log-odds of each label, or the slope alone. Temperature scaling
+        needs probabilities, or a ``decision_function`` that returns log-odds.
     response_method : {"auto", "predict_proba", "decision_function"}, default="auto"
-        What is calibrated; "auto" takes ``decision_function`` where there is one. Probabilities
-        become log odds, kept away from 0 and 1 by half the smallest distance that held-out rows
-        show (1e-7 at least): a forest's 0 is not a certainty.
+        What is calibrated; "auto" takes ``decision_function`` if there is one. Probabilities become
+        log-odds, and a forest's 0 is not a certainty. So they are kept away from 0 and 1 by half
+        the smallest distance among the held-out samples (at least 1e-7).
     cv : int, float, splitter, iterable of splits, "prefit" or None, default=None
-        Where held-out rows come from, as in
-        :class:`~sklearn_mlcl.thresholds._meta.MultiLabelThresholdClassifierCV`.
+        How samples are held out, as in
+        :class:`~sklearn_mlcl.thresholds.MultiLabelThresholdClassifierCV`.
     refit : bool, default=True
-        Whether to fit on all rows after cross-fitting. False only with a single split.
+        Whether to fit on all samples after cross-fitting. False only with a single split.
     n_jobs : int or None, default=None
-        Folds fitted at the same time.
+        Number of folds fitted at the same time.
     random_state : int, RandomState instance or None, default=None
-        Shuffles the rows before they are dealt to folds; None deals them as they come.
+        Shuffles the samples before they are dealt to folds; None keeps their order.
     missing_label : float, default=NaN
-        What marks an unknown cell of y beside NaN, for example -1, as in
-        :class:`~sklearn_mlcl.thresholds._meta.MultiLabelThresholdClassifierCV`.
+        What marks a missing entry of y beside NaN, for example -1, as in
+        :class:`~sklearn_mlcl.thresholds.MultiLabelThresholdClassifierCV`.
 
     Attributes
     ----------
     calibration_ : LabelCalibration
         Slopes and offsets, shape (L,) each.
     probability_floor_ : float or None
-        How near to 0 and 1 probabilities may come before they become log odds; None for a
-        ``decision_function``.
+        Probabilities are clipped to this distance from 0 and 1; None for a ``decision_function``.
     estimator_ : classifier
         The fitted classifier.
     classes_ : ndarray
@@ -102,24 +102,23 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         self.missing_label = missing_label
 
     def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
-        self.probability_floor_ = None
-        if self._method == "predict_proba":
-            self.probability_floor_ = _floor_of(scores)
+        from_proba = self._method == "predict_proba"
+        self.probability_floor_ = _floor_of(scores) if from_proba else None
         self.calibration_ = fit_calibration(
             Y, self._as_logits(scores), method=self.method, sample_weight=weight
         )
 
     def _as_logits(self, scores: np.ndarray) -> np.ndarray:
         floor = self.probability_floor_
-        return scores if floor is None else logits_of(scores, floor)
+        return scores if floor is None else logit(np.clip(scores, floor, 1 - floor))
 
-    def _logits(self, X: Any) -> np.ndarray:
+    def _calibrated(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "estimator_")
-        return self._as_logits(self._scores(X, self._method))
+        return self.calibration_.logits(self._as_logits(self._scores(X, self._method)))
 
     @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return calibrated log odds.
+        """Return calibrated log-odds.
 
         Parameters
         ----------
@@ -131,8 +130,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         logits : ndarray of shape (n, L), or (n,) for a binary target
             Log-odds.
         """
-        logits = self._logits(X)
-        return self._format.decisions(self.calibration_.logits(logits))
+        logits = self._calibrated(X)
+        return self._format.decisions(logits)
 
     @in_chosen_container
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -148,8 +147,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         probabilities : ndarray of shape (n, L), or (n, 2) for a binary target
             Strictly inside (0, 1).
         """
-        logits = self._logits(X)
-        return self._format.probabilities(self.calibration_.probabilities(logits))
+        probabilities = sigmoid(self._calibrated(X))
+        return self._format.probabilities(probabilities)
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:
@@ -165,8 +164,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         labels : ndarray or CSR matrix of shape (n, L), or ndarray of shape (n,)
             In the form and dtype of the y given to ``fit``; integer if that had NaN.
         """
-        logits = self._logits(X)
-        return self._format.predictions(self.calibration_.probabilities(logits), 0.5)
+        probabilities = sigmoid(self._calibrated(X))
+        return self._format.predictions(probabilities, 0.5)
 
 
 def _floor_of(probabilities: np.ndarray) -> float:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
 
-from sklearn_mlcl.utils.probabilities import probabilities_from
-from sklearn_mlcl.utils.validation import Cells, check_scores
+from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.probabilities import logit, sigmoid
+from sklearn_mlcl.utils.validation import LabelEntries, check_scores
 
 METHODS = ("platt", "temperature")
 LABELS_PER_BLOCK = 64
@@ -19,7 +20,7 @@ MAX_STEPS, MAX_HALVINGS, TOLERANCE = 100, 30, 1e-10
 
 @dataclass(frozen=True)
 class LabelCalibration:
-    r"""Calibrated log odds of each label, :math:`a_l z + b_l`.
+    r"""Calibrated log-odds of each label, :math:`a_l z + b_l`.
 
     Attributes
     ----------
@@ -74,9 +75,10 @@ class LabelCalibration:
         ndarray of shape (n, L)
             Strictly inside (0, 1).
         """
-        return probabilities_from(self.logits(logits))
+        return sigmoid(self.logits(logits))
 
 
+@document(check_scores)
 def fit_calibration(
     y_true: Any,
     logits: Any,
@@ -87,33 +89,30 @@ def fit_calibration(
 ) -> LabelCalibration:
     r"""Fit temperature or Platt scaling of each label on held-out logits.
 
-    Minimises for each label, over its known rows,
+    Minimises for each label, over the samples where it is not missing,
 
     .. math:: \sum_i w_i \left[ \log(1 + e^{u_i}) - t_i u_i \right], \qquad u_i = a z_i + b
 
     with :math:`b = 0` and :math:`a \ge 0.01` for "temperature" (:math:`a = 1/T`), both free for
     "platt". The targets are Platt's: :math:`t_i = (N_+ + 1) / (N_+ + 2)` for a positive and
-    :math:`1 / (N_- + 2)` for a negative, N the weight of either, so that separable and constant
-    labels have a finite optimum. All labels take Newton steps together, each with its own step
-    length, halved until its loss does not rise.
+    :math:`1 / (N_- + 2)` for a negative, N the weight of either. So separable and constant labels
+    have a finite optimum. All labels take Newton steps together, each with its own step length,
+    halved until its loss does not rise.
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
+    <y_true>
     logits : array-like of shape (n, L)
-        Finite log odds, or for "platt" any score, of rows that the classifier was not fitted on.
+        Finite log-odds, or for "platt" any score, of samples that the classifier was not fitted on.
     method : {"platt", "temperature"}, default="platt"
         Slope and offset, or the slope alone.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows or of the cells, counted as repetitions.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+    <sample_weight>
+    <missing_label>
 
     Returns
     -------
     calibration : LabelCalibration
-        A label without a known row keeps its logits.
+        A label whose entries are all missing keeps its logits.
 
     Raises
     ------
@@ -137,24 +136,23 @@ def fit_calibration(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
-    cells = check_scores(y_true, logits, sample_weight, missing_label)
-    starts = range(0, cells.shape[1], LABELS_PER_BLOCK)
-    blocks = [_fit_block(cells, slice(s, s + LABELS_PER_BLOCK), method) for s in starts]
-    slope, offset = np.concatenate(blocks, axis=1)
-    return LabelCalibration(slope, offset)
+    entries = check_scores(y_true, logits, sample_weight, missing_label)
+    blocks = [
+        _fit_block(entries.take(labels=block), method)
+        for block in chunks(entries.shape[1], LABELS_PER_BLOCK)
+    ]
+    return LabelCalibration(*np.concatenate(blocks, axis=1))
 
 
-def _fit_block(cells: Cells, block: slice, method: str) -> np.ndarray:
+def _fit_block(part: LabelEntries, method: str) -> np.ndarray:
     """Slope and offset of a block of labels, shape (2, number of labels)."""
-    part = cells.labels(block)
-    w, z = part.cell_weight(), part.values.astype(np.float64)
+    w, z = part.entry_weight(), part.values.astype(np.float64)
     scale = np.sqrt(_per_known((w * z**2).sum(axis=0), w.sum(axis=0)))
     scale = np.where(scale > 0, scale, 1.0)
     lowest = LOWEST_SLOPE * scale if method == "temperature" else np.full(len(scale), -np.inf)
     problem = _Problem(z / scale, _platt_targets(part.positive, w), w, method == "platt", lowest)
     slope, offset = problem.solve()
-    fitted = w.any(axis=0)
-    return np.where(fitted, [slope / scale, offset], [[1.0], [0.0]])
+    return np.where(w.any(axis=0), [slope / scale, offset], [[1.0], [0.0]])
 
 
 def _per_known(total: np.ndarray, mass: np.ndarray) -> np.ndarray:
@@ -183,7 +181,7 @@ class _Problem:
 
     def step(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Newton step in slope and offset, and how much loss it promises to take off."""
-        p = expit(a * self.z + b)
+        p = sigmoid(a * self.z + b)
         r, v = self.w * (p - self.t), self.w * p * (1 - p)
         ga, haa = (r * self.z).sum(axis=0), (v * self.z**2).sum(axis=0)
         gb, hab, hbb = np.zeros_like(a), np.zeros_like(a), np.ones_like(a)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -66,21 +67,19 @@ class FitTaskCallback(Callback):
         The root context of that ``fit``.
     given : dict
         What ``fit`` was given: ``X``, ``y`` and ``metadata``, the keyword arguments of a scorer.
+
+    Attributes
+    ----------
     fitted_attributes : callable
         Returns the attributes of a fit that stops here; called only if somebody asks for them.
     """
 
-    def __init__(
-        self,
-        estimator: Any,
-        context: Any,
-        given: dict[str, Any],
-        fitted_attributes: Callable[[], dict[str, Any]],
-    ) -> None:
+    fitted_attributes: Callable[[], dict[str, Any]]
+
+    def __init__(self, estimator: Any, context: Any, given: dict[str, Any]) -> None:
         self.estimator = estimator
         self.context = context
         self.given = given
-        self.fitted_attributes = fitted_attributes
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         self._epoch = self.context.subcontext(task_name="epoch")
@@ -93,6 +92,20 @@ class FitTaskCallback(Callback):
             reconstruction_attributes=self.fitted_attributes,
         ):
             raise KeyboardInterrupt
+
+
+@contextmanager
+def fit_listener(
+    estimator: Any, n_epochs: int, given: dict[str, Any]
+) -> Iterator[FitTaskCallback | None]:
+    """Open and close the task of a fit for scikit-learn's callbacks; None before version 1.9."""
+    if not hasattr(estimator, "_init_callback_context"):
+        yield None
+        return
+    context = estimator._init_callback_context(max_subtasks=n_epochs)
+    context = context.call_on_fit_task_begin(estimator=estimator, **given)
+    yield FitTaskCallback(estimator, context, given)
+    context.call_on_fit_task_end(estimator=estimator, **given, reconstruction_attributes={})
 
 
 def epoch_log(history: History) -> dict[str, np.ndarray]:

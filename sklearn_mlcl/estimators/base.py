@@ -1,40 +1,35 @@
-"""What every classifier of the package shares: checked input, and predictions from logits."""
+"""What every classifier of the package shares: checked input, and predictions from log-odds."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from numbers import Real
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
+from sklearn_mlcl.heads.evaluation import exportable
+from sklearn_mlcl.heads.predictor import Probabilities
 from sklearn_mlcl.metrics import subset_accuracy
+from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.persistence._saving import Persistent
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _check_sample_weight
-from sklearn_mlcl.utils.chunking import chunk_rows, chunks, take_rows
-from sklearn_mlcl.utils.class_weight import ClassFactors, class_factors, hide_absent
+from sklearn_mlcl.utils.chunking import chunk_rows, chunks
 from sklearn_mlcl.utils.doc_links import DocumentationLinks
-from sklearn_mlcl.utils.fit_data import FLOATS, Features
-from sklearn_mlcl.utils.probabilities import probabilities_from
+from sklearn_mlcl.utils.fit_data import Features, check_features
+from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.set_output import LabelFrames, in_chosen_container
-from sklearn_mlcl.utils.targets import Indicator, TargetFormat, infer_format
+from sklearn_mlcl.utils.targets import TargetFormat
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
-from sklearn_mlcl.utils.validation import check_weights
 
 
 @contextmanager
-def kept_on_error(estimator: BaseEstimator) -> Iterator[None]:
+def rollback_on_error(estimator: BaseEstimator) -> Iterator[None]:
     """Put the attributes of an estimator back if the block fails: no half-fitted state."""
     before = dict(vars(estimator))
     try:
@@ -46,54 +41,21 @@ def kept_on_error(estimator: BaseEstimator) -> Iterator[None]:
 
 
 class MultiLabelClassifier(
-    Persistent, DocumentationLinks, LabelFrames, ClassifierMixin, BaseEstimator
+    Persistent, OnnxExport, DocumentationLinks, LabelFrames, ClassifierMixin, BaseEstimator
 ):
-    """Base of the classifiers: a subclass gives ``fit`` and ``_logits``."""
+    """Base of the classifiers: a subclass gives ``fit``, ``_log_odds`` and ``_module``."""
 
-    _label_constraints: ClassVar[dict[str, Any]] = {
-        "missing_label": [Real],
-        "class_weight": [StrOptions({"balanced"}), dict, list, None],
-        "pos_weight": [
-            Interval(Real, 0, None, closed="left"),
-            "array-like",
-            StrOptions({"balanced"}),
-            None,
-        ],
-    }
     missing_label: float
-    class_weight: Any
-    pos_weight: Any
+    threshold: Any
+    _format: TargetFormat
 
     @abstractmethod
-    def _logits(self, X: Features) -> np.ndarray:
-        """Return logits of shape (n, L) for checked X, in the dtype of X."""
+    def _log_odds(self, X: Features) -> np.ndarray:
+        """Return log-odds of shape (n, L) for checked X, in the dtype of X."""
 
-    # ------------------------------------------------------------------ input
-
-    def _check_features(self, X: Any, reset: bool) -> Features:
-        return validate_data(self, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
-
-    def _as_rows(self, X: Features) -> Features:
-        """Return checked features as a fit takes them."""
-        return X
-
-    def _check_fit_input(
-        self, X: Any, y: Any, sample_weight: Any, *, classes: Any = None, reset: bool = True
-    ) -> tuple[Features, Indicator, np.ndarray | None]:
-        """Check what ``fit`` was given; what weighs zero is left out: rows go, cells are NaN."""
-        if y is None:
-            validate_data(self, X, y=None, reset=reset)
-        X = self._as_rows(self._check_features(X, reset=reset))
-        if reset:
-            self._set_format(infer_format(y, classes, self.missing_label))
-        self._format = replace(self._format, missing_label=self.missing_label)
-        Y = self._check_targets(y)
-        check_consistent_length(X, Y)
-        weights = self._check_weights(sample_weight, X)
-        if weights is None or weights.all():
-            return X, Y, weights
-        rows = np.asarray(weights > 0 if weights.ndim == 1 else weights.any(axis=1))
-        return take_rows(X, rows), hide_absent(Y, weights)[rows], weights[rows]
+    @abstractmethod
+    def _module(self) -> nn.Module:
+        """Return a module that maps samples (n, d) to log-odds (n, L)."""
 
     def _set_format(self, target_format: TargetFormat) -> None:
         self._format = target_format
@@ -103,43 +65,19 @@ class MultiLabelClassifier(
         elif hasattr(self, "label_names_"):
             del self.label_names_
 
-    def _check_targets(self, y: Any) -> Indicator:
-        Y = self._format.indicator(y)
-        if Y.shape[1] != self._format.n_labels:
-            raise ValueError(
-                f"y has {Y.shape[1]} labels, but {type(self).__name__} was fitted with "
-                f"{self._format.n_labels}."
-            )
-        return Y
-
-    def _check_weights(self, sample_weight: Any, X: Features) -> np.ndarray | None:
-        """Return weights of shape (n,), or of cells (n, L) where there are several labels."""
-        if sample_weight is None:
-            return None
-        if np.asarray(sample_weight).ndim == 2:
-            weights = check_weights(sample_weight, X.shape[0], self._format.n_labels)
-            return weights[:, 0] if weights is not None and weights.shape[1] == 1 else weights
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weights.any():
-            raise ValueError("All of sample_weight is zero: there is no row left to fit.")
-        return weights
-
-    def _class_factors(self, Y: Indicator, weights: np.ndarray | None) -> ClassFactors:
-        return class_factors(self.class_weight, self.pos_weight, self._format, Y, weights)
-
     # ------------------------------------------------------------------ predictions
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of the rows whose known labels are all right (subset accuracy).
+        """Return the share of the samples whose labels are all right (subset accuracy).
 
         Parameters
         ----------
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
-            Rows to predict.
+            Samples to predict.
         y : array-like of shape (n_samples, n_labels) or (n_samples,)
-            Their targets, NaN (and ``missing_label``) where unknown.
+            Their targets. Mark missing labels NaN or ``missing_label``; they do not count.
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
-            Weights of the rows or of the cells.
+            Weights of the samples or of the entries.
 
         Returns
         -------
@@ -155,21 +93,20 @@ class MultiLabelClassifier(
 
     @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return the logit of every label.
+        """Return the log-odds of every label.
 
         Parameters
         ----------
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
-            Rows to score.
+            Samples to score.
 
         Returns
         -------
-        logits : ndarray of shape (n_samples, n_labels)
-            Log-odds, in the dtype of X (float64 or float32); of shape (n_samples,) for binary
-            1-D targets.
+        log_odds : ndarray of shape (n_samples, n_labels)
+            In the dtype of X (float64 or float32); of shape (n_samples,) for binary 1-D targets.
         """
         check_is_fitted(self)
-        return self._format.decisions(self._logits(self._check_features(X, reset=False)))
+        return self._format.decisions(self._log_odds(check_features(self, X, reset=False)))
 
     @in_chosen_container
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -178,7 +115,7 @@ class MultiLabelClassifier(
         Parameters
         ----------
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
-            Rows to score.
+            Samples to score.
 
         Returns
         -------
@@ -196,7 +133,7 @@ class MultiLabelClassifier(
         Parameters
         ----------
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
-            Rows to score.
+            Samples to decide on.
 
         Returns
         -------
@@ -208,16 +145,17 @@ class MultiLabelClassifier(
         return self._format.predictions(self._marginals(X), self._thresholds())
 
     def predict_topk(self, X: Any, k: int) -> sp.csr_matrix:
-        """Return the k largest probabilities of each row, for very many labels.
+        """Return the k largest probabilities of each sample, for very many labels.
 
-        Rows are scored in chunks: the probabilities of all labels are never there for all rows.
+        Samples are scored in chunks: the probabilities of all labels never exist for all samples
+        at once.
 
         Parameters
         ----------
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
-            Rows to score.
+            Samples to score.
         k : int
-            Labels a row, from 1 to n_labels.
+            Labels a sample, from 1 to n_labels.
 
         Returns
         -------
@@ -237,17 +175,37 @@ class MultiLabelClassifier(
                 f"{self._format.kind} targets of shape (n_samples,)."
             )
         k = check_k(k, self._format.n_labels)
-        X = self._check_features(X, reset=False)
-        parts = chunks(X.shape[0], chunk_rows(8 * self._format.n_labels))
-        return sp.vstack(
-            [largest_of_rows(self._marginals_of(X[part]), k) for part in parts], format="csr"
-        )
+        parts = self._log_odds_by_chunk(check_features(self, X, reset=False))
+        return sp.vstack([largest_of_rows(sigmoid(part), k) for part in parts], format="csr")
+
+    def to_module(self) -> nn.Module:
+        """Return :meth:`predict_proba` as a torch module, to serve or to explain.
+
+        The module maps dense float32 samples (n, d) to probabilities, with gradients. It has
+        copies of all tensors, on the CPU, in evaluation mode.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            Its answers agree with :meth:`predict_proba` for float32 samples to 1e-5.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the estimator predicts by what torch has no operations for.
+        """
+        check_is_fitted(self)
+        return exportable(Probabilities(self._module(), self._format.kind))
+
+    def _log_odds_by_chunk(self, X: Features) -> Iterator[np.ndarray]:
+        """Yield log-odds of so many samples at a time that they fit into memory."""
+        for part in chunks(X.shape[0], chunk_rows(8 * self._format.n_labels)):
+            yield self._log_odds(X[part])
 
     def _marginals(self, X: Any) -> np.ndarray:
-        return self._marginals_of(self._check_features(X, reset=False))
-
-    def _marginals_of(self, X: Features) -> np.ndarray:
-        return probabilities_from(self._logits(X))
+        return sigmoid(self._log_odds(check_features(self, X, reset=False)))
 
     def _thresholds(self) -> float | np.ndarray:
         """Return the threshold in force: the parameter, or what was tuned in its place."""

@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.estimators._docs import fill_shared_parameters
-from sklearn_mlcl.estimators._latent import LatentCodes
-from sklearn_mlcl.estimators._net_build import TrainingPlan, layer_sizes
-from sklearn_mlcl.estimators.net import NetClassifier
-from sklearn_mlcl.heads.evaluation import RowEmbedding
+from sklearn_mlcl.estimators._parameters import param
+from sklearn_mlcl.estimators.contrastive import HEAD_C
+from sklearn_mlcl.estimators.net import Heads, NetClassifier, encoder_of, layer_sizes, scaler_of
+from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
 from sklearn_mlcl.heads.logistic import fit_embedding_heads
+from sklearn_mlcl.heads.predictor import AffineHead, MeanPredictor, Spread
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
-from sklearn_mlcl.modules._scaling import input_scaler
-from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES, plain_encoder
+from sklearn_mlcl.modules.gmvae import (
+    EMPTY_LABEL_POLICIES,
+    LatentDraw,
+    Posterior,
+    plain_encoder,
+)
 from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.class_weight import row_weights
-from sklearn_mlcl.utils.fit_data import Rows
+from sklearn_mlcl.utils.fit_data import FitData, LabelStats, check_features
+
+_AT_LEAST_0 = Interval(Real, 0, None, closed="left")
+_AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 
 
-@fill_shared_parameters
-class CGMVAEClassifier(LatentCodes):
+class CGMVAEClassifier(NetClassifier):
     r"""Gaussian-mixture variational autoencoder with contrastive learning.
 
     Every label l has a trained embedding :math:`w_l`, of which a label encoder makes a Gaussian
-    :math:`\mathcal N(\mu_l, \sigma_l^2)` in a latent space. The labels P(y) of a row give it the
-    prior :math:`p(z|y) = \frac{1}{|P(y)|} \sum_{l \in P(y)} \mathcal N(z; \mu_l, \sigma_l^2)`; a
+    :math:`\mathcal N(\mu_l, \sigma_l^2)` in a latent space. The labels P(y) of a sample give it
+    the prior
+    :math:`p(z|y) = \frac{1}{|P(y)|} \sum_{l \in P(y)} \mathcal N(z; \mu_l, \sigma_l^2)`; a
     feature encoder gives it the posterior :math:`q(z|x)`. A decoder g turns latent codes into
     embeddings of unit norm, and the logit of a label is :math:`s_l = w_l \cdot g(x, z) + b_l`.
-    Minimised is, in the mean over rows,
+    Minimised is, in the mean over samples,
 
     .. math::
         \mathcal L = \lambda_{bce} \sum_a \ell_{bce}(s^{(a)}, y)
@@ -46,62 +53,18 @@ class CGMVAEClassifier(LatentCodes):
 
     where :math:`\ell_{bce}` is summed over the labels, and a runs over draws 1, 2, ... of
     :math:`q(z|x)` and over the label branch y, which decodes the mean of the :math:`\mu_l` of the
-    row's labels. A row is predicted from the mean of :math:`q(z|x)`.
+    sample's labels. A sample is predicted from the mean of :math:`q(z|x)`.
 
     With the weights of the release (:data:`sklearn_mlcl.recipes.CGMVAE_PAPER`) all Gaussians fall
     onto one another and the latent code carries nothing. The defaults keep the mixture alive.
 
     Parameters
     ----------
-    temperature : float, default=1.0
-        The divisor :math:`\tau` of the logits in the contrastive term.
-    lambda_bce : float, default=0.5
-        Weight of each cross-entropy.
-    lambda_kl : float, default=0.005
-        Weight of the divergence; 6 in the release.
-    lambda_contrastive : float, default=1.0
-        Weight of the contrastive term.
-    latent_dim : int, default=64
-        Dimension of the latent space.
-    embedding_dim : int, default=512
-        Dimension of label and feature embeddings.
-    label_hidden_layer_sizes : sequence of int, default=(512, 256)
-        Widths of the label encoder.
-    decoder_hidden : int, default=512
-        Width of the decoder.
-    layer_norm : bool, default=True
-        Normalise the layers of the feature encoder; the release does not.
-    scale_input : bool, default=True
-        Bring the features to one size first; the release does not.
-    n_latent_samples : int, default=1
-        Draws of the posterior that are decoded in a training step.
-    label_branch : bool, default=True
-        Train the decoder on the label means too.
-    concat_input : bool, default=False
-        Let the decoder see the features beside the latent code, as the release does.
-    kl_estimator : {"mc", "variational"}, default="mc"
-        One draw, or a closed-form upper bound; see :func:`sklearn_mlcl.modules.mixture_kl`.
-    kl_warmup_epochs : int, default=0
-        Epochs over which the weight of the divergence rises from 0.
-    free_bits : float, default=0.0
-        Nats of divergence, in the mean over a batch, that cost nothing.
-    n_negatives : int or None, default=None
-        Labels absent from a batch that are drawn to stand for all others in the sums over labels,
-        for very many labels; None takes all.
-    empty_label_policy : {"skip", "standard_normal", "learned"}, default="skip"
-        Prior of rows without a label: none (they have their cross-entropy only), the standard
-        normal, or a Gaussian of their own.
-    label_bias : bool, default=True
-        Give each logit a bias that starts at the log-odds of its label.
-    n_predict_samples : int, default=0
-        Draws of the posterior over which probabilities are averaged; 0 decodes its mean. The draws
-        use the same noise for all rows, so that a row's answer is its own.
-    head : {"inner_product", "logistic"}, default="inner_product"
-        Logits of the model, or of logistic regressions solved on the frozen feature embedding.
-    head_C : float, array-like of shape (n_labels,) or "cv", default=0.01
-        Inverse regularisation of the logistic heads; "cv" chooses it per label by
-        cross-validation on the embedding.
-    {shared_parameters}
+    {parameters}
+
+    Other Parameters
+    ----------------
+    {other_parameters}
 
     Attributes
     ----------
@@ -117,15 +80,15 @@ class CGMVAEClassifier(LatentCodes):
 
     See Also
     --------
-    ContrastiveMultiLabelClassifier : Contrast between rows rather than rows and labels.
+    ContrastiveMultiLabelClassifier : Contrast between samples rather than samples and labels.
     MultiLabelMLPClassifier : Cross-entropy alone.
 
     Notes
     -----
-    ``schedule="warm_restarts"`` is that of the release: once an epoch along a cosine from
-    ``learning_rate`` to a tenth of it, anew after 50 and 150 epochs. ``history_`` has the terms
-    ``bce``, ``kl`` (in nats) and ``contrastive`` of every epoch. ``module`` replaces the feature
-    encoder in front of the posterior.
+    ``net_params={"schedule": "warm_restarts"}`` is the schedule of the release: once an epoch along
+    a cosine from ``learning_rate`` to a tenth of it, anew after 50 and 150 epochs. ``history_`` has
+    the terms ``bce``, ``kl`` (in nats) and ``contrastive`` of every epoch. ``module`` replaces the
+    feature encoder in front of the posterior.
 
     References
     ----------
@@ -142,212 +105,206 @@ class CGMVAEClassifier(LatentCodes):
     ((200, 3), (200, 64), (3, 3))
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **NetClassifier._parameter_constraints,
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "lambda_bce": [Interval(Real, 0, None, closed="left")],
-        "lambda_kl": [Interval(Real, 0, None, closed="left")],
-        "lambda_contrastive": [Interval(Real, 0, None, closed="left")],
-        "latent_dim": [Interval(Integral, 1, None, closed="left")],
-        "embedding_dim": [Interval(Integral, 1, None, closed="left")],
-        "label_hidden_layer_sizes": ["array-like"],
-        "decoder_hidden": [Interval(Integral, 1, None, closed="left")],
-        "layer_norm": ["boolean"],
-        "scale_input": ["boolean"],
-        "n_latent_samples": [Interval(Integral, 1, None, closed="left")],
-        "label_branch": ["boolean"],
-        "concat_input": ["boolean"],
-        "kl_estimator": [StrOptions({"mc", "variational"})],
-        "kl_warmup_epochs": [Interval(Integral, 0, None, closed="left")],
-        "free_bits": [Interval(Real, 0, None, closed="left")],
-        "n_negatives": [Interval(Integral, 1, None, closed="left"), None],
-        "empty_label_policy": [StrOptions(set(EMPTY_LABEL_POLICIES))],
-        "label_bias": ["boolean"],
-        "n_predict_samples": [Interval(Integral, 0, None, closed="left")],
-        "head": [StrOptions({"inner_product", "logistic"})],
-        "head_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"}), "array-like"],
-    }
-
-    def __init__(
-        self,
-        *,
-        temperature: float = 1.0,
-        lambda_bce: float = 0.5,
-        lambda_kl: float = 0.005,
-        lambda_contrastive: float = 1.0,
-        latent_dim: int = 64,
-        embedding_dim: int = 512,
-        label_hidden_layer_sizes: Sequence[int] = (512, 256),
-        decoder_hidden: int = 512,
-        layer_norm: bool = True,
-        scale_input: bool = True,
-        n_latent_samples: int = 1,
-        label_branch: bool = True,
-        concat_input: bool = False,
-        kl_estimator: str = "mc",
-        kl_warmup_epochs: int = 0,
-        free_bits: float = 0.0,
-        n_negatives: int | None = None,
-        empty_label_policy: str = "skip",
-        label_bias: bool = True,
-        n_predict_samples: int = 0,
-        head: str = "inner_product",
-        head_C: Any = 0.01,
-        hidden_layer_sizes: Sequence[int] = (256, 256),
-        activation: str = "silu",
-        dropout: float = 0.3,
-        feature_noise: float = 0.4,
-        module: Any = None,
-        max_epochs: int | str = "auto",
-        batch_size: int | str = "auto",
-        learning_rate: float = 2e-3,
-        weight_decay: float = 0.01,
-        optimizer: Any = "adamw",
-        schedule: str = "one_cycle",
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        neighbor_weight: float = 0.0,
-        neighbor_temperature: float = 0.06,
-        threshold: Any = 0.5,
-        calibration: str | None = None,
-        device: Any = "auto",
-        precision: str = "float32",
-        compile: bool = False,
-        callbacks: list[Any] | None = None,
-        net_params: dict[str, Any] | None = None,
-        warm_start: bool = False,
-        verbose: int = 0,
-        random_state: Any = None,
-        missing_label: float = np.nan,
-        class_weight: Any = None,
-        pos_weight: Any = None,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            dropout=dropout,
-            module=module,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            optimizer=optimizer,
-            schedule=schedule,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            neighbor_weight=neighbor_weight,
-            neighbor_temperature=neighbor_temperature,
-            threshold=threshold,
-            calibration=calibration,
-            device=device,
-            precision=precision,
-            compile=compile,
-            callbacks=callbacks,
-            net_params=net_params,
-            warm_start=warm_start,
-            verbose=verbose,
-            random_state=random_state,
-            missing_label=missing_label,
-            class_weight=class_weight,
-            pos_weight=pos_weight,
-            feature_noise=feature_noise,
-        )
-        self.temperature = temperature
-        self.lambda_bce = lambda_bce
-        self.lambda_kl = lambda_kl
-        self.lambda_contrastive = lambda_contrastive
-        self.latent_dim = latent_dim
-        self.embedding_dim = embedding_dim
-        self.label_hidden_layer_sizes = label_hidden_layer_sizes
-        self.decoder_hidden = decoder_hidden
-        self.layer_norm = layer_norm
-        self.scale_input = scale_input
-        self.n_latent_samples = n_latent_samples
-        self.label_branch = label_branch
-        self.concat_input = concat_input
-        self.kl_estimator = kl_estimator
-        self.kl_warmup_epochs = kl_warmup_epochs
-        self.free_bits = free_bits
-        self.n_negatives = n_negatives
-        self.empty_label_policy = empty_label_policy
-        self.label_bias = label_bias
-        self.n_predict_samples = n_predict_samples
-        self.head = head
-        self.head_C = head_C
-
-    # ------------------------------------------------------------------ fit
+    temperature: float = param(
+        1.0,
+        "float",
+        r"The divisor :math:`\tau` of the logits in the contrastive term.",
+        [Interval(Real, 0, None, closed="neither")],
+    )
+    lambda_bce: float = param(0.5, "float", "Weight of each cross-entropy.", [_AT_LEAST_0])
+    lambda_kl: float = param(
+        0.005, "float", "Weight of the divergence; 6 in the release.", [_AT_LEAST_0]
+    )
+    lambda_contrastive: float = param(
+        1.0, "float", "Weight of the contrastive term.", [_AT_LEAST_0]
+    )
+    head_C: Any = HEAD_C
+    loss_params: dict[str, Any] | None = param(
+        None,
+        "dict or None",
+        "Rare settings of the objective, by key; in a grid ``loss_params__free_bits``.",
+        [dict, None],
+        advanced=True,
+        keys={
+            "n_latent_samples": param(
+                1,
+                "int",
+                "Draws of the posterior that are decoded in a training step.",
+                [_AT_LEAST_1],
+            ),
+            "label_branch": param(
+                True, "bool", "Train the decoder on the label means too.", ["boolean"]
+            ),
+            "kl_estimator": param(
+                "mc",
+                '{"mc", "variational"}',
+                """
+                One draw, or a closed-form upper bound; see
+                :func:`sklearn_mlcl.modules.mixture_kl`.
+                """,
+                [StrOptions({"mc", "variational"})],
+            ),
+            "kl_warmup_epochs": param(
+                0,
+                "int",
+                "Epochs over which the weight of the divergence rises from 0.",
+                [Interval(Integral, 0, None, closed="left")],
+            ),
+            "free_bits": param(
+                0.0,
+                "float",
+                "Nats of divergence, in the mean over a batch, that cost nothing.",
+                [_AT_LEAST_0],
+            ),
+            "n_negatives": param(
+                None,
+                "int or None",
+                """
+                Labels absent from a batch that are drawn to stand for all others in the sums over
+                labels, for very many labels; None takes all.
+                """,
+                [_AT_LEAST_1, None],
+            ),
+            "empty_label_policy": param(
+                "skip",
+                '{"skip", "standard_normal", "learned"}',
+                """
+                Prior of samples without a label: none (they have their cross-entropy only), the
+                standard normal, or a Gaussian of their own.
+                """,
+                [StrOptions(set(EMPTY_LABEL_POLICIES))],
+            ),
+        },
+    )
+    head: str = param(
+        "inner_product",
+        '{"inner_product", "logistic"}',
+        """
+        Logits of the model, or of logistic regressions solved on the frozen feature embedding.
+        """,
+        [StrOptions({"inner_product", "logistic"})],
+        advanced=True,
+    )
+    dropout: float = param(0.3)
+    feature_noise: float = param(0.4)
+    weight_decay: float = param(0.01)
+    neighbor_weight: float = param(0.0)
+    net_params: dict[str, Any] | None = param(
+        None,
+        keys={
+            "latent_dim": param(64, "int", "Dimension of the latent space.", [_AT_LEAST_1]),
+            "embedding_dim": param(
+                512, "int", "Dimension of label and feature embeddings.", [_AT_LEAST_1]
+            ),
+            "label_hidden_layer_sizes": param(
+                (512, 256), "sequence of int", "Widths of the label encoder.", ["array-like"]
+            ),
+            "decoder_hidden": param(512, "int", "Width of the decoder.", [_AT_LEAST_1]),
+            "layer_norm": param(
+                True,
+                "bool",
+                "Normalise the layers of the feature encoder; the release does not.",
+                ["boolean"],
+            ),
+            "concat_input": param(
+                False,
+                "bool",
+                "Let the decoder see the features beside the latent code, as the release does.",
+                ["boolean"],
+            ),
+            "label_bias": param(
+                True,
+                "bool",
+                "Give each logit a bias that starts at the log-odds of its label.",
+                ["boolean"],
+            ),
+            "n_predict_samples": param(
+                0,
+                "int",
+                """
+                Draws of the posterior over which probabilities are averaged; 0 decodes its mean.
+                The draws use the same noise for all samples, so that an answer does not depend on
+                the other samples.
+                """,
+                [Interval(Integral, 0, None, closed="left")],
+            ),
+        },
+    )
 
     _net_class = VariationalNet
 
-    def _make_encoder(self, n_features: int) -> nn.Module:
-        if self.module is not None or self.layer_norm:
-            return super()._make_encoder(n_features)
-        sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
-        return plain_encoder(n_features, sizes, self.activation, self.dropout)
+    # ------------------------------------------------------------------ fit
 
-    def _make_module(self, rows: Rows, log_odds: np.ndarray) -> GaussianMixtureVAE:
-        X, Y, weights = rows
-        n_features = X.shape[1]
-        scaler = input_scaler(X, row_weights(Y, weights)) if self.scale_input else nn.Identity()
-        encoder = self._make_encoder(n_features)
-        bias = torch.from_numpy(log_odds.astype(np.float32)) if self.label_bias else None
-        return GaussianMixtureVAE(
+    def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
+        scaler, encoder = scaler_of(self, data), self._encoder(data.n_features)
+        bias = None
+        if self._setting("label_bias"):
+            bias = torch.from_numpy(stats.log_odds.astype(np.float32))
+        model = GaussianMixtureVAE(
             nn.Sequential(scaler, FeatureNoise(self.feature_noise)),
             encoder,
-            n_features,
-            embedding_width(encoder, n_features),
-            len(log_odds),
-            latent_dim=self.latent_dim,
-            embedding_dim=self.embedding_dim,
+            data.n_features,
+            embedding_width(encoder, data.n_features),
+            data.n_labels,
+            latent_dim=self._setting("latent_dim"),
+            embedding_dim=self._setting("embedding_dim"),
             label_hidden_layer_sizes=layer_sizes(
-                "label_hidden_layer_sizes", self.label_hidden_layer_sizes
+                "label_hidden_layer_sizes", self._setting("label_hidden_layer_sizes")
             ),
-            decoder_hidden=self.decoder_hidden,
+            decoder_hidden=self._setting("decoder_hidden"),
             activation=self.activation,
             dropout=self.dropout,
-            concat_input=self.concat_input,
+            concat_input=self._setting("concat_input"),
             label_bias=bias,
-            empty_label_policy=self.empty_label_policy,
+            empty_label_policy=self._setting("empty_label_policy"),
         )
-
-    def _make_objective(
-        self, n_embedding: int, log_odds: np.ndarray, labels_known: bool
-    ) -> nn.Module:
-        return VariationalObjective(
+        terms = self._options_of("loss_params")
+        del terms["empty_label_policy"]
+        return model, VariationalObjective(
             temperature=self.temperature,
             lambda_bce=self.lambda_bce,
             lambda_kl=self.lambda_kl,
             lambda_contrastive=self.lambda_contrastive,
-            label_branch=self.label_branch,
-            n_latent_samples=self.n_latent_samples,
-            kl_estimator=self.kl_estimator,
-            kl_warmup_epochs=self.kl_warmup_epochs,
-            free_bits=self.free_bits,
-            n_negatives=self.n_negatives,
+            **terms,
         )
 
-    def _fit_heads(
-        self, net: IndexBatchNet, embedding: RowEmbedding, rows: Rows
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if self.head == "inner_product":
-            weight, bias = (_array(t) for t in net.module_.labels())
-            return weight, np.zeros(len(weight)) if bias is None else bias
-        heads = fit_embedding_heads(embedding.all(), *rows[1:], self.head_C)
-        self.head_C_ = heads.C
-        return heads.coef, heads.intercept
+    def _encoder(self, n_features: int) -> nn.Module:
+        if self.module is not None or self._setting("layer_norm"):
+            return encoder_of(self, n_features)
+        sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
+        return plain_encoder(n_features, sizes, self.activation, self.dropout)
 
-    def _keep_fit(
-        self, net: IndexBatchNet, train: Rows, valid: Rows | None, plan: TrainingPlan, seed: int
-    ) -> None:
-        self._noise_seed = seed
-        super()._keep_fit(net, train, valid, plan, seed)
-        model = net.module_.eval()
+    def _heads(
+        self, net: IndexBatchNet, data: FitData, embedding: CachedEmbedding, held_out: Any
+    ) -> Heads:
+        if self.head == "inner_product":
+            weight, bias = map(_array, net.module_.labels())
+            return Heads(AffineHead(weight, np.zeros(len(weight)) if bias is None else bias), {})
+        heads = fit_embedding_heads(embedding.all(), data.Y, data.sample_weight, self.head_C)
+        return Heads(AffineHead(heads.coef, heads.intercept), {"head_C_": heads.C})
+
+    # ------------------------------------------------------------------ labels
+
+    @property
+    def label_embeddings_(self) -> np.ndarray:
+        """The embeddings of the labels, (n_labels, embedding_dim)."""
+        return _array(self.net_.module_.label_embeddings)
+
+    @property
+    def label_means_(self) -> np.ndarray:
+        """Means of the label Gaussians, (n_labels, latent_dim)."""
+        return self._label_gaussians()[0]
+
+    @property
+    def label_log_vars_(self) -> np.ndarray:
+        """Logarithms of the variances of the label Gaussians, (n_labels, latent_dim)."""
+        return self._label_gaussians()[1]
+
+    def _label_gaussians(self) -> tuple[np.ndarray, np.ndarray]:
+        model = copy.deepcopy(self.net_.module_).eval()
         with torch.no_grad():
             means, log_vars = model.label_gaussians(model.label_embeddings)
-        self.label_embeddings_ = _array(model.label_embeddings)
-        self.label_means_, self.label_log_vars_ = _array(means), _array(log_vars)
+        return _array(means), _array(log_vars)
 
     def label_similarity(self) -> np.ndarray:
         """Return the cosines of the label embeddings.
@@ -361,9 +318,79 @@ class CGMVAEClassifier(LatentCodes):
             Symmetric, with a unit diagonal.
         """
         check_is_fitted(self)
-        norms = np.linalg.norm(self.label_embeddings_, axis=1, keepdims=True)
-        unit = self.label_embeddings_ / np.maximum(norms, np.finfo(np.float64).tiny)
+        embeddings = self.label_embeddings_
+        norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        unit = embeddings / np.maximum(norms, np.finfo(np.float64).tiny)
         return unit @ unit.T
+
+    # ------------------------------------------------------------------ latent codes
+
+    def _module(self) -> nn.Module:
+        n_draws = self._setting("n_predict_samples")
+        return self._draws(n_draws) if n_draws > 0 else self._current_predictor()
+
+    def _draws(self, n_draws: int) -> MeanPredictor:
+        """Return the predictor with each of ``n_draws`` draws in the place of the mean."""
+        predictor, model = self._current_predictor(), self.net_.module_
+        size = (n_draws, self._setting("latent_dim"))
+        noise = np.random.RandomState(self._noise_seed).normal(size=size)
+        return MeanPredictor(
+            predictor.encoding(LatentDraw(model, torch.from_numpy(draw).float())) for draw in noise
+        )
+
+    def uncertainty(self, X: Any, n_samples: int = 32) -> np.ndarray:
+        r"""Return how far each probability moves with the latent code.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Samples to score.
+        n_samples : int, default=32
+            Number of draws of :math:`q(z|x)`.
+
+        Returns
+        -------
+        deviation : ndarray of shape (n_samples, n_labels)
+            Standard deviation of the probability over the draws.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` is less than 2.
+        """
+        check_is_fitted(self)
+        if n_samples < 2:
+            raise ValueError(f"n_samples must be at least 2, got {n_samples!r}.")
+        X = check_features(self, X, reset=False)
+        return outputs(Spread(self._draws(n_samples)), X, **self._inference)
+
+    def sample_latent(
+        self, X: Any, n_samples: int | None = None, random_state: Any = None
+    ) -> np.ndarray:
+        r"""Return latent codes of samples.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Samples to encode.
+        n_samples : int or None, default=None
+            Number of draws of :math:`q(z|x)` a sample; None returns its mean.
+        random_state : int, RandomState instance or None, default=None
+            Seeds the draws.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, latent_dim)
+            The means; with draws of shape (n_draws, n_samples, latent_dim).
+        """
+        check_is_fitted(self)
+        X = check_features(self, X, reset=False)
+        posterior = outputs(Posterior(self.net_.module_), X, **self._inference)
+        mean, log_var = np.split(posterior, 2, axis=1)
+        if n_samples is None:
+            return mean
+        noise = check_random_state(random_state).normal(size=(n_samples, *mean.shape))
+        return mean + np.exp(0.5 * log_var) * noise.astype(mean.dtype)
 
 
 def _array(tensor: torch.Tensor | None) -> Any:

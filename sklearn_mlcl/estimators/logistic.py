@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, kept_on_error
-from sklearn_mlcl.heads.graph import AffineGraph, ProbabilityGraph
-from sklearn_mlcl.heads.logistic import LogisticHeads, fit_heads
-from sklearn_mlcl.persistence._onnx import OnnxExport
+from sklearn_mlcl.estimators._parameters import (
+    CLASS_WEIGHT,
+    MISSING_LABEL,
+    DeclaredParameters,
+    param,
+)
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.heads.logistic import fit_heads
+from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _fit_context
-from sklearn_mlcl.utils.class_weight import label_log_odds
-from sklearn_mlcl.utils.fit_data import Features
+from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
 
-class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
+class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
     r"""One L2-regularised logistic regression per label, all solved together.
 
     For every label :math:`l`, with :math:`\tilde y_{il} \in \{-1, 1\}` and weights
-    :math:`s_{il}` of the cells,
+    :math:`s_{il}` of the entries,
 
     .. math::
         \min_{w_l, b_l} \; \tfrac12 \|w_l\|^2
@@ -38,32 +41,7 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
 
     Parameters
     ----------
-    C : float, array-like of shape (n_labels,) or "cv", default=1.0
-        Inverse regularisation, one for all labels or one a label. "cv" chooses it per label
-        from ``Cs`` by the held-out log loss; labels too rare for the folds share one choice.
-    Cs : sequence of float, default=(1e-5, ..., 1e3)
-        Grid for ``C="cv"``, a decade a step.
-    cv : int, splitter or iterable of (train, test) pairs, default=5
-        Folds for ``C="cv"``; an int means :class:`MultilabelStratifiedKFold`.
-    fit_intercept : bool, default=True
-        Add an unpenalised intercept.
-    tol : float, default=1e-10
-        Relative size of the gradient at which a label is solved.
-    max_iter : int, default=100
-        Most Newton steps a label.
-    threshold : float or array-like of shape (n_labels,), default=0.5
-        Probability from which on a label is predicted.
-    missing_label : float, default=nan
-        What marks an unknown label in a label matrix beside NaN, for example -1.
-    class_weight : "balanced", dict, list of dict or None, default=None
-        Factors on the weights of negatives and positives: a dict ``{label: {0: w0, 1: w1}}`` by
-        number or name of the label, a list with a dict ``{0: w0, 1: w1}`` for each label, or
-        "balanced" for (known cells) / (2 * known cells of that value) in each label. For 1-D
-        targets a dict ``{class: weight}`` or "balanced", as in scikit-learn. Probabilities are then
-        those of the weighted rows; see :ref:`missing-labels`.
-    pos_weight : float, array-like of shape (n_labels,), "balanced" or None, default=None
-        Factor on the weights of the positives, beside ``class_weight``; "balanced" is negatives
-        over positives in each label.
+    {parameters}
 
     Attributes
     ----------
@@ -90,7 +68,7 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
 
     Notes
     -----
-    Unknown labels (NaN in y) leave their cell out. 1-D targets work too: binary ones are one
+    Entries with a missing label (NaN in y) are left out. 1-D targets work too: binary ones are one
     label, more classes are solved one against the rest and their probabilities normalised.
 
     Examples
@@ -103,41 +81,43 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
     ((3, 20), (100, 3))
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"}), "array-like"],
-        "Cs": ["array-like"],
-        "cv": [Interval(Integral, 2, None, closed="left"), "cv_object"],
-        "fit_intercept": ["boolean"],
-        "tol": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "threshold": [Interval(Real, 0, 1, closed="both"), "array-like"],
-        **MultiLabelClassifier._label_constraints,
-    }
-
-    def __init__(
-        self,
-        *,
-        C: Any = 1.0,
-        Cs: Sequence[float] = DEFAULT_CS,
-        cv: Any = 5,
-        fit_intercept: bool = True,
-        tol: float = 1e-10,
-        max_iter: int = 100,
-        threshold: Any = 0.5,
-        missing_label: float = np.nan,
-        class_weight: Any = None,
-        pos_weight: Any = None,
-    ) -> None:
-        self.C = C
-        self.Cs = Cs
-        self.cv = cv
-        self.fit_intercept = fit_intercept
-        self.tol = tol
-        self.max_iter = max_iter
-        self.threshold = threshold
-        self.missing_label = missing_label
-        self.class_weight = class_weight
-        self.pos_weight = pos_weight
+    C: Any = param(
+        1.0,
+        'float, array-like of shape (n_labels,) or "cv"',
+        """
+        Inverse regularisation, one for all labels or one a label. "cv" chooses it per label from
+        ``Cs`` by the held-out log loss; labels too rare for the folds share one choice.
+        """,
+        [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"}), "array-like"],
+    )
+    Cs: Any = param(DEFAULT_CS, "sequence of float", 'Grid for ``C="cv"``.', ["array-like"])
+    cv: Any = param(
+        5,
+        "int, splitter or iterable of (train, test) pairs",
+        """
+        Folds for ``C="cv"``; an int means
+        :class:`~sklearn_mlcl.model_selection.MultilabelStratifiedKFold`.
+        """,
+        [Interval(Integral, 2, None, closed="left"), "cv_object"],
+    )
+    fit_intercept: bool = param(True, "bool", "Add an unpenalised intercept.", ["boolean"])
+    tol: float = param(
+        1e-10,
+        "float",
+        "Relative size of the gradient at which a label is solved.",
+        [Interval(Real, 0, None, closed="neither")],
+    )
+    max_iter: int = param(
+        100, "int", "Most Newton steps a label.", [Interval(Integral, 1, None, closed="left")]
+    )
+    threshold: Any = param(
+        0.5,
+        "float or array-like of shape (n_labels,)",
+        "Probability from which on a label is predicted.",
+        [Interval(Real, 0, 1, closed="both"), "array-like"],
+    )
+    class_weight: Any = CLASS_WEIGHT
+    missing_label: float = MISSING_LABEL
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -148,23 +128,24 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Features without NaN or infinity; CSR stays CSR.
         y : {array-like, DataFrame, CSR matrix} of shape (n_samples, n_labels)
-            Indicator matrix, NaN (and ``missing_label``) for an unknown label; or 1-D classes
-            of shape (n_samples,).
+            Indicator matrix; mark missing labels NaN (or ``missing_label``). Or 1-D classes of
+            shape (n_samples,).
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
-            Weights of the rows or of the cells; what weighs zero is left out.
+            Weights of the samples or of the entries. Samples with zero weight are dropped.
 
         Returns
         -------
         self : MultiLabelLogisticRegression
             The fitted estimator.
         """
-        with kept_on_error(self):
-            rows = self._check_fit_input(X, y, sample_weight)
-            X, Y, weights = self._class_factors(*rows[1:]).rows(rows)
+        with rollback_on_error(self):
+            data, target_format = check_fit_data(self, X, y, sample_weight)
+            self._set_format(target_format)
+            data = data.weighted(data.class_weights(self.class_weight, target_format))
             heads = fit_heads(
-                X,
-                Y,
-                weights,
+                data.X,
+                data.Y,
+                data.sample_weight,
                 self.C,
                 Cs=self.Cs,
                 cv=self.cv,
@@ -172,25 +153,25 @@ class MultiLabelLogisticRegression(OnnxExport, MultiLabelClassifier):
                 tol=self.tol,
                 max_iter=self.max_iter,
             )
-            self._keep(heads, label_log_odds(Y, weights)[1])
+            self.coef_, self.intercept_ = heads.coef, heads.intercept
+            self.C_, self.n_iter_ = heads.C, heads.n_iter
+            self._warn(LabelStats.of(data).constant, heads.converged)
         return self
 
-    def _keep(self, heads: LogisticHeads, constant: np.ndarray) -> None:
-        self.coef_, self.intercept_ = heads.coef, heads.intercept
-        self.C_, self.n_iter_ = heads.C, heads.n_iter
+    def _warn(self, constant: np.ndarray, converged: np.ndarray) -> None:
         if self._format.kind == "multilabel":
             warn_constant_labels(constant, self._format.label_names)
-        if not heads.converged.all():
+        if not converged.all():
             warnings.warn(
-                f"{(~heads.converged).sum()} of {len(constant)} labels did not reach tol="
+                f"{(~converged).sum()} of {len(converged)} labels did not reach tol="
                 f"{self.tol:g} in max_iter={self.max_iter} steps.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
 
-    def _probability_graph(self) -> nn.Module:
-        return ProbabilityGraph(AffineGraph(self.coef_, self.intercept_), self._format.kind)
+    def _module(self) -> nn.Module:
+        return AffineHead(self.coef_, self.intercept_)
 
-    def _logits(self, X: Features) -> np.ndarray:
+    def _log_odds(self, X: Features) -> np.ndarray:
         coef, intercept = (a.astype(X.dtype) for a in (self.coef_, self.intercept_))
         return X @ coef.T + intercept

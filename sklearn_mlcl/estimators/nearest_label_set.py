@@ -23,7 +23,7 @@ from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _check_samp
 from sklearn_mlcl.utils.doc_links import DocumentationLinks
 
 
-class ONNClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimator):
+class NearestLabelSetClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimator):
     r"""Nearest label-set prototype: multi-label neural collapse as a decision rule.
 
     Fits one vector per label such that the mean feature of every label set is an intercept plus a
@@ -71,9 +71,9 @@ class ONNClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimat
     Examples
     --------
     >>> from sklearn.datasets import make_multilabel_classification
-    >>> from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
+    >>> from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
     >>> X, Y = make_multilabel_classification(n_samples=300, random_state=0)
-    >>> ONNClassifier().fit(X, Y).predict(X[:2]).shape
+    >>> NearestLabelSetClassifier().fit(X, Y).predict(X[:2]).shape
     (2, 5)
     """
 
@@ -104,7 +104,7 @@ class ONNClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimat
 
         Returns
         -------
-        self : ONNClassifier
+        self : NearestLabelSetClassifier
             The fitted classifier.
 
         Raises
@@ -194,7 +194,9 @@ class ONNClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimat
     def _encode_targets(self, y: Any, n: int) -> Any:
         """Indicator matrix; sets classes_ and how predict puts its answer."""
         if y is None:
-            raise ValueError("ONNClassifier requires y to be passed, but the target y is None.")
+            raise ValueError(
+                "NearestLabelSetClassifier requires y to be passed, but the target y is None."
+            )
         Y = y if is_sparse(y) else np.asarray(y)
         self._container = type(y) if is_sparse(y) else None
         self._single = Y.ndim == 1 or (Y.ndim == 2 and Y.shape[1] == 1 and not _is_indicator(Y))

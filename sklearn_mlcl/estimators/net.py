@@ -1,182 +1,467 @@
-"""The base of the net-based classifiers: encoder training, embeddings, heads."""
+"""The base of the net-based classifiers: ``fit`` as one line of steps."""
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
-from math import ceil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, sqrt
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import scipy.sparse as sp
 import torch
-from scipy.special import expit
-from sklearn.utils import check_random_state
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
-from sklearn_mlcl.calibration import METHODS
-from sklearn_mlcl.callbacks._fit import EarlyStopping, FitTaskCallback, epoch_log
-from sklearn_mlcl.estimators._net_build import NetBuilder, TrainingPlan
-from sklearn_mlcl.estimators._net_predict import NetPredictor
-from sklearn_mlcl.estimators.base import kept_on_error
-from sklearn_mlcl.heads.evaluation import RowEmbedding
+from sklearn_mlcl.callbacks._fit import EarlyStopping, FitTaskCallback, epoch_log, fit_listener
+from sklearn_mlcl.estimators._parameters import (
+    CLASS_WEIGHT,
+    MISSING_LABEL,
+    DeclaredParameters,
+    param,
+)
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.heads.decision import Decision, HeldOut, chosen
+from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
+from sklearn_mlcl.heads.linear import AUTO_WEIGHT, fit_linear, linear_share
+from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
+from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
-from sklearn_mlcl.modules import ACTIVATIONS
+from sklearn_mlcl.modules import (
+    ACTIVATIONS,
+    FeatureNoise,
+    InputScaler,
+    MemberList,
+    MLPEncoder,
+    ScaledEncoder,
+    SelectiveEncoder,
+    embedding_width,
+    linear,
+)
+from sklearn_mlcl.modules._scaling import input_scaler
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet, RowTensors
 from sklearn_mlcl.utils._sklearn_compat import (
     CallbackSupportMixin,
+    HasMethods,
     Interval,
     StrOptions,
     _fit_context,
     with_callbacks,
 )
-from sklearn_mlcl.utils.chunking import take_rows, unread
-from sklearn_mlcl.utils.class_weight import ClassFactors, label_log_odds
-from sklearn_mlcl.utils.fit_data import Features, Rows
+from sklearn_mlcl.utils.chunking import stacked
+from sklearn_mlcl.utils.class_weight import ClassWeights
+from sklearn_mlcl.utils.fit_data import (
+    Features,
+    FitData,
+    LabelStats,
+    check_features,
+    check_fit_data,
+)
+from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import resolve_device, seeded, seeded_device, threads_for
+from sklearn_mlcl.utils.set_output import EmbeddingFrames, in_chosen_container
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
+#: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
+#: root of their number.
+AUTO_SAMPLES, AUTO_EPOCHS, FEWEST_EPOCHS = 2_000, 40, 8
+#: Features of a CSR X that the encoder sees at most: the first layer of a net costs as much for a
+#: word of two samples as for one of a thousand. The regressions beside the net see all.
+MAX_SPARSE_FEATURES = 8_192
+#: ``early_stopping=True`` in epochs.
+PATIENCE = 10
 
-class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
-    """Base: an encoder trained by an objective, linear heads on its embedding.
+N_ESTIMATORS = param(
+    4,
+    "int",
+    """
+    Nets of an ensemble, trained side by side on the same batches in one set of tensors. The heads
+    give the mean of their logits.
+    """,
+    [Interval(Integral, 1, None, closed="left")],
+)
+LINEAR_WEIGHT = param(
+    "auto",
+    'float or "auto"',
+    """
+    Weight of logistic regressions on the scaled features, one a label, in the log-odds, in [0, 1];
+    the rest is that of the head and the neighbours. They hold what a few features say outright, as
+    rare words do, which a net learns late. 0 fits none. "auto": 0.3 for CSR, 0 for dense features
+    and where labels times stored entries of X exceed 2e9 or labels times features 1e7. C is chosen
+    for all labels among 0.001, 0.01, 0.1, 1 by the held-out log loss.
+    """,
+    [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
+    advanced=True,
+)
 
-    A subclass gives the objective (``_make_objective``) and the heads (``_fit_heads``).
-    The docstring of each subclass documents the shared parameters.
+
+class Heads(NamedTuple):
+    """What a leaf class puts on the embedding: a module, and fitted attributes."""
+
+    module: nn.Module
+    fitted: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: what it learns from, and for how long.
+
+    Attributes
+    ----------
+    train : FitData
+        Samples to learn from, with class weights in their weights.
+    valid : FitData or None
+        Held-out samples, where something is chosen or stopped on them; without class weights.
+    class_weights : ClassWeights
+        The class weights.
+    stats : LabelStats
+        What is known of the labels of ``train``.
+    seed : int
+        Seeds all that is random.
+    n_epochs : int
+        Epochs at most.
+    schedule : str
+        Course of the learning rate.
+    is_part : bool
+        Whether the samples are a part of the data, as ``partial_fit`` sees them.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like"],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "module": [callable, None],
-        "n_members": [Interval(Integral, 1, None, closed="left")],
-        "feature_noise": [Interval(Real, 0, None, closed="left")],
-        "mixup": [Interval(Real, 0, None, closed="left")],
-        "max_sparse_features": [Interval(Integral, 1, None, closed="left"), None],
-        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-        "schedule": [StrOptions(set(SCHEDULES))],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "neighbor_weight": [Interval(Real, 0, 1, closed="both")],
-        "neighbor_temperature": [Interval(Real, 0, None, closed="neither")],
-        "linear_weight": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
-        "linear_C": [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"})],
-        "prior_count": [Interval(Real, 0, None, closed="left")],
-        "threshold": [
-            Interval(Real, 0, 1, closed="both"),
-            "array-like",
-            StrOptions(set(OBJECTIVES)),
-        ],
-        "calibration": [StrOptions(set(METHODS)), None],
-        "device": [str, torch.device],
-        "precision": [StrOptions(set(PRECISIONS))],
-        "compile": ["boolean"],
-        "callbacks": [list, None],
-        "net_params": [dict, None],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-        **NetPredictor._label_constraints,
-    }
+    train: FitData
+    valid: FitData | None
+    class_weights: ClassWeights
+    stats: LabelStats
+    seed: int
+    n_epochs: int
+    schedule: str
+    is_part: bool
 
-    def __init__(
-        self,
-        *,
-        hidden_layer_sizes: Sequence[int],
-        activation: str,
-        dropout: float,
-        module: Any,
-        max_epochs: int | str,
-        batch_size: int | str,
-        learning_rate: float,
-        weight_decay: float,
-        optimizer: Any,
-        schedule: str,
-        early_stopping: bool,
-        validation_fraction: float,
-        n_iter_no_change: int,
-        neighbor_weight: float,
-        neighbor_temperature: float,
-        threshold: Any,
-        calibration: str | None,
-        device: Any,
-        precision: str,
-        compile: bool,
-        callbacks: list[Any] | None,
-        net_params: dict[str, Any] | None,
-        warm_start: bool,
-        verbose: int,
-        random_state: Any,
-        n_members: int = 1,
-        feature_noise: float = 0.0,
-        mixup: float = 0.0,
-        max_sparse_features: int | None = None,
-        linear_weight: float | str = 0.0,
-        linear_C: float | str = "cv",
-        prior_count: float = 0.0,
-        missing_label: float = np.nan,
-        class_weight: Any = None,
-        pos_weight: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.dropout = dropout
-        self.module = module
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.neighbor_weight = neighbor_weight
-        self.neighbor_temperature = neighbor_temperature
-        self.threshold = threshold
-        self.calibration = calibration
-        self.device = device
-        self.precision = precision
-        self.compile = compile
-        self.callbacks = callbacks
-        self.net_params = net_params
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.random_state = random_state
-        self.n_members = n_members
-        self.feature_noise = feature_noise
-        self.mixup = mixup
-        self.max_sparse_features = max_sparse_features
-        self.linear_weight = linear_weight
-        self.linear_C = linear_C
-        self.prior_count = prior_count
-        self.missing_label = missing_label
-        self.class_weight = class_weight
-        self.pos_weight = pos_weight
+
+class NetAttributes:
+    """What a fit leaves behind, and what leaf classes without such parameters have."""
+
+    _shared_attributes: ClassVar[str] = """
+    classes_ : ndarray
+        ``arange(n_labels)`` for a label matrix, else the classes.
+    label_names_ : ndarray of str
+        Column names of y; only if y was a DataFrame.
+    predictor_ : torch.nn.Module
+        The one way from samples to log-odds: encoder, head, neighbours, linear part.
+    label_counts_ : ndarray of shape (2, n_labels)
+        Samples with each label, samples without; over all calls of :meth:`partial_fit`.
+    threshold_ : float or array-like
+        The threshold in force after the fit.
+    net_ : skorch net
+        The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
+    history_ : dict of ndarray of shape (n_epochs,)
+        What was recorded per epoch: ``train_loss``, ``valid_loss``, ``dur`` in seconds.
+    n_iter_ : int
+        Epochs run since the weights were initialised.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Feature names; only if X had string names.
+    """
+
+    net_: IndexBatchNet
+    predictor_: Predictor
+    decision_: Decision
+    threshold_: Any
+    history_: dict[str, np.ndarray]
+    n_iter_: int
+    _noise_seed: int
+    _n_features_out: int
+
+    #: The class of the net that is trained.
+    _net_class: type[IndexBatchNet] = IndexBatchNet
+    n_estimators: int = 1
+    linear_weight: float | str = 0.0
 
     @property
-    def _n_stages(self) -> int:
-        """How often ``fit`` runs ``max_epochs`` epochs."""
-        return 1
+    def label_counts_(self) -> np.ndarray:
+        """Samples with each label, samples without, of shape (2, n_labels)."""
+        return self.predictor_.counts
+
+
+class NetClassifier(
+    NetAttributes,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    EmbeddingFrames,
+    DeclaredParameters,
+    MultiLabelClassifier,
+):
+    """Base: an encoder trained by an objective, heads on its embedding.
+
+    A subclass gives its modules (``_modules``) and its heads (``_heads``).
+    """
+
+    threshold: Any = param(
+        0.5,
+        "float, array-like of shape (n_labels,) or str",
+        """
+        Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
+        "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all
+        labels by that objective on the held-out share ``validation``; see
+        :func:`sklearn_mlcl.thresholds.tune_thresholds`.
+        """,
+        [Interval(Real, 0, 1, closed="both"), "array-like", StrOptions(set(OBJECTIVES))],
+    )
+    hidden_layer_sizes: Any = param(
+        (256, 256),
+        "sequence of int",
+        """
+        Widths of the encoder's layers (Linear, LayerNorm, activation, dropout). The last one is
+        the width of the embedding.
+        """,
+        ["array-like"],
+    )
+    max_epochs: int | str = param(
+        "auto",
+        'int or "auto"',
+        """
+        Passes over the training samples. "auto": 40 for up to 2,000 samples. Beyond, epochs fall
+        as one over the root of their number, to 8 at least.
+        """,
+        [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    )
+    batch_size: int | str = param(
+        "auto",
+        'int or "auto"',
+        """
+        Samples a step, at most as many as there are. "auto": a power of two from 32 to 128,
+        between a twelfth and a sixth of the samples.
+        """,
+        [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    )
+    learning_rate: float = param(
+        2e-3, "float", "Peak of the schedule.", [Interval(Real, 0, None, closed="neither")]
+    )
+    class_weight: Any = CLASS_WEIGHT
+    missing_label: float = MISSING_LABEL
+    device: Any = param(
+        "auto",
+        "str or torch.device",
+        """
+        Where to compute. "auto" takes a GPU that torch sees if it is estimated to be faster. A
+        step of m multiply-adds (three times the weights times ``batch_size``) counts m / 5e10
+        seconds on the CPU and 0.001 + m / 5e12 seconds on the GPU, whose first use in a process
+        costs 2 seconds more. Predictions are estimated alike, for chunks of 2,048 samples.
+        """,
+        [str, torch.device],
+    )
+    callbacks: list[Any] | None = param(
+        None,
+        "list of skorch callbacks or None",
+        """
+        They see the events and the history of ``net_``; raising ``KeyboardInterrupt`` in one ends
+        the training. skorch's ``LRScheduler`` needs ``schedule="constant"``. To watch a score, use
+        scikit-learn's ``ScoringMonitor`` through ``set_callbacks``.
+        """,
+        [list, None],
+    )
+    verbose: int = param(0, "int", "Above 0 the losses of every epoch are printed.", ["verbose"])
+    random_state: Any = param(
+        None,
+        "int, RandomState instance or None",
+        """
+        Seeds initialisation, batches, dropout and splits. The global generators and the number of
+        threads of torch are left as they were.
+        """,
+        ["random_state"],
+    )
+    module: Any = param(
+        None,
+        "callable or None",
+        """
+        A torch module class of your own in place of the built-in encoder. It is called with
+        ``n_features`` (for wide CSR, the 8,192 features that most samples have) and returns a
+        module that maps scaled samples (n, n_features) to embeddings (n, n_embedding).
+        """,
+        [callable, None],
+        advanced=True,
+    )
+    scale_input: bool = param(
+        True,
+        "bool",
+        """
+        Bring dense features to one size by median and quartiles, outliers smoothly; CSR by one
+        common factor.
+        """,
+        ["boolean"],
+        advanced=True,
+    )
+    activation: str = param(
+        "silu",
+        '{"silu", "relu", "gelu", "tanh"}',
+        "Non-linearity of the encoder.",
+        [StrOptions(set(ACTIVATIONS))],
+        advanced=True,
+    )
+    dropout: float = param(
+        0.4,
+        "float",
+        "Share of the units zeroed while training, in [0, 1).",
+        [Interval(Real, 0, 1, closed="left")],
+        advanced=True,
+    )
+    feature_noise: float = param(
+        0.5,
+        "float",
+        "Standard deviation of Gaussian noise on the scaled features while training.",
+        [Interval(Real, 0, None, closed="left")],
+        advanced=True,
+    )
+    weight_decay: float = param(
+        0.03,
+        "float",
+        "Decoupled decay of all matrices; biases and norms are not decayed.",
+        [Interval(Real, 0, None, closed="left")],
+        advanced=True,
+    )
+    validation: Any = param(
+        0.1,
+        "float or splitter",
+        """
+        Share of the samples that is held out, stratified over the labels, where something is
+        chosen or stopped on it: ``early_stopping``, a tuned ``threshold``. A splitter gives its
+        first split. Held-out samples take no part in training.
+        """,
+        [Interval(Real, 0, 1, closed="neither"), HasMethods(["split"])],
+        advanced=True,
+    )
+    early_stopping: bool | int = param(
+        False,
+        "bool or int",
+        """
+        Stop when the loss of held-out samples has not improved for so many epochs (True: 10), and
+        put the best weights back.
+        """,
+        ["boolean", Interval(Integral, 1, None, closed="left")],
+        advanced=True,
+    )
+    neighbor_weight: float = param(
+        0.5,
+        "float",
+        """
+        Share of the neighbours in the probability, in [0, 1]; the rest is the head's. They are a
+        kernel regression of the training labels on cosines of embeddings. 0 leaves them out and
+        keeps no training samples.
+        """,
+        [Interval(Real, 0, 1, closed="both")],
+        advanced=True,
+    )
+    warm_start: bool = param(
+        False,
+        "bool",
+        """
+        Let :meth:`fit` go on from the weights of the last fit. ``learning_rate``, ``batch_size``,
+        ``callbacks``, ``verbose`` and the weights of the objective may change in between, the
+        architecture may not.
+        """,
+        ["boolean"],
+        advanced=True,
+    )
+    net_params: dict[str, Any] | None = param(
+        None,
+        "dict or None",
+        "Rare settings of the net, by key; a grid reaches them as ``net_params__schedule``.",
+        [dict, None],
+        advanced=True,
+        keys={
+            "optimizer": param(
+                "adamw",
+                '{"adamw", "adam", "sgd"} or torch optimizer class',
+                "Fused where torch offers it.",
+                [StrOptions(set(OPTIMIZERS)), callable],
+            ),
+            "optimizer_params": param(
+                None,
+                "dict or None",
+                'Further arguments of the optimiser, for example ``{"betas": (0.9, 0.99)}``.',
+                [dict, None],
+            ),
+            "schedule": param(
+                "one_cycle",
+                '{"one_cycle", "cosine", "constant", "warm_restarts"}',
+                """
+                Course of the learning rate. "warm_restarts" follows a cosine from the peak to a
+                tenth of it, which starts anew after 50, 150, 350, ... epochs.
+                """,
+                [StrOptions(set(SCHEDULES))],
+            ),
+            "precision": param(
+                "float32",
+                '{"float32", "bf16"}',
+                """
+                "bf16" trains the encoder under autocast to bfloat16. Losses, heads and predictions
+                stay float32.
+                """,
+                [StrOptions(set(PRECISIONS))],
+            ),
+            "compile": param(
+                False,
+                "bool",
+                """
+                Train what ``torch.compile`` makes of the encoder. It costs tens of seconds at the
+                first batch and needs a C++ compiler on the CPU.
+                """,
+                ["boolean"],
+            ),
+            "mixup": param(
+                0.0,
+                "float",
+                """
+                Above 0, every sample of a batch is mixed with another, features and labels alike,
+                by shares from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`.
+                """,
+                [Interval(Real, 0, None, closed="left")],
+            ),
+            "pseudo_count": param(
+                0.0,
+                "float",
+                """
+                The p by which log-odds rise, log((c + p) / c) - log((m + p) / m), for a label that
+                c samples have and m lack. Regularised models shrink a rare label towards its
+                absence. 0 changes nothing.
+                """,
+                [Interval(Real, 0, None, closed="left")],
+            ),
+        },
+    )
+
+    # ------------------------------------------------------------------ what a leaf class gives
 
     @abstractmethod
-    def _fit_heads(
-        self, net: IndexBatchNet, embedding: RowEmbedding, rows: Rows
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return coefficients (L, h) and intercepts (L,) on the trained ``embedding``."""
+    def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
+        """Return what makes embeddings of samples, and the objective of its training."""
+
+    @abstractmethod
+    def _heads(
+        self,
+        net: IndexBatchNet,
+        data: FitData,
+        embedding: CachedEmbedding,
+        held_out: tuple[np.ndarray, Any] | None,
+    ) -> Heads:
+        """Return the heads on the trained ``embedding`` of ``data``.
+
+        ``held_out`` has embeddings and labels of held-out samples where decisions are chosen.
+        """
+
+    def _rule(self) -> tuple[str, Any]:
+        """Return the decision rule asked for, and the prior of the label sets."""
+        return "threshold", 0.0
+
+    def _chooses(self) -> bool:
+        """Return whether something is chosen on held-out samples."""
+        return isinstance(self.threshold, str) or self._rule()[0] != "threshold"
 
     # ------------------------------------------------------------------ fit
-
-    def _as_rows(self, X: Features) -> Features:
-        return unread(X)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -187,37 +472,38 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Features without NaN or infinity.
         y : {array-like, DataFrame, CSR matrix} of shape (n_samples, n_labels)
-            Indicator matrix, NaN (and ``missing_label``) for an unknown label; or 1-D classes
-            of shape (n_samples,).
+            Indicator matrix; mark missing labels NaN (or ``missing_label``). Or 1-D classes of
+            shape (n_samples,).
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
-            Weights of the rows or of the cells; what weighs zero is left out.
+            Weights of the samples or of the entries. Samples with zero weight are dropped.
 
         Returns
         -------
         self : estimator
             The fitted estimator. If fitting fails, what was fitted before stays as it was.
         """
-        with kept_on_error(self):
-            self._fit_all_epochs(X, y, sample_weight)
+        with rollback_on_error(self):
+            self._fit(X, y, sample_weight)
         return self
 
-    # Inside kept_on_error, which takes away what tears the callbacks down.
+    # Inside rollback_on_error, which takes away what tears the callbacks down.
     @with_callbacks
-    def _fit_all_epochs(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         continuing = self.warm_start and hasattr(self, "net_")
+        data = self._read(X, y, sample_weight, continuing)
+        task = self._task(data, continuing, n_epochs(self.max_epochs, data.n_samples))
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-        given = {"X": X, "y": y, "metadata": metadata}
-        rows = self._check_fit_input(X, y, sample_weight, reset=not continuing)
-        max_epochs = self._n_epochs(rows[0].shape[0])
-        context = self._new_fit_context(given, max_epochs)
-        self._train(rows, continuing, TrainingPlan(max_epochs, self.schedule, context, given))
+        with fit_listener(self, task.n_epochs, {"X": X, "y": y, "metadata": metadata}) as listener:
+            self.__dict__.update(self._trained(task, continuing, listener))
+        if self._format.kind == "multilabel":
+            warn_constant_labels(task.stats.constant, self._format.label_names)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Train for one more epoch on the rows given, at a constant learning rate.
+        """Train for one more epoch on the samples given, at a constant learning rate.
 
-        The first call sets the architecture and the input scaling from its rows. Heads are
-        those of the latest rows; a label that shows a single value in them keeps its head.
+        The first call sets the architecture and the input scaling from its samples. Heads are
+        those of the latest samples; a label that shows a single value in them keeps its head.
 
         Parameters
         ----------
@@ -228,7 +514,7 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
         classes : array-like, default=None
             All classes, at the first call with 1-D targets; a label matrix does not need it.
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
-            Weights of the rows or of the cells.
+            Weights of the samples or of the entries.
 
         Returns
         -------
@@ -236,118 +522,324 @@ class NetClassifier(NetBuilder, CallbackSupportMixin, NetPredictor):
             The estimator after one more epoch.
         """
         continuing = hasattr(self, "net_")
-        with kept_on_error(self):
-            rows = self._check_fit_input(X, y, sample_weight, classes=classes, reset=not continuing)
-            self._train(rows, continuing, TrainingPlan(1, "constant", chunk=True))
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "
+                "them: give the weights as numbers."
+            )
+        with rollback_on_error(self):
+            data = self._read(X, y, sample_weight, continuing, classes)
+            task = self._task(data, continuing, n_epochs=1, is_part=True)
+            self.__dict__.update(self._trained(task, continuing))
         return self
 
-    def _new_fit_context(self, given: dict[str, Any], max_epochs: int) -> Any:
-        if not hasattr(self, "_init_callback_context"):
-            return None
-        context = self._init_callback_context(max_subtasks=max_epochs * self._n_stages)
-        return context.call_on_fit_task_begin(estimator=self, **given)
+    def _read(
+        self, X: Any, y: Any, sample_weight: Any, continuing: bool, classes: Any = None
+    ) -> FitData:
+        known = self._format if continuing else None
+        data, target_format = check_fit_data(
+            self, X, y, sample_weight, classes=classes, known=known, on_disk=True
+        )
+        self._set_format(target_format)
+        return data
 
-    def _train(self, rows: Rows, continuing: bool, plan: TrainingPlan) -> None:
-        epochs_before = self.n_iter_ if continuing else 0
-        seed = check_random_state(self.random_state).randint(2**31 - 1) + epochs_before
-        train, valid = self._split(rows, seed) if self._holds_out(plan) else (rows, None)
-        plan = replace(plan, factors=self._factors_of(train, plan))
-        train = plan.factors.rows(train)
-        with seeded(seed) as generator:
-            net = self._adopted(self.net_, train) if continuing else self._make_net(train)
+    def _task(self, data: FitData, continuing: bool, n_epochs: int, is_part: bool = False) -> Task:
+        """Plan a training: what is held out, what each sample weighs, what seeds it."""
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        seed += self.n_iter_ if continuing else 0
+        train, valid = data, None
+        if self._chooses() or (self.early_stopping and not is_part):
+            splitter = self.validation
+            if isinstance(splitter, float):
+                splitter = MultilabelStratifiedShuffleSplit(
+                    n_splits=1, test_size=splitter, random_state=seed
+                )
+            train, valid = map(data.take, next(iter(splitter.split(data.X, data.Y))))
+        weights = train.class_weights(self.class_weight, self._format)
+        train = train.weighted(weights)
+        schedule = "constant" if is_part else self._setting("schedule")
+        stats = LabelStats.of(train)
+        return Task(train, valid, weights, stats, seed, n_epochs, schedule, is_part)
+
+    def _trained(
+        self, task: Task, continuing: bool, listener: FitTaskCallback | None = None
+    ) -> dict[str, Any]:
+        """Train the net, put heads on it, and return the attributes of the fit."""
+        with seeded(task.seed) as generator:
+            net = self._continued(task) if continuing else self._new_net(task)
             work = net.batch_size * net.n_weights
-            device = self._training_device(work, train[0].shape[0] / net.batch_size, plan)
-            with seeded_device(seed, device), threads_for(work, device), net.kept_on_error():
-                self._run_epochs(net.to(device), train, valid, plan, seed, generator)
-                self._keep_fit(net, train, valid, plan, seed)
+            # A step goes forward once, and back at twice the cost.
+            n_steps = ceil(task.train.n_samples / net.batch_size) * task.n_epochs
+            device = resolve_device(self.device, 3 * work, n_steps)
+            callbacks: list[Any] = []
+            if self.early_stopping and not task.is_part:
+                patience = PATIENCE if self.early_stopping is True else int(self.early_stopping)
+                callbacks.append(EarlyStopping(patience))
+            if listener is not None:
+                listener.fitted_attributes = lambda: vars(self) | self._fitted(net.snapshot(), task)
+                callbacks.append(listener)
+            with seeded_device(task.seed, device), threads_for(work, device), net.kept_on_error():
+                net.to(device).train_rows(
+                    RowTensors.of(task.train, device),
+                    None
+                    if task.valid is None
+                    else RowTensors.of(task.valid.weighted(task.class_weights), device),
+                    max_epochs=task.n_epochs,
+                    schedule=task.schedule,
+                    generator=generator,
+                    callbacks=callbacks,
+                )
+                fitted = self._fitted(net, task)
         # On the CPU a pickle loads anywhere; predictions move the weights where they run.
         net.to(torch.device("cpu"))
-        if not plan.chunk and self._format.kind == "multilabel":
-            warn_constant_labels(label_log_odds(*train[1:])[1], self._format.label_names)
-        if plan.context is not None:
-            plan.context.call_on_fit_task_end(
-                estimator=self, **plan.given, reconstruction_attributes={}
-            )
+        return fitted
 
-    def _factors_of(self, train: Rows, plan: TrainingPlan) -> ClassFactors:
-        """Return the factors of class_weight and pos_weight; decisions are tuned without them."""
-        for name in ("class_weight", "pos_weight"):
-            if plan.chunk and isinstance(getattr(self, name), str):
-                raise ValueError(
-                    f"{name}='balanced' needs all rows at once, and partial_fit sees a part of "
-                    "them: give the weights as numbers."
-                )
-        return self._class_factors(*train[1:])
+    def _new_net(self, task: Task) -> IndexBatchNet:
+        module, objective = self._modules(task.train, task.stats)
+        optimizer_params = self._setting("optimizer_params") or {}
+        return self._net_class(
+            module,
+            objective,
+            optimizer_name=self._setting("optimizer"),
+            weight_decay=self.weight_decay,
+            mixup=self._setting("mixup"),
+            n_members=self.n_estimators,
+            **self._training_settings(task),
+            **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
+        ).initialize()
 
-    def _training_device(
-        self, work: int, steps_an_epoch: float, plan: TrainingPlan
-    ) -> torch.device:
-        """Return where to train by batches of ``work`` multiply-adds forward, twice that back."""
-        n_steps = ceil(steps_an_epoch) * plan.max_epochs * self._n_stages
-        return resolve_device(self.device, 3 * work, n_steps)
+    def _continued(self, task: Task) -> IndexBatchNet:
+        """Return the trained net under the settings of today."""
+        self.net_.adopt(**self._training_settings(task))
+        self._reweigh(self.net_.criterion_)
+        return self.net_
+
+    def _reweigh(self, objective: Any) -> None:
+        """Give a trained objective the weights of its terms of today."""
+        for name in ("lambda_bce", "lambda_contrastive", "lambda_joint", "lambda_kl"):
+            if name in self._parameters:
+                setattr(objective, name, getattr(self, name))
+
+    def _training_settings(self, task: Task) -> dict[str, Any]:
+        return {
+            "precision": self._setting("precision"),
+            "compiled": self._setting("compile"),
+            "lr": self.learning_rate,
+            "batch_size": batch_samples(self.batch_size, task.train.n_samples),
+            "callbacks": self.callbacks,
+            "verbose": self.verbose,
+        }
+
+    def _fitted(self, net: IndexBatchNet, task: Task) -> dict[str, Any]:
+        """Return the attributes of a fit: all that predictions need."""
+        train, valid, stats = task.train, task.valid, task.stats
+        embedding = CachedEmbedding(net.module_, train.X, torch.device(net.device))
+        held_out = None
+        if valid is not None and self._chooses():
+            held_out = (self._embedded(net.module_, valid.X), valid.Y)
+        heads = self._heads(net, train, embedding, held_out)
+        before = getattr(self, "predictor_", None) if task.is_part else None
+        if isinstance(heads.module, AffineHead):
+            heads.module.set_constant(stats, before and before.head)
+        neighbors, regressions = None, None
+        if self.neighbor_weight > 0:
+            kept = subsample(train, np.random.RandomState(task.seed))
+            near = train.take(kept)
+            neighbors = NeighborHead(embedding.of(kept), near.Y, near.sample_weight, stats)
+        share = linear_share(self.linear_weight, train)
+        if share > 0:
+            regressions = fit_linear(train, net.module_.scaler, np.random.RandomState(task.seed))
+        predictor = Predictor(
+            net.module_,
+            heads.module,
+            stats.counts if before is None else stats.counts + before.counts,
+            self._setting("pseudo_count"),
+            neighbors=neighbors,
+            linear=regressions,
+            neighbor_weight=self.neighbor_weight,
+            linear_weight=share,
+        )
+        decision, threshold = self._chosen(predictor, valid, held_out, heads)
+        width = embedding_width(net.module_, train.n_features, self.n_estimators)
+        return {
+            "predictor_": predictor,
+            "decision_": decision,
+            "threshold_": threshold,
+            "net_": net,
+            "n_iter_": len(net.history),
+            "history_": epoch_log(net.history),
+            "_n_features_out": width * self.n_estimators,
+            "_noise_seed": task.seed,
+            **heads.fitted,
+        }
+
+    def _chosen(
+        self, predictor: Predictor, valid: FitData | None, held_out: Any, heads: Heads
+    ) -> tuple[Decision, Any]:
+        """Choose the decision rule and the threshold on held-out samples."""
+        rule, prior = self._rule()
+        rule = rule if self._format.kind == "multilabel" else "threshold"
+        known = None
+        if valid is not None and held_out is not None:
+            # From the embedding at hand: the encoder runs once over held-out samples.
+            log_odds = outputs(predictor, valid.X, held_out[0], **self._inference)
+            known = HeldOut(held_out[0], sigmoid(log_odds), valid.Y, valid.sample_weight)
+        return chosen(rule, self.threshold, known, heads.fitted.get("decoder_"), prior)
+
+    # ------------------------------------------------------------------ predictions
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the embedding of each sample: what the heads see.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Samples to embed.
+
+        Returns
+        -------
+        embedding : ndarray of shape (n_samples, n_embedding)
+            In the dtype of X; the embeddings of the members of an ensemble stand side by side.
+        """
+        check_is_fitted(self)
+        return self._embedded(self.net_.module_, check_features(self, X, reset=False))
+
+    @in_chosen_container
+    def predict(self, X: Any) -> Any:
+        """Return the label sets that the decision rule chooses.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Samples to decide on.
+
+        Returns
+        -------
+        labels : ndarray or CSR matrix of shape (n_samples, n_labels)
+            Indicator matrix in the dtype and storage that the targets had (int64 where they had
+            NaN); classes of shape (n_samples,) for 1-D targets.
+        """
+        check_is_fitted(self)
+        if self.decision_.rule == "threshold":
+            return super().predict(X)
+        X = check_features(self, X, reset=False)
+        parts = chunk_outputs(self._module(), X, with_embedding=True, **self._inference)
+        labels = (
+            self.decision_.labels(embedding, sigmoid(log_odds), self._thresholds())
+            for embedding, log_odds in parts
+        )
+        return self._format.label_matrix(stacked(labels, X.shape[0]))
+
+    def _thresholds(self) -> float | np.ndarray:
+        return self.threshold_ if self._rule()[0] == "auto" else super()._thresholds()
+
+    def _module(self) -> nn.Module:
+        return self._current_predictor()
+
+    def _current_predictor(self) -> Predictor:
+        """Return the predictor, with the weights of its parts that are set today."""
+        share = self.linear_weight
+        if isinstance(share, str):
+            share = 0.0 if self.predictor_.linear is None else AUTO_WEIGHT
+        pseudo_count = self._setting("pseudo_count")
+        return self.predictor_.weighted(self.neighbor_weight, share, pseudo_count)
+
+    def _log_odds(self, X: Features) -> np.ndarray:
+        return outputs(self._module(), X, **self._inference)
+
+    def _log_odds_by_chunk(self, X: Features) -> Iterator[np.ndarray]:
+        return chunk_outputs(self._module(), X, **self._inference)
+
+    def _embedded(self, encoder: nn.Module, X: Features) -> np.ndarray:
+        return outputs(Embedding(encoder), X, device=self.device)
 
     @property
-    def _decides_on_held_out(self) -> bool:
-        """Whether decisions are tuned, which training rows are no judges of."""
-        return isinstance(self.threshold, str) or self.calibration is not None
+    def _inference(self) -> dict[str, Any]:
+        """Where to predict, and the numbers of memory that a sample needs for it."""
+        entries = 2 * getattr(self, "_n_features_out", 0) + 4 * self._format.n_labels
+        return {"device": self.device, "entries": entries}
 
-    def _holds_out(self, plan: TrainingPlan) -> bool:
-        return self._decides_on_held_out or (self.early_stopping and not plan.chunk)
+    def _setting(self, name: str) -> Any:
+        """Return a key of ``loss_params`` or ``net_params``, or its default."""
+        return next(o[name] for d in self._dict_parameters() if name in (o := self._options_of(d)))
 
-    def _split(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
-        X, Y, weights = rows
-        splitter = MultilabelStratifiedShuffleSplit(
-            n_splits=1, test_size=self.validation_fraction, random_state=seed
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def n_epochs(max_epochs: int | str, n_samples: int) -> int:
+    """Return ``max_epochs``, "auto" resolved: fewer passes over more samples."""
+    if not isinstance(max_epochs, str):
+        return int(max_epochs)
+    share = sqrt(min(1.0, AUTO_SAMPLES / n_samples))
+    return max(FEWEST_EPOCHS, ceil(AUTO_EPOCHS * share))
+
+
+def batch_samples(batch_size: int | str, n_samples: int) -> int:
+    """Return ``batch_size``, "auto" resolved: a twelfth to a sixth of the samples, 32 to 128."""
+    if not isinstance(batch_size, str):
+        return min(int(batch_size), n_samples)
+    return min(n_samples, max(32, min(128, 1 << (n_samples // 12).bit_length())))
+
+
+def layer_sizes(name: str, sizes: Any) -> tuple[int, ...]:
+    """Return the widths of layers, the parameter ``name``, checked."""
+    widths = tuple(np.atleast_1d(sizes).tolist())
+    if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
+        raise ValueError(
+            f"{name} must hold one positive integer a layer, at least one; got {sizes!r}."
         )
-        train, valid = next(splitter.split(X, Y))
-        return tuple(  # type: ignore[return-value]
-            (take_rows(X, part), Y[part], None if weights is None else weights[part])
-            for part in (train, valid)
-        )
+    return widths
 
-    def _run_epochs(
-        self,
-        net: IndexBatchNet,
-        train: Rows,
-        valid: Rows | None,
-        plan: TrainingPlan,
-        seed: int,
-        generator: torch.Generator,
-    ) -> None:
-        callbacks: list[Any] = []
-        if self.early_stopping and not plan.chunk:
-            callbacks.append(EarlyStopping(self.n_iter_no_change))
-        if plan.context is not None:
-            as_if_stopped = partial(self._attributes_as_if_stopped, net, train, valid, plan, seed)
-            callbacks.append(FitTaskCallback(self, plan.context, plan.given, as_if_stopped))
-        device = torch.device(net.device)
-        net.train_rows(
-            RowTensors(*train, device),
-            None if valid is None else RowTensors(*plan.factors.rows(valid), device),
-            max_epochs=plan.max_epochs,
-            schedule=plan.schedule,
-            generator=generator,
-            callbacks=callbacks,
-        )
 
-    def _attributes_as_if_stopped(self, net: IndexBatchNet, *args: Any) -> dict[str, Any]:
-        """Return the attributes of a fit that ends here, while this one goes on untouched."""
-        fitted = copy.copy(self)
-        fitted._keep_fit(net.snapshot(), *args)
-        return dict(vars(fitted))
+def frequent_features(X: Any) -> np.ndarray | None:
+    """Return the numbers of the features of a CSR X that most samples have; None keeps all."""
+    if not sp.issparse(X) or X.shape[1] <= MAX_SPARSE_FEATURES:
+        return None
+    n_samples_with = np.bincount(X.indices, minlength=X.shape[1])
+    return np.sort(np.argsort(-n_samples_with, kind="stable")[:MAX_SPARSE_FEATURES])
 
-    def _keep_fit(
-        self, net: IndexBatchNet, train: Rows, valid: Rows | None, plan: TrainingPlan, seed: int
-    ) -> None:
-        """Store all that predictions need: the net, the heads, the neighbours, the threshold."""
-        embedding = RowEmbedding(net.module_, train[0], torch.device(net.device))
-        log_odds, constant = label_log_odds(*train[1:])
-        self._keep_heads(*self._fit_heads(net, embedding, train), log_odds, constant, plan)
-        self._keep_neighbors(
-            embedding, train, expit(log_odds), constant, np.random.RandomState(seed)
+
+def scaler_of(clf: NetClassifier, data: FitData) -> InputScaler:
+    """Return the first layer of a net."""
+    if clf.scale_input:
+        return input_scaler(data.X, data.row_weight)
+    return InputScaler(torch.zeros(data.n_features), torch.ones(data.n_features))
+
+
+def encoder_of(clf: NetClassifier, n_features: int) -> nn.Module:
+    """Return an encoder of scaled samples: the built-in one, or that of ``module``."""
+    if clf.module is None:
+        return MLPEncoder(
+            n_features,
+            hidden_layer_sizes=layer_sizes("hidden_layer_sizes", clf.hidden_layer_sizes),
+            activation=clf.activation,
+            dropout=clf.dropout,
+            n_members=clf.n_estimators,
         )
-        self._keep_linear(net.module_, train, np.random.RandomState(seed))
-        self._keep_counts(train, plan)
-        self.net_, self.n_iter_ = net, len(net.history)
-        self.history_ = epoch_log(net.history)
-        self._keep_decisions(embedding, train, valid)
+    members = [clf.module(n_features) for _ in range(clf.n_estimators)]
+    for member in members:
+        embedding_width(member, n_features)
+    return members[0] if clf.n_estimators == 1 else MemberList(members)
+
+
+def scaled_encoder(
+    clf: NetClassifier, data: FitData, n_outputs: int | None = None
+) -> ScaledEncoder:
+    """Return what makes embeddings of samples as they come.
+
+    ``n_outputs`` is the width of a linear layer behind the encoder; None adds none.
+    """
+    kept = frequent_features(data.X)
+    n_features = data.n_features if kept is None else len(kept)
+    encoder = encoder_of(clf, n_features)
+    if n_outputs is not None:
+        # Linear, not rectified: features must be able to point along every row of a fixed frame.
+        width = embedding_width(encoder, n_features, clf.n_estimators)
+        encoder = nn.Sequential(encoder, linear(width, n_outputs, clf.n_estimators))
+    scaler, noise = scaler_of(clf, data), FeatureNoise(clf.feature_noise)
+    if kept is None:
+        return ScaledEncoder(scaler, encoder, noise)
+    return SelectiveEncoder(scaler, encoder, noise, torch.from_numpy(kept))

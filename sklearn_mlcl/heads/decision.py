@@ -10,10 +10,12 @@ import numpy as np
 
 from sklearn_mlcl.collapse._decoder import ONNDecoder
 from sklearn_mlcl.thresholds import choose_decision, threshold_decision, tune_thresholds, tune_topk
-from sklearn_mlcl.thresholds._decisions import _score_parts
+from sklearn_mlcl.thresholds._decisions import score_and_influence
 from sklearn_mlcl.utils.topk import topk_decision
 
 DECISIONS = ("threshold", "onn", "topk", "auto")
+#: Strengths of the prior of the label sets that are tried.
+PRIORS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,85 @@ class Decision:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows that nothing was fitted on: embeddings, labels, probabilities, weights."""
+    """Samples that nothing was fitted on.
+
+    Attributes
+    ----------
+    embedding : ndarray of shape (n, h)
+        Their embeddings.
+    probabilities : ndarray of shape (n, L)
+        Their predicted probabilities.
+    Y : ndarray or CSR of shape (n, L)
+        Their labels, NaN where missing.
+    sample_weight : ndarray of shape (n,) or (n, L), or None
+        Their weights.
+    """
 
     embedding: np.ndarray
-    Y: Any
     probabilities: np.ndarray
+    Y: Any
     sample_weight: np.ndarray | None = None
 
 
-def common_threshold(held_out: HeldOut, objective: str) -> float:
-    """Return the one threshold that is best for an objective on held-out rows."""
+def chosen(
+    rule: str,
+    threshold: Any,
+    held_out: HeldOut | None,
+    decoder: ONNDecoder | None = None,
+    prior: float | str = "tuned",
+) -> tuple[Decision, Any]:
+    """Choose on held-out samples what turns probabilities into labels.
+
+    Parameters
+    ----------
+    rule : {"threshold", "onn", "topk", "auto"}
+        The rule asked for. "auto" is the tuned threshold, the safe rule, unless another rule has a
+        micro-F1 that is higher by more than a standard error.
+    threshold : float, array-like of shape (L,) or str
+        The threshold, or the objective that tunes it.
+    held_out : HeldOut or None
+        Samples to choose on; without them nothing is chosen.
+    decoder : ONNDecoder or None, default=None
+        Prototypes of the label sets, for "onn" and "auto".
+    prior : float or "tuned", default="tuned"
+        Strength of the prior of the label sets.
+
+    Returns
+    -------
+    decision : Decision
+        The rule in force.
+    threshold : float or array-like
+        The threshold in force.
+    """
+    if held_out is None:
+        return Decision("threshold"), threshold
+    if isinstance(threshold, str) or rule == "auto":
+        objective = threshold if isinstance(threshold, str) else "f1_micro"
+        threshold = _common_threshold(held_out, objective)
+    if rule == "threshold":
+        return Decision("threshold"), threshold
+    if rule == "topk":
+        return Decision("topk", k=tune_topk(held_out.probabilities, held_out.Y)), threshold
+    if decoder is None:
+        raise ValueError(f"decision={rule!r} needs a decoder of label sets.")
+    grid = PRIORS if isinstance(prior, str) else (float(prior),)
+    with_prior = tune_onn_prior(decoder, held_out.embedding, held_out.Y, grid=grid)
+    if rule == "onn":
+        return Decision("onn", decoder=with_prior), threshold
+    rules = {
+        "threshold": Decision("threshold"),
+        "onn": Decision("onn", decoder=decoder),
+        "onn_prior": Decision("onn", decoder=with_prior),
+    }
+    predictions = {
+        name: decision.labels(held_out.embedding, held_out.probabilities, threshold)
+        for name, decision in rules.items()
+    }
+    return rules[choose_decision(predictions, held_out.Y)[0]], threshold
+
+
+def _common_threshold(held_out: HeldOut, objective: str) -> float:
+    """Return the one threshold for all labels that is best for an objective."""
     cuts = tune_thresholds(
         held_out.Y,
         held_out.probabilities,
@@ -67,47 +138,13 @@ def common_threshold(held_out: HeldOut, objective: str) -> float:
     return float(np.ravel(cuts)[0])
 
 
-def tuned_decision(
-    rule: str, decoder: ONNDecoder | None, held_out: HeldOut, threshold: float, prior: Any
-) -> Decision:
-    """Return the rule asked for, tuned on held-out rows; "auto" is the one that scores best there.
-
-    The tuned threshold is the safe rule: another one is taken only if its micro-F1 is higher by
-    more than a standard error.
-    """
-    if rule == "threshold":
-        return Decision("threshold")
-    if rule == "topk":
-        return Decision("topk", k=tune_topk(held_out.probabilities, held_out.Y))
-    if decoder is None:
-        raise ValueError(f"decision={rule!r} needs a decoder of label sets.")
-    if rule == "onn":
-        return Decision("onn", decoder=_with_prior(decoder, held_out, prior))
-    candidates = {
-        "threshold": Decision("threshold"),
-        "onn": Decision("onn", decoder=decoder),
-        "onn_prior": Decision("onn", decoder=_with_prior(decoder, held_out, prior)),
-    }
-    predictions = {
-        name: decision.labels(held_out.embedding, held_out.probabilities, threshold)
-        for name, decision in candidates.items()
-    }
-    return candidates[choose_decision(predictions, held_out.Y)[0]]
-
-
-def _with_prior(decoder: ONNDecoder, held_out: HeldOut, prior: Any) -> ONNDecoder:
-    if isinstance(prior, str):
-        return tune_onn_prior(decoder, held_out.embedding, held_out.Y)
-    return tune_onn_prior(decoder, held_out.embedding, held_out.Y, grid=(float(prior),))
-
-
 def tune_onn_prior(
     decoder: ONNDecoder,
     features: Any,
     Y: Any,
     *,
     scoring: str = "f1_micro",
-    grid: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+    grid: Sequence[float] = PRIORS,
 ) -> ONNDecoder:
     """The decoder with the prior strength that scores best on held-out rows.
 
@@ -140,5 +177,5 @@ def tune_onn_prior(
     0.0
     """
     tried = [replace(decoder, prior=float(t)) for t in grid]
-    values = [_score_parts(each.decode(features), Y, scoring)[0] for each in tried]
+    values = [score_and_influence(each.decode(features), Y, scoring)[0] for each in tried]
     return tried[int(np.argmax(values))]

@@ -1,33 +1,99 @@
-"""From rows to embeddings, and the statistics that a net starts from."""
+"""What modules make of samples: in chunks, on one device, in one dtype."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import inf
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from sklearn_mlcl.heads.neighbors import NeighborHead
+from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.modules import side_by_side
-from sklearn_mlcl.utils.chunking import by_chunks, chunk_rows, take_rows
-from sklearn_mlcl.utils.runtime import threads_for
+from sklearn_mlcl.utils.chunking import chunk_rows, map_chunks, stacked, take_rows
+from sklearn_mlcl.utils.runtime import resolve_device, threads_for
+
+#: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory.
+SIMILARITY_ENTRIES = 2**24
 
 
-class RowEmbedding:
-    """The embedding of rows by an encoder as it is now, computed where somebody asks for it.
+def outputs(module: nn.Module, *arrays: Any, **options: Any) -> np.ndarray:
+    """Return what a module makes of samples, one below the other; see :func:`chunk_outputs`."""
+    return stacked(chunk_outputs(module, *arrays, **options), arrays[0].shape[0])
+
+
+def chunk_outputs(
+    module: nn.Module,
+    *arrays: Any,
+    device: str | torch.device,
+    dtype: torch.dtype | None = None,
+    entries: int = 0,
+    **options: Any,
+) -> Iterator[Any]:
+    """Yield what a module makes of chunks of samples, as NumPy arrays.
+
+    The module is copied, its tensors are cast and moved: the one that was given is left alone, so
+    that several threads can predict at once. For float64 samples the weights are cast up: a float32
+    pass gives a sample another answer in another batch, by more than scikit-learn's checks allow.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Called with the chunks.
+    *arrays : ndarray, MemmapView or CSR of shape (n, ...)
+        The samples (n, d), and what belongs to them.
+    device : str or torch.device
+        Where it runs; "auto" weighs the work of a chunk.
+    dtype : torch.dtype, default=None
+        Of samples and weights; None is that of the samples.
+    entries : int, default=0
+        Numbers of memory that a sample needs beside its features and the widest layer.
+    **options : Any
+        Passed to the module.
+    """
+    n_samples, n_features = arrays[0].shape
+    if dtype is None:
+        dtype = torch.float64 if arrays[0].dtype == np.float64 else torch.float32
+    size = chunk_rows(n_features + widest(module) + entries)
+    size = max(1, min(size, SIMILARITY_ENTRIES // n_neighbors(module)))
+    work = min(n_samples, size) * n_weights(module)
+    device = resolve_device(device, work)
+    module = placed(module, device, dtype)
+
+    def made(part: slice) -> Any:
+        with torch.inference_mode():
+            made = module(*(_tensor(a[part], device, dtype) for a in arrays), **options)
+        if isinstance(made, tuple):
+            return tuple(tensor.cpu().numpy() for tensor in made)
+        return made.cpu().numpy()
+
+    with threads_for(work, device):
+        for _, output in map_chunks(n_samples, size, made):
+            yield output
+
+
+def _tensor(samples: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
+    dense = samples.toarray() if sp.issparse(samples) else samples
+    # from_numpy warns about read-only memory, which a memory map is.
+    dense = dense if dense.flags.writeable else dense.copy()
+    return torch.from_numpy(dense).to(device=device, dtype=dtype)
+
+
+class CachedEmbedding:
+    """The float32 embedding of samples, computed where somebody asks for it, and once.
 
     Parameters
     ----------
     encoder : torch.nn.Module
-        Maps rows to embeddings.
-    X : ndarray, MappedRows or CSR of shape (n, d)
-        The rows.
+        Maps samples to embeddings.
+    X : ndarray, MemmapView or CSR of shape (n, d)
+        The samples.
     device : torch.device
-        Where they are embedded, in float32.
+        Where they are embedded.
     """
 
     def __init__(self, encoder: nn.Module, X: Any, device: torch.device) -> None:
@@ -37,82 +103,75 @@ class RowEmbedding:
         self._all: np.ndarray | None = None
 
     def all(self) -> np.ndarray:
-        """Return the embeddings (n, h) of all rows."""
+        """Return the embeddings (n, h) of all samples."""
         if self._all is None:
             self._all = self._embedded(self.X)
         return self._all
 
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the embeddings of some rows, by number."""
-        if self._all is None and len(rows) < self.X.shape[0]:
-            return self._embedded(take_rows(self.X, rows))
-        return self.all()[rows]
+    def of(self, samples: np.ndarray) -> np.ndarray:
+        """Return the embeddings of some samples, by number."""
+        if self._all is None and len(samples) < self.X.shape[0]:
+            return self._embedded(take_rows(self.X, samples))
+        return self.all()[samples]
 
     def _embedded(self, X: Any) -> np.ndarray:
-        return Evaluator(self.device, torch.float32)(self.encoder, X)
+        encoder = Embedding(self.encoder)
+        return outputs(encoder, X, device=self.device, dtype=torch.float32)
 
 
-class Evaluator:
-    """What modules make of rows, on one device and in one dtype.
+class Embedding(nn.Module):
+    """An encoder whose members' embeddings stand side by side, (n, M * h)."""
 
-    A module is made ready the first time that it is met: a prediction asks chunk after chunk.
-    For float64 rows the weights are cast up: a float32 pass gives a row another answer in another
-    batch, by more than scikit-learn's checks allow.
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
 
-    Parameters
-    ----------
-    device : torch.device
-        Where the modules run.
-    dtype : torch.dtype
-        Of rows and weights there.
-    work : float
-        Multiply-adds of one chunk, by which threads are chosen; infinite takes all that torch has.
-    """
-
-    def __init__(self, device: torch.device, dtype: torch.dtype, work: float = inf) -> None:
-        self.device = device
-        self.dtype = dtype
-        self.work = work
-        self._ready: dict[nn.Module, tuple[Callable[..., Tensor], int]] = {}
-
-    def __call__(self, module: nn.Module, X: Any) -> np.ndarray:
-        """Return the rows of output; those of members stand side by side."""
-        if module not in self._ready:
-            self._ready[module] = (_cast(module.eval(), self.device, self.dtype), widest(module))
-        evaluate, width = self._ready[module]
-
-        def evaluated(part: slice) -> np.ndarray:
-            with torch.inference_mode():
-                rows = _dense_tensor(X[part], self.dtype, self.device)
-                return side_by_side(evaluate(rows)).cpu().numpy()
-
-        with threads_for(self.work, self.device):
-            return by_chunks(X.shape[0], chunk_rows(X.shape[1] + width), evaluated)
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the embeddings of samples (n, d)."""
+        return side_by_side(self.encoder(X))
 
 
-def _cast(encoder: nn.Module, device: torch.device, dtype: torch.dtype) -> Callable[..., Tensor]:
-    """Return the encoder with its weights on a device and in a dtype, itself where they are so."""
-    tensors = (*encoder.parameters(), *encoder.buffers())
-    if all(_is_as_asked(tensor, device, dtype) for tensor in tensors):
-        return encoder
-    state = {
-        name: value.to(device, dtype if value.is_floating_point() else None)
-        for name, value in encoder.state_dict().items()
-    }
-    return lambda rows: functional_call(encoder, state, (rows,))
+def placed(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Return a copy of a module for evaluation; tensors that are as asked for are shared."""
+    memo: dict[int, Tensor] = {}
+    for part in module.modules():
+        fixed = getattr(part, "in_float64", False)
+        for t in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
+            cast = t.is_floating_point() and not fixed
+            memo[id(t)] = t.detach().to(device, dtype if cast else None)
+    return copy.deepcopy(module, memo).eval()
 
 
-def _is_as_asked(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> bool:
-    return tensor.device == device and (not tensor.is_floating_point() or tensor.dtype == dtype)
+def exportable(module: nn.Module) -> nn.Module:
+    """Return a float32 copy of a module on the CPU, for evaluation, without sparse products."""
+    module = copy.deepcopy(placed(module, torch.device("cpu"), torch.float32))
+    for part in module.modules():
+        if isinstance(part, NeighborHead):
+            part.densify()
+        if isinstance(part, DecoderHead) and not part.lists_sets:
+            raise ValueError(
+                "to_module: the marginals over all label sets on a simplex ETF are a recursion "
+                "that torch has no operations for; expected general tags: variant='tags' and "
+                "classifier='linear', or variant='observed'."
+            )
+    return module
 
 
-def widest(encoder: nn.Module) -> int:
-    """Return the entries that the widest layer makes of a row, over all members."""
-    return max((p.numel() for p in encoder.parameters() if p.ndim == 1), default=0)
+def widest(module: nn.Module) -> int:
+    """Return the entries that the widest layer makes of a sample, over all members."""
+    return max((p.numel() for p in module.parameters() if p.ndim == 1), default=0)
 
 
-def _dense_tensor(rows: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    dense = rows.toarray() if sp.issparse(rows) else rows
-    # from_numpy warns about read-only memory, which a memory map is.
-    dense = dense if dense.flags.writeable else dense.copy()
-    return torch.from_numpy(dense).to(device=device, dtype=dtype)
+def n_weights(module: nn.Module) -> int:
+    """Return the multiply-adds of a sample's way through a module, or so."""
+    products = sum(p.numel() for p in module.parameters() if p.ndim > 1)
+    return products + sum(head.unit.numel() for head in _neighbor_heads(module))
+
+
+def n_neighbors(module: nn.Module) -> int:
+    """Return how many training samples a sample is compared with, at least 1."""
+    return max((len(head.unit) for head in _neighbor_heads(module)), default=1)
+
+
+def _neighbor_heads(module: nn.Module) -> list[NeighborHead]:
+    return [part for part in module.modules() if isinstance(part, NeighborHead)]

@@ -1,8 +1,7 @@
-"""Probabilities from the training rows near a row in the embedding."""
+"""Probabilities from the training samples near a sample in the embedding."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,96 +9,95 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-#: Training rows that are kept as neighbours at most; more are thinned out at random.
-MAX_ROWS = 20_000
-#: Entries of the similarity block of one chunk of rows: bounds the memory of a prediction.
-BLOCK_ENTRIES = 2**24
+from sklearn_mlcl.utils.fit_data import FitData, LabelStats
+from sklearn_mlcl.utils.probabilities import sigmoid
+
+#: Training samples that are kept at most; of more, a random subsample is.
+MAX_SAMPLES = 20_000
+#: Divides the cosines: the smaller, the fewer samples decide.
+TEMPERATURE = 0.06
 
 
-@dataclass(frozen=True)
-class NeighborVote:
-    r"""Kernel regression of the labels on unit embeddings.
+class NeighborHead(nn.Module):
+    r"""Kernel regression of the labels on unit embeddings (Nadaraya-Watson).
 
     .. math::
         p_l(x) = \frac{\sum_i \kappa_i s_{il} y_{il}}{\sum_i \kappa_i s_{il}}, \qquad
-        \kappa_i = \exp(\cos(h(x), h(x_i)) / \tau)
+        \kappa_i = \exp(\cos(h(x), h(x_i)) / \tau), \qquad \tau = 0.06
 
-    All rows take part: without a cut at the k-th neighbour the vote is a smooth function of x,
-    and two matrix products compute it.
+    All kept samples take part: without a cut at the k-th neighbour the answer is a smooth function
+    of x, and two matrix products compute it. Labels with a single value, and labels that no kept
+    sample knows, get their prior.
 
-    Attributes
+    Parameters
     ----------
-    embedding : ndarray of shape (m, h), float32
-        Unit rows.
-    votes : ndarray or CSR of shape (m, L), float32
-        Weighted labels, s * y.
-    weights : ndarray of shape (m, 1) or (m, L), float32
-        The weights s; zero where a label is unknown.
-    prior : ndarray of shape (L,)
-        What is returned where no neighbour knows the label, and for labels with a single value.
-    constant : ndarray of shape (L,), bool
-        The labels with a single value.
+    embedding : ndarray of shape (m, h)
+        Embeddings of the training samples.
+    Y : ndarray or CSR of shape (m, L)
+        Their indicator matrix, NaN where a label is missing.
+    sample_weight : ndarray of shape (m,) or (m, L), or None
+        Weights s.
+    stats : LabelStats
+        Gives the prior and the labels with a single value.
     """
 
-    embedding: np.ndarray
-    votes: Any
-    weights: np.ndarray
-    prior: np.ndarray
-    constant: np.ndarray
+    unit: Tensor
+    votes: Tensor | None
+    weights: Tensor
+    prior: Tensor
+    informed: Tensor
 
-    @classmethod
-    def of(
-        cls,
-        embedding: np.ndarray,
-        Y: Any,
-        sample_weight: np.ndarray | None,
-        prior: np.ndarray,
-        constant: np.ndarray,
-    ) -> NeighborVote:
-        """Let rows vote, of which embeddings, labels and weights are given."""
+    def __init__(
+        self, embedding: np.ndarray, Y: Any, sample_weight: np.ndarray | None, stats: LabelStats
+    ) -> None:
+        super().__init__()
         labels = Y.astype(np.float32)
         s = np.ones(len(embedding)) if sample_weight is None else sample_weight
         weights = (s[:, None] if s.ndim == 1 else s).astype(np.float32)
         if sp.issparse(labels):
-            votes = sp.csr_array(labels.multiply(weights))
+            # By label, so that one sparse product adds up the votes for each.
+            by_label = sp.coo_array(sp.csr_array(labels.multiply(weights)).T.tocsr())
+            self.register_buffer("votes", None)
+            self.register_buffer("vote_index", torch.from_numpy(np.stack(by_label.coords)).long())
+            self.register_buffer("vote_value", torch.from_numpy(by_label.data))
         else:
-            unknown = np.isnan(labels)
-            weights = np.where(unknown, np.float32(0), weights) if unknown.any() else weights
-            votes = weights * np.nan_to_num(labels)
-        unit = nn.functional.normalize(torch.from_numpy(embedding), dim=1).numpy()
-        return cls(unit, votes, weights, prior, constant)
+            missing = np.isnan(labels)
+            weights = np.where(missing, np.float32(0), weights) if missing.any() else weights
+            self.register_buffer("votes", torch.from_numpy(weights * np.nan_to_num(labels)))
+        unit = nn.functional.normalize(torch.from_numpy(embedding), dim=1)
+        self.register_buffer("unit", unit)
+        self.register_buffer("weights", torch.from_numpy(weights))
+        self.register_buffer("prior", torch.from_numpy(sigmoid(stats.log_odds)))
+        self.register_buffer("informed", torch.from_numpy(~stats.constant))
 
-    def probabilities(
-        self, embedding: np.ndarray, temperature: float, device: torch.device
-    ) -> np.ndarray:
-        """Return the vote for each row, of shape (n, L), in the dtype of ``embedding``."""
-        queries = torch.from_numpy(embedding).to(device)
-        kept = torch.from_numpy(self.embedding).to(queries)
-        size = max(1, BLOCK_ENTRIES // len(kept))
-        kernels = (_kernel(block, kept, temperature) for block in queries.split(size))
-        return np.concatenate([self._shares(kernel) for kernel in kernels])
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return probabilities (n, L) of embeddings (n, h)."""
+        queries = nn.functional.normalize(embedding, dim=1) / TEMPERATURE
+        similarity = queries @ self.unit.T
+        kernel = (similarity - similarity.amax(1, keepdim=True)).exp()
+        total = kernel @ self.weights
+        known = (total > 0) & self.informed
+        shares = self._votes_for(kernel) / torch.where(total > 0, total, 1.0)
+        return torch.where(known, shares, self.prior)
 
-    def _shares(self, kernel: Tensor) -> np.ndarray:
-        """Return the weighted mean of the labels under each row of the kernel."""
-        if sp.issparse(self.votes):
-            for_label = (self.votes.T @ kernel.cpu().numpy().T).T
-        else:
-            for_label = (kernel @ torch.from_numpy(self.votes).to(kernel)).cpu().numpy()
-        total = (kernel @ torch.from_numpy(self.weights).to(kernel)).cpu().numpy()
-        known = (total > 0) & ~self.constant
-        shares = np.broadcast_to(self.prior.astype(for_label.dtype), for_label.shape).copy()
-        np.divide(for_label, total, out=shares, where=known)
-        return shares
+    def _votes_for(self, kernel: Tensor) -> Tensor:
+        if self.votes is not None:
+            return kernel @ self.votes
+        return torch.sparse.mm(self._sparse_votes(), kernel.T).T
 
+    def _sparse_votes(self) -> Tensor:
+        index, value = self.get_buffer("vote_index"), self.get_buffer("vote_value")
+        shape = (len(self.prior), len(self.unit))
+        return torch.sparse_coo_tensor(index, value, shape, is_coalesced=True)
 
-def _kernel(queries: Tensor, kept: Tensor, temperature: float) -> Tensor:
-    """Return exp(cos / temperature) up to a factor of the row, of shape (n, m)."""
-    similarity = (nn.functional.normalize(queries, dim=1) / temperature) @ kept.T
-    return similarity.sub_(similarity.amax(1, keepdim=True)).exp_()
+    def densify(self) -> None:
+        """Store sparse votes as a dense matrix: graphs for export have no sparse products."""
+        if self.votes is None:
+            self.votes = self._sparse_votes().to_dense().T.contiguous()
 
 
-def thinned(n_rows: int, random_state: np.random.RandomState) -> np.ndarray:
-    """Return the numbers of the rows that are kept, in order."""
-    if n_rows <= MAX_ROWS:
-        return np.arange(n_rows)
-    return np.sort(random_state.choice(n_rows, MAX_ROWS, replace=False))
+def subsample(data: FitData, random_state: np.random.RandomState) -> np.ndarray:
+    """Return the numbers of the samples that are kept, in order."""
+    if data.n_samples <= MAX_SAMPLES:
+        return np.arange(data.n_samples)
+    return np.sort(random_state.choice(data.n_samples, MAX_SAMPLES, replace=False))

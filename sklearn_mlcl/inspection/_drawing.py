@@ -1,4 +1,4 @@
-"""What the displays of labels share: axes, colours of chosen curves, legends beside the plot."""
+"""What the displays share: axes, names that fit, curves of labels, matrices of labels."""
 
 from __future__ import annotations
 
@@ -7,67 +7,94 @@ from typing import Any
 
 import numpy as np
 
-#: Colours that remain apart for the colour-blind, most contrasting first.
-COLOURS = ("#2e4057", "#d1495b", "#edae49", "#66a182", "#8d6a9f", "#00798c", "#9aa0a6")
-
+#: Further arguments of a function of matplotlib.
+Options = Mapping[str, Any] | None
 
 QUIET = "#9aa0a6"
-
-
-#: Colours of curves with a name; the grey of the palette is that of the others.
-CURVE_COLOURS = tuple(colour for colour in COLOURS if colour != QUIET)
-STYLES = ("-", "--", ":", "-.")
-#: The one positive label, or the one fitted value, in a plot.
+#: The one positive label, or the one best value, in a plot.
 ACCENT = "#d1495b"
-MAX_NAME = 28
+UNDEFINED = "#dddddd"
+#: Colours that remain distinct for colour-blind readers, most contrasting first.
+COLOURS = ("#2e4057", ACCENT, "#edae49", "#66a182", "#8d6a9f", "#00798c")
+LINE_STYLES = ("-", "--", ":", "-.")
+#: Letters of a name that are shown, and labels of a matrix up to which all names are shown.
+MAX_LETTERS, MAX_NAMES = 28, 40
 
 
-def axes_of(ax: Any, *shape: int, **figure: Any) -> Any:
-    """Return the axes given, or those of a new figure.
+def figure_and_axes(ax: Any, n_panels: int | None = None, **figure: Any) -> tuple[Any, Any]:
+    """Return the axes given and their figure, or new ones.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes, sequence of them, or None
+        None for a new figure.
+    n_panels : int, default=None
+        If given, the axes come as a list of this length.
+    **figure
+        Arguments of a new figure.
 
     Raises
     ------
     ImportError
-        If a figure is asked for and matplotlib is not installed.
+        If a new figure is needed and matplotlib is not installed.
     """
-    if ax is not None:
-        return ax
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "Plots need matplotlib, which is not installed: pip install 'sklearn-mlcl[plot]'."
-        ) from error
-    return plt.subplots(*shape, **{"layout": "constrained", **figure})[1]
+    if ax is None:
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                "Plots need matplotlib, which is not installed: pip install 'sklearn-mlcl[plot]'."
+            ) from error
+        ax = plt.subplots(1, n_panels or 1, **{"layout": "constrained", **figure})[1]
+    if n_panels is None:
+        return ax.figure, ax
+    axes = list(np.ravel(ax))
+    if len(axes) != n_panels:
+        raise ValueError(f"ax must hold {n_panels} axes, one a panel; got {len(axes)}.")
+    return axes[0].figure, axes
 
 
 def check_panels(panels: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Return the names of the panels to draw; one may come as a string."""
+    """Return the names of the panels to draw; a single one may come as a string."""
     names = [panels] if isinstance(panels, str) else list(panels)
     if not names or not set(names) <= set(known):
         raise ValueError(f"panels must be some of {known}, got {panels!r}.")
     return names
 
 
-def axes_of_panels(ax: Any, n_panels: int) -> list[Any]:
-    """Return the axes as a list, one a panel."""
-    axes = list(np.ravel(ax))
-    if len(axes) != n_panels:
-        raise ValueError(f"ax must hold {n_panels} axes, one a panel; got {len(axes)}.")
-    return axes
-
-
-def shortened(name: Any) -> str:
-    """Return a name that fits beside a plot."""
+def shortened(name: Any, n_letters: int = MAX_LETTERS) -> str:
+    """Return a name that fits beside a plot: the end of a long one becomes an ellipsis."""
     text = str(name)
-    return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
+    return text if len(text) <= n_letters else text[: n_letters - 1] + "…"
+
+
+def despine(ax: Any) -> None:
+    """Remove the lines above and to the right of the plot."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def legend_beside(ax: Any, title: str = "", others: Sequence[Any] = ()) -> Any:
+    """Put the legend to the right of the plot, with one entry for all grey curves."""
+    from matplotlib.lines import Line2D
+
+    handles, texts = ax.get_legend_handles_labels()
+    if others:
+        handles.append(Line2D([], [], color=QUIET, linewidth=1))
+        texts.append(f"{len(others)} other label{'s' if len(others) > 1 else ''}")
+    legend = ax.legend(
+        handles, texts, title=title, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False
+    )
+    legend.set_alignment("left")
+    return legend
+
+
+# ---------------------------------------------------------------------- curves
 
 
 def curve_style(place: int) -> dict[str, Any]:
-    """Colour and dashes of the curve in a place: no two of the first 24 are alike."""
-    n_colours = len(CURVE_COLOURS)
-    dashes = STYLES[place // n_colours % len(STYLES)]
-    return {"color": CURVE_COLOURS[place % n_colours], "linestyle": dashes, "linewidth": 1.6}
+    """Return colour and dashes of a curve: the first 24 places all differ."""
+    dashes = LINE_STYLES[place // len(COLOURS) % len(LINE_STYLES)]
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": dashes, "linewidth": 1.6}
 
 
 def draw_curves(
@@ -81,15 +108,15 @@ def draw_curves(
     Returns
     -------
     lines : dict of int to Line2D
-        The curves with a name by the number of the label.
+        The named curves by the number of the label.
     others : list of Line2D
-        The other curves, without those that have no point.
+        The other curves, without the empty ones.
     """
     quiet = [k for k, (x, _) in enumerate(curves) if k not in named and len(x)]
-    # The more there are, the fainter: a hundred lines of full strength are a wall.
+    # A hundred lines of full strength would hide everything: the more, the fainter.
     alpha = float(np.clip(6 / max(len(quiet), 1), 0.15, 0.6))
     style = {"color": QUIET, "linewidth": 0.7, "zorder": 1, "alpha": alpha, "rasterized": True}
-    # Of no concern to the layout, which would measure each of them several times.
+    # The layout would measure each of these lines several times.
     style |= {"marker": "", "in_layout": False}
     others = [ax.plot(*curves[label], **{**line, **style})[0] for label in quiet]
     lines = {
@@ -99,25 +126,40 @@ def draw_curves(
     return lines, others
 
 
-def draw_macro(ax: Any, x: np.ndarray, y: np.ndarray, text: str) -> Any:
-    """Draw the mean of all labels over their curves."""
+def draw_macro(ax: Any, x: np.ndarray, y: np.ndarray, value: str) -> Any:
+    """Draw the mean of all labels over their curves, with its value in the legend."""
+    text = f"mean of the labels ({value})"
     return ax.plot(x, y, color="black", linewidth=2.4, zorder=4, label=text)[0]
 
 
-def legend_beside(ax: Any, title: str, others: Sequence[Any] = ()) -> None:
-    """Put the legend to the right of the plot, with one entry for all grey curves."""
-    from matplotlib.lines import Line2D
-
-    handles, texts = ax.get_legend_handles_labels()
-    if others:
-        handles.append(Line2D([], [], color=QUIET, linewidth=1))
-        texts.append(f"{len(others)} other label{'s' if len(others) > 1 else ''}")
-    legend = ax.legend(
-        handles, texts, title=title, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False
-    )
-    legend.set_alignment("left")
+# ---------------------------------------------------------------------- matrices
 
 
-def despine(ax: Any) -> None:
-    """Take away the lines above and to the right of the plot."""
-    ax.spines[["top", "right"]].set_visible(False)
+def draw_matrix(ax: Any, matrix: np.ndarray, largest: float, image_kwargs: Options) -> Any:
+    """Draw a matrix of labels in red and blue up to the largest size; NaN is grey."""
+    ax.set_facecolor(UNDEFINED)
+    style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
+    return ax.imshow(matrix, **{**style, **(image_kwargs or {})})
+
+
+def write_label_names(ax: Any, names: Sequence[str], first: bool = True) -> None:
+    """Write the names beside a matrix of labels; of many, every k-th one at the first matrix."""
+    step = -(-len(names) // MAX_NAMES)
+    places, texts = range(0, len(names), step), [shortened(name) for name in names[::step]]
+    ax.tick_params(length=0 if step == 1 else 2, labelsize=_name_size(len(names)))
+    ax.set_yticks(*((places, texts) if first else ([],)))
+    if step == 1:
+        ax.set_xticks(places, texts, rotation=0 if max(map(len, texts)) <= 2 else 90)
+    else:
+        note = f", one in {step} named" if first else ""
+        ax.set(xticks=[], xlabel=f"{len(names)} labels{note}")
+
+
+def room_for(names: Sequence[str]) -> float:
+    """Return the inches that the names take beside a matrix of labels."""
+    letters = max(len(shortened(name)) for name in names)
+    return letters * 0.6 * _name_size(len(names)) / 72
+
+
+def _name_size(n_labels: int) -> float:
+    return float(np.clip(240 / n_labels, 5.5, 9))

@@ -1,9 +1,10 @@
-"""Rows in two dimensions of their embedding, coloured by their labels."""
+"""Samples in two dimensions of their embedding, coloured by their labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,27 +12,35 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_consistent_length
 
-from sklearn_mlcl.inspection._drawing import ACCENT, QUIET, axes_of, legend_beside, shortened
-from sklearn_mlcl.inspection._labels import embedding_of, label_index, label_names_of, n_labels_of
+from sklearn_mlcl.inspection._drawing import (
+    ACCENT,
+    QUIET,
+    Options,
+    figure_and_axes,
+    legend_beside,
+    shortened,
+)
+from sklearn_mlcl.inspection._labels import label_index, label_names_of, n_labels_of
 from sklearn_mlcl.utils.validation import positives_and_known
 
-#: Numbers of labels up to which each has a colour of its own to tell apart.
+#: Numbers of labels up to which each has a colour of its own.
 MAX_STEPS = 10
 
 
+@dataclass(eq=False, repr=False)
 class EmbeddingDisplay:
-    """Map of the embedding of rows, coloured by one label or by the number of their labels.
+    """Map of the embedding of samples, coloured by one label or by the number of their labels.
 
     Make one by :meth:`from_estimator`, or by :meth:`from_embedding` from vectors.
 
     Parameters
     ----------
     points : ndarray of shape (n, 2)
-        Coordinates of the rows.
+        Coordinates of the samples.
     values : ndarray of shape (n,)
-        With a label 1, 0 or NaN (unknown); else the number of known positive labels.
+        With a label 1, 0 or NaN (missing); else the number of positive labels.
     label : str or None, default=None
-        Name of the label that colours the rows; None for the number of labels.
+        Name of the label that colours the samples; None for the number of labels.
     axis_names : tuple of str, default=("", "")
         What the two coordinates are.
 
@@ -42,13 +51,13 @@ class EmbeddingDisplay:
     figure_ : matplotlib Figure
         Its figure.
     scatters_ : dict of str to matplotlib PathCollection
-        The rows: "without", "unknown" and "with" the label, or all of them as "rows".
+        The samples: "without", "missing" and "with" the label, or all of them as "samples".
     colorbar_ : matplotlib Colorbar or None
         The numbers of labels.
 
     See Also
     --------
-    TagPlaneDisplay : Label-set means in the plane of a few labels.
+    CollapseDisplay : Label-set means in the plane of a few labels.
 
     Examples
     --------
@@ -62,40 +71,32 @@ class EmbeddingDisplay:
     ((100, 2), ['with', 'without'])
     """
 
-    def __init__(
-        self,
-        points: np.ndarray,
-        values: np.ndarray,
-        *,
-        label: str | None = None,
-        axis_names: tuple[str, str] = ("", ""),
-    ) -> None:
-        self.points = points
-        self.values = values
-        self.label = label
-        self.axis_names = axis_names
+    points: np.ndarray
+    values: np.ndarray
+    label: str | None = None
+    axis_names: tuple[str, str] = ("", "")
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, *, label: int | str | None = None,
         reducer: Any = None, label_names: Sequence[str] | None = None, ax: Any = None,
-        scatter_kwargs: Mapping[str, Any] | None = None,
-    ) -> EmbeddingDisplay:  # fmt: skip
-        """Plot the embedding of rows.
+        scatter_kwargs: Options = None,
+    ) -> Self:  # fmt: skip
+        """Plot the embedding of samples.
 
         Parameters
         ----------
         estimator : estimator
             Fitted, with ``transform``.
         X : array-like of shape (n, n_features)
-            Rows.
+            Samples.
         y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-            Their indicator matrix, NaN where unknown.
+            Their indicator matrix, NaN for missing labels.
         label : int or str, default=None
-            Label that colours the rows, by number or name; None for the number of labels.
+            Label that colours the samples, by number or name; None for the number of labels.
         reducer : transformer, default=None
-            Maps the embedding to two dimensions, such as :class:`~sklearn.manifold.TSNE` or UMAP;
-            it is cloned and fitted to these rows. None for the first two principal components.
+            Maps the embedding to two dimensions, such as :class:`~sklearn.manifold.TSNE` or UMAP.
+            It is cloned and fitted to these samples. None for the first two principal components.
         label_names : sequence of str, default=None
             Names of all labels; None for the columns of a DataFrame, those that the estimator was
             fitted with, or numbers.
@@ -109,12 +110,9 @@ class EmbeddingDisplay:
         display : EmbeddingDisplay
             The display, drawn.
         """
+        names = label_names_of(label_names, n_labels_of(y), y, estimator)
         display = cls.from_embedding(
-            embedding_of(estimator, X),
-            y,
-            label=label,
-            reducer=reducer,
-            label_names=label_names_of(label_names, y, n_labels_of(y), estimator),
+            estimator.transform(X), y, label=label, reducer=reducer, label_names=names
         )
         return display.plot(ax=ax, scatter_kwargs=scatter_kwargs)
 
@@ -122,25 +120,25 @@ class EmbeddingDisplay:
     def from_embedding(
         cls, embedding: Any, y: Any, *, label: int | str | None = None, reducer: Any = None,
         label_names: Sequence[str] | None = None,
-    ) -> EmbeddingDisplay:  # fmt: skip
+    ) -> Self:  # fmt: skip
         """Make the display from vectors, without plotting it.
 
         Parameters
         ----------
         embedding : {array-like, sparse matrix} of shape (n, d)
-            One vector a row, d >= 2; with d = 2 and no reducer they are shown as they are.
+            One vector a sample, d >= 2; with d = 2 and no reducer they are shown unchanged.
         y, label, reducer, label_names
             As in :meth:`from_estimator`.
 
         Returns
         -------
         display : EmbeddingDisplay
-            The display, drawn.
+            The display, not drawn yet.
 
         Raises
         ------
         ValueError
-            For different numbers of rows, an embedding with fewer than two columns, a reducer
+            For different numbers of samples, an embedding with fewer than two columns, a reducer
             that does not give two, entries of y other than 0, 1 and NaN, or an unknown label.
         """
         positive, known = positives_and_known(y)
@@ -148,17 +146,15 @@ class EmbeddingDisplay:
         points, axis_names = _in_two_dimensions(embedding, reducer)
         if label is None:
             return cls(points, positive.sum(axis=1), axis_names=axis_names)
-        names = label_names_of(label_names, y, positive.shape[1])
+        names = label_names_of(label_names, positive.shape[1], y)
         column = label_index(label, names)
         values = positive[:, column].astype(np.float64)
         if known is not None:
             values[~known[:, column]] = np.nan
-        return cls(points, values, label=names[column], axis_names=axis_names)
+        return cls(points, values, names[column], axis_names)
 
-    def plot(
-        self, ax: Any = None, *, scatter_kwargs: Mapping[str, Any] | None = None
-    ) -> EmbeddingDisplay:
-        """Draw the rows; those with the label on top.
+    def plot(self, ax: Any = None, *, scatter_kwargs: Options = None) -> Self:
+        """Draw the samples; those with the label on top.
 
         Parameters
         ----------
@@ -172,9 +168,8 @@ class EmbeddingDisplay:
         display : EmbeddingDisplay
             The display, drawn.
         """
-        self.ax_ = axes_of(ax, figsize=(6.0, 4.6))
-        self.figure_ = self.ax_.figure
-        # Points of many rows must be small, or they are one blot.
+        self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.0, 4.6))
+        # Points of many samples must be small to remain apart.
         size = float(np.clip(8000 / max(len(self.points), 1), 3, 25))
         style = {"s": size, "linewidths": 0, "rasterized": True}
         self.colorbar_ = None
@@ -185,24 +180,18 @@ class EmbeddingDisplay:
         return self
 
     def _draw_label(self, style: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        hollow = {"facecolors": "none", "edgecolors": QUIET, "linewidths": 0.6}
         groups = {
             "without": (self.values == 0, {"color": QUIET, "alpha": 0.5}),
-            "unknown": (
-                np.isnan(self.values),
-                {"facecolors": "none", "edgecolors": QUIET, "linewidths": 0.6},
-            ),
+            "missing": (np.isnan(self.values), hollow),
             "with": (self.values == 1, {"color": ACCENT, "alpha": 0.9, "s": 2 * style["s"]}),
         }
-        self.scatters_ = {
-            name: self.ax_.scatter(
-                *self.points[rows].T,
-                **{**style, **own, "label": f"{name} ({rows.sum()})", **wanted},
-            )
-            for name, (rows, own) in groups.items()
-            if rows.any()
-        }
-        legend_beside(self.ax_, shortened(self.label))
-        for handle in self.ax_.get_legend().legend_handles:
+        self.scatters_ = {}
+        for name, (members, own) in groups.items():
+            if members.any():
+                own = {**style, **own, "label": f"{name} ({members.sum()})", **wanted}
+                self.scatters_[name] = self.ax_.scatter(*self.points[members].T, **own)
+        for handle in legend_beside(self.ax_, shortened(self.label)).legend_handles:
             handle.set(alpha=1, sizes=[25])
 
     def _draw_counts(self, style: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -217,7 +206,7 @@ class EmbeddingDisplay:
         limits = {"vmin": low - 0.5, "vmax": high + 0.5}
         scale = {"c": self.values, "cmap": ListedColormap(shades), **limits}
         points = self.ax_.scatter(*self.points.T, **{**style, **scale, **wanted})
-        self.scatters_ = {"rows": points}
+        self.scatters_ = {"samples": points}
         self.colorbar_ = self.figure_.colorbar(
             points, ax=self.ax_, label="number of labels", ticks=MaxNLocator(integer=True)
         )
@@ -235,17 +224,13 @@ def _in_two_dimensions(embedding: Any, reducer: Any) -> tuple[np.ndarray, tuple[
         return plain, ("dimension 1", "dimension 2")
     reducer = PCA(2, random_state=0) if reducer is None else clone(reducer)
     points = np.asarray(reducer.fit_transform(vectors))
+    name = type(reducer).__name__
     if points.shape != (vectors.shape[0], 2):
         raise ValueError(
-            f"reducer must give two columns, but {type(reducer).__name__} gave shape "
-            f"{points.shape}: set its number of components to 2."
+            f"reducer must give two columns, but {name} gave shape {points.shape}: set its number "
+            "of components to 2."
         )
-    return points, _axis_names(reducer)
-
-
-def _axis_names(reducer: Any) -> tuple[str, str]:
-    name = type(reducer).__name__
     share = getattr(reducer, "explained_variance_ratio_", None)
     if share is None:
-        return f"{name} 1", f"{name} 2"
-    return f"{name} 1 ({share[0]:.0%} of variance)", f"{name} 2 ({share[1]:.0%})"
+        return points, (f"{name} 1", f"{name} 2")
+    return points, (f"{name} 1 ({share[0]:.0%} of variance)", f"{name} 2 ({share[1]:.0%})")

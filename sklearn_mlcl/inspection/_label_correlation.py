@@ -1,83 +1,52 @@
-"""Which labels come together: in the data, in what a model predicts, and what it leaves over."""
+"""Which labels occur together: in the data, in what a model predicts, and what remains."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from sklearn_mlcl.collapse._etf import phi_coefficient
-from sklearn_mlcl.inspection._drawing import axes_of, axes_of_panels, check_panels, shortened
+from sklearn_mlcl.inspection._drawing import (
+    MAX_NAMES,
+    Options,
+    check_panels,
+    draw_matrix,
+    figure_and_axes,
+    room_for,
+    write_label_names,
+)
 from sklearn_mlcl.inspection._labels import (
     label_indices,
     label_names_of,
-    n_labels_of,
-    scores_of,
 )
+from sklearn_mlcl.inspection._scores import ScoresDisplay
 from sklearn_mlcl.utils.validation import check_probabilities
 
-
-def implied_phi(values: np.ndarray, known: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Phi coefficients of labels that are drawn with given probabilities, each on its own.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n, L)
-        Probabilities; or the labels themselves, of which it makes the observed coefficients.
-    known : ndarray of bool, shape (n, L)
-        Cells that count: a pair of labels is compared over the rows where both are known.
-    weight : ndarray of shape (n,)
-        Weights of the rows.
-
-    Returns
-    -------
-    phi : ndarray of shape (L, L)
-        1 on the diagonal; NaN where a label shows a single value.
-    """
-    rows = known.astype(np.float64)
-    weighted = rows * weight[:, None]
-    p = rows * values
-    positives = (weighted * p).T @ rows
-    together = (weighted * p).T @ p
-    # The rows of a pair stand where the labels stand in the phi coefficient of two label sets.
-    phi = phi_coefficient(together, positives, positives.T, weighted.T @ rows)
-    np.fill_diagonal(phi, np.where(np.isnan(np.diag(phi)), np.nan, 1.0))
-    return phi
-
-
-def cluster_order(correlation: np.ndarray) -> np.ndarray:
-    """Order of the leaves of an average-linkage tree; a pair without a correlation has 0."""
-    if len(correlation) < 3:
-        return np.arange(len(correlation))
-    # Rounding takes a correlation beyond 1.
-    distance = np.clip(1 - np.nan_to_num(correlation), 0, None)
-    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
-    return leaves_list(tree)
-
-
 PANELS = ("observed", "learned", "difference")
-#: Labels up to which all names stand at the axes, and up to which values stand in the cells.
-MAX_NAMES, MAX_VALUES = 40, 8
-UNDEFINED = "#dddddd"
+#: Labels up to which values are written into the matrix.
+MAX_VALUES = 8
 
 
-class LabelCorrelationDisplay:
+@dataclass(eq=False, repr=False)
+class LabelCorrelationDisplay(ScoresDisplay):
     r"""Correlation of the labels: observed, learned, and the difference of the two.
 
-    Observed is the phi coefficient of two labels over the rows where both are known. Learned is
-    the phi coefficient that the predicted probabilities imply if labels are independent given
-    the features,
+    Observed is the phi coefficient of two labels over the samples where neither is missing.
+    Learned is the phi coefficient that the predicted probabilities imply if labels are
+    independent given the features,
 
     .. math:: \phi_{ab} = \frac{\mathrm{Cov}(p_a, p_b)}
               {\sqrt{\bar p_a (1 - \bar p_a) \, \bar p_b (1 - \bar p_b)}},
 
-    over the same rows. By the law of total covariance the difference, observed minus learned, is
-    then the correlation that the features, as the model reads them, do not account for (with the
-    right probabilities exactly that; with others their errors too). Red pairs come together more
-    often than predicted, blue ones less often.
+    over the same samples. By the law of total covariance, the difference (observed minus learned)
+    is the correlation that the features do not explain, if the probabilities are right. Errors of
+    the probabilities add to it. Red pairs occur together more often than predicted, blue pairs
+    less often.
 
     Make one by :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -101,7 +70,7 @@ class LabelCorrelationDisplay:
 
     See Also
     --------
-    TagGramDisplay : Cosines of the vectors of the labels in an embedding.
+    CollapseDisplay : Cosines of the vectors of the labels in an embedding, with ``kind="gram"``.
 
     Examples
     --------
@@ -116,41 +85,37 @@ class LabelCorrelationDisplay:
            [-0.58, -0.58,  1.  ]])
     """
 
-    def __init__(
-        self, observed: np.ndarray, learned: np.ndarray, label_names: Sequence[str]
-    ) -> None:
-        self.observed = observed
-        self.learned = learned
-        self.label_names = label_names
+    observed: np.ndarray
+    learned: np.ndarray
+    label_names: Sequence[str]
+
+    _methods = ("predict_proba",)
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, X: Any, y: Any, *, labels: Sequence[Any] | None = None,
+    def from_predictions(
+        cls, y_true: Any, y_proba: Any, *, labels: Sequence[Any] | None = None,
         order: str | None = "cluster", label_names: Sequence[str] | None = None,
         sample_weight: Any = None, panels: Sequence[str] = PANELS, ax: Any = None,
-        image_kwargs: Mapping[str, Any] | None = None,
-    ) -> LabelCorrelationDisplay:  # fmt: skip
-        """Plot the correlations of labels, and of what a fitted classifier predicts.
+        image_kwargs: Options = None,
+    ) -> Self:  # fmt: skip
+        """Plot the correlations of labels, and of probabilities.
 
         Parameters
         ----------
-        estimator : classifier
-            Fitted on a label matrix, with ``predict_proba``.
-        X : array-like of shape (n, n_features)
-            Rows that it was not fitted on.
-        y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-            Their indicator matrix, NaN where unknown.
+        y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
+            Indicator matrix of 0 and 1, NaN for missing labels.
+        y_proba : array-like of shape (n, L)
+            Probabilities in [0, 1].
         labels : sequence of int or str, default=None
-            Labels to show, by number or name; None for all. The names of more than 40 have no
-            room at the axes.
+            Labels to show, by number or name; None for all. With more than 40, not all names are
+            written.
         order : {"cluster"} or None, default="cluster"
             "cluster" puts labels with similar observed correlations next to each other, by
             average linkage; None leaves them in their order.
         label_names : sequence of str, default=None
-            Names of all labels; None for the columns of a DataFrame, those that the classifier
-            was fitted with, or numbers.
+            Names of all labels; None for the columns of a DataFrame y_true, or numbers.
         sample_weight : array-like of shape (n,), default=None
-            Weights of the rows.
+            Weights of the samples.
         panels : sequence of str, default=("observed", "learned", "difference")
             What to plot.
         ax : matplotlib Axes or sequence of them, default=None
@@ -162,63 +127,26 @@ class LabelCorrelationDisplay:
         -------
         display : LabelCorrelationDisplay
             The display, drawn.
-        """
-        return cls.from_predictions(
-            y,
-            scores_of(estimator, X, y, "predict_proba"),
-            labels=labels,
-            order=order,
-            label_names=label_names_of(label_names, y, n_labels_of(y), estimator),
-            sample_weight=sample_weight,
-            panels=panels,
-            ax=ax,
-            image_kwargs=image_kwargs,
-        )
-
-    @classmethod
-    def from_predictions(
-        cls, y_true: Any, y_proba: Any, *, labels: Sequence[Any] | None = None,
-        order: str | None = "cluster", label_names: Sequence[str] | None = None,
-        sample_weight: Any = None, panels: Sequence[str] = PANELS, ax: Any = None,
-        image_kwargs: Mapping[str, Any] | None = None,
-    ) -> LabelCorrelationDisplay:  # fmt: skip
-        """Plot the correlations of labels, and of probabilities.
-
-        Parameters
-        ----------
-        y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-            Indicator matrix of 0 and 1, NaN where unknown.
-        y_proba : array-like of shape (n, L)
-            Probabilities in [0, 1].
-        labels, order, label_names, sample_weight, panels, ax, image_kwargs
-            As in :meth:`from_estimator`.
-
-        Returns
-        -------
-        display : LabelCorrelationDisplay
-            The display, drawn.
 
         Raises
         ------
         ValueError
             For shapes that differ, entries other than 0, 1 and NaN, probabilities outside [0, 1],
-            fewer than two labels, labels that are not there, or an unknown order or panel.
+            fewer than two labels, unknown labels, or an unknown order or panel.
         """
         if order not in ("cluster", None):
             raise ValueError(f"order must be 'cluster' or None, got {order!r}.")
         cells = check_probabilities(y_true, y_proba, sample_weight)
-        names = label_names_of(label_names, y_true, cells.shape[1])
+        names = label_names_of(label_names, cells.shape[1], y_true)
         chosen = np.arange(len(names)) if labels is None else label_indices(labels, names)
         if len(chosen) < 2:
             raise ValueError(f"A correlation needs two labels at least, got {len(chosen)}.")
         known, weight = cells.known_mask()[:, chosen], cells.row_weight()
         observed = implied_phi(cells.positive[:, chosen], known, weight)
         learned = implied_phi(cells.values[:, chosen], known, weight)
-        if order == "cluster":
-            place = cluster_order(observed)
-            chosen = chosen[place]
-            observed, learned = observed[np.ix_(place, place)], learned[np.ix_(place, place)]
-        display = cls(observed, learned, [names[label] for label in chosen])
+        place = np.arange(len(chosen)) if order is None else cluster_order(observed)
+        square = np.ix_(place, place)
+        display = cls(observed[square], learned[square], [names[k] for k in chosen[place]])
         return display.plot(ax=ax, panels=panels, image_kwargs=image_kwargs)
 
     @property
@@ -227,13 +155,9 @@ class LabelCorrelationDisplay:
         return self.observed - self.learned
 
     def plot(
-        self,
-        ax: Any = None,
-        *,
-        panels: Sequence[str] = PANELS,
-        image_kwargs: Mapping[str, Any] | None = None,
-    ) -> LabelCorrelationDisplay:
-        """Draw the matrices on one scale; the diagonal, 1 by definition, is left out.
+        self, ax: Any = None, *, panels: Sequence[str] = PANELS, image_kwargs: Options = None
+    ) -> Self:
+        """Draw the matrices on one scale, without the diagonal, which is 1 by definition.
 
         Parameters
         ----------
@@ -254,21 +178,25 @@ class LabelCorrelationDisplay:
         ValueError
             For an unknown panel, or another number of axes than of panels.
         """
-        matrices = {name: self._off_diagonal(name) for name in check_panels(panels, PANELS)}
-        self.ax_ = self._axes(ax, len(matrices))
-        self.figure_ = self.ax_[0].figure
-        largest, clipped = _limit(list(matrices.values()))
-        style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, **(image_kwargs or {})}
+        names = check_panels(panels, PANELS)
+        n_labels, room = len(self.label_names), room_for(self.label_names)
+        side = 2.2 if n_labels <= MAX_VALUES else 3.8
+        below = room if n_labels <= MAX_NAMES else 0.2
+        size = (side * len(names) + room + 1.2, side + below + 0.4)
+        self.figure_, self.ax_ = figure_and_axes(ax, len(names), figsize=size, layout="compressed")
+        matrices = [np.array(getattr(self, name)) for name in names]
+        for matrix in matrices:
+            np.fill_diagonal(matrix, np.nan)
+        largest, clipped = _limit(matrices)
         self.images_ = {}
-        for axis, (name, matrix) in zip(self.ax_, matrices.items(), strict=True):
-            axis.set_facecolor(UNDEFINED)
-            self.images_[name] = axis.imshow(matrix, **style)
+        for axis, name, matrix in zip(self.ax_, names, matrices, strict=True):
+            self.images_[name] = image = draw_matrix(axis, matrix, largest, image_kwargs)
             axis.set_title(name)
-            self._write_names(axis, first=axis is self.ax_[0])
-            if len(matrix) <= MAX_VALUES:
+            write_label_names(axis, self.label_names, first=axis is self.ax_[0])
+            if n_labels <= MAX_VALUES:
                 _write_values(axis, matrix, largest)
         self.colorbar_ = self.figure_.colorbar(
-            self.images_[name],
+            image,
             ax=self.ax_,
             label="correlation of two labels",
             shrink=0.8,
@@ -276,49 +204,18 @@ class LabelCorrelationDisplay:
         )
         return self
 
-    def _off_diagonal(self, name: str) -> np.ndarray:
-        matrix = np.array(getattr(self, name))
-        np.fill_diagonal(matrix, np.nan)
-        return matrix
-
-    def _axes(self, ax: Any, n_panels: int) -> list[Any]:
-        if ax is None:
-            k = len(self.label_names)
-            side = 2.2 if k <= MAX_VALUES else 3.8
-            letters = max(len(shortened(name)) for name in self.label_names)
-            room = letters * 0.6 * _name_size(k) / 72
-            size = (side * n_panels + room + 1.2, side + (room if k <= MAX_NAMES else 0.2) + 0.4)
-            ax = axes_of(None, 1, n_panels, figsize=size, layout="compressed")
-        return axes_of_panels(ax, n_panels)
-
-    def _write_names(self, axis: Any, first: bool) -> None:
-        """Names of all labels; of many, of every k-th at the first matrix."""
-        k = len(self.label_names)
-        step = -(-k // MAX_NAMES)
-        places, names = range(0, k, step), [shortened(n) for n in self.label_names[::step]]
-        axis.tick_params(length=0 if step == 1 else 2, labelsize=_name_size(k))
-        axis.set_yticks(*((places, names) if first else ([],)))
-        if step == 1:
-            axis.set_xticks(places, names, rotation=90)
-        else:
-            axis.set(
-                xticks=[], xlabel=f"{k} labels, one in {step} named" if first else f"{k} labels"
-            )
-
 
 def _limit(matrices: Sequence[np.ndarray]) -> tuple[float, bool]:
-    """End of the colours, and whether values lie beyond: of many pairs a few take all contrast."""
+    """End of the colours, and whether values lie beyond.
+
+    Of many pairs, a few strong ones would otherwise take all contrast.
+    """
     sizes = np.abs(np.concatenate([m[np.isfinite(m)] for m in matrices]))
     largest = float(sizes.max(initial=1e-9))
     if len(matrices[0]) <= MAX_NAMES:
         return largest, False
     limit = float(np.quantile(sizes, 0.99))
     return (limit, True) if 0 < limit < largest else (largest, False)
-
-
-def _name_size(k: int) -> float:
-    """Points of the names of k labels."""
-    return float(np.clip(240 / k, 5.5, 9))
 
 
 def _write_values(axis: Any, matrix: np.ndarray, largest: float) -> None:
@@ -329,3 +226,41 @@ def _write_values(axis: Any, matrix: np.ndarray, largest: float) -> None:
                 j, i, f"{round(value, 2) + 0.0:.2f}", ha="center", va="center", fontsize=7,
                 color="white" if dark else "black",
             )  # fmt: skip
+
+
+def implied_phi(values: np.ndarray, known: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Phi coefficients of labels that are drawn independently with given probabilities.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, L)
+        Probabilities; or the labels themselves, for the observed coefficients.
+    known : ndarray of bool, shape (n, L)
+        Entries that are not missing: two labels are compared where both are known.
+    weight : ndarray of shape (n,)
+        Weights of the samples.
+
+    Returns
+    -------
+    phi : ndarray of shape (L, L)
+        1 on the diagonal; NaN where a label shows a single value.
+    """
+    counted = known.astype(np.float64)
+    weighted = counted * weight[:, None]
+    p = counted * values
+    positives = (weighted * p).T @ counted
+    together = (weighted * p).T @ p
+    # Samples take the place that labels have in the phi coefficient of two label sets.
+    phi = phi_coefficient(together, positives, positives.T, weighted.T @ counted)
+    np.fill_diagonal(phi, np.where(np.isnan(np.diag(phi)), np.nan, 1.0))
+    return phi
+
+
+def cluster_order(correlation: np.ndarray) -> np.ndarray:
+    """Order of the leaves of an average-linkage tree; undefined correlations count as 0."""
+    if len(correlation) < 3:
+        return np.arange(len(correlation))
+    # Rounding may take a correlation beyond 1.
+    distance = np.clip(1 - np.nan_to_num(correlation), 0, None)
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return leaves_list(tree)

@@ -1,29 +1,41 @@
-"""What label embeddings say about labels: who is like whom, beside who comes with whom."""
+"""What label embeddings say about labels, beside the correlations of the labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
-from sklearn_mlcl.inspection._drawing import COLOURS, QUIET, axes_of, axes_of_panels, check_panels
+from sklearn_mlcl.inspection._drawing import (
+    COLOURS,
+    MAX_LETTERS,
+    MAX_NAMES,
+    QUIET,
+    Options,
+    check_panels,
+    draw_matrix,
+    figure_and_axes,
+    room_for,
+    shortened,
+    write_label_names,
+)
 from sklearn_mlcl.inspection._label_correlation import cluster_order, implied_phi
-from sklearn_mlcl.inspection._labels import label_names_of
+from sklearn_mlcl.inspection._labels import fitted_attribute, label_names_of
 from sklearn_mlcl.utils.validation import positives_and_known
 
 PANELS = ("matrix", "map")
-#: Labels up to which all names are written.
-MAX_NAMES = 40
 
 
+@dataclass(eq=False, repr=False)
 class LabelEmbeddingDisplay:
     """Similarity of label embeddings, beside the correlation of the labels, and a map of them.
 
-    In the matrix, the cosines of the embeddings stand below the diagonal and, where labels were
-    given, the phi coefficients of their columns above it, labels with similar embeddings next to
-    each other. The map has the labels at the first two principal components of their unit
-    embeddings; lines join pairs that come together more often than nine tenths of the pairs do.
+    The matrix has the cosines of the embeddings below the diagonal. If labels were given, it has
+    the phi coefficients of their columns above the diagonal. Labels with similar embeddings are
+    next to each other. The map has the labels at the first two principal components of their unit
+    embeddings. Lines join the tenth of the pairs with the highest phi coefficients, if positive.
 
     Make one by :meth:`from_estimator`.
 
@@ -32,7 +44,7 @@ class LabelEmbeddingDisplay:
     similarity : ndarray of shape (L, L)
         Cosines of the label embeddings.
     positions : ndarray of shape (L, 2)
-        Where the labels stand on the map.
+        Places of the labels on the map.
     label_names : list of str
         Names of the labels.
     correlation : ndarray of shape (L, L), default=None
@@ -65,32 +77,26 @@ class LabelEmbeddingDisplay:
     ((4, 4), (4, 2))
     """
 
-    def __init__(
-        self,
-        similarity: np.ndarray,
-        positions: np.ndarray,
-        label_names: Sequence[str],
-        correlation: np.ndarray | None = None,
-    ) -> None:
-        self.similarity = similarity
-        self.positions = positions
-        self.label_names = label_names
-        self.correlation = correlation
+    similarity: np.ndarray
+    positions: np.ndarray
+    label_names: Sequence[str]
+    correlation: np.ndarray | None = None
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, y: Any = None, *, label_names: Sequence[str] | None = None,
         panels: Sequence[str] = PANELS, ax: Any = None,
-        image_kwargs: Mapping[str, Any] | None = None,
-    ) -> LabelEmbeddingDisplay:  # fmt: skip
+        image_kwargs: Options = None,
+    ) -> Self:  # fmt: skip
         """Plot the label embeddings of a fitted classifier.
 
         Parameters
         ----------
         estimator : CGMVAEClassifier
-            Fitted; anything with ``label_embeddings_`` and ``label_similarity`` will do.
+            Fitted; any estimator with ``label_embeddings_`` (L, d) will do, also inside a search or
+            a pipeline.
         y : {ndarray, DataFrame, sparse matrix} of shape (n, L), default=None
-            Labels whose correlations are shown beside, NaN where unknown.
+            Labels whose correlations are shown beside, NaN for missing ones.
         label_names : sequence of str, default=None
             Names of the labels; None for the columns of a DataFrame y, else those that the
             classifier was fitted with, else numbers.
@@ -108,14 +114,22 @@ class LabelEmbeddingDisplay:
 
         Raises
         ------
+        NotFittedError
+            If no part of the estimator has label embeddings.
         ValueError
             If y has another number of labels or entries other than 0, 1 and NaN, or for an
             unknown panel.
         """
-        similarity = estimator.label_similarity()
-        names = label_names_of(label_names, y, len(similarity), estimator)
-        correlation = None if y is None else _observed_phi(y, len(similarity))
-        display = cls(similarity, _map(estimator.label_embeddings_), names, correlation)
+        embeddings = fitted_attribute(estimator, "label_embeddings_", "a CGMVAEClassifier")
+        norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        unit = embeddings / np.maximum(norms, np.finfo(np.float64).tiny)
+        # The first two principal components, zeros if there are fewer.
+        U, s, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
+        positions = np.zeros((len(unit), 2))
+        positions[:, : len(s[:2])] = U[:, :2] * s[:2]
+        names = label_names_of(label_names, len(unit), y, estimator)
+        correlation = None if y is None else _observed_phi(y, len(unit))
+        display = cls(unit @ unit.T, positions, names, correlation)
         return display.plot(ax=ax, panels=panels, image_kwargs=image_kwargs)
 
     def agreement(self) -> float:
@@ -141,12 +155,8 @@ class LabelEmbeddingDisplay:
         return float(np.corrcoef(both.T)[0, 1])
 
     def plot(
-        self,
-        ax: Any = None,
-        *,
-        panels: Sequence[str] = PANELS,
-        image_kwargs: Mapping[str, Any] | None = None,
-    ) -> LabelEmbeddingDisplay:
+        self, ax: Any = None, *, panels: Sequence[str] = PANELS, image_kwargs: Options = None
+    ) -> Self:
         """Draw the panels.
 
         Parameters
@@ -169,19 +179,18 @@ class LabelEmbeddingDisplay:
             For an unknown panel, or another number of axes than of panels.
         """
         names = check_panels(panels, PANELS)
-        if ax is None:
-            ax = axes_of(None, ncols=len(names), figsize=(4.8 * len(names), 4.2))
-        self.ax_ = axes_of_panels(ax, len(names))
-        self.figure_ = self.ax_[0].figure
+        room = room_for(self.label_names)
+        size = (4.8 * len(names) + room, 4.2 + room)
+        self.figure_, self.ax_ = figure_and_axes(ax, len(names), figsize=size, layout="compressed")
         self.image_ = self.points_ = None
         for axis, name in zip(self.ax_, names, strict=True):
             if name == "matrix":
-                self._draw_matrix(axis, dict(image_kwargs or {}))
+                self._draw_matrix(axis, image_kwargs)
             else:
                 self._draw_map(axis)
         return self
 
-    def _draw_matrix(self, axis: Any, image_kwargs: dict[str, Any]) -> None:
+    def _draw_matrix(self, axis: Any, image_kwargs: Mapping[str, Any] | None) -> None:
         order = cluster_order(self.similarity)
         shown = self.similarity[np.ix_(order, order)].copy()
         upper = np.triu_indices(len(shown), 1)
@@ -190,16 +199,9 @@ class LabelEmbeddingDisplay:
             axis.set_title("embeddings (below), labels (above)")
         np.fill_diagonal(shown, np.nan)
         largest = float(np.nanmax(np.abs(shown), initial=1e-9))
-        axis.set_facecolor("#dddddd")
-        style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, **image_kwargs}
-        self.image_ = axis.imshow(shown, **style)
+        self.image_ = draw_matrix(axis, shown, largest, image_kwargs)
         self.figure_.colorbar(self.image_, ax=axis, label="cosine, correlation", shrink=0.8)
-        step = -(-len(order) // MAX_NAMES)
-        places, names = range(0, len(order), step), [self.label_names[k] for k in order[::step]]
-        rotation = 0 if max(map(len, names)) <= 2 else 90
-        axis.set_xticks(places, names, rotation=rotation)
-        axis.set_yticks(places, names)
-        axis.tick_params(length=0, labelsize=8)
+        write_label_names(axis, [self.label_names[k] for k in order])
 
     def _draw_map(self, axis: Any) -> None:
         for a, b in self._close_pairs():
@@ -207,8 +209,13 @@ class LabelEmbeddingDisplay:
             axis.plot(*ends.T, color=QUIET, linewidth=0.8, zorder=1, in_layout=False)
         self.points_ = axis.scatter(*self.positions.T, color=COLOURS[0], s=18, zorder=2)
         if len(self.label_names) <= MAX_NAMES:
-            for point, name in zip(self.positions, self.label_names, strict=True):
-                axis.annotate(name, point, xytext=(3, 3), textcoords="offset points", fontsize=8)
+            # The more names, the less room for each; it is in the middle of the map.
+            n_letters = int(np.clip(200 // len(self.label_names), 8, MAX_LETTERS))
+            middle = (self.positions[:, 0].min() + self.positions[:, 0].max()) / 2
+            for (x, y), name in zip(self.positions, self.label_names, strict=True):
+                side = {"xytext": (-3, 3), "ha": "right"} if x > middle else {"xytext": (3, 3)}
+                options = {"textcoords": "offset points", "fontsize": 8, **side}
+                axis.annotate(shortened(name, n_letters), (x, y), **options)
         axis.set(xlabel="first component", ylabel="second component", aspect="equal")
         axis.set_adjustable("datalim")
 
@@ -223,7 +230,7 @@ class LabelEmbeddingDisplay:
 
 
 def _observed_phi(y: Any, n_labels: int) -> np.ndarray:
-    """Phi coefficients of label columns, each over the rows where both labels are known."""
+    """Phi coefficients of label columns, each over the samples where both labels are known."""
     positive, known = positives_and_known(y)
     if positive.shape[1] != n_labels:
         raise ValueError(
@@ -231,13 +238,3 @@ def _observed_phi(y: Any, n_labels: int) -> np.ndarray:
         )
     known = np.ones_like(positive) if known is None else known
     return implied_phi(positive, known, np.ones(len(positive)))
-
-
-def _map(embeddings: np.ndarray) -> np.ndarray:
-    """First two principal components (L, 2) of the unit embeddings, zeros where there is none."""
-    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-300)
-    U, s, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
-    positions = np.zeros((len(unit), 2))
-    n_axes = min(2, len(s))
-    positions[:, :n_axes] = U[:, :n_axes] * s[:n_axes]
-    return positions

@@ -1,4 +1,4 @@
-"""Whose names, whose scores, which labels: what the displays of labels ask of their input."""
+"""What the displays ask of their input: fitted parts, names, chosen labels."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 
-from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
-
-#: Labels that get a colour and a name where nobody chose any.
+#: Labels that get a colour and a name if the user chooses none.
 N_NAMED = 6
 
 
-def decider_of(estimator: Any) -> Any:
-    """Return the classifier whose ``predict`` decides, inside searches and pipelines."""
+def final_estimator(estimator: Any) -> Any:
+    """Return the estimator whose ``predict`` decides, inside searches and pipelines."""
     while True:
         if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
@@ -26,7 +25,7 @@ def decider_of(estimator: Any) -> Any:
             return estimator
 
 
-def part_with(estimator: Any, attribute: str) -> Any:
+def find_fitted_part(estimator: Any, attribute: str) -> Any:
     """Return the part of a search, pipeline or meta-estimator that has a fitted attribute.
 
     Returns
@@ -34,23 +33,21 @@ def part_with(estimator: Any, attribute: str) -> Any:
     part : estimator or None
         None if no part has it.
     """
-    part = decider_of(estimator)
+    part = final_estimator(estimator)
     while not hasattr(part, attribute):
         if not hasattr(part, "estimator_"):
             return None
-        part = decider_of(part.estimator_)
+        part = final_estimator(part.estimator_)
     return part
 
 
-def label_names_of(
-    label_names: Sequence[str] | None, y: Any, n_labels: int, estimator: Any = None
-) -> list[str]:
-    """Names given, else the columns of a DataFrame y, else those that a fit saw, else numbers."""
-    if label_names is None and hasattr(y, "columns"):
-        label_names = list(y.columns)
-    if label_names is None and estimator is not None:
-        label_names = getattr(part_with(estimator, "label_names_"), "label_names_", None)
-    return names_of(label_names, n_labels)
+def fitted_attribute(estimator: Any, attribute: str, wanted: str) -> Any:
+    """Return a fitted attribute of the part that has it; the error names the estimator wanted."""
+    part = find_fitted_part(estimator, attribute)
+    if part is None:
+        name = type(final_estimator(estimator)).__name__
+        raise NotFittedError(f"{name} has no {attribute}: fit {wanted} first.")
+    return getattr(part, attribute)
 
 
 def n_labels_of(y: Any) -> int:
@@ -59,16 +56,21 @@ def n_labels_of(y: Any) -> int:
     return int(shape[1]) if len(shape) == 2 else 1
 
 
-def scores_of(
-    estimator: Any, X: Any, y: Any, response_method: str = "auto", methods: Any = METHODS
-) -> np.ndarray:
-    """Return the scores (n, L) of a fitted classifier by the method asked for."""
-    if response_method not in ("auto", *METHODS):
-        raise ValueError(
-            f"response_method must be 'auto' or one of {METHODS}, got {response_method!r}."
-        )
-    wanted = methods if response_method == "auto" else (response_method,)
-    return label_scores(estimator, X, n_labels_of(y), first_method(estimator, wanted))
+def label_names_of(
+    label_names: Sequence[str] | None, n_labels: int, y: Any = None, estimator: Any = None
+) -> list[str]:
+    """Return the names given, else the columns of a DataFrame y, else those of the fit, else
+    numbers."""
+    if label_names is None and hasattr(y, "columns"):
+        label_names = list(y.columns)
+    if label_names is None:
+        part = find_fitted_part(estimator, "label_names_")
+        label_names = getattr(part, "label_names_", None)
+    if label_names is None:
+        return [str(k) for k in range(n_labels)]
+    if len(label_names) != n_labels:
+        raise ValueError(f"label_names must name {n_labels} labels, got {len(label_names)} names.")
+    return [str(name) for name in label_names]
 
 
 def label_index(label: Any, names: Sequence[str]) -> int:
@@ -107,7 +109,7 @@ def named_labels(
     names : sequence of str
         Names of all labels.
     positives : ndarray of shape (L,)
-        Weight of the known positives of every label.
+        Weight of the positives of every label.
     has_curve : ndarray of bool, shape (L,)
         Labels that can be drawn.
     """
@@ -119,20 +121,6 @@ def named_labels(
     if len(lacking):
         raise ValueError(
             f"Label {names[lacking[0]]!r} has no curve: y_true holds too little of it "
-            "(a known positive is needed, for reliability a known row)."
+            "(expected a positive, for reliability any entry that is not missing)."
         )
     return chosen
-
-
-def embedding_of(encoder: Any, X: Any) -> np.ndarray:
-    """The embedding of rows as an array, whatever container ``set_output`` chose for it."""
-    return np.asarray(encoder.transform(X))
-
-
-def names_of(label_names: Sequence[str] | None, n_labels: int) -> list[str]:
-    """Names to show: those given, or the numbers of the labels."""
-    if label_names is None:
-        return [str(k) for k in range(n_labels)]
-    if len(label_names) != n_labels:
-        raise ValueError(f"label_names must name {n_labels} labels, got {len(label_names)} names.")
-    return [str(name) for name in label_names]

@@ -3,112 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from sklearn_mlcl.inspection._drawing import ACCENT, axes_of, shortened
+from sklearn_mlcl.inspection._drawing import ACCENT, UNDEFINED, Options, figure_and_axes, shortened
 
-#: What the contrastive losses are tuned by: the first two to show, in this order.
-PREFERRED = {"temperature": 0, "lambda_reg": 1}
-
-
-def short_name(name: str) -> str:
-    """Return the name of a parameter without those of the steps that it belongs to."""
-    return name.removeprefix("param_").rpartition("__")[2]
-
-
-def _key(value: Any) -> Any:
-    """What tells values apart: numbers and texts themselves, anything else by how it is written."""
-    return value if isinstance(value, (Real, str)) and not isinstance(value, bool) else repr(value)
-
-
-def _is_missing(value: Any) -> bool:
-    """Whether a candidate of another grid lacks the parameter: masked, or NaN in a DataFrame."""
-    return value is np.ma.masked or (isinstance(value, Real) and bool(np.isnan(float(value))))
-
-
-def _distinct(column: Any) -> dict[Any, Any]:
-    """Values by key: numbers in their order, others in that of their first appearance."""
-    values = {_key(value): value for value in column if not _is_missing(value)}
-    if all(isinstance(key, Real) for key in values):
-        return dict(sorted(values.items()))
-    return values
-
-
-def _parameter(cv_results: Mapping[str, Any], name: str) -> str:
-    """Return the column of a parameter given by its full or its short name."""
-    columns = [column for column in cv_results if column.startswith("param_")]
-    fitting = [c for c in columns if c == f"param_{name}"] or [
-        c for c in columns if short_name(c) == name
-    ]
-    if len(fitting) != 1:
-        known = [column.removeprefix("param_") for column in fitting or columns]
-        problem = "fits several parameters" if fitting else "is no parameter of the search"
-        raise ValueError(f"{name!r} {problem}: name one of {known}.")
-    return fitting[0]
-
-
-def varying_parameters(cv_results: Mapping[str, Any]) -> list[str]:
-    """Return the columns of the parameters that have several values."""
-    columns = [column for column in cv_results if column.startswith("param_")]
-    return [column for column in columns if len(_distinct(cv_results[column])) > 1]
-
-
-def chosen_parameters(
-    cv_results: Mapping[str, Any], x: str | None, y: str | None
-) -> tuple[str, str]:
-    """Return the columns of the two parameters; the one on the x axis first."""
-    given = {
-        axis: _parameter(cv_results, name)
-        for axis, name in (("x", x), ("y", y))
-        if name is not None
-    }
-    free = [column for column in varying_parameters(cv_results) if column not in given.values()]
-    free.sort(key=lambda column: PREFERRED.get(short_name(column), len(PREFERRED)))
-    wanted = 2 - len(given)
-    usual = not given and {short_name(column) for column in free[:2]} == set(PREFERRED)
-    clear = usual or len(free) == wanted
-    if not clear and wanted:
-        raise ValueError(
-            f"Name the parameters to show by x and y: got x={x!r}, y={y!r}, and "
-            f"{[column.removeprefix('param_') for column in free]} vary besides."
-        )
-    chosen = [given.get(axis) or free.pop(0) for axis in ("x", "y")]
-    if chosen[0] == chosen[1]:
-        raise ValueError(f"x and y must be two parameters, got {x!r} twice.")
-    return chosen[0], chosen[1]
-
-
-def score_grid(x: Any, y: Any, scores: Any) -> tuple[np.ndarray, list[Any], list[Any]]:
-    """Best score of every pair of values, shape (n_y, n_x), and the values of both."""
-    x_values, y_values = _distinct(x), _distinct(y)
-    columns, rows = list(x_values), list(y_values)
-    best = np.full((len(rows), len(columns)), np.nan)
-    for value_x, value_y, score in zip(x, y, scores, strict=True):
-        if not (_is_missing(value_x) or _is_missing(value_y)):
-            cell = rows.index(_key(value_y)), columns.index(_key(value_x))
-            best[cell] = np.fmax(best[cell], score)
-    if np.isnan(best).all():
-        raise ValueError("No candidate with both parameters has a score: there is nothing to show.")
-    return best, list(x_values.values()), list(y_values.values())
-
-
-#: Numbers of values up to which all stand at an axis, and of cells up to which scores stand in.
+#: Parameters of the contrastive losses: the first two to show, in this order.
+PREFERRED = ("temperature", "lambda_reg")
+#: Values up to which all are written at an axis, and combinations up to which scores are.
 MAX_TICKS, MAX_ANNOTATED = 20, 100
-UNTRIED = "#dddddd"
-#: Share of the combinations up to which those that were tried are points and no cells.
+#: Share of combinations up to which the candidates are drawn as points.
 SPARSE = 0.2
 
 
+@dataclass(eq=False, repr=False)
 class SearchHeatmapDisplay:
     """Heat map of the mean test score of a search over two of its parameters.
 
-    Where the search varied further parameters, a cell shows the best of its candidates. The best
-    cell has a frame. Combinations that were not tried are grey; where that are nearly all, as
-    after a random search over two ranges of numbers, the candidates are points instead of cells.
+    If the search varied further parameters, a combination shows the best of its candidates. The
+    best combination has a frame. Combinations that were not tried are grey. If nearly all are, as
+    after a random search over two ranges of numbers, the candidates are drawn as points.
 
     Make one by :meth:`from_estimator` or :meth:`from_cv_results`.
 
@@ -132,9 +50,9 @@ class SearchHeatmapDisplay:
     image_ : matplotlib AxesImage or PathCollection
         The heat map, or the points.
     text_ : ndarray of matplotlib Text, of shape (n_y, n_x), or None
-        The scores in the cells; None where there are too many to read.
+        The scores; None where there are too many to read.
     best_ : matplotlib Rectangle or Line2D
-        The frame of the best cell, or the ring around the best point.
+        The frame of the best combination, or the ring around the best point.
     colorbar_ : matplotlib Colorbar
         The scale.
 
@@ -152,27 +70,18 @@ class SearchHeatmapDisplay:
            [0.62, 0.61]]))
     """
 
-    def __init__(
-        self,
-        scores: np.ndarray,
-        x_values: Sequence[Any],
-        y_values: Sequence[Any],
-        x_name: str,
-        y_name: str,
-        score_name: str = "score",
-    ) -> None:
-        self.scores = scores
-        self.x_values = x_values
-        self.y_values = y_values
-        self.x_name = x_name
-        self.y_name = y_name
-        self.score_name = score_name
+    scores: np.ndarray
+    x_values: Sequence[Any]
+    y_values: Sequence[Any]
+    x_name: str
+    y_name: str
+    score_name: str = "score"
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, *, x: str | None = None, y: str | None = None,
-        metric: str | None = None, ax: Any = None, image_kwargs: Mapping[str, Any] | None = None,
-    ) -> SearchHeatmapDisplay:  # fmt: skip
+        metric: str | None = None, ax: Any = None, image_kwargs: Options = None,
+    ) -> Self:  # fmt: skip
         """Plot the scores of a fitted search.
 
         Parameters
@@ -214,8 +123,8 @@ class SearchHeatmapDisplay:
     @classmethod
     def from_cv_results(
         cls, cv_results: Mapping[str, Any], *, x: str | None = None, y: str | None = None,
-        metric: str | None = None, ax: Any = None, image_kwargs: Mapping[str, Any] | None = None,
-    ) -> SearchHeatmapDisplay:  # fmt: skip
+        metric: str | None = None, ax: Any = None, image_kwargs: Options = None,
+    ) -> Self:  # fmt: skip
         """Plot the scores of a search from its table.
 
         Parameters
@@ -242,17 +151,15 @@ class SearchHeatmapDisplay:
                 k.removeprefix("mean_test_") for k in cv_results if k.startswith("mean_test")
             ]
             raise ValueError(f"metric must be one of {metrics}, got {metric!r}.")
-        x, y = chosen_parameters(cv_results, x, y)
-        scores, x_values, y_values = score_grid(cv_results[x], cv_results[y], cv_results[column])
-        others = [short_name(c) for c in varying_parameters(cv_results) if c not in (x, y)]
-        of = f"mean test {metric or 'score'}"
-        score_name = f"{of}, best over {', '.join(others)}" if others else of
-        display = cls(scores, x_values, y_values, short_name(x), short_name(y), score_name)
+        x, y, others = _chosen_parameters(cv_results, x, y)
+        grid = _score_grid(cv_results[x], cv_results[y], cv_results[column])
+        score_name = f"mean test {metric or 'score'}"
+        if others:
+            score_name += f", best over {', '.join(map(_short_name, others))}"
+        display = cls(*grid, _short_name(x), _short_name(y), score_name)
         return display.plot(ax=ax, image_kwargs=image_kwargs)
 
-    def plot(
-        self, ax: Any = None, *, image_kwargs: Mapping[str, Any] | None = None
-    ) -> SearchHeatmapDisplay:
+    def plot(self, ax: Any = None, *, image_kwargs: Options = None) -> Self:
         """Draw the heat map.
 
         Parameters
@@ -267,70 +174,143 @@ class SearchHeatmapDisplay:
         display : SearchHeatmapDisplay
             The display, drawn.
         """
-        n_y, n_x = self.scores.shape
-        size = (np.clip(2.6 + 0.6 * n_x, 4.2, 9), np.clip(1.6 + 0.5 * n_y, 2.8, 7))
-        points = self._are_points()
-        self.ax_ = axes_of(ax, figsize=(6.4, 4.6) if points else size)
-        self.figure_ = self.ax_.figure
+        # Most combinations of two ranges of numbers are empty after a random search.
+        numbers = all(_is_number(value) for value in [*self.x_values, *self.y_values])
+        sparse = numbers and np.isfinite(self.scores).mean() <= SPARSE
         row, column = np.unravel_index(np.nanargmax(self.scores), self.scores.shape)
         self.text_ = None
-        draw = self._draw_points if points else self._draw_cells
-        draw(int(row), int(column), image_kwargs or {})
+        draw = self._draw_points if sparse else self._draw_image
+        draw(ax, int(row), int(column), image_kwargs or {})
         self.colorbar_ = self.figure_.colorbar(self.image_, ax=self.ax_, label=self.score_name)
-        self.ax_.set(xlabel=self.x_name, ylabel=self.y_name)
+        self.ax_.set(xlabel=shortened(self.x_name), ylabel=shortened(self.y_name))
         return self
 
-    def _are_points(self) -> bool:
-        """Whether most combinations of two numbers are empty, as after a random search."""
-        numbers = all(_is_number(value) for value in [*self.x_values, *self.y_values])
-        return numbers and bool(np.isfinite(self.scores).mean() <= SPARSE)
-
-    def _draw_cells(self, row: int, column: int, wanted: Mapping[str, Any]) -> None:
+    def _draw_image(self, ax: Any, row: int, column: int, wanted: Mapping[str, Any]) -> None:
         from matplotlib.patches import Rectangle
 
-        self.ax_.set_facecolor(UNTRIED)
+        width = np.clip(0.6 * len(self.x_values), 2.6, 6.4)
+        height = np.clip(0.5 * len(self.y_values), 1.2, 5.4)
+        (x_places, x_texts), (y_places, y_texts) = _ticks(self.x_values), _ticks(self.y_values)
+        x_room, y_room = (0.085 * max(map(len, texts)) for texts in (x_texts, y_texts))
+        upright = x_room > width / len(x_texts)
+        size = (width + y_room + 2.1, height + x_room * upright + 1.6)
+        self.figure_, self.ax_ = figure_and_axes(ax, figsize=size)
+        self.ax_.set_facecolor(UNDEFINED)
         style = {"cmap": "viridis", "aspect": "auto", "origin": "lower", **wanted}
         self.image_ = self.ax_.imshow(self.scores, **style)
-        _write_ticks(self.ax_.xaxis, self.x_values)
-        _write_ticks(self.ax_.yaxis, self.y_values)
+        self.ax_.set_xticks(x_places, x_texts, rotation=90 * upright)
+        self.ax_.set_yticks(y_places, y_texts)
+        self.ax_.tick_params(length=0)
         if self.scores.size <= MAX_ANNOTATED:
             self.text_ = self._write_scores()
         corner = (column - 0.5, row - 0.5)
         frame = Rectangle(corner, 1, 1, fill=False, edgecolor=ACCENT, linewidth=2.5)
         self.best_ = self.ax_.add_patch(frame)
 
-    def _draw_points(self, row: int, column: int, wanted: Mapping[str, Any]) -> None:
+    def _draw_points(self, ax: Any, row: int, column: int, wanted: Mapping[str, Any]) -> None:
+        self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.4, 4.6))
         rows, columns = np.nonzero(np.isfinite(self.scores))
         x, y = (np.asarray(v, dtype=np.float64) for v in (self.x_values, self.y_values))
         style = {"c": self.scores[rows, columns], "cmap": "viridis", "s": 45, **wanted}
         self.image_ = self.ax_.scatter(x[columns], y[rows], **style)
         ring = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 2.5}
-        (self.best_,) = self.ax_.plot(
-            x[column], y[row], "o", markeredgecolor=ACCENT, linestyle="none", **ring
-        )
-        self.ax_.set_xscale(_scale_of(x))
-        self.ax_.set_yscale(_scale_of(y))
+        (self.best_,) = self.ax_.plot(x[column], y[row], "o", markeredgecolor=ACCENT, **ring)
+        self.ax_.set(xscale=_scale_of(x), yscale=_scale_of(y))
 
     def _write_scores(self) -> np.ndarray:
         texts = np.full(self.scores.shape, None, dtype=object)
-        for (row, column), score in np.ndenumerate(self.scores):
-            if np.isfinite(score):
-                # Rec. 601 luma: dark text on the light end of the colours.
-                red, green, blue, _ = self.image_.to_rgba(score)
-                light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
-                texts[row, column] = self.ax_.text(
-                    column, row, f"{score:.3f}", ha="center", va="center", fontsize=8,
-                    color="black" if light else "white",
-                )  # fmt: skip
+        style = {"ha": "center", "va": "center", "fontsize": 8}
+        for row, column in np.argwhere(np.isfinite(self.scores)):
+            score = self.scores[row, column]
+            # Rec. 601 luma: dark text on the light end of the colours.
+            light = np.dot(self.image_.to_rgba(score)[:3], (0.299, 0.587, 0.114)) > 0.5
+            texts[row, column] = self.ax_.text(
+                column, row, f"{score:.3f}", color="black" if light else "white", **style
+            )
         return texts
+
+
+# ---------------------------------------------------------------------- the table of a search
+
+
+def _short_name(column: str) -> str:
+    """Name of a parameter without those of the steps that it belongs to."""
+    return column.removeprefix("param_").rpartition("__")[2]
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def _key(value: Any) -> Any:
+    """What tells values apart: numbers and texts themselves, other values by their repr.
+
+    None stands for no value: NaN in a DataFrame, or masked for a candidate of another grid.
+    """
+    if value is np.ma.masked or (isinstance(value, Real) and np.isnan(float(value))):
+        return None
+    return value if _is_number(value) or isinstance(value, str) else repr(value)
+
+
+def _distinct(column: Any) -> dict[Any, Any]:
+    """Values by key: numbers in their order, others in that of their first appearance."""
+    values = {key: value for value in column if (key := _key(value)) is not None}
+    ordered = all(isinstance(key, Real) for key in values)
+    return dict(sorted(values.items())) if ordered else values
+
+
+def _parameter(columns: Sequence[str], name: str) -> str:
+    """Column of a parameter given by its full or its short name."""
+    fitting = [c for c in columns if c == f"param_{name}"]
+    fitting = fitting or [c for c in columns if _short_name(c) == name]
+    if len(fitting) != 1:
+        known = [column.removeprefix("param_") for column in fitting or columns]
+        problem = "fits several parameters" if fitting else "is no parameter of the search"
+        raise ValueError(f"{name!r} {problem}: name one of {known}.")
+    return fitting[0]
+
+
+def _chosen_parameters(
+    cv_results: Mapping[str, Any], x: str | None, y: str | None
+) -> tuple[str, str, list[str]]:
+    """Columns of the parameters on the two axes, and of the others that vary."""
+    columns = [column for column in cv_results if column.startswith("param_")]
+    given = [None if name is None else _parameter(columns, name) for name in (x, y)]
+    free = [c for c in columns if c not in given and len(_distinct(cv_results[c])) > 1]
+    usual = [c for name in PREFERRED for c in free if _short_name(c) == name]
+    wanted = given.count(None)
+    if wanted == 2 and len(usual) == 2:
+        free = usual + [c for c in free if c not in usual]
+    elif wanted and len(free) != wanted:
+        raise ValueError(
+            f"Name the parameters to show by x and y: got x={x!r}, y={y!r}, and "
+            f"{[column.removeprefix('param_') for column in free]} vary besides."
+        )
+    first, second = (column or free.pop(0) for column in given)
+    if first == second:
+        raise ValueError(f"x and y must be two parameters, got {x!r} twice.")
+    return first, second, free
+
+
+def _score_grid(x: Any, y: Any, scores: Any) -> tuple[np.ndarray, list[Any], list[Any]]:
+    """Best score of every pair of values, shape (n_y, n_x), and the values of both."""
+    x_values, y_values = _distinct(x), _distinct(y)
+    places = [{key: place for place, key in enumerate(v)} for v in (y_values, x_values)]
+    best = np.full((len(y_values), len(x_values)), np.nan)
+    for value_x, value_y, score in zip(x, y, scores, strict=True):
+        at = places[0].get(_key(value_y)), places[1].get(_key(value_x))
+        if None not in at:
+            best[at] = np.fmax(best[at], score)
+    if np.isnan(best).all():
+        raise ValueError("No candidate with both parameters has a score: there is nothing to show.")
+    return best, list(x_values.values()), list(y_values.values())
+
+
+# ---------------------------------------------------------------------- the axes
+
+
 def _scale_of(values: np.ndarray) -> str:
-    """Return the scale on which the middle value lies nearer to the middle of the axis."""
+    """The scale on which the middle value lies nearer to the middle of the axis."""
     if values.min() <= 0 or values.min() == values.max():
         return "linear"
     low, middle, high = np.quantile(values, [0, 0.5, 1])
@@ -338,15 +318,8 @@ def _scale_of(values: np.ndarray) -> str:
     return "log" if abs(log - 0.5) < abs(linear - 0.5) else "linear"
 
 
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if _is_number(value) else shortened(value)
-
-
-def _write_ticks(axis: Any, values: Sequence[Any]) -> None:
-    """Write the values at an axis; of many, every k-th one."""
+def _ticks(values: Sequence[Any]) -> tuple[range, list[str]]:
+    """Places and texts of the values at an axis; of many, of every k-th one."""
     step = -(-len(values) // MAX_TICKS)
-    texts = [_text(value) for value in values]
-    axis.set_ticks(range(0, len(values), step), texts[::step])
-    axis.set_tick_params(length=0)
-    if axis.axis_name == "x" and sum(map(len, texts[::step])) > 60:
-        axis.set_tick_params(rotation=90)
+    texts = [f"{v:.4g}" if _is_number(v) else shortened(v) for v in values[::step]]
+    return range(0, len(values), step), texts

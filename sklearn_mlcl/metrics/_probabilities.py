@@ -1,4 +1,4 @@
-"""Metrics of scores down a label: AUC and average precision, log loss, Brier, reliability."""
+"""Metrics of the scores of a label: AUC and average precision, log loss, Brier, reliability."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sklearn_mlcl.metrics._decisions import undefined
-from sklearn_mlcl.utils.validation import Cells, check_probabilities, check_scores
+from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.validation import LabelEntries, check_probabilities, check_scores
 
 
-def _pooled(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    known = cells.known_mask()
-    return cells.positive[known], cells.values[known], cells.cell_weight()[known]
-
-
-def _averaged(
-    cells: Cells, score: Callable[..., Any], average: str | None, needs_negatives: bool, name: str
+def _score_of_labels(
+    entries: LabelEntries,
+    score: Callable[..., Any],
+    average: str | None,
+    needs_negatives: bool,
+    name: str,
 ) -> Any:
-    """Score by label (NaN where undefined), their mean over defined labels, or all cells' score."""
+    """Score by label (NaN where undefined), the mean of those defined, or that of all entries."""
     if average not in ("macro", "micro", None):
         raise ValueError(f"average must be 'macro', 'micro' or None, got {average!r}.")
-    columns = [_pooled(cells)] if average == "micro" else map(cells.column, range(cells.shape[1]))
+    lists: Any = entries.columns()
+    if average == "micro":
+        known = entries.known_mask()
+        parts = (entries.positive, entries.values, entries.entry_weight())
+        lists = [[part[known] for part in parts]]
     values = np.array(
         [
             score(y, s, sample_weight=w)
             if y.any() and not (needs_negatives and y.all())
             else np.nan
-            for y, s, w in columns
+            for y, s, w in lists
         ]
     )
     if average is None:
@@ -40,6 +44,7 @@ def _averaged(
     return float(values[defined].mean())
 
 
+@document(check_scores)
 def average_precision(
     y_true: Any,
     y_score: Any,
@@ -48,22 +53,19 @@ def average_precision(
     sample_weight: Any = None,
     missing_label: float = np.nan,
 ) -> Any:
-    r"""Average precision, :math:`\sum_t (R_t - R_{t-1}) P_t`, by label (mAP) or over all cells.
+    r"""Average precision, :math:`\sum_t (R_t - R_{t-1}) P_t`, by label (mAP) or over all entries.
 
-    Labels without a known positive are left out of the mean; scikit-learn counts them as 0.
+    Labels without a positive are left out of the mean; scikit-learn counts them as 0.
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
-    y_score : array-like of shape (n, L)
-        Probabilities or other scores, finite.
+    <y_true>
+    <y_score>
     average : {"macro", "micro"} or None, default="macro"
-        Mean over labels; all known cells as one list; or an array by label, NaN where undefined.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+        "macro" is the mean over labels, "micro" takes all entries as one list. None returns an
+        array by label, NaN where undefined.
+    <sample_weight>
+    <missing_label>
 
     Returns
     -------
@@ -81,10 +83,11 @@ def average_precision(
     >>> average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.5, 0.2], [0.4, 0.3]])
     0.8333333333333333
     """
-    cells = check_scores(y_true, y_score, sample_weight, missing_label)
-    return _averaged(cells, average_precision_score, average, False, "average_precision")
+    entries = check_scores(y_true, y_score, sample_weight, missing_label)
+    return _score_of_labels(entries, average_precision_score, average, False, "average_precision")
 
 
+@document(check_scores, average_precision)
 def roc_auc(
     y_true: Any,
     y_score: Any,
@@ -93,22 +96,17 @@ def roc_auc(
     sample_weight: Any = None,
     missing_label: float = np.nan,
 ) -> Any:
-    """Area under the ROC curve, by label or over all cells.
+    """Area under the ROC curve, by label or over all entries.
 
-    Labels that show one value only are left out of the mean; they make scikit-learn's NaN.
+    Labels that show one value only are left out of the mean; scikit-learn returns NaN for them.
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
-    y_score : array-like of shape (n, L)
-        Probabilities or other scores, finite.
-    average : {"macro", "micro"} or None, default="macro"
-        Mean over labels; all known cells as one list; or an array by label, NaN where undefined.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+    <y_true>
+    <y_score>
+    <average>
+    <sample_weight>
+    <missing_label>
 
     Returns
     -------
@@ -126,23 +124,24 @@ def roc_auc(
     >>> roc_auc([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.5, 0.2], [0.4, 0.3]])
     0.5
     """
-    cells = check_scores(y_true, y_score, sample_weight, missing_label)
-    return _averaged(cells, roc_auc_score, average, True, "roc_auc")
+    entries = check_scores(y_true, y_score, sample_weight, missing_label)
+    return _score_of_labels(entries, roc_auc_score, average, True, "roc_auc")
 
 
-def _cell_mean(cells: Cells, losses: np.ndarray, average: str | None, name: str) -> Any:
-    """Weighted mean of a loss over all known cells ("micro"), or of each label (None)."""
+def _mean_loss(entries: LabelEntries, losses: np.ndarray, average: str | None, name: str) -> Any:
+    """Weighted mean of a loss over all entries ("micro"), or over those of each label (None)."""
     if average not in ("micro", None):
         raise ValueError(f"average must be 'micro' or None, got {average!r}.")
-    weight = cells.cell_weight()
+    weight = entries.entry_weight()
     total, mass = (weight * losses).sum(axis=0), weight.sum(axis=0)
     if average is None:
         return np.divide(total, mass, out=np.full(len(mass), np.nan), where=mass > 0)
     if not mass.any():
-        return undefined(name, "no cell of y_true is known")
+        return undefined(name, "all labels of y_true are missing")
     return float(total.sum() / mass.sum())
 
 
+@document(check_probabilities)
 def multilabel_log_loss(
     y_true: Any,
     y_proba: Any,
@@ -151,26 +150,24 @@ def multilabel_log_loss(
     sample_weight: Any = None,
     missing_label: float = np.nan,
 ) -> Any:
-    r"""Log loss of a label matrix: the mean over its known cells of the binary log loss.
+    r"""Log loss of a label matrix: the mean over its entries of the binary log loss.
 
     .. math:: -\frac{1}{\sum w_{il}} \sum_{il} w_{il}
               \left[ y_{il} \log p_{il} + (1 - y_{il}) \log(1 - p_{il}) \right]
 
-    :func:`sklearn.metrics.log_loss` counts only the positives of a label matrix and is best where
-    every label is predicted.
+    The probabilities are clipped to [eps, 1 - eps] with the eps of their dtype.
+    :func:`sklearn.metrics.log_loss` counts only the positives of a label matrix, so that it is
+    lowest where every label is predicted.
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
-    y_proba : array-like of shape (n, L)
-        Probabilities, clipped to [eps, 1 - eps] with the eps of their dtype.
+    <y_true>
+    <y_proba>
     average : {"micro"} or None, default="micro"
-        Mean over all cells, or an array by label (NaN for a label without a known cell).
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+        "micro" is the mean over all entries. None returns an array by label, NaN for a label whose
+        entries are all missing.
+    <sample_weight>
+    <missing_label>
 
     Returns
     -------
@@ -188,13 +185,14 @@ def multilabel_log_loss(
     >>> round(multilabel_log_loss([[1, 0]], [[0.8, 0.2]]), 4)
     0.2231
     """
-    cells = check_probabilities(y_true, y_proba, sample_weight, missing_label)
-    eps = np.finfo(cells.values.dtype).eps
-    p = np.clip(cells.values, eps, 1 - eps).astype(np.float64)
-    losses = -np.where(cells.positive, np.log(p), np.log1p(-p))
-    return _cell_mean(cells, losses, average, "multilabel_log_loss")
+    entries = check_probabilities(y_true, y_proba, sample_weight, missing_label)
+    eps = np.finfo(entries.values.dtype).eps
+    p = np.clip(entries.values, eps, 1 - eps).astype(np.float64)
+    losses = -np.where(entries.positive, np.log(p), np.log1p(-p))
+    return _mean_loss(entries, losses, average, "multilabel_log_loss")
 
 
+@document(check_probabilities, multilabel_log_loss)
 def brier_score(
     y_true: Any,
     y_proba: Any,
@@ -203,20 +201,15 @@ def brier_score(
     sample_weight: Any = None,
     missing_label: float = np.nan,
 ) -> Any:
-    r"""Brier score, the mean of :math:`(p_{il} - y_{il})^2` over known cells.
+    r"""Brier score, the mean of :math:`(p_{il} - y_{il})^2` over the entries.
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
-    y_proba : array-like of shape (n, L)
-        Probabilities, clipped to [eps, 1 - eps] with the eps of their dtype.
-    average : {"micro"} or None, default="micro"
-        Mean over all cells, or an array by label (NaN for a label without a known cell).
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+    <y_true>
+    <y_proba>
+    <average>
+    <sample_weight>
+    <missing_label>
 
     Returns
     -------
@@ -234,11 +227,12 @@ def brier_score(
     >>> brier_score([[1, 0], [0, 0]], [[0.5, 0.0], [0.5, 0.5]], average=None)
     array([0.25 , 0.125])
     """
-    cells = check_probabilities(y_true, y_proba, sample_weight, missing_label)
-    losses = np.square(cells.values.astype(np.float64) - cells.positive)
-    return _cell_mean(cells, losses, average, "brier_score")
+    entries = check_probabilities(y_true, y_proba, sample_weight, missing_label)
+    losses = np.square(entries.values.astype(np.float64) - entries.positive)
+    return _mean_loss(entries, losses, average, "brier_score")
 
 
+@document(check_probabilities)
 def reliability_curve(
     y_true: Any,
     y_proba: Any,
@@ -251,25 +245,21 @@ def reliability_curve(
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
-    y_proba : array-like of shape (n, L)
-        Probabilities, clipped to [eps, 1 - eps] with the eps of their dtype.
+    <y_true>
+    <y_proba>
     n_bins : int, default=10
-        Bins of [0, 1]; a probability on an edge belongs to the bin below, 0 to the first.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows or of the cells; a cell of weight 0 counts as unknown.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+        Bins of [0, 1]. A probability on an edge belongs to the bin below, 0 to the first.
+    <sample_weight>
+    <missing_label>
 
     Returns
     -------
     confidence : ndarray of shape (L, n_bins)
-        Mean probability of a label's cells in a bin; NaN where a bin is empty.
+        Mean probability of the entries of a label in a bin; NaN where a bin is empty.
     frequency : ndarray of shape (L, n_bins)
         Share of positives among them.
     mass : ndarray of shape (L, n_bins)
-        Their weight; rows without weights count 1 each.
+        Their weight; without weights their number.
 
     Raises
     ------
@@ -284,11 +274,11 @@ def reliability_curve(
     """
     if n_bins < 1:
         raise ValueError(f"n_bins must be at least 1, got {n_bins!r}.")
-    cells = check_probabilities(y_true, y_proba, sample_weight, missing_label)
-    L = cells.shape[1]
+    entries = check_probabilities(y_true, y_proba, sample_weight, missing_label)
+    L = entries.shape[1]
     edges = np.linspace(0.0, 1.0, n_bins + 1)
-    bins = np.searchsorted(edges[1:-1], cells.values) + n_bins * np.arange(L)
-    weight = cells.cell_weight()
+    bins = np.searchsorted(edges[1:-1], entries.values) + n_bins * np.arange(L)
+    weight = entries.entry_weight()
 
     def total(values: np.ndarray) -> np.ndarray:
         sums = np.bincount(bins.ravel(), weights=values.ravel(), minlength=L * n_bins)
@@ -296,4 +286,4 @@ def reliability_curve(
 
     mass = total(weight)
     filled = np.where(mass > 0, mass, np.nan)
-    return total(weight * cells.values) / filled, total(weight * cells.positive) / filled, mass
+    return total(weight * entries.values) / filled, total(weight * entries.positive) / filled, mass

@@ -1,20 +1,21 @@
-"""Metrics of the labels' order within a row, ties at their expected value."""
+"""Metrics of the order of the labels of a sample, ties at their expected value."""
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from sklearn_mlcl.metrics._decisions import undefined
-from sklearn_mlcl.utils.validation import Cells, check_scores, positives_and_known
+from sklearn_mlcl.metrics._decisions import mean_over_samples, undefined
+from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.topk import check_k, top_values
+from sklearn_mlcl.utils.validation import LabelEntries, check_scores, positives_and_known
 
 
 def _expected_discounts(scores: np.ndarray, discounts: np.ndarray) -> np.ndarray:
-    """Discount of each cell: that of its rank, averaged over the ranks that its ties share.
+    """Discount of the rank of each entry, averaged over the ranks that its ties share.
 
-    `scores` (n, L) holds -inf for cells that take no part; `discounts` (L,) belongs to the ranks.
+    `scores` (n, L) holds -inf for missing entries; `discounts` (L,) belongs to the ranks.
     """
     n, L = scores.shape
     order = np.argsort(-scores, axis=1, kind="stable")
@@ -28,33 +29,22 @@ def _expected_discounts(scores: np.ndarray, discounts: np.ndarray) -> np.ndarray
     return expected
 
 
-def _discounts_at(cells: Cells, discounts: np.ndarray) -> np.ndarray:
-    """Expected discounts of the known cells in each row's order, 0 for the unknown ones."""
-    if cells.known is None:
-        return _expected_discounts(cells.values, discounts)
-    expected = _expected_discounts(np.where(cells.known, cells.values, -np.inf), discounts)
-    return np.where(cells.known, expected, 0.0)
+def _discounts_at(entries: LabelEntries, discounts: np.ndarray) -> np.ndarray:
+    """Expected discounts of the entries in the order of each sample, 0 for the missing ones."""
+    if entries.known is None:
+        return _expected_discounts(entries.values, discounts)
+    expected = _expected_discounts(np.where(entries.known, entries.values, -np.inf), discounts)
+    return np.where(entries.known, expected, 0.0)
 
 
-def _check_k(k: Any, n_labels: int) -> int:
-    if not isinstance(k, Integral) or not 1 <= int(k) <= n_labels:
-        raise ValueError(f"k must be an integer from 1 to the {n_labels} labels, got {k!r}.")
-    return int(k)
+def _mean_of_ranked(
+    entries: LabelEntries, values: np.ndarray, empty_rows: float | None, name: str
+) -> float:
+    empty = np.asarray(~entries.positive.any(axis=1))
+    return mean_over_samples(entries, values, empty, empty_rows, name)
 
 
-def _mean_over_rows(cells: Cells, values: np.ndarray, empty_rows: float | None, name: str) -> float:
-    """Weighted mean; rows without a positive get `empty_rows`, or are left out if that is None."""
-    kept = cells.known_mask().any(axis=1)
-    empty = ~cells.positive.any(axis=1)
-    if empty_rows is None:
-        kept &= ~empty
-    else:
-        values = np.where(empty, empty_rows, values)
-    if not kept.any():
-        return undefined(name, "no row is left to average over")
-    return float(np.average(values[kept], weights=cells.row_weight()[kept]))
-
-
+@document(check_scores)
 def precision_at_k(
     y_true: Any,
     y_score: Any,
@@ -64,32 +54,27 @@ def precision_at_k(
     empty_rows: float | None = None,
     missing_label: float = np.nan,
 ) -> float:
-    """Share of the k labels with the highest scores that are positive, averaged over rows.
+    """Share of the k labels with the highest scores that are positive, averaged over samples.
 
     Labels with tied scores count with their expected value under a random order of the ties.
-    Unknown labels leave the ranking; a row with fewer than k known labels is divided by its
-    number of known labels.
+    Missing labels leave the ranking. A sample with fewer than k other labels is divided by their
+    number.
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
-    y_score : array-like of shape (n, L)
-        Probabilities or other scores, finite.
+    <y_true>
+    <y_score>
     k : int, default=1
         From 1 to L.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows, or of the cells: a row then weighs the mean over its known cells,
-        and a cell of weight 0 counts as unknown.
+    <sample_weight>
     empty_rows : float or None, default=None
-        Score of a row without a positive; None leaves such rows out, since no order is right.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+        Score of a sample without a positive. None drops such samples, since no order is right.
+    <missing_label>
 
     Returns
     -------
     score : float
-        In [0, 1]; NaN with an ``UndefinedMetricWarning`` if no row is left.
+        In [0, 1]; NaN with an ``UndefinedMetricWarning`` if no sample is left.
 
     Raises
     ------
@@ -102,14 +87,15 @@ def precision_at_k(
     >>> precision_at_k([[1, 0, 1], [0, 1, 0]], [[0.9, 0.2, 0.7], [0.5, 0.1, 0.2]], k=2)
     0.5
     """
-    cells = check_scores(y_true, y_score, sample_weight, missing_label)
-    L = cells.shape[1]
-    k = _check_k(k, L)
-    hits = (_discounts_at(cells, (np.arange(L) < k) * 1.0) * cells.positive).sum(axis=1)
-    ranked = np.minimum(k, cells.known_mask().sum(axis=1))
-    return _mean_over_rows(cells, hits / np.maximum(ranked, 1), empty_rows, "precision_at_k")
+    entries = check_scores(y_true, y_score, sample_weight, missing_label)
+    L = entries.shape[1]
+    k = check_k(k, L)
+    hits = (_discounts_at(entries, (np.arange(L) < k) * 1.0) * entries.positive).sum(axis=1)
+    ranked = np.minimum(k, entries.known_mask().sum(axis=1))
+    return _mean_of_ranked(entries, hits / np.maximum(ranked, 1), empty_rows, "precision_at_k")
 
 
+@document(check_scores, precision_at_k)
 def ndcg_at_k(
     y_true: Any,
     y_score: Any,
@@ -119,34 +105,28 @@ def ndcg_at_k(
     empty_rows: float | None = None,
     missing_label: float = np.nan,
 ) -> float:
-    r"""Normalised discounted cumulative gain of the first k labels, averaged over rows.
+    r"""Normalised discounted cumulative gain of the first k labels, averaged over samples.
 
     .. math:: \sum_{r \le k} \frac{y_{(r)}}{\log_2(r + 1)} \Big/
               \sum_{r \le \min(k, |Y|)} \frac{1}{\log_2(r + 1)}
 
-    with ties at their expected value, as in :func:`sklearn.metrics.ndcg_score`, which counts rows
-    without a positive as 0 (``empty_rows=0.0`` here).
+    with ties at their expected value, as in :func:`sklearn.metrics.ndcg_score`, which counts
+    samples without a positive as 0 (``empty_rows=0.0`` here).
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
-    y_score : array-like of shape (n, L)
-        Probabilities or other scores, finite.
+    <y_true>
+    <y_score>
     k : int or None, default=None
         From 1 to L; None for all labels.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows, or of the cells: a row then weighs the mean over its known cells,
-        and a cell of weight 0 counts as unknown.
-    empty_rows : float or None, default=None
-        Score of a row without a positive; None leaves such rows out, since no order is right.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+    <sample_weight>
+    <empty_rows>
+    <missing_label>
 
     Returns
     -------
     score : float
-        In [0, 1]; NaN with an ``UndefinedMetricWarning`` if no row is left.
+        In [0, 1]; NaN with an ``UndefinedMetricWarning`` if no sample is left.
 
     Raises
     ------
@@ -159,15 +139,16 @@ def ndcg_at_k(
     >>> round(ndcg_at_k([[1, 0, 1]], [[0.9, 0.7, 0.2]]), 4)
     0.9197
     """
-    cells = check_scores(y_true, y_score, sample_weight, missing_label)
-    L = cells.shape[1]
-    k = L if k is None else _check_k(k, L)
+    entries = check_scores(y_true, y_score, sample_weight, missing_label)
+    L = entries.shape[1]
+    k = L if k is None else check_k(k, L)
     discounts = (np.arange(L) < k) / np.log2(np.arange(L) + 2)
-    gain = (_discounts_at(cells, discounts) * cells.positive).sum(axis=1)
-    ideal = np.concatenate([[0.0], np.cumsum(discounts)])[cells.positive.sum(axis=1)]
-    return _mean_over_rows(cells, gain / np.where(ideal > 0, ideal, 1), empty_rows, "ndcg_at_k")
+    gain = (_discounts_at(entries, discounts) * entries.positive).sum(axis=1)
+    ideal = np.concatenate([[0.0], np.cumsum(discounts)])[entries.positive.sum(axis=1)]
+    return _mean_of_ranked(entries, gain / np.where(ideal > 0, ideal, 1), empty_rows, "ndcg_at_k")
 
 
+@document(check_scores, precision_at_k)
 def coverage(
     y_true: Any,
     y_score: Any,
@@ -176,32 +157,26 @@ def coverage(
     empty_rows: float | None = None,
     missing_label: float = np.nan,
 ) -> float:
-    r"""How far down its ranking a row must go to meet all its positives, averaged over rows.
+    r"""Depth of the ranking of a sample that holds all its positives, averaged over samples.
 
     .. math:: \#\{j : s_{ij} \ge \min_{l \in Y_i} s_{il}\}
 
-    among known labels; the best value is the mean number of positives. The same as
-    :func:`sklearn.metrics.coverage_error`, which counts rows without a positive as 0
+    among the labels that are not missing; the best value is the mean number of positives. The same
+    as :func:`sklearn.metrics.coverage_error`, which counts samples without a positive as 0
     (``empty_rows=0.0`` here).
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
-    y_score : array-like of shape (n, L)
-        Probabilities or other scores, finite.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows, or of the cells: a row then weighs the mean over its known cells,
-        and a cell of weight 0 counts as unknown.
-    empty_rows : float or None, default=None
-        Score of a row without a positive; None leaves such rows out, since no order is right.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+    <y_true>
+    <y_score>
+    <sample_weight>
+    <empty_rows>
+    <missing_label>
 
     Returns
     -------
     depth : float
-        In [1, L]; lower is better; NaN with an ``UndefinedMetricWarning`` if no row is left.
+        In [1, L]; lower is better; NaN with an ``UndefinedMetricWarning`` if no sample is left.
 
     Raises
     ------
@@ -214,10 +189,10 @@ def coverage(
     >>> coverage([[1, 0, 1]], [[0.9, 0.7, 0.2]])
     3.0
     """
-    cells = check_scores(y_true, y_score, sample_weight, missing_label)
-    lowest = np.where(cells.positive, cells.values, np.inf).min(axis=1)
-    depth = ((cells.values >= lowest[:, None]) & cells.known_mask()).sum(axis=1)
-    return _mean_over_rows(cells, depth.astype(np.float64), empty_rows, "coverage")
+    entries = check_scores(y_true, y_score, sample_weight, missing_label)
+    lowest = np.where(entries.positive, entries.values, np.inf).min(axis=1)
+    depth = ((entries.values >= lowest[:, None]) & entries.known_mask()).sum(axis=1)
+    return _mean_of_ranked(entries, depth.astype(np.float64), empty_rows, "coverage")
 
 
 def label_propensities(
@@ -227,17 +202,17 @@ def label_propensities(
 
     .. math:: p_l = \frac{1}{1 + C (N_l + B)^{-A}}, \qquad C = (\log N - 1)(B + 1)^A
 
-    with :math:`N` training rows and :math:`N_l` positives of label l. Under NaN, N is the number
-    of known cells of the label.
+    with :math:`N` training samples and :math:`N_l` positives of label l. Missing entries do not
+    count in N.
 
     Parameters
     ----------
     y_train : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of the training rows, at least 3 of them.
+        Indicator matrix of the training samples, at least 3 of them.
     A, B : float, default=0.55, 1.5
-        Constants of the model; the defaults are the paper's for most sets.
+        Constants of the model; the defaults are those of the paper for most data sets.
     missing_label : float, default=NaN
-        What marks an unknown cell beside NaN, for example -1.
+        What marks a missing entry beside NaN, for example -1.
 
     Returns
     -------
@@ -247,8 +222,8 @@ def label_propensities(
     Raises
     ------
     ValueError
-        If ``y_train`` is no indicator matrix or a label has fewer than 3 known cells, where
-        :math:`\log N - 1` is not positive.
+        If ``y_train`` is no indicator matrix. If a label has fewer than 3 entries that are not
+        missing, where :math:`\log N - 1` is not positive.
 
     References
     ----------
@@ -265,11 +240,12 @@ def label_propensities(
     positive, known = positives_and_known(y_train, missing_label)
     n = np.full(positive.shape[1], len(positive)) if known is None else known.sum(axis=0)
     if n.min() < 3:
-        raise ValueError(f"y_train must have 3 known cells or more a label, got {n.min()}.")
+        raise ValueError(f"y_train must have 3 known entries or more a label, got {n.min()}.")
     C = (np.log(n) - 1) * (B + 1) ** A
     return 1 / (1 + C * (positive.sum(axis=0) + B) ** -A)
 
 
+@document(check_scores, precision_at_k)
 def propensity_scored_precision_at_k(
     y_true: Any,
     y_score: Any,
@@ -284,29 +260,23 @@ def propensity_scored_precision_at_k(
     .. math:: \frac{\sum_i w_i \sum_{r \le k} y_{i(r)} / p_{(r)}}
               {\sum_i w_i \max_{z} \sum_{r \le k} y_{i z_r} / p_{z_r}}
 
-    The denominator is what a ranking by the truth would reach. Ties count with their expected
-    value; unknown labels leave the ranking.
+    The denominator is the value of the best ranking. Ties count with their expected value. Missing
+    labels leave the ranking.
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown.
-    y_score : array-like of shape (n, L)
-        Probabilities or other scores, finite.
+    <y_true>
+    <y_score>
     propensities : array-like of shape (L,)
-        In (0, 1], from the training rows: :func:`label_propensities`.
-    k : int, default=1
-        From 1 to L.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows, or of the cells: a row then weighs the mean over its known cells,
-        and a cell of weight 0 counts as unknown.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+        In (0, 1], from the training samples: :func:`label_propensities`.
+    <k>
+    <sample_weight>
+    <missing_label>
 
     Returns
     -------
     score : float
-        In [0, 1]; NaN with an ``UndefinedMetricWarning`` if no row has a positive.
+        In [0, 1]; NaN with an ``UndefinedMetricWarning`` if no sample has a positive.
 
     Raises
     ------
@@ -324,23 +294,18 @@ def propensity_scored_precision_at_k(
     >>> round(propensity_scored_precision_at_k(y, s, propensities=[0.5, 0.9, 0.25]), 12)
     0.5
     """
-    cells = check_scores(y_true, y_score, sample_weight, missing_label)
-    L = cells.shape[1]
-    first_k = (np.arange(L) < _check_k(k, L)) * 1.0
-    gain = cells.positive / _check_propensities(propensities, L)
-    reached = (_discounts_at(cells, first_k) * gain).sum(axis=1)
-    best = -np.sort(-gain, axis=1)[:, :k].sum(axis=1)
-    weight = cells.row_weight()
-    if not cells.positive.any():
-        return undefined("propensity_scored_precision_at_k", "no row has a positive")
-    return float(weight @ reached / (weight @ best))
-
-
-def _check_propensities(propensities: Any, n_labels: int) -> np.ndarray:
+    entries = check_scores(y_true, y_score, sample_weight, missing_label)
+    L = entries.shape[1]
+    first_k = (np.arange(L) < check_k(k, L)) * 1.0
     p = np.asarray(propensities, dtype=np.float64)
-    if p.shape != (n_labels,) or not ((p > 0) & (p <= 1)).all():
+    if p.shape != (L,) or not ((p > 0) & (p <= 1)).all():
         raise ValueError(
-            f"propensities must have shape ({n_labels},) with values in (0, 1], "
-            f"got shape {p.shape}."
+            f"propensities must have shape ({L},) with values in (0, 1], got shape {p.shape}."
         )
-    return p
+    gain = entries.positive / p
+    reached = (_discounts_at(entries, first_k) * gain).sum(axis=1)
+    best = top_values(gain, k).sum(axis=1)
+    weight = entries.row_weight()
+    if not entries.positive.any():
+        return undefined("propensity_scored_precision_at_k", "no sample has a positive")
+    return float(weight @ reached / (weight @ best))

@@ -1,4 +1,4 @@
-"""Scorer objects for ``scoring=``, for label matrices with unknown labels."""
+"""Scorer objects for ``scoring=``, for label matrices with missing labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
 from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
-from sklearn_mlcl.utils.targets import unknown_as_nan
+from sklearn_mlcl.utils.targets import missing_as_nan
 
 _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
 
@@ -19,24 +19,23 @@ _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
 class MultiLabelScorer(BaseEstimator):
     """Scorer ``scorer(estimator, X, y, sample_weight=None)`` made from a metric.
 
-    It asks the estimator for decisions, scores or probabilities of shape (n, L) whatever form
-    its ``classes_`` and ``predict_proba`` have: one matrix, or a list of arrays as forests give,
-    also with a label of which training saw one value. scikit-learn's scorers guess that form from
-    ``classes_``, and refuse NaN in y.
+    It asks the estimator for decisions, scores or probabilities of shape (n, L). Their form may be
+    one matrix, or a list of arrays as forests return, also with a label of a single value in
+    training. scikit-learn's scorers guess that form from ``classes_``, and refuse NaN in y.
 
     Parameters
     ----------
     metric : callable
         ``metric(y_true, y_pred, *, sample_weight=None, **options)``, one number.
     response : {"predict", "decision", "proba"}, default="predict"
-        What the metric takes: decisions; scores (``decision_function``, else
-        ``predict_proba``); or probabilities.
+        Input of the metric: decisions, scores (``decision_function``, else ``predict_proba``) or
+        probabilities.
     greater_is_better : bool, default=True
-        If False, the score is the metric with its sign turned.
+        If False, the score is the negative metric.
     options : dict or None, default=None
         More keyword arguments of the metric, such as ``{"k": 3}``.
     missing_label : float, default=NaN
-        What marks an unknown cell of y beside NaN, for example -1; the metric gets NaN.
+        What marks a missing entry of y beside NaN, for example -1; the metric gets NaN.
 
     Raises
     ------
@@ -81,18 +80,18 @@ class MultiLabelScorer(BaseEstimator):
         return self.score(estimator, X, y, sample_weight)
 
     def score(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the score of a fitted estimator on rows X with targets y.
+        """Return the score of a fitted estimator on samples X with targets y.
 
         Parameters
         ----------
         estimator : classifier
             Fitted on a label matrix with the labels of ``y``.
         X : array-like of shape (n, n_features)
-            Rows to score.
+            Samples to score.
         y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-            Indicator matrix, NaN (and ``missing_label``) where unknown.
+            Indicator matrix, NaN (and ``missing_label``) where missing.
         sample_weight : array-like of shape (n,) or (n, L), default=None
-            Weights of the rows or of the cells.
+            Weights of the samples or of the entries.
 
         Returns
         -------
@@ -102,8 +101,8 @@ class MultiLabelScorer(BaseEstimator):
         keywords = dict(self.options or {})
         if sample_weight is not None:
             keywords["sample_weight"] = sample_weight
-        known = unknown_as_nan(y, self.missing_label)
-        value = self.metric(known, self._answer(estimator, X, y), **keywords)
+        y_true = missing_as_nan(y, self.missing_label)
+        value = self.metric(y_true, self._answer(estimator, X, y), **keywords)
         return value if self.greater_is_better else -value
 
     def _answer(self, estimator: Any, X: Any, y: Any) -> Any:
@@ -121,12 +120,8 @@ class MultiLabelScorer(BaseEstimator):
         return True
 
 
-def _at(metric: Callable[..., float], k: int) -> MultiLabelScorer:
-    return MultiLabelScorer(metric, response="decision", options={"k": k})
-
-
-def _down(metric: Callable[..., float], average: str) -> MultiLabelScorer:
-    return MultiLabelScorer(metric, response="decision", options={"average": average})
+def _ranked(metric: Callable[..., float], **options: Any) -> MultiLabelScorer:
+    return MultiLabelScorer(metric, response="decision", options=options)
 
 
 def _loss(metric: Callable[..., float], response: str = "proba") -> MultiLabelScorer:
@@ -139,15 +134,15 @@ f1_macro_scorer = MultiLabelScorer(_decisions.f1_macro)
 jaccard_samples_scorer = MultiLabelScorer(_decisions.jaccard_samples)
 hamming_accuracy_scorer = MultiLabelScorer(_decisions.hamming_accuracy)
 subset_accuracy_scorer = MultiLabelScorer(_decisions.subset_accuracy)
-precision_at_1_scorer = _at(_ranking.precision_at_k, 1)
-precision_at_3_scorer = _at(_ranking.precision_at_k, 3)
-precision_at_5_scorer = _at(_ranking.precision_at_k, 5)
+precision_at_1_scorer = _ranked(_ranking.precision_at_k, k=1)
+precision_at_3_scorer = _ranked(_ranking.precision_at_k, k=3)
+precision_at_5_scorer = _ranked(_ranking.precision_at_k, k=5)
 ndcg_scorer = MultiLabelScorer(_ranking.ndcg_at_k, response="decision")
 neg_coverage_scorer = _loss(_ranking.coverage, response="decision")
-average_precision_macro_scorer = _down(_probabilities.average_precision, "macro")
-average_precision_micro_scorer = _down(_probabilities.average_precision, "micro")
-roc_auc_macro_scorer = _down(_probabilities.roc_auc, "macro")
-roc_auc_micro_scorer = _down(_probabilities.roc_auc, "micro")
+average_precision_macro_scorer = _ranked(_probabilities.average_precision, average="macro")
+average_precision_micro_scorer = _ranked(_probabilities.average_precision, average="micro")
+roc_auc_macro_scorer = _ranked(_probabilities.roc_auc, average="macro")
+roc_auc_micro_scorer = _ranked(_probabilities.roc_auc, average="micro")
 neg_log_loss_scorer = _loss(_probabilities.multilabel_log_loss)
 neg_brier_score_scorer = _loss(_probabilities.brier_score)
 
@@ -183,7 +178,7 @@ def get_scorer(name: str, *, missing_label: float = np.nan) -> MultiLabelScorer:
     name : str
         One of :func:`get_scorer_names`. A score that is a loss begins with ``neg_``.
     missing_label : float, default=NaN
-        What marks an unknown cell of y beside NaN, for example -1.
+        What marks a missing entry of y beside NaN, for example -1.
 
     Returns
     -------

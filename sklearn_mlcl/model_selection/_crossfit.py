@@ -1,10 +1,9 @@
-"""Scores of held-out rows by cross-fitting, and the meta-estimators that learn from them."""
+"""Base of the meta-estimators that learn from scores of held-out samples."""
 
 from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -13,14 +12,14 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import Bunch, Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import (
     check_is_fitted,
     has_fit_parameter,
 )
 
 from sklearn_mlcl.metrics import subset_accuracy
-from sklearn_mlcl.model_selection._held_out import fit_and_score, splits_of
+from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
+from sklearn_mlcl.model_selection._splitters import n_rows_of
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import (
     HasMethods,
@@ -32,7 +31,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
 from sklearn_mlcl.utils.doc_links import DocumentationLinks
 from sklearn_mlcl.utils.response import first_method, label_scores
 from sklearn_mlcl.utils.set_output import LabelFrames
-from sklearn_mlcl.utils.targets import TargetFormat, as_1d_target, infer_format
+from sklearn_mlcl.utils.targets import as_1d_target, infer_format
 from sklearn_mlcl.utils.validation import check_weights
 
 
@@ -41,8 +40,8 @@ class HeldOutClassifier(
 ):
     """Base of the meta-estimators that learn something small from held-out scores.
 
-    A subclass stores the parameters of the table below, names in ``_methods`` what it asks the
-    estimator for, and learns in ``_learn``.
+    A subclass stores the parameters of the table below. It lists in ``_methods`` the methods of the
+    estimator that it can use, and learns in ``_learn``.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -72,22 +71,22 @@ class HeldOutClassifier(
 
     @abstractmethod
     def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
-        """Learn from targets (n, L), scores (n, L) and weights of held-out rows."""
+        """Learn from targets (n, L), scores (n, L) and weights of held-out samples."""
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> HeldOutClassifier:
-        """Score held-out rows by cross-fitting, learn from the scores, and fit on all rows.
+        """Score held-out samples by cross-fitting, learn from the scores, and fit on all samples.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features)
             As the estimator takes it.
         y : {ndarray, DataFrame, sparse matrix} of shape (n, L) or (n,)
-            Indicator matrix as the estimator takes it, NaN (and ``missing_label``) where unknown,
+            Indicator matrix as the estimator takes it, NaN (and ``missing_label``) where missing,
             or a binary target.
         sample_weight : array-like of shape (n,) or (n, L), default=None
-            Weights of the held-out rows or cells, and of the estimator's fit if it takes them: in
-            the same shape, which for weights of cells an estimator must know.
+            Weights of the held-out samples or entries. The estimator's fit gets them too if it
+            takes weights, in the same shape, so it must know weights of entries if these are such.
         **params : dict
             Further metadata for the estimator's ``fit``, and with metadata routing enabled for
             the splitter.
@@ -109,20 +108,21 @@ class HeldOutClassifier(
                 "but the target y is None."
             )
         X, y = indexable(X, y)
-        self._format = _one_or_more_labels(y, self.missing_label)
+        self._format = infer_format(y, missing_label=self.missing_label)
+        if self._format.kind == "multiclass":
+            raise ValueError(
+                "Only binary classification is supported. Beside label matrices y must hold two "
+                f"classes, got {len(self._format.classes)} class(es)."
+            )
         if self._format.kind == "binary":
             y = as_1d_target(y)
-        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
-        weight = check_weights(sample_weight, n_rows, self._format.n_labels)
+        weight = check_weights(sample_weight, n_rows_of(X), self._format.n_labels)
         routed = self._routed(sample_weight, params)
         options = self._methods if self.response_method == "auto" else (self.response_method,)
         self._method = first_method(self.estimator, options)
         rows, scores = self._held_out(X, y, routed)
         Y = self._format.indicator(_safe_indexing(y, rows))
         self._learn(Y, scores, None if weight is None else weight[rows])
-        return self._finished()
-
-    def _finished(self) -> HeldOutClassifier:
         self.classes_ = self._format.classes
         if self._format.label_names is not None:
             self.label_names_ = self._format.label_names
@@ -133,11 +133,7 @@ class HeldOutClassifier(
 
     def _response(self, method: str) -> dict[str, Any]:
         positive = self._format.classes[1] if self._format.kind == "binary" else 1
-        return {
-            "n_labels": self._format.n_labels,
-            "method": method,
-            "positive_class": positive,
-        }
+        return {"n_labels": self._format.n_labels, "method": method, "positive_class": positive}
 
     def _scores(self, X: Any, method: str) -> np.ndarray:
         """Scores (n, L) of the fitted estimator."""
@@ -149,7 +145,7 @@ class HeldOutClassifier(
         if isinstance(self.cv, str):
             check_is_fitted(self.estimator)
             self.estimator_ = self.estimator
-            scores = label_scores(self.estimator_, X, **self._response(self._method))
+            scores = self._scores(X, self._method)
             return np.arange(len(scores)), scores
         splits = splits_of(
             self.cv, X, y, self.random_state, routed.splitter.split, self.missing_label
@@ -158,16 +154,13 @@ class HeldOutClassifier(
             raise ValueError(
                 f"refit=False needs a single split, got cv={self.cv!r} with {len(splits)} folds."
             )
-        fit_params = routed.estimator.fit
-        response = self._response(self._method)
-        fitted = Parallel(n_jobs=self.n_jobs)(
-            delayed(fit_and_score)(clone(self.estimator), X, y, split, fit_params, **response)
-            for split in splits
+        fit_params, response = routed.estimator.fit, self._response(self._method)
+        self.estimator_, rows, scores = cross_fit(
+            self.estimator, X, y, splits, fit_params, self.n_jobs, **response
         )
-        self.estimator_ = fitted[0][0]
         if self.refit:
             self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
-        return _joined(test for _, test in splits), np.concatenate([s for _, s in fitted])
+        return rows, scores
 
     def _routed(self, sample_weight: Any, params: dict[str, Any]) -> Any:
         """What goes to the estimator's ``fit`` and to the splitter."""
@@ -202,16 +195,16 @@ class HeldOutClassifier(
         )
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the subset accuracy on the known labels, or the accuracy of a binary target.
+        """Return the subset accuracy without missing labels, or the accuracy of a binary target.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            Rows to predict.
+            Samples to predict.
         y : array-like of shape (n, L) or (n,)
-            Their targets, NaN (and ``missing_label``) where unknown.
+            Their targets, NaN (and ``missing_label``) where missing.
         sample_weight : array-like of shape (n,) or (n, L), default=None
-            Weights of the rows or of the cells.
+            Weights of the samples or of the entries.
 
         Returns
         -------
@@ -236,21 +229,6 @@ class HeldOutClassifier(
         return tags
 
 
-def _one_or_more_labels(y: Any, missing_label: float) -> TargetFormat:
-    """Format of a label matrix or of a binary target; other targets are refused."""
-    target_format = infer_format(y, missing_label=missing_label)
-    if target_format.kind == "multiclass":
-        raise ValueError(
-            "Only binary classification is supported. Beside label matrices y must hold two "
-            f"classes, got {len(target_format.classes)} class(es)."
-        )
-    return target_format
-
-
-def _joined(tests: Iterable[Any]) -> np.ndarray:
-    return np.concatenate([np.asarray(test) for test in tests])
-
-
 def has_method(name: str) -> Any:
     """Check for ``available_if``: whether the wrapped estimator has a method."""
 
@@ -259,9 +237,3 @@ def has_method(name: str) -> Any:
         return True
 
     return check
-
-
-def logits_of(probabilities: np.ndarray, floor: float) -> np.ndarray:
-    """Log odds of probabilities, kept ``floor`` away from 0 and 1."""
-    p = np.clip(probabilities, floor, 1 - floor)
-    return np.log(p) - np.log1p(-p)

@@ -1,4 +1,4 @@
-"""Scores of rows by models that were fitted without them."""
+"""Scores of samples by models that were fitted without them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
+    n_rows_of,
 )
 from sklearn_mlcl.utils._sklearn_compat import _check_method_params, _safe_indexing
 from sklearn_mlcl.utils.response import METHODS, label_scores
@@ -44,18 +45,31 @@ def splits_of(
 
 
 def fit_and_score(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    split: tuple[Any, Any],
-    fit_params: dict[str, Any],
-    **response: Any,
+    estimator: Any, X: Any, y: Any, split: tuple[Any, Any], fit_params: Any, **response: Any
 ) -> tuple[Any, np.ndarray]:
-    """Fit on the training rows of a split; return the estimator and its scores of the others."""
+    """Fit on the training part of a split; return the estimator and its scores of the test part."""
     train, test = split
     params = _check_method_params(X, fit_params, indices=train)
     estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
     return estimator, label_scores(estimator, _safe_indexing(X, test), **response)
+
+
+def cross_fit(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    splits: Any,
+    fit_params: Any,
+    n_jobs: int | None,
+    **response: Any,
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Fit a clone on each training part; return the first, and numbers and scores of test rows."""
+    fitted = Parallel(n_jobs=n_jobs)(
+        delayed(fit_and_score)(clone(estimator), X, y, split, fit_params, **response)
+        for split in splits
+    )
+    rows = np.concatenate([np.asarray(test) for _, test in splits])
+    return fitted[0][0], rows, np.concatenate([scores for _, scores in fitted])
 
 
 def cross_val_predict(
@@ -69,32 +83,32 @@ def cross_val_predict(
     params: dict[str, Any] | None = None,
     n_jobs: int | None = None,
 ) -> np.ndarray:
-    """Return the scores of every row by an estimator that was fitted without its fold.
+    """Return the scores of every sample by an estimator that was fitted without its fold.
 
-    :func:`sklearn.model_selection.cross_val_predict` numbers the values of each column of y anew
-    before it asks for probabilities: -1, 0 and 1 become 0, 1 and 2, and NaN becomes a class. This
-    one hands y on as it is, and the answer is a matrix whatever form the estimator's own has.
+    For probabilities :func:`sklearn.model_selection.cross_val_predict` encodes the values of each
+    column of y: -1, 0 and 1 become 0, 1 and 2, and NaN becomes a class. This function passes y on
+    unchanged, and always returns a matrix.
 
     Parameters
     ----------
     estimator : classifier
-        Cloned for each fold; it must know the unknown labels of y itself, by a ``missing_label``
+        Cloned for each fold. It must handle the missing labels of y itself, by a ``missing_label``
         of its own.
     X : array-like of shape (n, n_features)
-        Rows.
+        Samples.
     y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
         Indicator matrix.
     cv : int, splitter, iterable of splits or None, default=None
         Number of folds of :class:`MultilabelStratifiedKFold` (None: 5), or what scikit-learn
-        takes; the test parts must be a partition of the rows.
+        takes. The test parts must be a partition of the samples.
     method : {"predict_proba", "decision_function"}, default="predict_proba"
-        What to ask for.
+        Method of the estimator to call.
     missing_label : float, default=NaN
-        What marks an unknown cell beside NaN, for the folds of an integer ``cv``.
+        What marks a missing entry beside NaN, for the folds of an integer ``cv``.
     params : dict, default=None
-        Arguments of ``fit``; those with an entry for each row, ``sample_weight`` say, are split.
+        Arguments of ``fit``. Those with an item for each sample, as ``sample_weight``, are split.
     n_jobs : int or None, default=None
-        Folds fitted at the same time.
+        Number of folds fitted at the same time.
 
     Returns
     -------
@@ -104,7 +118,7 @@ def cross_val_predict(
     Raises
     ------
     ValueError
-        For an unknown method, or splits that are no partition of the rows.
+        For an unknown method, or splits that are no partition of the samples.
 
     Examples
     --------
@@ -128,13 +142,9 @@ def cross_val_predict(
             "sklearn.model_selection.cross_val_predict."
         )
     splits = splits_of(cv, X, y, missing_label=missing_label)
-    rows = np.concatenate([np.asarray(test) for _, test in splits])
-    n = X.shape[0] if hasattr(X, "shape") else len(X)
-    if not np.array_equal(np.sort(rows), np.arange(n)):
+    tested = np.sort(np.concatenate([np.asarray(test) for _, test in splits]))
+    if not np.array_equal(tested, np.arange(n_rows_of(X))):
         raise ValueError("The test parts of cv must hold each row once: they are no partition.")
     response = {"n_labels": target_format.n_labels, "method": method}
-    fitted = Parallel(n_jobs=n_jobs)(
-        delayed(fit_and_score)(clone(estimator), X, y, split, params or {}, **response)
-        for split in splits
-    )
-    return np.concatenate([scores for _, scores in fitted])[np.argsort(rows)]
+    _, rows, scores = cross_fit(estimator, X, y, splits, params or {}, n_jobs, **response)
+    return scores[np.argsort(rows)]

@@ -15,11 +15,21 @@ from sklearn.model_selection import BaseCrossValidator, ShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 
-from sklearn_mlcl.utils.targets import check_indicator_values, unknown_as_nan
+from sklearn_mlcl.utils.targets import as_label_matrix, is_label_sets, missing_as_nan
+
+
+def _positives(y: Any, missing_label: float) -> sp.csr_matrix:
+    """The positives of a label matrix, or one-hot rows of classes, as boolean CSR."""
+    y = missing_as_nan(y, missing_label)
+    if not sp.issparse(y) and not is_label_sets(y):
+        shape = np.shape(y)
+        if len(shape) == 1 or shape[1:] == (1,):
+            return _positives_of_classes(np.asarray(y).ravel())
+    return sp.csr_matrix(as_label_matrix(y) == 1)
 
 
 def _positives_of_classes(y: np.ndarray) -> sp.csr_matrix:
-    """One-hot rows of a 1-D y; a NaN leaves its row without a positive."""
+    """One-hot rows of a 1-D y; the row of a NaN has no positive."""
     present = ~np.isnan(y) if y.dtype.kind == "f" else np.ones(len(y), dtype=bool)
     kind = type_of_target(y[present], input_name="y") if present.any() else "binary"
     if kind not in ("binary", "multiclass"):
@@ -32,52 +42,11 @@ def _positives_of_classes(y: np.ndarray) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(codes), dtype=bool), positions), shape=(len(y), len(classes)))
 
 
-def _as_float(y: Any) -> np.ndarray:
-    """Dense indicator matrix of any spelling as floats, missing cells as NaN."""
-    if hasattr(y, "iloc"):  # of pandas, whose nullable columns hold pd.NA
-        return y.to_numpy(dtype=np.float64, na_value=np.nan)
-    if np.ma.isMaskedArray(y):
-        return np.ma.filled(y.astype(np.float64), np.nan)
-    return np.asarray(y, dtype=np.float64)
-
-
-def _positives_of_sparse(y: Any) -> sp.csr_matrix:
-    Y = sp.csr_matrix(y, copy=True)
-    Y.sum_duplicates()
-    check_indicator_values(Y.data.astype(np.float64))
-    Y.data = Y.data == 1
-    Y.eliminate_zeros()
-    return Y
-
-
-def _positives(y: Any, missing_label: float = np.nan) -> sp.csr_matrix:
-    """The known positives of y as a boolean CSR matrix of shape (n_samples, n_labels)."""
-    if hasattr(y, "sparse"):  # a DataFrame with sparse columns only
-        y = y.sparse.to_coo()
-    y = unknown_as_nan(y, missing_label)
-    if sp.issparse(y):
-        return _positives_of_sparse(y)
-    try:
-        shape = np.shape(y)
-        if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
-            return _positives_of_classes(np.asarray(y).ravel())
-        values = _as_float(y)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "y must be an indicator matrix with entries 0, 1 or NaN (missing), or a 1-D array of "
-            f"classes; for sets of labels use sklearn.preprocessing.MultiLabelBinarizer. ({error})"
-        ) from error
-    if values.ndim != 2:
-        raise ValueError(f"y must have 1 or 2 dimensions, got {values.ndim}.")
-    check_indicator_values(values)
-    return sp.csr_matrix(values == 1)
-
-
 def _greedy_counts(need: np.ndarray, cost: int, room: np.ndarray, n_rows: int) -> np.ndarray:
-    """Rows per fold if each of `n_rows` goes where need is greatest, then where room is.
+    """Rows of each fold if every row goes to the fold of greatest need, then of greatest room.
 
-    A row lowers the need of its fold by `cost` and the room by 1, so that the greedy walk merges
-    one falling sequence per fold: sorting their members at once gives the same counts.
+    A row lowers the need of its fold by `cost` and the room by 1. So the greedy walk merges one
+    falling sequence for each fold, and sorting all their members gives the same counts.
     """
     n_tokens = np.minimum(room, n_rows)
     fold = np.repeat(np.arange(len(room)), n_tokens)
@@ -87,7 +56,7 @@ def _greedy_counts(need: np.ndarray, cost: int, room: np.ndarray, n_rows: int) -
 
 
 def _spread(counts: np.ndarray) -> np.ndarray:
-    """Fold of each row in turn, the rows of a fold evenly spaced among all."""
+    """Fold of each row in turn, with the rows of a fold evenly spaced."""
     fold = np.repeat(np.arange(len(counts)), counts)
     rank = np.arange(len(fold)) - np.repeat(np.cumsum(counts) - counts, counts)
     return fold[np.lexsort((fold, (rank + 0.5) / counts[fold]))]
@@ -96,10 +65,10 @@ def _spread(counts: np.ndarray) -> np.ndarray:
 def _iterative_stratification(
     Y: sp.csr_matrix, shares: np.ndarray, sizes: np.ndarray
 ) -> np.ndarray:
-    """Fold of every row of Y: labels from the rarest on, their rows where most needed.
+    """Fold of every row of Y: from the rarest label on, rows go where the label is most needed.
 
-    How many rows of a label each fold gets depends on the needs of that label alone, and not on
-    the rows, so that all its open rows are placed in one step. Needs are exact integers,
+    How many rows of a label each fold gets depends on the needs of that label alone. So all its
+    open rows are placed in one step. Needs are exact integers,
     count * share - total * placed with `total` the sum of the shares, so that ties are ties.
     """
     n_samples, done = Y.shape[0], Y.shape[0] + 1
@@ -127,10 +96,10 @@ def _iterative_stratification(
 def _stratified_folds(
     Y: sp.csr_matrix, shares: np.ndarray, sizes: np.ndarray, rng: RandomState | None
 ) -> np.ndarray:
-    """Fold of every row; with `rng`, rows that are alike to the algorithm swap at random.
+    """Fold of every row; with `rng`, rows with the same number of positives are shuffled.
 
-    Rows are dealt out in order of cardinality: folds then get like numbers of positives early on,
-    which leaves the frequent labels, placed last, less to make up for.
+    Rows are dealt in order of cardinality. Folds then get similar numbers of positives early on,
+    which leaves less to balance for the frequent labels, which are placed last.
     """
     order = np.arange(Y.shape[0]) if rng is None else rng.permutation(Y.shape[0])
     order = order[np.argsort(np.diff(Y.indptr)[order], kind="stable")]
@@ -139,19 +108,20 @@ def _stratified_folds(
     return fold_of
 
 
-def _n_rows(X: Any) -> int:
+def n_rows_of(X: Any) -> int:
+    """Return the number of rows of an array, frame, sparse matrix or sequence."""
     return X.shape[0] if hasattr(X, "shape") else len(X)
 
 
 class _MultilabelSplitter(BaseCrossValidator):
-    """What both splitters share: reading y, and scikit-learn's splitter protocol."""
+    """Base of both splitters: reads y and follows scikit-learn's splitter protocol."""
 
     n_splits: int
     missing_label: float
 
     @abstractmethod
     def _iter_splits(self, Y: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Splits of the rows of Y, given as its known positives."""
+        """Splits of the rows of Y, which holds the positives."""
 
     def _check_n_splits(self, lowest: int) -> None:
         if not isinstance(self.n_splits, Integral) or self.n_splits < lowest:
@@ -165,7 +135,7 @@ class _MultilabelSplitter(BaseCrossValidator):
         Parameters
         ----------
         X, y, groups : object
-            Ignored, there for scikit-learn's splitter protocol.
+            Ignored; part of scikit-learn's splitter protocol.
 
         Returns
         -------
@@ -183,8 +153,8 @@ class _MultilabelSplitter(BaseCrossValidator):
         X : array-like of shape (n_samples, n_features)
             Only its number of rows is read.
         y : {ndarray, DataFrame, sparse matrix} of shape (n_samples, n_labels) or (n_samples,)
-            Indicator matrix with entries 0, 1 or NaN (missing, counts for nothing; so does
-            ``missing_label``), or a 1-D array of classes, stratified as its one-hot matrix.
+            Indicator matrix of 0 and 1. NaN and ``missing_label`` mark missing entries, which are
+            ignored. A 1-D array of classes is stratified as its one-hot matrix.
         groups : object
             Ignored; a warning says so.
 
@@ -206,32 +176,32 @@ class _MultilabelSplitter(BaseCrossValidator):
         if groups is not None:
             warnings.warn(f"groups is ignored by {type(self).__name__}.", UserWarning, stacklevel=2)
         Y = _positives(y, self.missing_label)
-        if X is not None and _n_rows(X) != Y.shape[0]:
-            raise ValueError(f"X has {_n_rows(X)} rows, y has {Y.shape[0]}.")
+        if X is not None and n_rows_of(X) != Y.shape[0]:
+            raise ValueError(f"X has {n_rows_of(X)} rows, y has {Y.shape[0]}.")
         return self._iter_splits(Y)
 
 
 class MultilabelStratifiedKFold(_MultilabelSplitter):
     """K-fold splitter that keeps the share of every label about equal in all folds.
 
-    Iterative stratification [1]_: labels are taken from the rarest on; each row that has the
-    label and no fold yet goes to the fold that lacks most of the label's positives,
-    ``count / n_splits`` less those it has, and among equals to the one with most room. Rows
+    Iterative stratification [1]_ takes the labels from the rarest on. Each sample that has the
+    label and no fold yet goes to the fold that lacks most positives of the label,
+    ``count / n_splits`` less those it has. Among equals it goes to the fold with most room. Samples
     without a positive fill up the folds. Fold sizes are those of
-    :class:`sklearn.model_selection.KFold`: the first ``n_samples % n_splits`` folds have one row
+    :class:`sklearn.model_selection.KFold`: the first ``n_samples % n_splits`` folds have one sample
     more than the others.
 
     Parameters
     ----------
     n_splits : int, default=5
-        Number of folds, at least 2 and at most the number of rows.
+        Number of folds, at least 2 and at most the number of samples.
     shuffle : bool, default=False
-        Whether to shuffle the rows before they are dealt out. If False, the folds depend on the
-        data alone; rows are still not kept in consecutive blocks.
+        Whether to shuffle the samples before they are dealt out. If False, the folds depend on the
+        data alone; they are no consecutive blocks even then.
     random_state : int, RandomState instance or None, default=None
-        Fixes the shuffling; only with ``shuffle=True``.
+        Seeds the shuffling; only with ``shuffle=True``.
     missing_label : float, default=NaN
-        What marks an unknown cell of y beside NaN, for example -1.
+        What marks a missing entry of y beside NaN, for example -1.
 
     Raises
     ------
@@ -290,24 +260,24 @@ class MultilabelStratifiedKFold(_MultilabelSplitter):
 
 
 class MultilabelStratifiedShuffleSplit(_MultilabelSplitter):
-    """Random splits into training and test rows that keep the share of every label.
+    """Random splits into training and test samples that keep the share of every label.
 
-    Iterative stratification [1]_ with two parts (three, if `train_size` and `test_size` leave
-    rows over) of exactly the sizes that :class:`sklearn.model_selection.ShuffleSplit` gives. A
-    label with fewer positives than ``1 / test_size`` goes to the larger part, the training rows.
+    Iterative stratification [1]_ with two parts, or three if `train_size` and `test_size` leave
+    samples over. The sizes are exactly those of :class:`sklearn.model_selection.ShuffleSplit`. A
+    label with fewer positives than ``1 / test_size`` goes to the larger part, the training samples.
 
     Parameters
     ----------
     n_splits : int, default=10
         Number of independent splits, at least 1.
     test_size : float or int, default=None
-        Share (rounded up) or number of test rows. If None, what `train_size` leaves, or 0.1.
+        Share (rounded up) or number of test samples. If None, what `train_size` leaves, or 0.1.
     train_size : float or int, default=None
-        Share (rounded down) or number of training rows. If None, what `test_size` leaves.
+        Share (rounded down) or number of training samples. If None, what `test_size` leaves.
     random_state : int, RandomState instance or None, default=None
-        Fixes the splits.
+        Seeds the splits.
     missing_label : float, default=NaN
-        What marks an unknown cell of y beside NaN, for example -1.
+        What marks a missing entry of y beside NaN, for example -1.
 
     References
     ----------

@@ -84,8 +84,8 @@ class OnnxExport:
     n_features_in_: int
 
     @abstractmethod
-    def _probability_graph(self) -> nn.Module:
-        """Return a module that maps float32 rows (n, d) to what ``predict_proba`` returns."""
+    def to_module(self) -> nn.Module:
+        """Return a module that maps float32 samples (n, d) to what ``predict_proba`` returns."""
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`predict_proba` as an ONNX graph, to run without Python.
@@ -112,4 +112,4 @@ class OnnxExport:
         check_is_fitted(self)
         names = getattr(self, "label_names_", None)
         metadata = {} if names is None else {"label_names": json.dumps([str(n) for n in names])}
-        write_onnx(self._probability_graph(), self.n_features_in_, path, metadata)
+        write_onnx(self.to_module(), self.n_features_in_, path, metadata)

@@ -9,8 +9,12 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.targets import as_label_matrix, check_indicator_values
+from sklearn_mlcl.utils.validation import check_weights
+
 ArrayLike = Any  # numpy array or torch tensor
-BLOCK_CELLS = 2**20
+BLOCK_ENTRIES = 2**20
 
 
 def _as_tensor(array: ArrayLike) -> Tensor:
@@ -38,41 +42,26 @@ def as_features(X: ArrayLike) -> Tensor | sp.csr_array:
 
 def as_labels(Y: ArrayLike, n: int) -> ArrayLike:
     """Y as it came, or CSC, but checked: (n, L) with 0, 1 and, where dense, NaN for missing."""
-    if sp.issparse(Y):
-        Y = sp.csc_array(Y)
-        Y.sum_duplicates()
-    elif not isinstance(Y, Tensor):
-        Y = np.asarray(Y)
+    if isinstance(Y, Tensor):
+        check_indicator_values(Y, "Y")
+    else:
+        Y = as_label_matrix(Y, name="Y")
+        Y = sp.csc_array(Y) if sp.issparse(Y) else Y
     if Y.ndim != 2 or Y.shape[0] != n:
         raise ValueError(
             f"Y must have shape (n_samples, n_labels) = ({n}, L), got {tuple(Y.shape)}."
         )
-    parts = [Y.data] if sp.issparse(Y) else [Y[:, part] for part in column_blocks(Y.shape)]
-    if not all(bool(((part == 0) | (part == 1) | (part != part)).all()) for part in parts):
-        raise ValueError("Y must hold 0, 1 and, for a missing label, NaN; got other values.")
     return Y
-
-
-def column_blocks(shape: tuple[int, int]) -> list[slice]:
-    """Slices of columns of about a million cells each, so that masks of all cells never exist."""
-    step = max(1, BLOCK_CELLS // shape[0])
-    return [slice(first, min(first + step, shape[1])) for first in range(0, shape[1], step)]
 
 
 def as_sample_weight(
     weight: ArrayLike | None, shape: tuple[int, int], device: Any
 ) -> Tensor | None:
     """None, or a float64 tensor of shape (n, 1) or (n, L)."""
+    weight = check_weights(weight, *shape)
     if weight is None:
         return None
-    s = torch.as_tensor(weight, dtype=torch.float64, device=device)
-    if tuple(s.shape) not in {(shape[0],), (shape[0], 1), shape}:
-        raise ValueError(
-            f"sample_weight must have shape ({shape[0]},) or {shape}, got {tuple(s.shape)}."
-        )
-    if not bool((torch.isfinite(s) & (s >= 0)).all()):
-        raise ValueError("sample_weight must be finite and non-negative.")
-    return s.reshape(shape[0], -1)
+    return _as_tensor(weight).to(device).reshape(shape[0], -1)
 
 
 def as_C(C: float | ArrayLike, L: int, device: Any) -> Tensor:
@@ -85,10 +74,13 @@ def as_C(C: float | ArrayLike, L: int, device: Any) -> Tensor:
     return out.expand(L)
 
 
-def row_weight(Y: ArrayLike, s: Tensor | None, device: Any) -> Tensor | None:
-    """Mean weight of each row over its labels (None: all alike), for the shared Gram matrix."""
+def gram_weight(Y: ArrayLike, s: Tensor | None, device: Any) -> Tensor | None:
+    """Mean weight of each row over all labels, 0 where missing, for the shared Gram matrix.
+
+    None if all rows weigh the same. Columns come in blocks, so that no mask of all entries exists.
+    """
     sums, alike = torch.zeros(Y.shape[0], dtype=torch.float64, device=device), True
-    for columns in column_blocks(Y.shape):
+    for columns in chunks(Y.shape[1], max(1, BLOCK_ENTRIES // Y.shape[0])):
         y, weight = label_block(Y, s, columns, device)
         alike = alike and weight is None
         sums += y.shape[1] if weight is None else weight.expand_as(y).sum(1)

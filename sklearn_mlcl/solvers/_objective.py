@@ -11,6 +11,7 @@ products are kept; what comes in between is made for a few rows at a time, in th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +20,11 @@ from torch.nn.functional import softplus
 
 from sklearn_mlcl.solvers._design import Operator
 from sklearn_mlcl.solvers._preconditioner import CurvaturePairs
+from sklearn_mlcl.utils.chunking import chunks
 
 CURVATURE_FLOOR = 1e-20  # on p (1 - p): saturated rows keep the Newton system definite
 LINEAR = 40.0  # where softplus(u) is u in double precision
-CHUNK_CPU, CHUNK_GPU = 2**16, 2**24  # cells of the logits that a thread, a GPU works on at a time
+CHUNK_CPU, CHUNK_GPU = 2**16, 2**24  # entries of the logits that a thread, a GPU works on at a time
 
 
 class Buffer:
@@ -60,15 +62,14 @@ class Problems:
             None if self.pairs is None else self.pairs.take(index),
         )
 
-    def chunks(self) -> list[slice]:
+    def chunks(self) -> Iterator[slice]:
         n, width = self.sign.shape
         on_cpu = self.sign.device.type == "cpu"
-        cells = CHUNK_CPU * torch.get_num_threads() if on_cpu else CHUNK_GPU
-        step = max(1, cells // width)
-        return [slice(first, first + step) for first in range(0, n, step)]
+        entries = CHUNK_CPU * torch.get_num_threads() if on_cpu else CHUNK_GPU
+        return chunks(n, max(1, entries // width))
 
-    def weighted(self, cells: Tensor, rows: slice) -> Tensor:
-        return cells if self.s is None else cells.mul_(self.s[rows])
+    def weighted(self, entries: Tensor, rows: slice) -> Tensor:
+        return entries if self.s is None else entries.mul_(self.s[rows])
 
     def signed_logits(self, A: Operator, theta: Tensor, out: Tensor | None = None) -> Tensor:
         u = A.forward(theta.to(A.dtype), out)
@@ -115,10 +116,10 @@ def evaluate(A: Operator, problems: Problems, theta: Tensor, curvature: Tensor) 
     value, bend = theta.new_zeros(2, theta.shape[1])
     for rows in problems.chunks():
         sign = problems.sign[rows].to(A.dtype)
-        cells = u[rows].mul_(sign)
+        logits = u[rows].mul_(sign)
         if A.dtype == torch.float64:
-            value += problems.weighted(softplus(cells, threshold=LINEAR), rows).sum(0)
-        p = cells.sigmoid_()
+            value += problems.weighted(softplus(logits, threshold=LINEAR), rows).sum(0)
+        p = logits.sigmoid_()
         q, bends = p.to(curvature.dtype), curvature[rows]
         torch.addcmul(q, q, q, value=-1, out=bends).clamp_min_(CURVATURE_FLOOR)
         bend += problems.weighted(bends, rows).sum(0)

@@ -12,10 +12,11 @@ from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
 from sklearn_mlcl.solvers._newton import FINE, Minimum, minimise
 from sklearn_mlcl.solvers._objective import Buffer, Problems
 from sklearn_mlcl.solvers._preconditioner import ROWS_A_COEFFICIENT, CurvaturePairs
+from sklearn_mlcl.utils.chunking import chunks
 
-BYTES_PER_CELL = 56  # signs, curvatures, a product, perhaps weights; copies for those that stay
+BYTES_PER_ENTRY = 56  # signs, curvatures, a product, perhaps weights; copies for those that stay
 BYTES_PER_COEFFICIENT = 160  # the vectors of Newton's method and of conjugate gradients
-CACHED_CELLS = 2**21  # on a CPU, logits that the caches hold
+CACHED_ENTRIES = 2**21  # on a CPU, logits that the caches hold
 CLOSER = 0.1  # norm of the gradient at a start, relative to the start before it on the path
 NARROW = 64  # on a CPU, labels whose products with a sparse matrix go fastest
 
@@ -72,8 +73,7 @@ def solve(
     width = label_width(rows, memory_budget)
     ascending = grid.mean(1).argsort().tolist()
     walk = [(fits[k], grid[k]) for k in ascending]
-    for first in range(0, L, width):
-        columns = slice(first, min(first + width, L))
+    for columns in chunks(L, width):
         _solve_block(rows, design, columns, walk, start, tol, max_iter)
     return fits
 
@@ -81,10 +81,10 @@ def solve(
 def label_width(rows: Rows, memory_budget: int) -> int:
     """Labels solved at a time: within the budget and, on a CPU, within its caches."""
     n, r = rows.double.A.shape
-    width = max(1, int(memory_budget // (BYTES_PER_CELL * n + BYTES_PER_COEFFICIENT * r)))
+    width = max(1, int(memory_budget // (BYTES_PER_ENTRY * n + BYTES_PER_COEFFICIENT * r)))
     if rows.double.A.device.type != "cpu":
         return width
-    fast = NARROW if isinstance(rows.double, SparseOperator) else max(NARROW, CACHED_CELLS // n)
+    fast = NARROW if isinstance(rows.double, SparseOperator) else max(NARROW, CACHED_ENTRIES // n)
     return min(width, fast)
 
 

@@ -16,9 +16,10 @@ from sklearn_mlcl.solvers._inputs import (
     as_features,
     as_labels,
     as_sample_weight,
-    row_weight,
+    gram_weight,
 )
 from sklearn_mlcl.solvers._task import Fits, Rows, solve
+from sklearn_mlcl.utils.docstrings import document
 
 MEMORY_BUDGET = 2**28
 
@@ -75,12 +76,12 @@ def fit_logistic(
         Features; computed with in float64, on the device of a tensor. A CSR matrix stays sparse;
         with fewer rows than columns (and at most 4096) its n x n Gram matrix is formed.
     Y : array or tensor of shape (n, L), or SciPy sparse
-        0, 1, and NaN for a missing label: that cell is left out. Sparse labels are made dense a
+        0, 1, and NaN for a missing label: that entry is left out. Sparse labels are made dense a
         block at a time.
     C : float or array of shape (L,), default=1.0
         Inverse strength of the regularisation.
     sample_weight : array of shape (n,) or (n, L), default=None
-        Weights of the rows, or of the cells; None means 1. A weight of k equals k copies of a row.
+        Weights of the rows or of the entries; None means 1. A weight of k equals k copies of a row.
     fit_intercept : bool, default=True
         Whether to fit the unpenalised `b`; else it is 0.
     init : (coef, intercept), default=None
@@ -130,6 +131,7 @@ def fit_logistic(
     return _solution(design, fits[0], isinstance(X, Tensor))
 
 
+@document(fit_logistic)
 def fit_logistic_path(
     X: ArrayLike,
     Y: ArrayLike,
@@ -155,20 +157,12 @@ def fit_logistic_path(
         0, 1, and NaN for a missing label.
     Cs : sequence of float, or of arrays of shape (L,)
         Inverse strengths of the regularisation.
-    sample_weight : array of shape (n,) or (n, L), default=None
-        Weights of the rows, or of the cells; None means 1. A weight of k equals k copies of a row.
-    fit_intercept : bool, default=True
-        Whether to fit the unpenalised `b`; else it is 0.
-    tol : float, default=1e-10
-        A label has converged once its gradient g satisfies ``g' M^-1 g <= (tol ** 2) * C * S``,
-        with S its observed weight and M a diagonal approximation of its Hessian. The relative
-        error of the objective is about ``tol ** 2``.
+    <sample_weight>
+    <fit_intercept>
+    <tol>
     max_iter : int, default=100
         Largest number of Newton steps.
-    memory_budget : int, default=2**28
-        Bytes for the working arrays of the labels solved at a time, of the shape of their logits
-        and of their coefficients; one label at a time at the least. On a CPU a block is narrower
-        than that where it would leave the caches.
+    <memory_budget>
 
     Returns
     -------
@@ -210,7 +204,7 @@ def prepare(
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     Y = as_labels(Y, X.shape[0])
     s = as_sample_weight(sample_weight, tuple(Y.shape), device)
-    design = make_design(X, row_weight(Y, s, device), fit_intercept)
+    design = make_design(X, gram_weight(Y, s, device), fit_intercept)
     return design, Rows.of(design, Y, s)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
 from sklearn_mlcl.solvers._task import Fits, Rows, label_width, solve
 from sklearn_mlcl.solvers.logistic import MEMORY_BUDGET, as_grid, prepare
+from sklearn_mlcl.utils.chunking import chunks
 
 DEFAULT_CS = tuple(10.0**k for k in range(-5, 4))
 TIE = 1e-9  # relative difference of log loss below which two values of C are a tie
@@ -60,7 +61,7 @@ def select_C(
 
     Labels that some training part shows in one class only, or that no held-out row observes, have
     too few positives or negatives for the folds. They share one pooled choice: the C of the
-    smallest held-out loss summed over the cells of all labels.
+    smallest held-out loss summed over the entries of all labels.
 
     Parameters
     ----------
@@ -124,16 +125,14 @@ def _add_losses(
     rows: Rows, fits: list[Fits], memory_budget: int, loss: Tensor, weight: Tensor
 ) -> None:
     """Add the held-out losses and weights of one fold."""
-    L, width = rows.Y.shape[1], label_width(rows, memory_budget)
-    for first in range(0, L, width):
-        columns = slice(first, min(first + width, L))
+    for columns in chunks(rows.Y.shape[1], label_width(rows, memory_budget)):
         y, s = label_block(rows.Y, rows.s, columns, loss.device)
         s = torch.ones_like(y[:, :1], dtype=torch.float64) if s is None else s
         weight[columns] += s.expand_as(y).sum(0)
         for k, fit in enumerate(fits):
             logits = rows.double.forward(fit.theta[:, columns])
-            cells = torch.where(y, logits, -logits)
-            loss[k, columns] -= torch.nn.functional.logsigmoid(cells).mul_(s).sum(0)
+            right = torch.where(y, logits, -logits)
+            loss[k, columns] -= torch.nn.functional.logsigmoid(right).mul_(s).sum(0)
 
 
 def _smallest(loss: Tensor) -> Tensor:

@@ -6,23 +6,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sklearn_mlcl.thresholds._common import RowScore
+from sklearn_mlcl.metrics._decisions import CountScore
 from sklearn_mlcl.thresholds._curves import cut_above, last_argmax, midpoints
-from sklearn_mlcl.utils.validation import Cells
+from sklearn_mlcl.utils.validation import LabelEntries
 
-# Of the mean row score: a gain below is rounding; a round of all labels below it is the end.
+# Gains of the mean score of the samples: below the first is rounding, a round below the second
+# is the last.
 ROUNDING, NEGLIGIBLE = 1e-12, 1e-6
 Objective = Callable[[np.ndarray], float]
 
 
 class RowState:
-    """Decisions of all rows, their counts, and the best threshold of one label given the others."""
+    """Decisions, their counts by sample, and the best threshold of one label given the others."""
 
-    def __init__(self, cells: Cells, cuts: np.ndarray, score: RowScore) -> None:
-        self.positive = np.ascontiguousarray(cells.positive.T)
-        self.known = np.ascontiguousarray(cells.known_mask().T)
-        self.scores = np.ascontiguousarray(cells.values.T)
-        self.weight = cells.row_weight()
+    def __init__(self, entries: LabelEntries, cuts: np.ndarray, score: CountScore) -> None:
+        self.positive = np.ascontiguousarray(entries.positive.T)
+        self.known = np.ascontiguousarray(entries.known_mask().T)
+        self.scores = np.ascontiguousarray(entries.values.T)
+        self.weight = entries.row_weight()
         self.score = score
         self.decided = (self.scores >= cuts[:, None]) & self.known
         self.positives = self.positive.sum(axis=0)
@@ -43,8 +44,15 @@ class RowState:
         gained = (total[best] - current) / self.weight.sum()
         if gained <= ROUNDING:
             return np.nan, 0.0
-        cut = _cut_at(ranked, ends, best)
-        self._decide(label, (self.scores[label] >= cut) & self.known[label])
+        cut = np.inf
+        if best > 0:
+            end = ends[best - 1]
+            cut = float(midpoints(ranked[end], ranked[min(end + 1, len(ranked) - 1)]))
+        decided = (self.scores[label] >= cut) & self.known[label]
+        change = decided.astype(np.int64) - self.decided[label]
+        self.accepted += change
+        self.hits += change * self.positive[label]
+        self.decided[label] = decided
         return cut, gained
 
     def _gain_of_accepting(self, label: int, rows: np.ndarray) -> np.ndarray:
@@ -54,29 +62,18 @@ class RowState:
         with_it = self.score(hits + y, accepted + 1, self.positives[rows])
         return self.weight[rows] * (with_it - self.score(hits, accepted, self.positives[rows]))
 
-    def _decide(self, label: int, decided: np.ndarray) -> None:
-        change = decided.astype(np.int64) - self.decided[label]
-        self.accepted += change
-        self.hits += change * self.positive[label]
-        self.decided[label] = decided
 
+def row_ascent(
+    entries: LabelEntries, start: float, score: CountScore, max_passes: int
+) -> np.ndarray:
+    """Raise a mean score of the samples label by label, from a common cut, while a round gains.
 
-def _cut_at(ranked: np.ndarray, ends: np.ndarray, best: int) -> float:
-    """Threshold that accepts the first `best` groups of equal scores; inf for none."""
-    if best == 0:
-        return np.inf
-    end = ends[best - 1]
-    return float(midpoints(ranked[end], ranked[min(end + 1, len(ranked) - 1)]))
-
-
-def row_ascent(cells: Cells, cuts: np.ndarray, score: RowScore, max_passes: int) -> np.ndarray:
-    """Raise a mean of row scores label by label, from `cuts`, until a round gains nothing.
-
-    Each move is the exact best for its label with the others held, so that the objective never
-    falls: the result is never below the start. It ends where no single threshold can be moved to
-    advantage, which need not be the best set of thresholds.
+    Each move is the exact best for its label with the others held, so the result is never below
+    the start. At the end no single threshold can be moved to advantage. There may be better sets
+    of thresholds.
     """
-    state, cuts = RowState(cells, cuts, score), cuts.copy()
+    cuts = np.full(entries.shape[1], start)
+    state = RowState(entries, cuts, score)
     for _ in range(max_passes):
         gains = np.zeros(len(cuts))
         for label in range(len(cuts)):
@@ -98,24 +95,24 @@ def grid_of(scores: np.ndarray, size: int) -> np.ndarray:
     return np.append(cuts[at], cut_above(met))
 
 
-def common_grid_cut(cells: Cells, value_of: Objective, size: int) -> float:
+def common_grid_cut(entries: LabelEntries, value_of: Objective, size: int) -> float:
     """Best common threshold on a grid, for an objective known only by its values."""
-    grid = grid_of(cells.values[cells.known_mask()], size)
-    values = np.array([value_of(np.full(cells.shape[1], cut)) for cut in grid])
+    grid = grid_of(entries.values[entries.known_mask()], size)
+    values = np.array([value_of(np.full(entries.shape[1], cut)) for cut in grid])
     if np.isnan(values).all():
         raise ValueError("objective returned NaN at every common threshold; expected a number.")
     return float(grid[last_argmax(np.where(np.isnan(values), -np.inf, values))])
 
 
 def grid_ascent(
-    cells: Cells, cuts: np.ndarray, value_of: Objective, size: int, max_passes: int
+    entries: LabelEntries, start: float, value_of: Objective, size: int, max_passes: int
 ) -> np.ndarray:
-    """Coordinate ascent on a grid per label; accepts only what raises the objective."""
-    cuts, value = cuts.copy(), value_of(cuts)
+    """Coordinate ascent from a common cut, on a grid per label; every move raises the objective."""
+    cuts = np.full(entries.shape[1], start)
+    value = value_of(cuts)
     for _ in range(max_passes):
         before = value
-        for label in range(len(cuts)):
-            _, scores, _ = cells.column(label)
+        for label, (_, scores, _) in enumerate(entries.columns()):
             for cut in grid_of(scores, size):
                 trial = np.where(np.arange(len(cuts)) == label, cut, cuts)
                 if (raised := value_of(trial)) > value:

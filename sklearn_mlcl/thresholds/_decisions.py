@@ -1,4 +1,4 @@
-"""From probabilities to label sets: a threshold, the k best, and the choice between rules."""
+"""From probabilities to label sets: a threshold, the k largest, and the choice between rules."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_mlcl.collapse._label_sets import is_sparse
 from sklearn_mlcl.utils.topk import topk_decision
+from sklearn_mlcl.utils.validation import check_decisions
 
 SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
 
@@ -19,20 +19,20 @@ def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.nd
 
     Parameters
     ----------
-    probabilities : ndarray of shape (n, K)
+    probabilities : ndarray of shape (n, L)
         Probabilities or any scores.
-    threshold : float or array-like of shape (K,)
-        One cut, or one per label.
+    threshold : float or array-like of shape (L,)
+        One threshold, or one for each label.
 
     Returns
     -------
-    ndarray of shape (n, K), bool
+    ndarray of shape (n, L), bool
         True where a label is predicted.
 
     Raises
     ------
     ValueError
-        If `threshold` is neither a number nor of length K.
+        If `threshold` is neither a number nor of length L.
 
     Examples
     --------
@@ -51,21 +51,21 @@ def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.nd
 
 
 def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
-    """The one k for `topk_decision` that scores best on (held-out) rows.
+    """The one k for `topk_decision` that scores best on (held-out) samples.
 
     Parameters
     ----------
-    scores : ndarray of shape (n, K)
+    scores : ndarray of shape (n, L)
         Probabilities or any scores.
-    Y : {array-like, CSR} of shape (n, K)
-        Indicator matrix; NaN entries do not count.
+    Y : {array-like, CSR} of shape (n, L)
+        Indicator matrix; NaN entries are ignored.
     scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
-        What is best.
+        Score to maximise.
 
     Returns
     -------
     int
-        In 1..K; the smallest on ties.
+        In 1..L; the smallest on ties.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
     2
     """
     ks = range(1, np.asarray(scores).shape[1] + 1)
-    values = [_score_parts(topk_decision(scores, k), Y, scoring)[0] for k in ks]
+    values = [score_and_influence(topk_decision(scores, k), Y, scoring)[0] for k in ks]
     return 1 + int(np.argmax(values))
 
 
@@ -86,22 +86,22 @@ def choose_decision(
     scoring: str = "f1_micro",
     n_se: float = 1.0,
 ) -> tuple[str, dict[str, float]]:
-    r"""The decision rule to use, judged on held-out rows: the first one unless another is better.
+    r"""The best decision rule on held-out samples: the first one unless another is clearly better.
 
-    A rule replaces the first (the safe one) when its score is higher by more than `n_se`
-    standard errors of the paired difference, :math:`\hat\sigma(\psi_a - \psi_b)/\sqrt n` with
-    :math:`\psi` the influence of a row on the score. Of several such rules the best score wins.
+    A rule replaces the first (the safe one) if its score is higher by more than `n_se` standard
+    errors of the paired difference, :math:`\hat\sigma(\psi_a - \psi_b)/\sqrt n` with
+    :math:`\psi` the influence of a sample on the score. Of several such rules the best wins.
 
     Parameters
     ----------
-    predictions : mapping of str to {ndarray, CSR} of shape (n, K)
-        Predictions of each rule on the held-out rows, the safe rule first.
-    Y : {array-like, CSR} of shape (n, K)
-        True label sets; NaN entries do not count.
+    predictions : mapping of str to {ndarray, CSR} of shape (n, L)
+        Predictions of each rule on the held-out samples, the safe rule first.
+    Y : {array-like, CSR} of shape (n, L)
+        True label sets; NaN entries are ignored.
     scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
-        What is compared.
+        Score to compare.
     n_se : float, default=1.0
-        Standard errors that count as better.
+        Number of standard errors that count as better.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def choose_decision(
     """
     if not predictions:
         raise ValueError("predictions is empty; at least one rule is expected.")
-    parts = {name: _score_parts(P, Y, scoring) for name, P in predictions.items()}
+    parts = {name: score_and_influence(P, Y, scoring) for name, P in predictions.items()}
     names = list(parts)
     base_score, base_influence = parts[names[0]]
     best = names[0]
@@ -137,19 +137,16 @@ def choose_decision(
     return best, {name: score for name, (score, _) in parts.items()}
 
 
-def _score_parts(prediction: Any, Y: Any, scoring: str) -> tuple[float, np.ndarray]:
-    """The score and the influence of each row on it, from sums of numerators and denominators."""
+def score_and_influence(prediction: Any, Y: Any, scoring: str) -> tuple[float, np.ndarray]:
+    """Return an F1 and the influence of each sample on it, 0 where nothing is true or predicted."""
     if scoring not in SCORINGS:
         raise ValueError(f"scoring must be one of {SCORINGS}, got {scoring!r}.")
-    P, Y = _dense(prediction), _dense(Y)
-    if P.shape != Y.shape:
-        raise ValueError(f"predictions have shape {P.shape} where Y has {Y.shape}.")
-    observed = ~np.isnan(Y)
-    hits = 2 * (P * np.where(observed, Y, 0))
-    marked = np.where(observed, P + Y, 0)
+    entries = check_decisions(Y, prediction)
+    predicted = entries.values & entries.known_mask()
+    hits, marked = 2.0 * (predicted & entries.positive), 1.0 * predicted + entries.positive
     if scoring == "f1_samples":
-        per_row = _ratio(hits.sum(axis=1), marked.sum(axis=1))
-        return float(per_row.mean()), per_row - per_row.mean()
+        by_sample = _ratio(hits.sum(axis=1), marked.sum(axis=1))
+        return float(by_sample.mean()), by_sample - by_sample.mean()
     if scoring == "f1_micro":
         hits, marked = hits.sum(axis=1, keepdims=True), marked.sum(axis=1, keepdims=True)
     score = _ratio(hits.sum(axis=0), marked.sum(axis=0))
@@ -157,11 +154,6 @@ def _score_parts(prediction: Any, Y: Any, scoring: str) -> tuple[float, np.ndarr
     return float(score.mean()), influence.mean(axis=1)
 
 
-def _ratio(top: ArrayLike, bottom: np.ndarray) -> np.ndarray:
-    """Elementwise quotient, 0 where nothing is marked (scikit-learn's zero_division=0)."""
-    top, bottom = np.broadcast_arrays(np.asarray(top, dtype=float), bottom)
-    return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom > 0)
-
-
-def _dense(M: Any) -> np.ndarray:
-    return (M.toarray() if is_sparse(M) else np.asarray(M)).astype(np.float64)
+def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """Quotient, 0 where nothing is marked (the ``zero_division=0`` of scikit-learn)."""
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,27 +12,19 @@ import numpy as np
 from sklearn_mlcl.thresholds._ascent import common_grid_cut, grid_ascent, row_ascent
 from sklearn_mlcl.thresholds._common import ROW_SCORES, common_cut
 from sklearn_mlcl.thresholds._curves import (
-    best_f1_cut,
-    best_linear_cut,
-    cardinality_cuts,
+    best_cut,
     cut_above,
-    cuts_by_label,
     micro_f1_cuts,
 )
 from sklearn_mlcl.thresholds._objectives import METRICS, value_at
-from sklearn_mlcl.utils.validation import Cells, check_scores
+from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.validation import LabelEntries, check_scores
 
 Objective = str | Callable[..., float]
 OBJECTIVES = tuple(METRICS)
 
-_EXACT: dict[str, Callable[[Cells], np.ndarray]] = {
-    "f1_macro": lambda cells: cuts_by_label(cells, best_f1_cut),
-    "accuracy": lambda cells: cuts_by_label(cells, best_linear_cut),
-    "f1_micro": micro_f1_cuts,
-    "cardinality": cardinality_cuts,
-}
 
-
+@document(check_scores)
 def tune_thresholds(
     y_true: Any,
     y_score: Any,
@@ -44,69 +37,65 @@ def tune_thresholds(
     grid_size: int = 100,
     max_passes: int = 20,
 ) -> np.ndarray:
-    r"""Thresholds for scores of held-out rows that make an objective largest.
+    r"""Thresholds on the scores of held-out samples that maximise an objective.
 
-    A label is decided positive where its score is at least its threshold. Scores should come from
-    rows that the classifier was not fitted on.
+    A label is decided positive where its score is at least its threshold, which is on the scale of
+    the scores. The classifier should not have been fitted on these samples.
 
     ==================  ==========================================  =============================
     objective           what is maximised                           thresholds per label
     ==================  ==========================================  =============================
     "f1_macro"          mean F1 of the labels with a positive       exact, label by label
-    "f1_micro"          F1 of all cells                             exact, by ratios (Dinkelbach)
-    "accuracy"          Hamming accuracy: the share of right cells  exact, label by label
+    "f1_micro"          F1 of all entries                           exact, by ratios (Dinkelbach)
+    "accuracy"          Hamming accuracy, share of right entries    exact, label by label
     "cardinality"       agreement in the number of positives        exact, label by label
-    "f1_samples"        mean F1 of the rows                         coordinate ascent
-    "jaccard"           mean Jaccard index of the rows              coordinate ascent
-    "subset_accuracy"   share of the rows without a wrong label     coordinate ascent
+    "f1_samples"        mean F1 of the samples                      coordinate ascent
+    "jaccard"           mean Jaccard index of the samples           coordinate ascent
+    "subset_accuracy"   share of samples without a wrong label      coordinate ascent
     callable            its value                                   coordinate ascent on a grid
     ==================  ==========================================  =============================
 
     A common threshold (``per_label=False``) is exact for every named objective. Coordinate ascent
     starts from the best common threshold and moves one label at a time to the best threshold
-    given the others, so that the objective never falls: the result is never below the best common
-    threshold. It ends when a round over all labels raises the mean by less than 1e-6.
+    given the others. So the result is never below the best common threshold. The ascent ends when
+    a round over all labels raises the mean by less than 1e-6.
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown: such cells count for nothing.
-    y_score : array-like of shape (n, L)
-        Finite scores on any scale, float32 or float64; the thresholds are on the same scale.
+    <y_true>
+    <y_score>
     objective : str or callable, default="f1_micro"
-        A name of the table; a metric ``objective(y_true, y_pred)`` of two indicator matrices; or a
-        scorer ``objective(estimator, X, y)`` that asks for ``predict``, such as one of
-        :func:`sklearn_mlcl.metrics.get_scorer` or :func:`sklearn.metrics.get_scorer`. Greater is
-        better. ``sample_weight`` is handed on if given.
+        A name of the table, a metric or a scorer; greater is better. A metric is
+        ``objective(y_true, y_pred)`` of two indicator matrices. A scorer is
+        ``objective(estimator, X, y)`` and asks for ``predict``, as those of
+        :func:`sklearn_mlcl.metrics.get_scorer` and :func:`sklearn.metrics.get_scorer` do. It gets
+        ``sample_weight`` if that is given.
     per_label : bool, default=True
         Whether each label gets its own threshold.
     shrinkage : float, default=0.0
-        Pulls rare labels to the common threshold :math:`t` (as under Returns): a label with
-        positives of weight :math:`m` gets :math:`(m t_l + k t) / (m + k)` with :math:`k` this
-        value. The objective's guarantees hold for 0.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows or of the cells; a cell of weight 0 counts as unknown. An objective
-        that averages over rows weighs a row by the mean over its known cells.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+        Pulls rare labels to the common threshold :math:`t` (see Returns). A label with positives
+        of weight :math:`m` gets :math:`(m t_l + k t) / (m + k)` with :math:`k` this value. The
+        guarantees of the objective hold for 0.
+    <sample_weight>
+    <missing_label>
     grid_size : int, default=100
-        For a callable only: how many of the distinct scores are tried, for each label.
+        For a callable only: number of the distinct scores that are tried for each label.
     max_passes : int, default=20
-        Bound on the rounds of coordinate ascent.
+        Largest number of rounds of coordinate ascent.
 
     Returns
     -------
     thresholds : ndarray of float64, shape (L,)
-        Each halfway between two neighbouring scores, the highest among equally good ones; all
-        equal with ``per_label=False``. A label that is best left out, or of which no positive is
-        known, gets the common threshold (for "f1_macro" that of "f1_micro", which is quicker to
-        find), or one just above its scores if that is higher.
+        Each is halfway between two neighbouring scores, the highest among equally good ones. All
+        are equal with ``per_label=False``. A label without a positive gets the common threshold,
+        for "f1_macro" that of "f1_micro". So does a label that is best never predicted, or a
+        threshold just above its scores if that is higher.
 
     Raises
     ------
     ValueError
         For shapes that differ, entries of ``y_true`` other than 0, 1 and NaN, scores that are not
-        finite, no known cell, an unknown objective, or parameters out of range.
+        finite, entries all missing, an unknown objective, or parameters out of range.
 
     References
     ----------
@@ -126,15 +115,33 @@ def tune_thresholds(
     array([0.25, 0.25])
     """
     _check_parameters(objective, shrinkage, grid_size, max_passes)
-    cells = check_scores(y_true, y_score, sample_weight, missing_label)
-    if cells.known is not None and not cells.known.any():
-        raise ValueError("y_true holds no known cell (all NaN); expected some 0 or 1.")
-    search = _Search(cells, objective, grid_size, max_passes)
+    entries = check_scores(y_true, y_score, sample_weight, missing_label)
+    if entries.known is not None and not entries.known.any():
+        raise ValueError("y_true holds no known entry (all are missing); expected some 0 or 1.")
+    common = partial(_common_cut, entries, objective, grid_size)
     if not per_label:
-        return np.full(cells.shape[1], search.common())
-    return _shrunk(cells, search.by_label(), search.shared, shrinkage)
+        return np.full(entries.shape[1], common())
+    # The optimum of micro-F1 is quicker to find than that of macro-F1.
+    shared = partial(common_cut, entries, "f1_micro") if objective == "f1_macro" else common
+    if callable(objective):
+        value_of = value_at(entries, objective)
+        cuts = grid_ascent(entries, common(), value_of, grid_size, max_passes)
+    elif objective in ROW_SCORES:
+        cuts = row_ascent(entries, common(), ROW_SCORES[objective], max_passes)
+    elif objective == "f1_micro":
+        cuts = micro_f1_cuts(entries)
+    else:
+        cuts = np.array([best_cut(objective, *column) for column in entries.columns()])
+    return _shrunk(entries, cuts, shared, shrinkage)
 
 
+def _common_cut(entries: LabelEntries, objective: Objective, grid_size: int) -> float:
+    if isinstance(objective, str):
+        return common_cut(entries, objective)
+    return common_grid_cut(entries, value_at(entries, objective), grid_size)
+
+
+@document(check_scores, tune_thresholds)
 def threshold_score(
     y_true: Any,
     y_score: Any,
@@ -148,27 +155,18 @@ def threshold_score(
 
     Parameters
     ----------
-    y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where unknown: such cells count for nothing.
-    y_score : array-like of shape (n, L)
-        Finite scores on any scale, float32 or float64; the thresholds are on the same scale.
+    <y_true>
+    <y_score>
     thresholds : float or array-like of shape (L,)
-        A score at its threshold or above it is a positive.
-    objective : str or callable, default="f1_micro"
-        A name of the table; a metric ``objective(y_true, y_pred)`` of two indicator matrices; or a
-        scorer ``objective(estimator, X, y)`` that asks for ``predict``, such as one of
-        :func:`sklearn_mlcl.metrics.get_scorer` or :func:`sklearn.metrics.get_scorer`. Greater is
-        better. ``sample_weight`` is handed on if given.
-    sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows or of the cells; a cell of weight 0 counts as unknown. An objective
-        that averages over rows weighs a row by the mean over its known cells.
-    missing_label : float, default=NaN
-        What marks an unknown cell of ``y_true`` beside NaN, for example -1.
+        A label is positive if its score is at least its threshold.
+    <objective>
+    <sample_weight>
+    <missing_label>
 
     Returns
     -------
     value : float
-        For "cardinality", less the distance of the mean numbers of labels a row.
+        For "cardinality" the negative difference of the mean numbers of labels of a sample.
 
     Raises
     ------
@@ -182,51 +180,25 @@ def threshold_score(
     0.5
     """
     _check_parameters(objective)
-    cells = check_scores(y_true, y_score, sample_weight, missing_label)
-    return value_at(cells, objective)(np.broadcast_to(thresholds, cells.shape[1]))
-
-
-class _Search:
-    """One objective on one set of cells: the common threshold, and one per label."""
-
-    def __init__(self, cells: Cells, objective: Objective, grid_size: int, max_passes: int) -> None:
-        self.cells, self.objective = cells, objective
-        self.grid_size, self.max_passes = grid_size, max_passes
-
-    def common(self) -> float:
-        if isinstance(self.objective, str):
-            return common_cut(self.cells, self.objective)
-        return common_grid_cut(self.cells, value_at(self.cells, self.objective), self.grid_size)
-
-    def shared(self) -> float:
-        """What a label without enough evidence gets or is pulled to."""
-        if self.objective == "f1_macro":
-            return common_cut(self.cells, "f1_micro")
-        return self.common()
-
-    def by_label(self) -> np.ndarray:
-        """Thresholds per label; NaN for a label without evidence, inf for one best left out."""
-        if isinstance(self.objective, str) and self.objective in _EXACT:
-            return _EXACT[self.objective](self.cells)
-        start = np.full(self.cells.shape[1], self.common())
-        if isinstance(self.objective, str):
-            return row_ascent(self.cells, start, ROW_SCORES[self.objective], self.max_passes)
-        value_of = value_at(self.cells, self.objective)
-        return grid_ascent(self.cells, start, value_of, self.grid_size, self.max_passes)
+    entries = check_scores(y_true, y_score, sample_weight, missing_label)
+    return value_at(entries, objective)(np.broadcast_to(thresholds, entries.shape[1]))
 
 
 def _shrunk(
-    cells: Cells, cuts: np.ndarray, shared_cut: Callable[[], float], shrinkage: float
+    entries: LabelEntries, cuts: np.ndarray, shared_cut: Callable[[], float], shrinkage: float
 ) -> np.ndarray:
-    """Fill labels without a threshold of their own; pull rare ones to the common threshold."""
+    """Fill labels without a threshold of their own; pull rare ones to the common threshold.
+
+    NaN marks a label without evidence, inf one that is best never predicted.
+    """
     if np.isfinite(cuts).all() and shrinkage == 0:
         return cuts
     shared = shared_cut()
     cuts = np.where(np.isnan(cuts), shared, cuts)
-    cuts = np.where(np.isinf(cuts), np.maximum(cut_above(cells.values, axis=0), shared), cuts)
+    cuts = np.where(np.isinf(cuts), np.maximum(cut_above(entries.values, axis=0), shared), cuts)
     if shrinkage == 0:
         return cuts
-    evidence = cells.label_sums(cells.positive)
+    evidence = entries.label_sums(entries.positive)
     return (evidence * cuts + shrinkage * shared) / (evidence + shrinkage)
 
 

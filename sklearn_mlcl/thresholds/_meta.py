@@ -10,26 +10,27 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier, has_method, logits_of
-from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
+from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier, has_method
+from sklearn_mlcl.thresholds._engine import OBJECTIVES, threshold_score, tune_thresholds
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.probabilities import inside
+from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.set_output import in_chosen_container
 
 
 class MultiLabelThresholdClassifierCV(HeldOutClassifier):
-    """Classifier with thresholds, one or one per label, tuned on held-out rows.
+    """Classifier with thresholds, one or one per label, tuned on held-out samples.
 
-    The estimator is fitted on the training part of each fold and scores the other part; the
-    thresholds are searched on the scores of all held-out rows together by
-    :func:`sklearn_mlcl.thresholds.tune_thresholds`; then the estimator is fitted on all rows.
-    scikit-learn's ``TunedThresholdClassifierCV`` refuses label matrices.
+    The estimator is fitted on the training part of each fold and scores the other part.
+    :func:`sklearn_mlcl.thresholds.tune_thresholds` searches the thresholds on all held-out scores
+    together. Then the estimator is fitted on all samples. scikit-learn's
+    ``TunedThresholdClassifierCV`` refuses label matrices.
 
     Parameters
     ----------
     estimator : classifier
-        Any with ``predict_proba`` or ``decision_function`` for label matrices, scikit-learn's
-        included: a matrix or a list of arrays, also for labels of which a fold has no positive.
+        Any with ``predict_proba`` or ``decision_function`` for label matrices. They return a
+        matrix or, as scikit-learn's forests do, a list of arrays. A fold may lack positives of a
+        label.
     objective : str or callable, default="f1_micro"
         "f1_micro", "f1_macro", "f1_samples", "jaccard", "accuracy" (Hamming accuracy),
         "subset_accuracy", "cardinality", a metric or a scorer; see
@@ -37,31 +38,32 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
     per_label : bool, default=True
         Whether each label gets its own threshold.
     shrinkage : float, default=0.0
-        Pulls the thresholds of rare labels to the common one; the number of positives at which a
-        label's own threshold and the common one weigh the same. Worth 5 to 20 with "f1_macro"
-        and labels of a few positives, whose own best threshold may accept nearly every row.
+        Pulls the thresholds of rare labels to the common one. At this number of positives a label
+        gets the middle of its own threshold and the common one. Use 5 to 20 with "f1_macro" and
+        labels of a few positives, whose own best threshold may accept nearly every sample.
     response_method : {"auto", "predict_proba", "decision_function"}, default="auto"
-        What the thresholds cut; "auto" takes ``predict_proba`` where there is one.
+        Scores that the thresholds are compared with; "auto" takes ``predict_proba`` if there is
+        one.
     cv : int, float, splitter, iterable of splits, "prefit" or None, default=None
         Number of folds of :class:`~sklearn_mlcl.model_selection.MultilabelStratifiedKFold` (None:
-        5); a float in (0, 1) for one stratified split with that share held out; or "prefit" for
-        an estimator that is fitted, all rows given to ``fit`` being held-out rows.
+        5). A float in (0, 1) is the held-out share of one stratified split. With "prefit" the
+        estimator is already fitted, and all samples given to ``fit`` are held-out samples.
     refit : bool, default=True
-        Whether to fit on all rows after a search with ``cv``. False only with a single split.
+        Whether to fit on all samples after a search with ``cv``. False only with a single split.
     n_jobs : int or None, default=None
-        Folds fitted at the same time.
+        Number of folds fitted at the same time.
     random_state : int, RandomState instance or None, default=None
-        Shuffles the rows before they are dealt to folds; None deals them as they come.
+        Shuffles the samples before they are dealt to folds; None keeps their order.
     missing_label : float, default=NaN
-        What marks an unknown cell of y beside NaN, for example -1. The estimator gets y as it
-        came and needs a ``missing_label`` of its own; so does a splitter or scorer given here.
+        What marks a missing entry of y beside NaN, for example -1. The estimator gets y as it is
+        and needs a ``missing_label`` of its own. So does a splitter or scorer given here.
 
     Attributes
     ----------
     thresholds_ : ndarray of shape (L,)
-        A score at its threshold or above it is a positive.
+        A label is positive if its score is at least its threshold.
     best_score_ : float
-        The objective on the held-out rows.
+        The objective on the held-out samples.
     estimator_ : classifier
         The fitted classifier.
     classes_ : ndarray
@@ -73,13 +75,13 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
 
     See Also
     --------
-    sklearn_mlcl.thresholds.tune_thresholds : The search itself, on scores at hand.
+    sklearn_mlcl.thresholds.tune_thresholds : The same search on given scores.
 
     Examples
     --------
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn.ensemble import RandomForestClassifier
-    >>> from sklearn_mlcl.thresholds._meta import MultiLabelThresholdClassifierCV
+    >>> from sklearn_mlcl.thresholds import MultiLabelThresholdClassifierCV
     >>> X, Y = make_multilabel_classification(200, n_classes=3, random_state=0)
     >>> forest = RandomForestClassifier(20, random_state=0)
     >>> tuned = MultiLabelThresholdClassifierCV(forest, objective="f1_macro", cv=3).fit(X, Y)
@@ -164,11 +166,11 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         Returns
         -------
         probabilities : ndarray of shape (n, L), or (n, 2) for a binary target
-            A matrix, whatever form the estimator's own answer has; the thresholds do not enter.
+            A matrix, whatever form the estimator's own answer has, without the thresholds.
         """
         proba = self._scores(X, "predict_proba")
         if self._format.kind == "multilabel":
-            proba = inside(proba)
+            proba = clip_open_interval(proba)
         return self._format.probabilities(proba)
 
     @in_chosen_container
@@ -183,10 +185,11 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         Returns
         -------
         scores : ndarray of shape (n, L), or (n,) for a binary target
-            The thresholds are not taken off.
+            The thresholds are not subtracted.
         """
         check_is_fitted(self, "estimator_")
         if hasattr(self.estimator_, "decision_function"):
             return self._format.decisions(self._scores(X, "decision_function"))
         proba = self._scores(X, "predict_proba")
-        return self._format.decisions(logits_of(proba, np.finfo(proba.dtype).eps))
+        eps = np.finfo(proba.dtype).eps
+        return self._format.decisions(logit(np.clip(proba, eps, 1 - eps)))

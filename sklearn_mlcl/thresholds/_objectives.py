@@ -10,11 +10,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from sklearn_mlcl import metrics
-from sklearn_mlcl.utils.validation import Cells
+from sklearn_mlcl.utils.validation import LabelEntries
 
 
 def cardinality_match(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
-    """Less the distance between mean numbers of decided and of true labels of a row."""
+    """Negative difference of the mean numbers of decided and of true labels of a sample."""
     weight = np.ones((1, 1)) if sample_weight is None else np.asarray(sample_weight)
     weight = np.broadcast_to(weight[:, None] if weight.ndim == 1 else weight, np.shape(y_true))
     surplus = np.where(np.isnan(y_true), 0.0, y_pred - np.nan_to_num(y_true))
@@ -33,7 +33,7 @@ METRICS: dict[str, Callable[..., float]] = {
 
 
 class GivenDecisions(ClassifierMixin, BaseEstimator):
-    """Classifier whose rows are its predictions, to ask a scorer about them."""
+    """Classifier that returns X as its predictions, to ask a scorer about them."""
 
     def __init__(self, classes_: np.ndarray) -> None:
         self.classes_ = classes_
@@ -54,21 +54,23 @@ def is_scorer(function: Callable[..., float]) -> bool:
     return len(needed) == 3
 
 
-def value_at(cells: Cells, objective: str | Callable[..., float]) -> Callable[[Any], float]:
+def value_at(
+    entries: LabelEntries, objective: str | Callable[..., float]
+) -> Callable[[Any], float]:
     """Return the function from thresholds (L,) to the value of the objective."""
-    y_true = cells.positive.astype(np.int64)
-    if cells.known is not None:
-        y_true = np.where(cells.known, cells.positive, np.nan)
-    keywords = {} if cells.weight is None else {"sample_weight": cells.weight}
+    y_true = entries.positive.astype(np.int64)
+    if entries.known is not None:
+        y_true = np.where(entries.known, entries.positive, np.nan)
+    keywords = {} if entries.weight is None else {"sample_weight": entries.weight}
     metric = METRICS[objective] if isinstance(objective, str) else objective
-    one_label = cells.shape[1] == 1 and not isinstance(objective, str)
+    one_label = entries.shape[1] == 1 and not isinstance(objective, str)
     targets = y_true.ravel() if one_label else y_true
 
     def value_of(cuts: np.ndarray) -> float:
-        y_pred = (cells.values >= cuts).astype(np.int64)
+        y_pred = (entries.values >= cuts).astype(np.int64)
         decisions = y_pred.ravel() if one_label else y_pred
         if is_scorer(metric):
-            classes = np.arange(max(2, cells.shape[1]))
+            classes = np.arange(max(2, entries.shape[1]))
             return float(metric(GivenDecisions(classes), decisions, targets, **keywords))
         return float(metric(targets, decisions, **keywords))
 

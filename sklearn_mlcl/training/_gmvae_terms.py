@@ -25,7 +25,7 @@ class LabelColumns:
     positive : bool Tensor of shape (B, C)
         Known positives.
     unknown : bool Tensor of shape (B, C) or None
-        Cells that are not known; None where all are.
+        LabelEntries that are not known; None where all are.
     empty : bool Tensor of shape (B,)
         Rows of which all labels are known, and none is positive.
     weight : Tensor of shape (C,) or None

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sklearn_mlcl.utils.chunking import MappedRows
+from sklearn_mlcl.utils.chunking import MemmapView
+from sklearn_mlcl.utils.fit_data import FitData
 
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
@@ -23,7 +24,7 @@ DEVICE_SHARE = 0.5
 
 def _stored(array: Any, device: torch.device, dtype: type = np.float32) -> Tensor | Any:
     """Return a tensor on the device; what has to stay on the host, CSR and memory maps, stays."""
-    if isinstance(array, MappedRows):
+    if isinstance(array, MemmapView):
         return array
     if sp.issparse(array):
         return sp.csr_array(array, dtype=dtype)
@@ -45,7 +46,7 @@ class RowTensors(Dataset[Batch]):
 
     Parameters
     ----------
-    X : ndarray, MappedRows or CSR of shape (n, d)
+    X : ndarray, MemmapView or CSR of shape (n, d)
         Features. CSR and memory maps stay what they are and become tensors a batch at a time.
     Y : ndarray or CSR of shape (n, L)
         Indicator matrix, NaN where a label is unknown.
@@ -62,7 +63,7 @@ class RowTensors(Dataset[Batch]):
 
     def __init__(
         self,
-        X: np.ndarray | MappedRows | sp.csr_array,
+        X: np.ndarray | MemmapView | sp.csr_array,
         Y: np.ndarray | sp.csr_array,
         sample_weight: np.ndarray | None,
         device: torch.device,
@@ -77,6 +78,16 @@ class RowTensors(Dataset[Batch]):
             not isinstance(array, Tensor) or array.device.type != device.type
             for array in (self.X, self.Y)
         )
+
+    @classmethod
+    def of(cls, data: FitData, device: torch.device) -> RowTensors:
+        """Return the samples of ``data``."""
+        return cls(data.X, data.Y, data.sample_weight, device)
+
+    @property
+    def labels_known(self) -> bool:
+        """Whether no label is missing."""
+        return self.Y.dtype == (torch.bool if isinstance(self.Y, Tensor) else np.bool_)
 
     def __len__(self) -> int:
         return self.X.shape[0]

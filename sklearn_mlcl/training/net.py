@@ -204,6 +204,7 @@ class IndexBatchNet(NeuralNet):
         """
         self._check_one_schedule(schedule)
         self.generator_, self.schedule_ = generator, schedule
+        self.criterion_.labels_known = train.labels_known
         self._steps_done = 0
         self._steps_total = max_epochs * len(self.get_iterator(train, training=True))
         self._set_learning_rate(self.lr * SCHEDULES[schedule](0.0, len(self.history)))

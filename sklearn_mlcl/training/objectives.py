@@ -69,13 +69,13 @@ def loss_of_rows(
 
 
 class ContrastiveObjective(nn.Module):
-    r"""A contrastive loss on projections, plus cross-entropy on a linear head.
+    r"""A contrastive loss on projections, plus a loss on the logits of a linear head.
 
     .. math::
-        \mathcal{L} = \mathcal{L}_{con}(g(h), Y, P)
-        + \lambda_{bce} \, L \, \mathcal{L}_{bce}(Vh + b, Y)
+        \mathcal{L} = \lambda_{con} \, \mathcal{L}_{con}(g(h), Y, P)
+        + \lambda_{joint} \, L \, \mathcal{L}_{joint}(Vh + b, Y)
 
-    The cross-entropy is a mean over rows and labels; times their number L it is a sum over labels,
+    The joint loss is a mean over samples and labels; times their number L it is a sum over labels,
     as the contrastive term is one over the labels that an anchor shares: the balance of the two
     does not depend on how many labels there are.
 
@@ -92,15 +92,18 @@ class ContrastiveObjective(nn.Module):
         Start of the trainable prototypes P.
     queue : MemoryQueue, default=None
         Projections of past batches, further candidates of the loss.
-    lambda_bce : float, default=0.0
-        Weight of the cross-entropy, summed over the labels.
-    labels_known : bool, default=False
-        No label of the training rows is NaN, which makes mixed ones cheaper.
+    joint_loss : torch.nn.Module, default=None
+        ``joint_loss(logits, labels, sample_weight)``; None is the binary cross-entropy.
+    lambda_contrastive : float, default=1.0
+        Weight of the contrastive loss.
+    lambda_joint : float, default=0.0
+        Weight of the joint loss, summed over the labels.
 
     Attributes
     ----------
-    finetuning : bool
-        While True the objective is the cross-entropy alone.
+    labels_known : bool
+        Whether no label of the training samples is missing, which makes mixed ones cheaper. The
+        net sets it when training begins.
     """
 
     def __init__(
@@ -111,41 +114,39 @@ class ContrastiveObjective(nn.Module):
         *,
         prototypes: Tensor | None = None,
         queue: MemoryQueue | None = None,
-        lambda_bce: float = 0.0,
-        labels_known: bool = False,
+        joint_loss: nn.Module | None = None,
+        lambda_contrastive: float = 1.0,
+        lambda_joint: float = 0.0,
     ) -> None:
         super().__init__()
-        self.labels_known = labels_known
+        self.labels_known = False
         self.loss = loss
         self.projection = projection
         self.head = head
         self.prototypes = None if prototypes is None else nn.Parameter(prototypes)
         self.queue = queue
-        self.cross_entropy = BinaryCrossEntropyLoss()
-        self.lambda_bce = lambda_bce
-        self.finetuning = False
+        self.joint_loss = BinaryCrossEntropyLoss() if joint_loss is None else joint_loss
+        self.lambda_contrastive = lambda_contrastive
+        self.lambda_joint = lambda_joint
 
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch."""
-        if self.finetuning:
-            return self._cross_entropy(embedding, labels, sample_weight)
-        value = self._contrastive(self.projection(embedding), labels, sample_weight)
-        if self.lambda_bce > 0:
-            weight = self.lambda_bce * labels.shape[-1]
-            value = value + weight * self._cross_entropy(embedding, labels, sample_weight)
+        value = embedding.new_zeros(())
+        if self.lambda_contrastive > 0:
+            pairs = self._contrastive(self.projection(embedding), labels, sample_weight)
+            value = self.lambda_contrastive * pairs
+        if self.lambda_joint > 0:
+            logits = self.head(embedding)
+            joint = loss_of_rows(self.joint_loss, logits, labels, sample_weight)
+            value = value + self.lambda_joint * labels.shape[-1] * joint
         return value
-
-    def _cross_entropy(
-        self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None
-    ) -> Tensor:
-        return loss_of_rows(self.cross_entropy, self.head(embedding), labels, sample_weight)
 
     def _contrastive(
         self, projection: Tensor, labels: Tensor, sample_weight: Tensor | None
     ) -> Tensor:
         if labels.is_floating_point():
-            # Pairs are of rows that have a label or not: a mixed row counts as its larger part.
-            known = self.training and self.labels_known  # rows of validation are never mixed
+            # Pairs are of samples that have a label or not: a mixed one counts as its larger part.
+            known = self.training and self.labels_known  # held-out samples are never mixed
             labels = labels > 0.5 if known else labels.round()
         terms: dict[str, Tensor] = {}
         if self.prototypes is not None:

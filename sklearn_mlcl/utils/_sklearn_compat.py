@@ -10,7 +10,12 @@ from typing import Any
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils.validation import _check_method_params, _check_sample_weight
 
@@ -37,5 +42,6 @@ __all__ = [
     "_fit_context",
     "_openmp_effective_n_threads",
     "_safe_indexing",
+    "validate_parameter_constraints",
     "with_callbacks",
 ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mmap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 #: Rows of a chunk at most, so that a layer's output stays in the caches, and entries that are held
@@ -26,8 +27,10 @@ def chunk_rows(entries: int) -> int:
     return max(1, min(CHUNK_ROWS, CHUNK_ENTRIES // max(1, entries)))
 
 
-def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) -> np.ndarray:
-    """Return what ``compute`` makes of slices of the rows, one below the other.
+def map_chunks(
+    n_rows: int, size: int, compute: Callable[[slice], Any]
+) -> Iterator[tuple[slice, Any]]:
+    """Yield slices of the rows, each with what ``compute`` makes of it.
 
     Where the device runs out of memory the chunks are halved, with a warning.
 
@@ -38,14 +41,15 @@ def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) ->
     size : int
         Rows of a chunk.
     compute : callable
-        Maps a slice of rows to an array with as many rows.
+        Maps a slice of rows to anything.
 
     Raises
     ------
     torch.OutOfMemoryError
         If a single row does not fit.
     """
-    out: np.ndarray | None = None
+    if n_rows < 1:
+        raise ValueError(f"n_rows must be at least 1, got {n_rows}.")
     start = 0
     while start < n_rows:
         part = slice(start, min(start + size, n_rows))
@@ -56,14 +60,26 @@ def by_chunks(n_rows: int, size: int, compute: Callable[[slice], np.ndarray]) ->
                 raise
             size = _halved(part.stop - part.start)
             continue
-        if out is None:
-            if part.stop == n_rows:
-                return made
-            out = np.empty((n_rows, *made.shape[1:]), dtype=made.dtype)
-        out[part] = made
+        yield part, made
         start = part.stop
-    if out is None:
-        raise ValueError(f"n_rows must be at least 1, got {n_rows}.")
+
+
+def stacked(parts: Iterable[Any], n_rows: int) -> Any:
+    """Return chunks of ``n_rows`` rows one below the other, dense or CSR.
+
+    Dense chunks are copied into the result one by one: two copies of all are never there.
+    """
+    out: np.ndarray | None = None
+    start, parts = 0, iter(parts)
+    for made in parts:
+        if sp.issparse(made):
+            return sp.vstack([made, *parts], format="csr")
+        if len(made) == n_rows:
+            return made
+        if out is None:
+            out = np.empty((n_rows, *made.shape[1:]), dtype=made.dtype)
+        out[start : start + len(made)] = made
+        start += len(made)
     return out
 
 
@@ -79,37 +95,28 @@ def _halved(size: int) -> int:
     return size // 2
 
 
-#: Size up to which a memory map is read into memory like any other array.
+#: Bytes up to which a memory map is read into memory like any other array.
 READ_AT_ONCE = 2**26
 
 
-class MappedRows:
-    """Some rows of a memory-mapped array; indexing reads those that are named.
+class MemmapView:
+    """Some rows of a memory-mapped array, which indexing reads.
 
-    Splitting such rows, or leaving some out, takes a list of their numbers and reads nothing.
+    Splitting the rows or dropping some takes a list of their numbers and reads nothing.
 
     Parameters
     ----------
     array : ndarray of shape (N, d)
         The memory map.
     index : ndarray of int of shape (n,) or None
-        Numbers of the rows; None is all of them.
+        Numbers of the rows; None takes all of them.
     """
 
     def __init__(self, array: np.ndarray, index: np.ndarray | None = None) -> None:
         self.array = array
         self.index = index
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of rows and features."""
-        n_rows = len(self.array) if self.index is None else len(self.index)
-        return n_rows, self.array.shape[1]
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the entries."""
-        return self.array.dtype
+        self.shape = (len(array) if index is None else len(index), array.shape[1])
+        self.dtype = array.dtype
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -118,28 +125,26 @@ class MappedRows:
         """Read the rows that a slice, a mask or an array of numbers names."""
         return self.array[key if self.index is None else self.index[key]]
 
-    def take(self, rows: np.ndarray) -> MappedRows:
-        """Return some of these rows, by number or mask, unread."""
+    def take(self, rows: np.ndarray) -> MemmapView:
+        """Return some of these rows, by number or mask, without reading them."""
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        return MappedRows(self.array, rows if self.index is None else self.index[rows])
+        return MemmapView(self.array, rows if self.index is None else self.index[rows])
 
 
 def is_mapped(array: Any) -> bool:
     """Return whether an array, or what it is a view of, is a memory map."""
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return True
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
         array = array.base
-    return isinstance(array, mmap.mmap)
+    return isinstance(array, np.memmap | mmap.mmap)
 
 
-def unread(X: Any) -> Any:
-    """Return a large memory map as :class:`MappedRows`, anything else as it is."""
+def as_memmap_view(X: Any) -> Any:
+    """Return a large memory map as :class:`MemmapView`, anything else as it is."""
     large = is_mapped(X) and X.nbytes > READ_AT_ONCE
-    return MappedRows(X) if large else X
+    return MemmapView(X) if large else X
 
 
 def take_rows(X: Any, rows: np.ndarray) -> Any:
-    """Return the rows of X that are named, by number or mask; those of a map stay unread."""
-    return X.take(rows) if isinstance(X, MappedRows) else X[rows]
+    """Return some rows of X, by number or mask; those of a memory map are not read."""
+    return X.take(rows) if isinstance(X, MemmapView) else X[rows]

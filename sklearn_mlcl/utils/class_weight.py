@@ -1,4 +1,4 @@
-"""Weights of rows, cells and classes, as weights of cells: the one place below ``fit``."""
+"""Weights of samples, entries and classes, as weights of entries: the one place below ``fit``."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.targets import TargetFormat
 
 
-def label_masses(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weight of the known positives and negatives of each label, shape (L,) each.
+def weighted_counts(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight of the positives and of the negatives of each label, shape (L,) each.
 
     Parameters
     ----------
     Y : ndarray or CSR of shape (n, L)
-        Indicator matrix, NaN where unknown.
+        Indicator matrix, NaN where missing: such entries do not count.
     weights : ndarray of shape (n,) or (n, L), or None
-        Of the rows or of the cells.
+        Weights of the samples or of the entries; None counts each as 1.
     """
-    positive, negative = np.zeros((2, Y.shape[1]))
+    counts = np.zeros((2, Y.shape[1]))
     for part in chunks(Y.shape[0]):
-        yes, no = _masses_of_chunk(Y[part], None if weights is None else weights[part])
-        positive, negative = positive + yes, negative + no
-    return positive, negative
+        counts += _counts_of_chunk(Y[part], None if weights is None else weights[part])
+    return counts[0], counts[1]
 
 
-def _masses_of_chunk(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _counts_of_chunk(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     w = np.ones(Y.shape[0]) if weights is None else weights
     if sp.issparse(Y) and w.ndim == 1:
         positive = w @ Y
@@ -42,35 +41,53 @@ def _masses_of_chunk(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np
     return (w * (labels == 1)).sum(axis=0), (w * (labels == 0)).sum(axis=0)
 
 
-def row_weights(Y: Any, weights: np.ndarray | None) -> np.ndarray | None:
-    """Return one weight a row: of weights of cells the mean over the row's known ones.
+def label_log_odds(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return smoothed log-odds (L,) of the labels, and which labels show a single value.
 
-    A row of which no label is known weighs the mean of its weights that are not 0.
+    :math:`\log \frac{N_+ + 1/2}{N_- + 1/2}` with the weighted counts of positives and negatives,
+    which is finite for a constant label.
     """
+    positive, negative = weighted_counts(Y, weights)
+    constant = (positive <= 0) | (negative <= 0)
+    return np.log((positive + 0.5) / (negative + 0.5)), constant
+
+
+def row_weights(Y: Any, weights: np.ndarray | None) -> np.ndarray | None:
+    """Return one weight a sample; see :func:`mean_weights` for weights of entries."""
     if weights is None or weights.ndim == 1:
         return weights
-    known = np.ones(Y.shape, dtype=bool) if sp.issparse(Y) else ~np.isnan(Y)
+    return mean_weights(weights, None if sp.issparse(Y) else ~np.isnan(Y))
+
+
+def mean_weights(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    """Return the mean weight (n,) of the entries (n, L) of each sample that are not missing.
+
+    A sample whose labels are all missing gets the mean of its weights that are not 0. `known` is
+    False where a label is missing, or None.
+    """
+    if known is None:
+        return weights.mean(axis=1)
     known = np.where(known.any(axis=1, keepdims=True), known, weights > 0)
     return (weights * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
 
-def hide_absent(Y: Any, weights: np.ndarray | None) -> Any:
-    """Return targets whose cells of weight zero are unknown."""
+def mask_zero_weight(Y: Any, weights: np.ndarray | None) -> Any:
+    """Return targets in which the entries of weight zero are missing."""
     if weights is None or weights.ndim == 1 or weights.all():
         return Y
     return np.where(weights > 0, _dense(Y), np.nan)
 
 
 @dataclass(frozen=True)
-class ClassFactors:
-    """What ``class_weight`` and ``pos_weight`` multiply the weights of cells with.
+class ClassWeights:
+    """Factors that ``class_weight`` puts on the weights of entries or samples.
 
     Attributes
     ----------
     negative, positive : ndarray of shape (L,)
         Factors on the negatives and the positives of each label.
     of_class : ndarray of shape (L,) or None
-        Factor on the rows of each class, for classes that exclude one another.
+        Factor on the samples of each class, for classes that exclude each other.
     """
 
     negative: np.ndarray
@@ -78,58 +95,56 @@ class ClassFactors:
     of_class: np.ndarray | None = None
 
     def rows(self, rows: tuple[Any, Any, np.ndarray | None]) -> tuple[Any, Any, np.ndarray | None]:
-        """Return (X, Y, weights) with the factors in the weights; cells of weight 0 unknown."""
+        """Return (X, Y, weights) with the factors in the weights; zero weight means missing."""
         X, Y, weights = rows
         if self.of_class is not None:
-            of_row = Y @ self.of_class
-            weights = (
-                of_row
-                if weights is None
-                else weights * (of_row if weights.ndim == 1 else of_row[:, None])
-            )
-        if not (self.negative == 1).all() or not (self.positive == 1).all():
+            factors = Y @ self.of_class
+        elif (self.negative == 1).all() and (self.positive == 1).all():
+            return rows
+        else:
             factors = np.where(_dense(Y) == 1, self.positive, self.negative)
             factors = factors[:, 0] if Y.shape[1] == 1 else factors
-            if weights is not None:
-                factors = factors * (weights if weights.ndim == factors.ndim else weights[:, None])
-            weights = factors
-        if weights is not None and not weights.any():
-            raise ValueError("The product of sample_weight, class_weight and pos_weight is zero.")
-        return X, hide_absent(Y, weights), weights
+        if weights is not None:
+            two = weights.ndim == 2 or factors.ndim == 2
+            weights, factors = (
+                a[:, None] if two and a.ndim == 1 else a for a in (weights, factors)
+            )
+            factors = factors * weights
+        if not factors.any():
+            raise ValueError("The product of sample_weight and class_weight is zero everywhere.")
+        return X, mask_zero_weight(Y, factors), factors
 
 
-def class_factors(
-    class_weight: Any,
-    pos_weight: Any,
-    target_format: TargetFormat,
-    Y: Any,
-    weights: np.ndarray | None,
-) -> ClassFactors:
-    """Read ``class_weight`` and ``pos_weight``; "balanced" counts the known cells of Y.
+def class_weights(
+    class_weight: Any, target_format: TargetFormat, Y: Any, weights: np.ndarray | None
+) -> ClassWeights:
+    """Read ``class_weight``; "balanced" counts the entries of Y that are not missing.
 
     Raises
     ------
     ValueError
-        If one has a form, labels, classes or numbers that it cannot have.
+        If it has a form, labels, classes or numbers that it cannot have.
     """
     ones = np.ones(Y.shape[1])
-    negative, positive, of_class = ones, ones, None
-    if class_weight is not None and target_format.kind == "multiclass":
-        of_class = _weights_of_classes(class_weight, target_format, Y, weights)
-    elif class_weight is not None:
-        negative, positive = _weights_by_label(class_weight, target_format, Y, weights)
-    if pos_weight is not None:
-        positive = positive * _positive_weights(pos_weight, Y, weights)
-    return ClassFactors(negative, positive, of_class)
-
-
-def _weights_of_classes(
-    class_weight: Any, target_format: TargetFormat, Y: Any, weights: np.ndarray | None
-) -> np.ndarray:
+    if class_weight is None:
+        return ClassWeights(ones, ones)
+    if target_format.kind == "multiclass":
+        if isinstance(class_weight, str):
+            count, _ = weighted_counts(Y, weights)
+            of_class = count.sum() / (len(count) * np.where(count > 0, count, 1.0))
+        else:
+            of_class = _of_dict(class_weight, target_format.classes)
+        return ClassWeights(ones, ones, _checked(of_class))
     if isinstance(class_weight, str):
-        count, _ = label_masses(Y, weights)
-        return count.sum() / (len(count) * np.where(count > 0, count, 1.0))
-    return _checked(_of_dict(class_weight, target_format.classes))
+        counts = np.array(weighted_counts(Y, weights)[::-1])
+        both = np.broadcast_to((counts > 0).all(axis=0), counts.shape)
+        half = np.broadcast_to(counts.sum(axis=0) / 2, counts.shape)
+        by_label = np.divide(half, counts, out=np.ones(counts.shape), where=both)
+    elif target_format.kind == "binary":
+        by_label = _of_dict(class_weight, target_format.classes)[:, None]
+    else:
+        by_label = np.array(_pairs(class_weight, target_format), dtype=np.float64).T
+    return ClassWeights(*_checked(by_label))
 
 
 def _of_dict(class_weight: Any, classes: np.ndarray) -> np.ndarray:
@@ -141,89 +156,42 @@ def _of_dict(class_weight: Any, classes: np.ndarray) -> np.ndarray:
     return compute_class_weight(dict(class_weight), classes=classes, y=classes)
 
 
-def _weights_by_label(
-    class_weight: Any, target_format: TargetFormat, Y: Any, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    if isinstance(class_weight, str):
-        positive, negative = label_masses(Y, weights)
-        both = (positive > 0) & (negative > 0)
-        half = (positive + negative) / 2
-        return (
-            np.divide(half, negative, out=np.ones(len(half)), where=both),
-            np.divide(half, positive, out=np.ones(len(half)), where=both),
-        )
-    if target_format.kind == "binary":
-        of_class = _of_dict(class_weight, target_format.classes)
-        return _checked(of_class[:1]), _checked(of_class[1:])
-    by_label = [_pair(given) for given in _list_by_label(class_weight, target_format)]
-    negative, positive = np.array(by_label, dtype=np.float64).T
-    return _checked(negative), _checked(positive)
-
-
-def _list_by_label(class_weight: Any, target_format: TargetFormat) -> list[Any]:
-    """One dict for each label, from a list of them or a dict by index or name of the label."""
-    n_labels = target_format.n_labels
-    if not isinstance(class_weight, Mapping):
-        if len(class_weight) != n_labels:
+def _pairs(class_weight: Any, target_format: TargetFormat) -> list[tuple[Any, Any]]:
+    """Weights of 0 and 1 for each label, from a list or a dict by number or name of the label."""
+    n_labels, names = target_format.n_labels, target_format.label_names
+    by_label = class_weight
+    if isinstance(class_weight, Mapping):
+        place = {label: label for label in range(n_labels)}
+        if names is not None:
+            place |= {name: label for label, name in enumerate(names)}
+        strangers = [label for label in class_weight if label not in place]
+        if strangers:
             raise ValueError(
-                f"class_weight must hold one dict for each of {n_labels} labels, got "
-                f"{len(class_weight)}."
+                f"class_weight names labels that y does not have: {strangers[:5]}; expected "
+                f"numbers from 0 to {n_labels - 1}, or names of labels."
             )
-        return list(class_weight)
-    place = {label: label for label in range(n_labels)}
-    if target_format.label_names is not None:
-        place |= {name: label for label, name in enumerate(target_format.label_names)}
-    unknown = [label for label in class_weight if label not in place]
-    if unknown:
+        given = {place[label]: pair for label, pair in class_weight.items()}
+        by_label = [given.get(label, {}) for label in range(n_labels)]
+    if len(by_label) != n_labels:
         raise ValueError(
-            f"class_weight names labels that y does not have: {unknown[:5]}; expected numbers "
-            f"from 0 to {n_labels - 1}, or names of labels."
+            f"class_weight must hold one dict for each of {n_labels} labels, got {len(by_label)}."
         )
-    by_label = {place[label]: given for label, given in class_weight.items()}
-    return [by_label.get(label, {}) for label in range(n_labels)]
+    for pair in by_label:
+        if not isinstance(pair, Mapping) or not set(pair) <= {0, 1}:
+            raise ValueError(
+                "class_weight of a label matrix must be 'balanced', a dict {label: {0: w0, 1: w1}} "
+                f"or a list with a dict {{0: w0, 1: w1}} for each label; got {pair!r} for a label."
+            )
+    return [(pair.get(0, 1.0), pair.get(1, 1.0)) for pair in by_label]
 
 
-def _pair(given: Any) -> tuple[Any, Any]:
-    """Weights of 0 and 1; what is not said weighs 1."""
-    if not isinstance(given, Mapping) or not set(given) <= {0, 1}:
-        raise ValueError(
-            "class_weight of a label matrix must be 'balanced', a dict {label: {0: w0, 1: w1}} or "
-            f"a list with a dict {{0: w0, 1: w1}} for each label; got {given!r} for a label."
-        )
-    return given.get(0, 1.0), given.get(1, 1.0)
-
-
-def _positive_weights(pos_weight: Any, Y: Any, weights: np.ndarray | None) -> np.ndarray:
-    if isinstance(pos_weight, str):
-        positive, negative = label_masses(Y, weights)
-        both = (positive > 0) & (negative > 0)
-        return np.divide(negative, positive, out=np.ones(len(both)), where=both)
-    factors = np.asarray(pos_weight, dtype=np.float64)
-    if factors.shape not in ((), (Y.shape[1],)):
-        raise ValueError(
-            f"pos_weight must be a number or have shape ({Y.shape[1]},), one a label; got shape "
-            f"{factors.shape}."
-        )
-    return _checked(np.broadcast_to(factors, (Y.shape[1],)), "pos_weight")
-
-
-def _checked(factors: np.ndarray, name: str = "class_weight") -> np.ndarray:
+def _checked(factors: np.ndarray) -> np.ndarray:
     if not (np.isfinite(factors) & (factors >= 0)).all():
-        raise ValueError(f"{name} must hold finite weights of at least 0, got {factors.tolist()}.")
+        raise ValueError(
+            f"class_weight must hold finite weights of at least 0, got {factors.tolist()}."
+        )
     return factors
 
 
 def _dense(Y: Any) -> np.ndarray:
     return Y.toarray() if sp.issparse(Y) else Y
-
-
-def label_log_odds(
-    Y: np.ndarray | sp.csr_array, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return smoothed log-odds (L,) of the labels, and which show a single value.
-
-    Each count is raised by one half, so that a constant label has finite log-odds.
-    """
-    positive, negative = label_masses(Y, weights)
-    constant = (positive <= 0) | (negative <= 0)
-    return np.log((positive + 0.5) / (negative + 0.5)), constant

@@ -1,23 +1,179 @@
-"""What a fit is given: features, targets and weights of the same samples."""
+"""What a fit is given: features, targets and weights of the same samples, read once."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils.validation import check_consistent_length, validate_data
 
-from sklearn_mlcl.utils.targets import Indicator
+from sklearn_mlcl.utils.chunking import as_memmap_view, take_rows
+from sklearn_mlcl.utils.class_weight import (
+    ClassWeights,
+    class_weights,
+    label_log_odds,
+    mask_zero_weight,
+    row_weights,
+    weighted_counts,
+)
+from sklearn_mlcl.utils.targets import Indicator, TargetFormat, infer_format
+from sklearn_mlcl.utils.validation import check_weights
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix
-
-
 FLOATS = (np.float64, np.float32)
 
 
-Rows = tuple[Features, Indicator, np.ndarray | None]
+@dataclass(frozen=True)
+class FitData:
+    """Features, targets and weights of the same samples, checked.
+
+    Attributes
+    ----------
+    X : ndarray, MemmapView or CSR of shape (n, d)
+        Features, float32 or float64.
+    Y : ndarray or CSR of shape (n, L)
+        Indicator matrix in float64, NaN where a label is missing.
+    sample_weight : ndarray of shape (n,) or (n, L), or None
+        Weights of the samples or of the entries. Samples of weight zero are dropped, entries of
+        weight zero are missing.
+    """
+
+    X: Any
+    Y: Indicator
+    sample_weight: np.ndarray | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples n."""
+        return self.X.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features d."""
+        return self.X.shape[1]
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels L."""
+        return self.Y.shape[1]
+
+    @property
+    def row_weight(self) -> np.ndarray | None:
+        """One weight a sample, of shape (n,); None where all weigh the same."""
+        return row_weights(self.Y, self.sample_weight)
+
+    def has_missing(self) -> bool:
+        """Return whether a label of a sample is missing."""
+        return not sp.issparse(self.Y) and bool(np.isnan(self.Y).any())
+
+    def take(self, samples: np.ndarray) -> FitData:
+        """Return some samples, by number or mask; those of a memory map stay on disk."""
+        weight = self.sample_weight
+        return FitData(
+            take_rows(self.X, samples),
+            self.Y[samples],
+            None if weight is None else weight[samples],
+        )
+
+    def weighted(self, weights: ClassWeights) -> FitData:
+        """Return the samples with class weights multiplied into their weights."""
+        return FitData(*weights.rows((self.X, self.Y, self.sample_weight)))
+
+    def class_weights(self, class_weight: Any, target_format: TargetFormat) -> ClassWeights:
+        """Read the parameter ``class_weight``; "balanced" counts the entries of these samples."""
+        return class_weights(class_weight, target_format, self.Y, self.sample_weight)
 
 
-def all_known(Y: Any) -> bool:
-    """Return whether no label is NaN."""
-    return sp.issparse(Y) or not np.isnan(Y).any()
+@dataclass(frozen=True)
+class LabelStats:
+    """What a fit needs to know of each label, counted once.
+
+    Attributes
+    ----------
+    log_odds : ndarray of shape (L,)
+        Weighted log-odds; each count is raised by one half, so that they are finite.
+    constant : ndarray of shape (L,), bool
+        The labels that show a single value.
+    counts : ndarray of shape (2, L)
+        Samples that have each label, and samples that lack it. A sample counts as one whatever
+        its weight.
+    """
+
+    log_odds: np.ndarray
+    constant: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, data: FitData) -> LabelStats:
+        """Count the labels of ``data``."""
+        w = data.sample_weight
+        counts = np.stack(weighted_counts(data.Y, None if w is None else (w > 0).astype(float)))
+        return cls(*label_log_odds(data.Y, w), counts)
+
+
+def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
+    """Return X as scikit-learn checks it: float32 or float64, dense or CSR, finite."""
+    return validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
+
+
+def check_fit_data(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    classes: Any = None,
+    known: TargetFormat | None = None,
+    on_disk: bool = False,
+) -> tuple[FitData, TargetFormat]:
+    """Read what ``fit`` was given.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``n_features_in_`` and ``feature_names_in_`` are set, or checked where ``known`` is
+        given; its parameter ``missing_label`` is read.
+    X, y, sample_weight : array-like
+        As ``fit`` takes them.
+    classes : array-like, default=None
+        All classes of 1-D targets.
+    known : TargetFormat, default=None
+        The format of the targets of an earlier call, which these go on from.
+    on_disk : bool, default=False
+        Whether a large memory map stays on disk, to be read a batch at a time.
+
+    Returns
+    -------
+    data : FitData
+        The samples that weigh something.
+    target_format : TargetFormat
+        How the targets looked.
+
+    Raises
+    ------
+    ValueError
+        If an argument has a form, a shape or values that it cannot have; the message names it.
+    """
+    reset = known is None
+    if y is None:
+        validate_data(estimator, X, y=None, reset=reset)
+    X = check_features(estimator, X, reset=reset)
+    X = as_memmap_view(X) if on_disk else X
+    found = infer_format(y, classes, estimator.missing_label) if known is None else known
+    found = replace(found, missing_label=estimator.missing_label)
+    Y = found.indicator(y)
+    if Y.shape[1] != found.n_labels:
+        raise ValueError(
+            f"y has {Y.shape[1]} labels, but {type(estimator).__name__} was fitted with "
+            f"{found.n_labels}."
+        )
+    check_consistent_length(X, Y)
+    if sample_weight is not None and np.ndim(sample_weight) == 0:
+        sample_weight = np.full(X.shape[0], sample_weight)
+    w = check_weights(sample_weight, X.shape[0], found.n_labels)
+    if w is None or w.all():
+        return FitData(X, Y, w), found
+    samples = np.asarray(w > 0 if w.ndim == 1 else w.any(axis=1))
+    return FitData(take_rows(X, samples), mask_zero_weight(Y, w)[samples], w[samples]), found

@@ -1,4 +1,4 @@
-"""Targets of every allowed kind, as an indicator matrix and back."""
+"""Targets of every allowed kind: the one reader of label matrices, and the way back."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import scipy.sparse as sp
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
+from sklearn_mlcl.utils.chunking import chunks
+
 Indicator: TypeAlias = np.ndarray | sp.csr_array
+CHECKED_AT_ONCE = 2**18  # entries whose values are looked at together
 
 
 @dataclass(frozen=True)
 class TargetFormat:
-    """How the targets looked, so that predictions can look the same.
+    """The form in which the targets came, which predictions take again.
 
     Attributes
     ----------
@@ -26,13 +29,13 @@ class TargetFormat:
     classes : ndarray
         Classes of 1-D targets; ``arange(L)`` for a label matrix.
     dtype : numpy.dtype
-        Of the predictions.
+        The dtype of predictions.
     sparse : bool
         Whether predictions are CSR.
     label_names : ndarray of str or None
         Column names of a DataFrame of labels.
     missing_label : float
-        What marks an unknown label of a label matrix beside NaN.
+        What marks a missing label of a label matrix beside NaN.
     """
 
     kind: str
@@ -48,9 +51,14 @@ class TargetFormat:
         return 1 if self.kind == "binary" else len(self.classes)
 
     def indicator(self, y: Any) -> Indicator:
-        """Return targets as a float64 indicator matrix of shape (n, L), NaN where unknown."""
+        """Return targets as a float64 indicator matrix of shape (n, L), NaN where missing."""
         if self.kind == "multilabel":
-            return _label_matrix(unknown_as_nan(y, self.missing_label))
+            Y = as_label_matrix(y, self.missing_label)
+            if isinstance(Y, np.ndarray):
+                return Y.astype(np.float64)
+            # Missing labels are rare in CSR, and NaN is no zero to leave out: make it dense.
+            Y = Y.astype(np.float64, copy=False)
+            return Y.toarray() if np.isnan(Y.data).any() else Y
         y = column_or_1d(y)
         unknown = np.setdiff1d(y, self.classes)
         if len(unknown):
@@ -67,7 +75,7 @@ class TargetFormat:
         return logits.ravel() if self.kind == "binary" else logits
 
     def probabilities(self, marginals: np.ndarray) -> np.ndarray:
-        """Return marginals P(label) as rows that sum to 1 where the classes exclude another."""
+        """Return marginals P(label) as rows that sum to 1 where classes exclude each other."""
         if self.kind == "binary":
             return np.hstack([1 - marginals, marginals])
         if self.kind == "multiclass":
@@ -91,11 +99,11 @@ class TargetFormat:
         return dense.astype(self.dtype)
 
 
-def unknown_as_nan(y: Any, missing_label: float = np.nan) -> Any:
-    """Return targets with NaN where they hold ``missing_label``; others come back as they are.
+def missing_as_nan(y: Any, missing_label: float = np.nan) -> Any:
+    """Return targets with NaN where they hold ``missing_label`` or are masked.
 
-    The one place that knows of another code than NaN: below, an unknown label is NaN. NaN itself
-    always counts as unknown.
+    Other targets come back as they are. NaN itself always marks a missing label. No other function
+    knows of another mark.
 
     Raises
     ------
@@ -107,16 +115,87 @@ def unknown_as_nan(y: Any, missing_label: float = np.nan) -> Any:
             f"missing_label must be NaN or a finite number other than 0 and 1, got "
             f"{missing_label!r}."
         )
+    if np.ma.isMaskedArray(y):
+        y = np.ma.filled(y.astype(np.float64), np.nan)
     if np.isnan(missing_label):
         return y
     if sp.issparse(y):
         labels = sp.csr_array(y, dtype=np.float64, copy=True)
         labels.data[labels.data == missing_label] = np.nan
         return labels
-    if _is_label_sets(y) or np.ma.isMaskedArray(y) or (values := _as_array(y)).dtype.kind in "bSU":
+    if is_label_sets(y) or (values := _as_array(y)).dtype.kind in "bSU":
         return y
     coded = values == missing_label
     return np.where(coded, np.nan, values.astype(np.float64)) if coded.any() else y
+
+
+def as_label_matrix(y: Any, missing_label: float = np.nan, name: str = "y") -> Indicator:
+    """Read a label matrix: the one place that knows in which forms it can come.
+
+    Parameters
+    ----------
+    y : array-like, DataFrame, masked array or sparse matrix of shape (n, L)
+        Entries 0, 1 and NaN, ``missing_label``, ``pd.NA`` or a mask for a missing label.
+    missing_label : float
+        What marks a missing label beside NaN.
+    name : str
+        How messages call ``y``.
+
+    Returns
+    -------
+    ndarray or csr_array of shape (n, L)
+        Entries 0, 1 and NaN in a boolean, integer or floating dtype, that of ``y`` where it is one
+        of them. Sparse input becomes CSR without explicit zeros. ``y`` itself is not copied if it
+        has that form already, so do not write into the answer.
+
+    Raises
+    ------
+    ValueError
+        For other entries or another shape; the message says what came and what is expected.
+    """
+    y = missing_as_nan(y, missing_label)
+    if sp.issparse(y):
+        Y = sp.csr_array(y)
+        if not Y.has_canonical_format or not Y.data.all():
+            Y = Y.copy()
+            Y.sum_duplicates()
+            Y.eliminate_zeros()
+    else:
+        try:
+            Y = _as_array(y)
+            Y = Y if Y.dtype.kind in "buif" else Y.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Unknown label type: the entries of {name} are not numbers. Expected an indicator "
+                "matrix of 0 and 1, NaN for missing labels; sklearn.preprocessing."
+                "MultiLabelBinarizer makes one of lists of label names."
+            ) from error
+    if Y.ndim != 2 or Y.shape[1] == 0:
+        raise ValueError(f"{name} must have shape (n_samples, n_labels >= 1), got {Y.shape}.")
+    check_indicator_values(Y.data if sp.issparse(Y) else Y, name)
+    return Y
+
+
+def check_indicator_values(values: Any, name: str = "y") -> None:
+    """Refuse entries other than 0, 1 and NaN, of an array or a tensor.
+
+    Masks are made for a block at a time, never for all entries.
+    """
+    entries_a_row = max(1, int(np.prod(values.shape[1:])))
+    for part in chunks(len(values), max(1, CHECKED_AT_ONCE // entries_a_row)):
+        block = values[part]
+        allowed = (block == 0) | (block == 1) | (block != block)
+        if allowed.all():
+            continue
+        strange = sorted({float(value) for value in block[~allowed].tolist()})[:5]
+        hint = "."
+        if len(strange) == 1:
+            code = f"{strange[0]:g}"
+            hint = f". If {code} marks missing labels, pass missing_label={code}."
+        raise ValueError(
+            f"Unknown label type: {name} must hold 0, 1 and, for a missing label, NaN; got also "
+            f"{strange}{hint}"
+        )
 
 
 def infer_format(y: Any, classes: Any = None, missing_label: float = np.nan) -> TargetFormat:
@@ -125,27 +204,27 @@ def infer_format(y: Any, classes: Any = None, missing_label: float = np.nan) -> 
     Parameters
     ----------
     y : array-like, DataFrame or sparse matrix
-        Targets: 1-D classes, or an indicator matrix with NaN for unknown labels.
+        Targets: 1-D classes, or an indicator matrix with NaN for missing labels.
     classes : array-like or None
         All classes of 1-D targets, as ``partial_fit`` takes them.
     missing_label : float
-        What marks an unknown label of a label matrix beside NaN.
+        What marks a missing label of a label matrix beside NaN.
 
     Raises
     ------
     ValueError
         For targets that are neither; the message says what came and what is expected.
     """
-    if _is_label_matrix(unknown_as_nan(y, missing_label)):
+    if _is_label_matrix(missing_as_nan(y, missing_label)):
         dtype = _prediction_dtype(y)
         names = np.asarray(y.columns, dtype=object) if hasattr(y, "columns") else None
         classes = np.arange(y.shape[1]) if hasattr(y, "shape") else np.arange(len(y[0]))
         return TargetFormat("multilabel", classes, dtype, sp.issparse(y), names, missing_label)
     y = as_1d_target(y)
-    if unknown_as_nan(y, missing_label) is not y:
+    if missing_as_nan(y, missing_label) is not y:
         raise ValueError(
-            f"y is 1-D and holds missing_label={missing_label!r}, which is for label matrices: a "
-            "row without a class has nothing to learn from. Leave it out."
+            f"y is 1-D and holds missing_label={missing_label!r}, which is for label matrices. "
+            "Drop the samples without a class."
         )
     check_classification_targets(y)
     classes = np.unique(y) if classes is None else np.unique(classes)
@@ -155,7 +234,7 @@ def infer_format(y: Any, classes: Any = None, missing_label: float = np.nan) -> 
 
 def as_1d_target(y: Any) -> np.ndarray:
     """Ravel a column vector with scikit-learn's warning; refuse label sets, NaN and infinity."""
-    if _is_label_sets(y):
+    if is_label_sets(y):
         raise ValueError(
             "y looks like a list of label sets; expected an indicator matrix of shape "
             "(n_samples, n_labels). Use sklearn.preprocessing.MultiLabelBinarizer to make one."
@@ -165,7 +244,8 @@ def as_1d_target(y: Any) -> np.ndarray:
     return y
 
 
-def _is_label_sets(y: Any) -> bool:
+def is_label_sets(y: Any) -> bool:
+    """Return whether y is a sequence of label sets, as MultiLabelBinarizer takes them."""
     if not isinstance(y, (list, tuple, np.ndarray)) or len(y) == 0:
         return False
     if isinstance(y[0], (list, tuple)):
@@ -174,15 +254,11 @@ def _is_label_sets(y: Any) -> bool:
 
 
 def _is_label_matrix(y: Any) -> bool:
-    """Whether y has two columns or more, or one with unknown labels."""
-    if sp.issparse(y):
-        return True
-    if _is_label_sets(y):
-        return False
+    """Whether y has two columns or more, or one with missing labels."""
+    if sp.issparse(y) or is_label_sets(y):
+        return sp.issparse(y)
     shape = _as_array(y).shape
-    if len(shape) != 2:
-        return False
-    return shape[1] != 1 or _has_nan(y)
+    return len(shape) == 2 and (shape[1] != 1 or _has_nan(y))
 
 
 def _as_array(y: Any) -> np.ndarray:
@@ -198,56 +274,11 @@ def _has_nan(y: Any) -> bool:
 
 
 def _prediction_dtype(y: Any) -> np.dtype:
-    """The dtype of Y; int64 where unknown labels made it float, or where it is no number."""
+    """The dtype of Y; int64 where missing labels made it float, or where it is no number."""
     if sp.issparse(y):
         return y.dtype
-    if _has_nan(y):
-        return np.dtype(np.int64)
     dtype = _as_array(y).dtype
-    return dtype if dtype.kind in "biuf" else np.dtype(np.int64)
-
-
-def _label_matrix(y: Any) -> Indicator:
-    """Check an indicator matrix and return it as float64, CSR kept as CSR."""
-    if np.ma.isMaskedArray(y):
-        raise ValueError("y is a masked array; mark unknown labels by NaN: y.filled(np.nan).")
-    if sp.issparse(y):
-        labels = sp.csr_array(y, dtype=np.float64)
-        labels.eliminate_zeros()
-        check_indicator_values(labels.data)
-        # Unknown cells are rare in CSR, and as NaN they are no zeros to leave out: go dense.
-        return labels.toarray() if np.isnan(labels.data).any() else labels
-    try:
-        labels = _as_array(y).astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "Unknown label type: y has two dimensions but its entries are not numbers. Expected "
-            "an indicator matrix of 0 and 1, NaN for unknown labels; lists of label names become "
-            "one by sklearn.preprocessing.MultiLabelBinarizer."
-        ) from error
-    if labels.ndim != 2 or labels.shape[1] == 0:
-        raise ValueError(f"y must have shape (n_samples, n_labels >= 1), got {labels.shape}.")
-    check_indicator_values(labels)
-    return labels
-
-
-def check_indicator_values(values: np.ndarray) -> None:
-    """Refuse entries of an indicator matrix other than 0, 1 and NaN."""
-    allowed = (values == 0) | (values == 1) | np.isnan(values)
-    if not allowed.all():
-        raise ValueError(
-            "Unknown label type: an indicator matrix y holds 0, 1 and NaN (unknown) only, "
-            + strange_values(values[~allowed])
-        )
-
-
-def strange_values(values: np.ndarray) -> str:
-    """Say what came instead of 0 and 1, and what to do if it is the code of unknown labels."""
-    strange = np.unique(values)[:5].tolist()
-    if len(strange) > 1:
-        return f"got also {strange}."
-    code = strange[0]
-    return f"got also {strange}. If {code:g} marks unknown labels, pass missing_label={code:g}."
+    return np.dtype(np.int64) if dtype.kind not in "biuf" or _has_nan(y) else dtype
 
 
 def warn_constant_labels(constant: np.ndarray, names: np.ndarray | None) -> None:

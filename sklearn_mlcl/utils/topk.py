@@ -1,4 +1,4 @@
-"""The k largest entries of each row as a sparse matrix."""
+"""The k largest scores of each row."""
 
 from __future__ import annotations
 
@@ -18,54 +18,58 @@ def check_k(k: Any, n_labels: int) -> int:
     return int(k)
 
 
-def largest_of_rows(values: np.ndarray, k: int) -> sp.csr_matrix:
-    """Return a CSR matrix of the shape of ``values`` with the k largest entries of each row.
-
-    >>> import numpy as np
-    >>> largest_of_rows(np.array([[0.1, 0.9, 0.4]]), 2).toarray()
-    array([[0. , 0.9, 0.4]])
-    """
-    n_rows, n_columns = values.shape
-    columns = np.argpartition(values, n_columns - k, axis=1)[:, n_columns - k :]
-    columns.sort(axis=1)
-    kept = np.take_along_axis(values, columns, axis=1)
-    starts = np.arange(0, n_rows * k + 1, k)
-    return sp.csr_matrix((kept.ravel(), columns.ravel(), starts), shape=values.shape)
-
-
-def top_values(scores: np.ndarray, m: int) -> np.ndarray:
-    """(n, m) largest scores of each row, descending."""
-    K = scores.shape[1]
+def top_values(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the k largest scores (n, k) of each row, descending."""
+    L = scores.shape[1]
     # A partition first pays only while it leaves most of the row unsorted.
-    top = scores if 4 * m > K else np.partition(scores, K - m, axis=1)[:, K - m :]
-    return np.sort(top, axis=1)[:, ::-1][:, :m]
+    top = scores if 4 * k > L else np.partition(scores, L - k, axis=1)[:, L - k :]
+    return np.sort(top, axis=1)[:, ::-1][:, :k]
 
 
 def largest_to_csr(scores: np.ndarray, cut: np.ndarray, sizes: np.ndarray) -> sp.csr_array:
-    """CSR indicator of the sizes[i] largest scores, `cut` the last of them, small labels first."""
+    """Return a CSR indicator of the ``sizes[i]`` largest scores of row i.
+
+    ``cut[i]`` is the smallest of them. Of labels with tied scores the smaller ones are taken.
+    """
     mask = scores >= cut[:, None]
     tied = mask.sum(axis=1) > sizes
     if tied.any():
         order = np.argsort(-scores[tied], axis=1, kind="stable")
-        first = np.empty_like(order)
-        np.put_along_axis(first, order, np.arange(scores.shape[1])[None, :], axis=1)
-        mask[tied] = first < sizes[tied, None]
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(scores.shape[1])[None, :], axis=1)
+        mask[tied] = rank < sizes[tied, None]
     indices = np.nonzero(mask)[1]
     indptr = np.concatenate([[0], np.cumsum(sizes)])
     return sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), scores.shape)
 
 
-def top_labels(scores: np.ndarray, m: int) -> np.ndarray:
-    """(n, m) labels of the m largest scores, descending, the smaller label first on ties."""
-    values = top_values(scores, m)
-    sets = largest_to_csr(scores, values[:, -1], np.full(len(scores), m))
-    members = sets.indices.reshape(len(scores), m)
-    within = np.argsort(-np.take_along_axis(scores, members, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(members, within, axis=1)
+def _largest(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n, k) of the k largest scores, ascending, and their scores."""
+    cut = top_values(scores, k)[:, -1]
+    labels = largest_to_csr(scores, cut, np.full(len(scores), k)).indices.reshape(-1, k)
+    return labels, np.take_along_axis(scores, labels, axis=1)
+
+
+def top_labels(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the labels (n, k) of the k largest scores, descending; of ties the smaller first."""
+    labels, values = _largest(scores, k)
+    return np.take_along_axis(labels, np.argsort(-values, axis=1, kind="stable"), axis=1)
+
+
+def largest_of_rows(scores: np.ndarray, k: int) -> sp.csr_matrix:
+    """Return the k largest scores of each row as CSR of the same shape.
+
+    >>> import numpy as np
+    >>> largest_of_rows(np.array([[0.1, 0.9, 0.4]]), 2).toarray()
+    array([[0. , 0.9, 0.4]])
+    """
+    labels, values = _largest(scores, k)
+    starts = np.arange(0, labels.size + 1, k)
+    return sp.csr_matrix((values.ravel(), labels.ravel(), starts), shape=scores.shape)
 
 
 def members_to_csr(members: np.ndarray, sizes: np.ndarray, n_labels: int) -> sp.csr_array:
-    """CSR indicator rows from the first sizes[i] entries of members[i]."""
+    """Return CSR indicator rows from the first ``sizes[i]`` entries of ``members[i]``."""
     keep = np.arange(members.shape[1]) < sizes[:, None]
     indptr = np.concatenate([[0], np.cumsum(sizes)])
     indices = members[keep]
@@ -80,20 +84,20 @@ def topk_decision(scores: ArrayLike, k: ArrayLike) -> sp.csr_array:
 
     Parameters
     ----------
-    scores : ndarray of shape (n, K)
+    scores : ndarray of shape (n, L)
         Probabilities or any scores.
     k : int or array-like of shape (n,)
-        Number of labels, one for all rows or one per row, in 0..K.
+        Number of labels, one for all samples or one per sample, in 0..L.
 
     Returns
     -------
-    csr_array of shape (n, K), int8
+    csr_array of shape (n, L), int8
         Indicator rows.
 
     Raises
     ------
     ValueError
-        If `k` has another shape or leaves 0..K.
+        If `k` has another shape or leaves 0..L.
 
     Examples
     --------
@@ -103,10 +107,10 @@ def topk_decision(scores: ArrayLike, k: ArrayLike) -> sp.csr_array:
     array([[0, 1, 1]], dtype=int8)
     """
     scores = np.asarray(scores)
-    n, K = scores.shape
+    n, L = scores.shape
     k = np.asarray(k, dtype=np.intp)
-    if k.shape not in ((), (n,)) or (k < 0).any() or (k > K).any():
-        raise ValueError(f"k must be an int in 0..{K} or {n} of them, got {k!r}.")
+    if k.shape not in ((), (n,)) or (k < 0).any() or (k > L).any():
+        raise ValueError(f"k must be an int in 0..{L} or {n} of them, got {k!r}.")
     sizes = np.broadcast_to(k, (n,))
     top = top_values(scores, max(int(sizes.max(initial=1)), 1))
     cut = np.where(sizes > 0, top[np.arange(n), np.maximum(sizes, 1) - 1], np.inf)

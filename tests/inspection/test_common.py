@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from copy import copy
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,9 +19,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl import MultiLabelLogisticRegression
+from sklearn_mlcl.collapse import neural_collapse_metrics, simplex_etf
 from sklearn_mlcl.inspection import (
+    CollapseDisplay,
     EmbeddingDisplay,
     LabelCorrelationDisplay,
+    LabelEmbeddingDisplay,
     MultiLabelPrecisionRecallDisplay,
     MultiLabelReliabilityDisplay,
     SearchHeatmapDisplay,
@@ -138,14 +142,14 @@ def test_labels_without_a_curve_are_left_out_or_refused() -> None:
     Y[:, 1], Y[:, 2] = 0, np.nan
     precision_recall = MultiLabelPrecisionRecallDisplay.from_predictions(Y, proba)
     assert set(precision_recall.lines_) == {0, 3} and not precision_recall.others_
-    reliability = MultiLabelReliabilityDisplay.from_predictions(Y, proba, min_rows=1)
+    reliability = MultiLabelReliabilityDisplay.from_predictions(Y, proba, min_samples=1)
     assert set(reliability.lines_) == {0, 1, 3}
     for label in (1, 2):
         with pytest.raises(ValueError, match=f"Label '{label}' has no curve"):
             MultiLabelPrecisionRecallDisplay.from_predictions(Y, proba, labels=[label])
     nothing = np.full_like(Y, np.nan)
     for display_class in (*CURVES, ThresholdCurveDisplay):
-        with pytest.raises(ValueError, match="known"):
+        with pytest.raises(ValueError, match=r"positive|missing"):
             display_class.from_predictions(nothing, proba)
 
 
@@ -164,8 +168,13 @@ def test_response_method_is_checked(heads: Any, named_data: Any) -> None:
     display = display_class.from_estimator(heads, *named_data, response_method="decision_function")
     by_proba = display_class.from_estimator(heads, *named_data)
     np.testing.assert_allclose(display.average_precision, by_proba.average_precision)
-    with pytest.raises(ValueError, match="response_method must be 'auto' or one of"):
-        display_class.from_estimator(heads, *named_data, response_method="predict")
+    for wrong, refused in (
+        ("predict", display_class),
+        ("decision_function", MultiLabelReliabilityDisplay),
+        ("decision_function", LabelCorrelationDisplay),
+    ):
+        with pytest.raises(ValueError, match="response_method must be 'auto' or one of"):
+            refused.from_estimator(heads, *named_data, response_method=wrong)
 
 
 def test_matplotlib_is_asked_for_by_name(monkeypatch: Any, scored: Any) -> None:
@@ -218,12 +227,16 @@ def check_readable(display: Any) -> None:
             assert inside and box.y1 <= page.y1, text.get_text()
 
 
+def long_names(n: int) -> list[str]:
+    """Names of 80 letters."""
+    return [
+        f"{k}: a name that is longer than any plot has room for".ljust(80, ".") for k in range(n)
+    ]
+
+
 def with_long_names(n_labels: int) -> dict[str, Any]:
     Y, proba = scored_rows(100, n_labels)
-    names = [
-        f"label with a long name {k}, longer than any plot has room for" for k in range(n_labels)
-    ]
-    return {"y_true": Y, "y_proba": proba, "label_names": names}
+    return {"y_true": Y, "y_proba": proba, "label_names": long_names(n_labels)}
 
 
 @pytest.mark.parametrize("n_labels", [2, 6, 40, 200])
@@ -244,6 +257,28 @@ def test_curves_and_maps_are_readable(n_labels: int) -> None:
     for label in (None, last):
         display = EmbeddingDisplay.from_embedding(proba[:, :4], Y, label=label, label_names=names)
         check_readable(display.plot())
+
+
+@pytest.mark.parametrize("n_labels", [5, 10])
+def test_matrices_and_maps_of_labels_are_readable(n_labels: int) -> None:
+    names, Y = long_names(n_labels), np.repeat(np.eye(n_labels, dtype=int), 3, axis=0)
+    report = neural_collapse_metrics(Y @ simplex_etf(n_labels), Y)
+    for kind in ("tags", "gram"):
+        display = CollapseDisplay.from_report(report, kind=kind, label_names=names)
+        check_readable(display.plot())
+    angles = 2 * np.pi * np.arange(n_labels) / n_labels
+    encoder = SimpleNamespace(label_embeddings_=np.column_stack([np.cos(angles), np.sin(angles)]))
+    panels = ["matrix", "map"] if n_labels == 5 else "matrix"
+    check_readable(LabelEmbeddingDisplay.from_estimator(encoder, label_names=names, panels=panels))
+
+
+def test_a_heat_map_of_long_values_is_readable() -> None:
+    table = {
+        "param_loss": long_names(3) * 2,
+        "param_sizes": [(64,)] * 3 + [(256, 256, 256, 256)] * 3,
+        "mean_test_score": range(6),
+    }
+    check_readable(SearchHeatmapDisplay.from_cv_results(table))
 
 
 @pytest.mark.parametrize("n_x, n_y", [(3, 2), (10, 10), (20, 10), (45, 30)])

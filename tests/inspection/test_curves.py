@@ -89,7 +89,7 @@ def test_line_arguments_reach_the_curves(scored: Any) -> None:
 
 
 def test_reliability_is_that_of_scikit_learn(scored: Any) -> None:
-    display = MultiLabelReliabilityDisplay.from_predictions(*scored, n_bins=8, min_rows=1)
+    display = MultiLabelReliabilityDisplay.from_predictions(*scored, n_bins=8, min_samples=1)
     for label, (y, proba) in enumerate(known_columns(*scored)):
         share, mean = calibration_curve(y, proba, n_bins=8)
         filled = display.mass[label] > 0
@@ -101,7 +101,7 @@ def test_reliability_is_that_of_scikit_learn(scored: Any) -> None:
 
 
 def calibration_error(y: np.ndarray, proba: np.ndarray, n_bins: int) -> float:
-    """Rows' mean distance between the share of positives and the mean probability of their bin."""
+    """Mean distance between the share of positives and the mean probability of a sample's bin."""
     bins = np.ceil(np.clip(proba, 1e-12, 1) * n_bins - 1e-9)
     return float(
         sum(
@@ -121,8 +121,8 @@ def test_calibration_error_by_hand(scored: Any) -> None:
 
 
 def test_mean_of_the_labels_weighs_each_label_the_same() -> None:
-    """Where all targets are known that is the curve of all cells; labels known rarely count no
-    less than others."""
+    """Without missing labels it is the curve of all entries; labels that are often missing count
+    no less than others."""
     Y, proba = scored_rows(300, 7)
     display_class = MultiLabelReliabilityDisplay
     share, mean = calibration_curve(Y.ravel(), proba.ravel(), n_bins=10)
@@ -136,16 +136,16 @@ def test_mean_of_the_labels_weighs_each_label_the_same() -> None:
     assert_allclose([x, y], display_class.from_predictions(targets, half).macro_line_.get_data())
 
 
-def test_bins_with_few_rows_are_not_drawn() -> None:
+def test_bins_with_few_samples_are_not_drawn() -> None:
     Y, proba = scored_rows(300, 7)
-    display = MultiLabelReliabilityDisplay.from_predictions(Y, proba, min_rows=25)
+    display = MultiLabelReliabilityDisplay.from_predictions(Y, proba, min_samples=25)
     hidden = 0
     for label, line in display.lines_.items():
         drawn = ~np.isnan(line.get_ydata())
         assert_array_equal(drawn, display.mass[label] >= 25)
         hidden += (~drawn & (display.mass[label] > 0)).sum()
     assert hidden > 0
-    everything = display.plot(min_rows=1)
+    everything = display.plot(min_samples=1)
     line = everything.lines_[0]
     assert_array_equal(~np.isnan(line.get_ydata()), display.mass[0] > 0)
 

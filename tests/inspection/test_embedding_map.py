@@ -42,7 +42,7 @@ def test_number_of_labels_is_the_colour(encoder: Any, named_data: Any) -> None:
     display = EmbeddingDisplay.from_estimator(encoder, X, sp.csr_array(Y.to_numpy()))
     counts = Y.to_numpy().sum(axis=1)
     assert_array_equal(display.values, counts)
-    points = display.scatters_["rows"]
+    points = display.scatters_["samples"]
     assert_array_equal(points.get_array(), counts)
     colours = {tuple(colour) for colour in points.cmap(points.norm(np.unique(counts)))}
     assert len(colours) == len(np.unique(counts))
@@ -65,7 +65,7 @@ def test_a_label_is_the_colour(encoder: Any, named_data: Any) -> None:
     assert by_name.scatters_["with"].zorder >= by_name.scatters_["without"].zorder
 
 
-def test_unknown_cells_are_no_labels() -> None:
+def test_missing_labels_are_no_labels() -> None:
     points = np.arange(12.0).reshape(6, 2)
     Y = np.array([[1, 1], [1, np.nan], [0, 1], [np.nan, np.nan], [0, 0], [1, 1]])
     counts = EmbeddingDisplay.from_embedding(points, Y)
@@ -73,11 +73,11 @@ def test_unknown_cells_are_no_labels() -> None:
     display = EmbeddingDisplay.from_embedding(points, Y, label=0).plot()
     assert {name: len(s.get_offsets()) for name, s in display.scatters_.items()} == {
         "without": 2,
-        "unknown": 1,
+        "missing": 1,
         "with": 3,
     }
-    assert_array_equal(display.scatters_["unknown"].get_offsets(), points[[3]])
-    assert display.scatters_["unknown"].get_facecolor().size == 0
+    assert_array_equal(display.scatters_["missing"].get_offsets(), points[[3]])
+    assert display.scatters_["missing"].get_facecolor().size == 0
 
 
 def test_two_columns_are_shown_as_they_are() -> None:
@@ -102,7 +102,7 @@ def test_many_labels_a_row_shade_gently() -> None:
     rng = np.random.default_rng(0)
     Y = (rng.random((300, 200)) < rng.random((300, 1)) / 4).astype(int)
     display = EmbeddingDisplay.from_embedding(rng.random((300, 2)), Y).plot()
-    low, high = display.scatters_["rows"].get_clim()
+    low, high = display.scatters_["samples"].get_clim()
     assert (low, high) == (Y.sum(axis=1).min() - 0.5, Y.sum(axis=1).max() + 0.5)
     ticks = display.colorbar_.get_ticks()
     assert len(ticks) < 15 and (ticks == ticks.round()).all()
@@ -110,7 +110,7 @@ def test_many_labels_a_row_shade_gently() -> None:
 
 def test_scatter_arguments_win() -> None:
     points = np.random.default_rng(0).random((20, 2))
-    style = {"s": 99, "alpha": 0.2}
+    style = {"s": 99, "loss_params": {"alpha": 0.2}}
     for label in (None, 0):
         display = EmbeddingDisplay.from_embedding(points, (points > 0.5).astype(int), label=label)
         display.plot(scatter_kwargs=style)

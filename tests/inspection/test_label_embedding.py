@@ -11,6 +11,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl import CGMVAEClassifier
 from sklearn_mlcl.inspection import LabelEmbeddingDisplay
@@ -18,11 +21,7 @@ from sklearn_mlcl.inspection import LabelEmbeddingDisplay
 
 def with_embeddings(embeddings: np.ndarray, **attributes: Any) -> Any:
     """What the display asks of an estimator, for embeddings of our own."""
-    clf = CGMVAEClassifier()
-    clf.label_embeddings_, clf.n_features_in_ = embeddings, 1
-    for name, value in attributes.items():
-        setattr(clf, name, value)
-    return clf
+    return SimpleNamespace(label_embeddings_=embeddings, **attributes)
 
 
 def pairs_of_labels(n: int = 200) -> np.ndarray:
@@ -38,10 +37,12 @@ TWO_GROUPS = np.array([[1.0, 0.1, 0], [0, 1, 0.1], [3, 0, 0], [0, 2, 0]])
 def test_of_a_fitted_classifier(label_data: Any) -> None:
     X, Y = label_data
     frame = pd.DataFrame(Y, columns=list("abcde"))
-    clf = CGMVAEClassifier(embedding_dim=32, max_epochs=2, random_state=0).fit(X, frame)
-    display = LabelEmbeddingDisplay.from_estimator(clf, frame)
+    clf = CGMVAEClassifier(max_epochs=2, random_state=0)
+    display = LabelEmbeddingDisplay.from_estimator(
+        make_pipeline(StandardScaler(), clf).fit(X, frame), frame
+    )
     assert display.label_names == list("abcde")
-    assert_array_equal(display.similarity, clf.label_similarity())
+    assert_allclose(display.similarity, clf.label_similarity(), atol=1e-12)
     assert_allclose(display.correlation, np.corrcoef(Y.T), atol=1e-12)
     assert len(display.ax_) == 2 and all(ax.figure is display.figure_ for ax in display.ax_)
     display.figure_.canvas.draw()
@@ -73,13 +74,8 @@ def test_without_labels_the_matrix_is_symmetric() -> None:
 
 def test_the_map_keeps_the_distances_of_unit_embeddings_in_a_plane() -> None:
     angles = np.linspace(0, 2, 5)
-    plane = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(5)]) * [
-        [1],
-        [2],
-        [3],
-        [4],
-        [5],
-    ]
+    plane = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(5)])
+    plane *= np.arange(1, 6)[:, None]
     display = LabelEmbeddingDisplay.from_estimator(with_embeddings(plane), panels="map")
     found = np.linalg.norm(display.positions[:, None] - display.positions, axis=2)
     assert_allclose(found, 2 * np.abs(np.sin((angles[:, None] - angles) / 2)), atol=1e-12)
@@ -134,5 +130,5 @@ def test_bad_arguments() -> None:
         LabelEmbeddingDisplay.from_estimator(clf, label_names=["one"])
     with pytest.raises(ValueError, match="ax must hold 2 axes"):
         LabelEmbeddingDisplay.from_estimator(clf, ax=plt.subplots()[1])
-    with pytest.raises(AttributeError):
-        LabelEmbeddingDisplay.from_estimator(SimpleNamespace())
+    with pytest.raises(NotFittedError, match="CGMVAEClassifier has no label_embeddings_"):
+        LabelEmbeddingDisplay.from_estimator(CGMVAEClassifier())

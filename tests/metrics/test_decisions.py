@@ -1,4 +1,4 @@
-"""Decision metrics against loops over cells, and against scikit-learn where it has the same."""
+"""Decision metrics against loops over entries, and against scikit-learn where it has the same."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ def _counts(pairs):
 
 
 def oracle(name, Y, Z, w):
-    """Every metric by loops over known cells."""
+    """Every metric by loops over known entries."""
     n, L = Y.shape
     rows = [[(Y[i, j], Z[i, j], 1) for j in range(L) if not np.isnan(Y[i, j])] for i in range(n)]
     columns = [
         [(Y[i, j], Z[i, j], w[i]) for i in range(n) if not np.isnan(Y[i, j])] for j in range(L)
     ]
-    cells = [cell for column in columns for cell in column]
+    entries = [entry for column in columns for entry in column]
     by_row = {"f1_samples": _f1, "jaccard_samples": _jaccard, "subset_accuracy": _exact}
     if name in by_row:
         used = [i for i in range(n) if rows[i]]
         total = sum(w[i] * by_row[name](*_counts(rows[i])) for i in used)
         return total / sum(w[i] for i in used)
     if name == "hamming_accuracy":
-        return sum(v for y, z, v in cells if y == z) / sum(v for _, _, v in cells)
+        return sum(v for y, z, v in entries if y == z) / sum(v for _, _, v in entries)
     if name == "f1_micro":
-        return _f1(*_counts(cells))
+        return _f1(*_counts(entries))
     scores = [_f1(*_counts(c)) for c in columns if _counts(c)[2] > 0]
     return sum(scores) / len(scores)
 
@@ -134,7 +134,7 @@ def test_undefined_is_nan_with_a_warning(name):
     ("y_true", "y_pred", "weight", "message"),
     [
         ([[0, 2]], [[0, 1]], None, "got also"),
-        (np.array([[0, 2]]), [[0, 1]], None, "must hold 0 and 1"),
+        (np.array([[0, 2]]), [[0, 1]], None, "y_true must hold 0, 1"),
         ([[0, 1]], [[0, np.nan]], None, "y_pred holds NaN"),
         ([[0, 1]], [[0, 1, 0]], None, "one shape"),
         ([[0, 1]], [[0, 1]], [0.0], "zero everywhere"),

@@ -208,7 +208,7 @@ def test_reliability_curve_of_scikit_learn_by_label():
     assert mass.sum() == Y.size
 
 
-def test_reliability_counts_known_cells_by_weight():
+def test_reliability_counts_known_entries_by_weight():
     Y, P, w = random_case(9)
     _, _, mass = metrics.reliability_curve(Y, P, sample_weight=w)
     np.testing.assert_allclose(mass.sum(axis=1), w @ ~np.isnan(Y), **EXACT)
@@ -227,5 +227,5 @@ def test_undefined_and_bad_input():
         metrics.average_precision([[0, 1]], [[0.1, 0.5]], average="samples")
     with pytest.raises(ValueError, match="propensities"):
         metrics.propensity_scored_precision_at_k([[0, 1]], [[0.1, 0.5]], propensities=[0, 1])
-    with pytest.raises(ValueError, match="3 known cells"):
+    with pytest.raises(ValueError, match="3 known entries"):
         metrics.label_propensities([[1, 0], [0, 1]])

@@ -13,9 +13,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
+from sklearn_mlcl.heads.graph import PortableScaler
 
 from sklearn_mlcl import MultiLabelLogisticRegression
-from sklearn_mlcl.heads.graph import PortableScaler
 from sklearn_mlcl.modules import InputScaler
 from sklearn_mlcl.persistence import _onnx
 from tests.persistence._cases import CASES, X, Y, cgmvae, contrastive, fitted, mlp

@@ -308,7 +308,7 @@ BAD = [
     ({"C": 0.0}, "C must be positive"),
     ({"C": [1.0, 1.0]}, "C must be a number or have shape"),
     ({"sample_weight": np.ones(3)}, "sample_weight must have shape"),
-    ({"sample_weight": -np.ones(4)}, "sample_weight must be finite and non-negative"),
+    ({"sample_weight": -np.ones(4)}, "sample_weight must be finite and not negative"),
     ({"init": (np.zeros((1, 3)), np.zeros(1))}, "init must hold"),
 ]
 

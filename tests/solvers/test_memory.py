@@ -1,4 +1,4 @@
-"""The memory budget: many rows and labels never make a temporary of all cells."""
+"""The memory budget: many rows and labels never make a temporary of all entries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 BUDGET = 2**24
-CELLS = 100_000 * 120
+ENTRIES = 100_000 * 120
 
 SCRIPT = f"""
 import resource
@@ -42,4 +42,4 @@ def test_peak_stays_near_the_budget():
     run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     grown = int(run.stdout)
     # beside the budget: X in working coordinates, in both precisions, and its transpose
-    assert grown < BUDGET + 2**25 < 8 * CELLS
+    assert grown < BUDGET + 2**25 < 8 * ENTRIES

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
-from sklearn_mlcl.thresholds._meta import MultiLabelThresholdClassifierCV
+from sklearn_mlcl.thresholds import MultiLabelThresholdClassifierCV
 
 INNER = (
     LogisticRegression(C=1),

@@ -23,8 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl import metrics
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
-from sklearn_mlcl.thresholds import tune_thresholds
-from sklearn_mlcl.thresholds._meta import MultiLabelThresholdClassifierCV
+from sklearn_mlcl.thresholds import MultiLabelThresholdClassifierCV, tune_thresholds
 
 FOREST = RandomForestClassifier(10, random_state=0)
 

@@ -19,7 +19,7 @@ BY_ROWS = ("f1_samples", "jaccard", "subset_accuracy")
 
 
 def random_case(seed, n=None, L=None, missing=None, dtype=np.float64):
-    """Tied scores; unknown cells, weights of quarters with zeros among them, by turns."""
+    """Tied scores; missing entries, weights of quarters with zeros among them, by turns."""
     rng = np.random.default_rng(seed)
     n, L = n or int(rng.integers(4, 30)), L or int(rng.integers(1, 4))
     scores = (rng.integers(-8, 9, (n, L)) / 8).astype(dtype)
@@ -192,7 +192,7 @@ def test_input_forms_agree_and_lists_of_positives():
         ({"max_passes": 0}, "max_passes must be"),
         ({"grid_size": 2.5}, "grid_size must be"),
         ({"sample_weight": [1, 1]}, "sample_weight must have shape"),
-        ({"y_true": [[np.nan], [np.nan], [np.nan]]}, "no known cell"),
+        ({"y_true": [[np.nan], [np.nan], [np.nan]]}, "no known entry"),
         ({"y_score": [[0.1], [np.nan], [0.2]]}, "NaN or inf"),
         ({"y_score": [[0.1, 0.2]] * 3}, "one shape"),
         ({"objective": lambda t, p: np.nan}, "NaN at every common threshold"),

@@ -33,11 +33,11 @@ def test_the_figures_are_those_of_scikit_learn(heads: Any, named_data: Any, weig
     expected = {
         "positives": rows @ truth,
         "predicted": rows @ decided,
-        "precision": precision,
         "recall": recall,
         "f1": f1,
         "average_precision": average_precision_score(truth, scores, **mean),
         "roc_auc": roc_auc_score(truth, scores, **mean),
+        "net_params": {"precision": precision},
     }
     assert list(table.columns) == list(expected)
     for name, values in expected.items():

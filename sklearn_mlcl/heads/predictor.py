@@ -1,0 +1,282 @@
+"""The one way from samples to predictions: a module that maps X to log-odds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sklearn_mlcl.collapse import ONNDecoder
+from sklearn_mlcl.heads.neighbors import NeighborHead
+from sklearn_mlcl.modules import side_by_side
+from sklearn_mlcl.utils.fit_data import LabelStats
+from sklearn_mlcl.utils.probabilities import logit, sigmoid
+
+
+class Predictor(nn.Module):
+    r"""Log-odds of samples: encoder, head, neighbours, linear part, and what rare labels get.
+
+    With the embedding :math:`h(x)`, the log-odds :math:`z` of the head, the probabilities
+    :math:`q` of the neighbours and the log-odds :math:`r` of logistic regressions on the features,
+
+    .. math::
+        a = \mathrm{logit}\big((1 - v)\, \sigma(z) + v\, q\big), \qquad
+        s = (1 - w)\, a + w\, r + \log\frac{c + p}{c} - \log\frac{m + p}{m}
+
+    with the weights :math:`v, w` of the parts, :math:`c` samples that have the label, :math:`m`
+    that lack it, and the pseudo-count :math:`p`. The last two terms undo that regularised models
+    shrink a label of few samples towards its absence; they vanish among hundreds of samples. A
+    label with one positive sample may have been learnt by the net or by the regressions: where
+    both have a share, its probability is that of either of the two (noisy-or).
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        Maps samples (n, d) to embeddings (n, h), or (M, n, h) of members.
+    head : torch.nn.Module
+        Maps embeddings side by side, (n, M * h), to log-odds (n, L).
+    counts : ndarray of shape (2, L)
+        Samples that have each label, and samples that lack it.
+    pseudo_count : float
+        The p above; 0 adds nothing.
+    neighbors : NeighborHead or None, default=None
+        Maps embeddings to probabilities.
+    linear : torch.nn.Module or None, default=None
+        Maps samples to log-odds.
+    neighbor_weight, linear_weight : float
+        The weights v and w.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        counts: np.ndarray,
+        pseudo_count: float = 0.0,
+        *,
+        neighbors: NeighborHead | None = None,
+        linear: nn.Module | None = None,
+        neighbor_weight: float = 0.0,
+        linear_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.neighbors, self.linear = neighbors, linear
+        self.neighbor_weight, self.linear_weight = neighbor_weight, linear_weight
+        self.counts, self.pseudo_count = counts, pseudo_count
+        shift, several = np.zeros(counts.shape[1]), (counts > 0).all(axis=0)
+        positive, negative = np.log1p(pseudo_count / counts[:, several])
+        shift[several] = positive - negative
+        single = (counts[0] == 1) & (pseudo_count > 0)
+        self.has_single = bool(single.any())
+        self.register_buffer("shift", torch.from_numpy(shift))
+        self.register_buffer("single", torch.from_numpy(single))
+
+    def forward(
+        self, X: Tensor, embedding: Tensor | None = None, *, with_embedding: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Return log-odds.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, d)
+            Samples.
+        embedding : Tensor of shape (n, M * h), default=None
+            Their embeddings; None computes them.
+        with_embedding : bool, default=False
+            Whether to return the embeddings too.
+
+        Returns
+        -------
+        log_odds : Tensor of shape (n, L)
+            The log-odds; with ``with_embedding`` a tuple of the embeddings and them.
+        """
+        if embedding is None:
+            embedding = side_by_side(self.encoder(X))
+        log_odds = self.head(embedding)
+        if self.neighbors is not None and self.neighbor_weight > 0:
+            p = sigmoid(log_odds)
+            log_odds = logit(p + self.neighbor_weight * (self.neighbors(embedding) - p))
+        if self.linear is not None and self.linear_weight > 0:
+            log_odds = self._blended(log_odds, self.linear(X))
+        log_odds = log_odds + self.get_buffer("shift")
+        return (embedding, log_odds) if with_embedding else log_odds
+
+    def _blended(self, net: Tensor, linear: Tensor) -> Tensor:
+        blend = net + self.linear_weight * (linear - net)
+        if self.linear_weight == 1 or not self.has_single:
+            return blend
+        p, q = sigmoid(net), sigmoid(linear)
+        return torch.where(self.get_buffer("single"), logit(p + q - p * q), blend)
+
+    def weighted(
+        self, neighbor_weight: float, linear_weight: float, pseudo_count: float
+    ) -> Predictor:
+        """Return this predictor with other weights of its parts; tensors are shared.
+
+        Raises
+        ------
+        ValueError
+            If a part is to have a share that the fit did not keep.
+        """
+        if neighbor_weight > 0 and self.neighbors is None:
+            raise ValueError(
+                f"neighbor_weight={neighbor_weight} needs the training samples, but the fit with "
+                "neighbor_weight=0 kept none; fit again."
+            )
+        if linear_weight > 0 and self.linear is None:
+            raise ValueError(
+                f"linear_weight={linear_weight} needs the logistic regressions on the features, "
+                "but the fit made none; fit again."
+            )
+        return self._with(
+            neighbor_weight=neighbor_weight,
+            linear_weight=linear_weight,
+            pseudo_count=pseudo_count,
+        )
+
+    def encoding(self, encoder: nn.Module) -> Predictor:
+        """Return this predictor behind another encoder; tensors are shared."""
+        return self._with(encoder=encoder)
+
+    def _with(self, **changes: Any) -> Predictor:
+        names = (
+            "encoder", "head", "counts", "pseudo_count", "neighbors", "linear", "neighbor_weight",
+            "linear_weight",
+        )  # fmt: skip
+        return Predictor(**{name: getattr(self, name) for name in names} | changes)
+
+
+class MeanPredictor(nn.Module):
+    """Log-odds of the mean probability of several predictors.
+
+    Parameters
+    ----------
+    parts : iterable of Predictor
+        The predictors.
+    """
+
+    def __init__(self, parts: Iterable[Predictor]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return log-odds (n, L) of samples (n, d)."""
+        return logit(self.probabilities(X).mean(dim=0))
+
+    def probabilities(self, X: Tensor) -> Tensor:
+        """Return the probabilities of each part, (n_parts, n, L)."""
+        return torch.stack([sigmoid(part(X)) for part in self.parts])
+
+
+class Spread(nn.Module):
+    """Standard deviation of the probabilities over the parts of a :class:`MeanPredictor`."""
+
+    def __init__(self, predictor: MeanPredictor) -> None:
+        super().__init__()
+        self.predictor = predictor
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return deviations (n, L) of samples (n, d)."""
+        return self.predictor.probabilities(X).std(dim=0, correction=0)
+
+
+class AffineHead(nn.Module):
+    """Log-odds :math:`W h + b`, in float64 where nothing else is asked for.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (L, h)
+        The coefficients W.
+    intercept : ndarray of shape (L,)
+        The intercepts b.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, coef: np.ndarray, intercept: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.from_numpy(np.array(coef, dtype=np.float64)))
+        self.register_buffer("bias", torch.from_numpy(np.array(intercept, dtype=np.float64)))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return log-odds (n, L) of embeddings (n, h)."""
+        return functional.linear(embedding, self.weight, self.bias)
+
+    def set_constant(self, stats: LabelStats, previous: Any) -> None:
+        """Give labels with a single value their log-odds, or the head that they had before."""
+        labels = torch.from_numpy(np.flatnonzero(stats.constant))
+        if isinstance(previous, AffineHead):
+            self.weight[labels], self.bias[labels] = previous.weight[labels], previous.bias[labels]
+        else:
+            self.weight[labels], self.bias[labels] = 0.0, torch.from_numpy(stats.log_odds)[labels]
+
+
+class DecoderHead(nn.Module):
+    """Log-odds of the marginals of an :class:`~sklearn_mlcl.collapse.ONNDecoder`.
+
+    Where the decoder sums over the label sets that it lists, this is a softmax over them. On a
+    simplex ETF it sums over all label sets by a recursion, which is NumPy's to do.
+
+    Parameters
+    ----------
+    decoder : ONNDecoder
+        The decoder.
+    """
+
+    #: Its tensors stay in float64: the variance of collapsed features is tiny.
+    in_float64 = True
+
+    def __init__(self, decoder: ONNDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.lists_sets = not decoder.marginals_are_exact()
+        if self.lists_sets:
+            points, log_prior, sets = decoder.listed_sets()
+            offsets = log_prior - (points**2).sum(axis=1) / (2 * decoder.variance)
+            for name, array in (
+                ("intercept", decoder.intercept),
+                ("points", points),
+                ("offsets", offsets),
+                ("sets", sets.toarray()),
+            ):
+                self.register_buffer(name, torch.from_numpy(np.array(array, dtype=np.float64)))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return log-odds (n, L) of embeddings (n, h)."""
+        if not self.lists_sets:
+            marginals = self.decoder.marginals(embedding.detach().cpu().numpy())
+            return logit(torch.from_numpy(marginals).to(embedding))
+        intercept, points, offsets, sets = map(
+            self.get_buffer, ("intercept", "points", "offsets", "sets")
+        )
+        scores = (embedding.double() - intercept) @ points.T / self.decoder.variance
+        return logit(((scores + offsets).softmax(dim=1) @ sets).to(embedding))
+
+
+class Probabilities(nn.Module):
+    """What ``predict_proba`` returns: probabilities in the form of the targets.
+
+    Parameters
+    ----------
+    log_odds : torch.nn.Module
+        Maps samples to log-odds (n, L).
+    kind : {"multilabel", "binary", "multiclass"}
+        Kind of the targets. Probabilities of classes that exclude one another sum to 1.
+    """
+
+    def __init__(self, log_odds: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.log_odds, self.kind = log_odds, kind
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return probabilities of samples (n, d)."""
+        p = sigmoid(self.log_odds(X))
+        if self.kind == "binary":
+            return torch.cat([1 - p, p], dim=1)
+        return p / p.sum(dim=1, keepdim=True) if self.kind == "multiclass" else p
