@@ -69,7 +69,7 @@ def test_early_stopping_of_skorch_inside_a_pipeline(make: Any, label_data: Any) 
 
 
 class Patience:
-    """Stop a net once the score of its training samples no longer rises: scikit-learn's protocol."""
+    """Stop a net once its training score no longer rises: scikit-learn's protocol."""
 
     max_propagation_depth = None
 

@@ -171,8 +171,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         },
     )
 
-    def _validate_params(self) -> None:
-        super()._validate_params()
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         if self.head == "joint" and self.lambda_joint == 0:
             raise ValueError(
                 "head='joint' is trained by the joint loss: lambda_joint must be > 0, got "
