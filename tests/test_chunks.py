@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -154,10 +155,11 @@ def test_every_sample_is_embedded_once(
     found = sorted(size for size in Encoder.sizes if size > of_widths)
     assert found == [loss_of_the_epoch, to_choose, to_fit]
     monkeypatch.setattr(chunking, "CHUNK_ROWS", 64)
-    for method in ("predict", "predict_proba", "decision_function", "transform"):
+    methods = ("predict", "predict_proba", "decision_function", "transform")
+    for predict in (partial(clf.predict_topk, k=2), *(getattr(clf, name) for name in methods)):
         Encoder.sizes.clear()
-        getattr(clf, method)(X)
-        assert Encoder.sizes == [64, 64, 64, 8], method
+        predict(X)
+        assert Encoder.sizes == [64, 64, 64, 8], predict
 
 
 # ---------------------------------------------------------------------- the k best

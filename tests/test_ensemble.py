@@ -19,6 +19,7 @@ from sklearn_mlcl.estimators.net import (
     AUTO_EPOCHS,
     AUTO_SAMPLES,
     FEWEST_EPOCHS,
+    PATIENCE,
     batch_samples,
     n_epochs,
 )
@@ -273,16 +274,19 @@ def test_a_warm_start_takes_the_weights_of_all_terms(label_data: Any) -> None:
 
 
 @every_ensemble
-def test_early_stopping_puts_the_best_members_back(make: Any, label_data: Any) -> None:
+@pytest.mark.parametrize(("early_stopping", "patience"), [(3, 3), (True, PATIENCE)])
+def test_early_stopping_puts_the_best_members_back(
+    make: Any, early_stopping: int, patience: int, label_data: Any
+) -> None:
     """The mean validation loss of the members that are left is the smallest of the history."""
     X, Y = label_data
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=0.25, random_state=0)
     clf = ensemble(
-        make, early_stopping=3, validation=splitter, max_epochs=200, learning_rate=0.02,
-        net_params__schedule="constant",
+        make, early_stopping=early_stopping, validation=splitter, max_epochs=200,
+        learning_rate=0.02, net_params__schedule="constant",
     )  # fmt: skip
     losses = clf.fit(X, Y).history_["valid_loss"]
-    assert len(losses) - 1 - losses.argmin() == 3 and len(losses) < 200
+    assert len(losses) - 1 - losses.argmin() == patience and len(losses) < 200
     _, held_out = next(splitter.split(X, Y))
     net, valid = clf.net_, RowTensors.of(FitData(X[held_out], Y[held_out]), torch.device("cpu"))
     net._set_training(False)

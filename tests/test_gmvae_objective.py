@@ -35,11 +35,11 @@ def model_of(policy: str = "skip", **options: Any) -> GaussianMixtureVAE:
     return model
 
 
-def rows_of(unknown: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+def rows_of(missing: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Features, labels with an empty row, weights."""
     rng = np.random.default_rng(0)
     Y = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 1], [0, 1, 1, 0], [0, 0, 0, 1]], float)
-    if unknown:
+    if missing:
         Y[2, 1] = Y[4, 0] = Y[4, 3] = np.nan
     X, weight = rng.normal(size=(5, 5)), rng.uniform(0.5, 2, size=5)
     return torch.from_numpy(X), torch.from_numpy(Y), torch.from_numpy(weight)
@@ -101,9 +101,9 @@ def loop_objective(
 
 @pytest.mark.parametrize("policy", ["skip", "standard_normal", "learned"])
 @pytest.mark.parametrize("kl_estimator", ["mc", "variational"])
-@pytest.mark.parametrize("unknown", [False, True])
-def test_terms_are_those_of_loops(policy: str, kl_estimator: str, unknown: bool) -> None:
-    model, (X, Y, weight) = model_of(policy), rows_of(unknown)
+@pytest.mark.parametrize("missing", [False, True])
+def test_terms_are_those_of_loops(policy: str, kl_estimator: str, missing: bool) -> None:
+    model, (X, Y, weight) = model_of(policy), rows_of(missing)
     options = {"temperature": 0.7, "n_latent_samples": 2, "kl_estimator": kl_estimator}
     objective = VariationalObjective(**options)
     expected = loop_objective(model, X, Y, weight, seed=3, policy=policy, **options)
@@ -111,7 +111,7 @@ def test_terms_are_those_of_loops(policy: str, kl_estimator: str, unknown: bool)
     terms, embedding = objective(model, X, Y, weight)
     assert_allclose([t.item() for t in terms], expected, **TIGHT)
     assert_allclose(embedding.norm(dim=1).detach(), 1, **TIGHT)
-    boolean = None if unknown else Y.bool()
+    boolean = None if missing else Y.bool()
     if boolean is not None:
         torch.manual_seed(3)
         assert_allclose([t.item() for t in objective(model, X, boolean, weight)[0]], expected)

@@ -49,7 +49,7 @@ KEYS = [
     (make, f"{name}__{key}")
     for make in NETS
     for name in ("loss_params", "net_params")
-    for key in make._parameters[name].keys
+    for key in make._declared[name].keys
 ]
 
 
@@ -86,7 +86,7 @@ def test_defaults_of_keys_are_those_in_force(make: Any, label_data: Any) -> None
     X, Y = label_data
     clf = make(max_epochs=1, random_state=0, hidden_layer_sizes=(8,))
     named = {
-        name: {key: p.default for key, p in make._parameters[name].keys.items()}
+        name: {key: p.default for key, p in make._declared[name].keys.items()}
         for name in ("loss_params", "net_params")
     }
     by_name = clone(clf).set_params(**named).fit(X, Y)
@@ -267,7 +267,7 @@ def test_each_parameter_is_listed_once_with_its_default(make: Any) -> None:
     for name, default in make().get_params(deep=False).items():
         _, kind, text = entries[name]
         assert kind.endswith(f", default={shown(default)}") and text
-        for key, p in make._parameters[name].keys.items():
+        for key, p in make._declared[name].keys.items():
             (line,) = [line for line in text.splitlines() if line.startswith(f"- ``{key}`` : ")]
             assert line.endswith(f", default={shown(p.default)}")
     assert "{" + "shared" not in make.__doc__

@@ -112,7 +112,7 @@ def test_csr_batches_equal_dense_batches(as_csr: Any) -> None:
         assert weight is None
 
 
-def test_unknown_labels_stay_unknown() -> None:
+def test_missing_labels_stay_missing() -> None:
     Y = np.array([[0.0, np.nan], [1.0, 0.0]])
     _, (labels, _) = RowTensors(np.zeros((2, 1)), Y, None, CPU).rows(torch.tensor([1, 0]))
     assert labels.dtype == torch.float32

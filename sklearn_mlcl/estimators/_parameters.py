@@ -14,9 +14,9 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self, dataclass_transform
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from sklearn_mlcl.utils._sklearn_compat import (
+    CheckedParameters,
     Interval,
     StrOptions,
     validate_parameter_constraints,
@@ -73,7 +73,7 @@ def param(default: Any, *allowed: Any, keys: dict[str, Any] | None = None) -> An
 
 
 @dataclass_transform(kw_only_default=True)
-class DeclaredParameters(BaseEstimator):
+class DeclaredParameters(CheckedParameters):
     """Base of estimators that declare their parameters in the class body with :func:`param`.
 
     It makes the constructor and the table of constraints. A class with an ``__init__`` of its own
@@ -96,7 +96,7 @@ class DeclaredParameters(BaseEstimator):
         Marks a missing label in a label matrix beside NaN, for example -1.
     """
 
-    _parameters: ClassVar[dict[str, Parameter]] = {}
+    _declared: ClassVar[dict[str, Parameter]] = {}
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
     _texts: ClassVar[dict[str, Text]] = {}
     #: Replaces ``{shared_attributes}`` in docstrings.
@@ -107,7 +107,7 @@ class DeclaredParameters(BaseEstimator):
         declared = {k: p for k, p in vars(cls).items() if isinstance(p, Parameter)}
         if not declared:
             return
-        known = cls._parameters
+        known = cls._declared
         for name, parameter in declared.items():
             declared[name] = known[name].refined(parameter) if name in known else parameter
             delattr(cls, name)
@@ -116,12 +116,12 @@ class DeclaredParameters(BaseEstimator):
         # Everyday ones first, and those of the subclass before those of its base.
         merged = declared | {name: p for name, p in known.items() if name not in declared}
         advanced = {name: name in texts and texts[name].section == SECTIONS[1] for name in merged}
-        cls._parameters = {name: merged[name] for name in sorted(merged, key=advanced.__getitem__)}
-        cls._parameter_constraints = {n: list(p.allowed) for n, p in cls._parameters.items()}
+        cls._declared = {name: merged[name] for name in sorted(merged, key=advanced.__getitem__)}
+        cls._parameter_constraints = {n: list(p.allowed) for n, p in cls._declared.items()}
         if "__init__" not in vars(cls):
             cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
         shared = inspect.cleandoc(cls._shared_attributes)
-        cls.__doc__ = _listed(doc, cls._parameters, texts).replace("{shared_attributes}", shared)
+        cls.__doc__ = _listed(doc, cls._declared, texts).replace("{shared_attributes}", shared)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters; with ``deep`` also the keys of dict parameters.
@@ -172,16 +172,16 @@ class DeclaredParameters(BaseEstimator):
         return self
 
     def _dict_parameters(self) -> dict[str, Parameter]:
-        return {name: p for name, p in self._parameters.items() if p.keys}
+        return {name: p for name, p in self._declared.items() if p.keys}
 
     def _options_of(self, name: str) -> dict[str, Any]:
         """Return a dict parameter with the defaults of the keys that it leaves out."""
-        defaults = {key: p.default for key, p in self._parameters[name].keys.items()}
+        defaults = {key: p.default for key, p in self._declared[name].keys.items()}
         given = getattr(self, name)
         return {**defaults, **given} if isinstance(given, Mapping) else defaults
 
-    def _validate_params(self) -> None:
-        super()._validate_params()
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         cls = type(self).__name__
         for name, parameter in self._dict_parameters().items():
             given = getattr(self, name) or {}
@@ -205,12 +205,12 @@ def _check_keys(cls: str, name: str, given: Any, known: dict[str, Parameter]) ->
 
 def _constructor(cls: type[DeclaredParameters]) -> Any:
     """Return an ``__init__`` that stores its keyword arguments, with an explicit signature."""
-    names = list(cls._parameters)
+    names = list(cls._declared)
     head = ", ".join(f"{name}=defaults[{name!r}]" for name in names)
     body = "\n".join(f"    self.{name} = {name}" for name in names)
     # The names in annotations are those of the module that declares the class.
     space = dict(vars(sys.modules[cls.__module__]))
-    space["defaults"] = {n: p.default for n, p in cls._parameters.items()}
+    space["defaults"] = {n: p.default for n, p in cls._declared.items()}
     exec(f"def __init__(self, *, {head}):\n{body}", space)
     init = space["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"

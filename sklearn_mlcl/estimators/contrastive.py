@@ -171,8 +171,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         },
     )
 
-    def _validate_params(self) -> None:
-        super()._validate_params()
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         if self.head == "joint" and self.lambda_joint == 0:
             raise ValueError(
                 "head='joint' is trained by the joint loss: lambda_joint must be > 0, got "
@@ -240,4 +240,4 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         prototypes = self.net_.criterion_.prototypes
         if prototypes is None:
             raise AttributeError(f"loss={self.loss!r} was trained without prototypes.")
-        return nn.functional.normalize(prototypes.detach(), dim=-1).numpy()
+        return nn.functional.normalize(prototypes.detach(), dim=-1).cpu().numpy()

@@ -55,6 +55,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     Interval,
     StrOptions,
     fit_context,
+    validate_parameters,
     with_callbacks,
 )
 from sklearn_mlcl.utils.chunking import stacked
@@ -410,7 +411,7 @@ class NetClassifier(
         """
         continuing = hasattr(self, "net_")
         if continuing:
-            self._validate_params()  # scikit-learn checks them at the first call alone
+            validate_parameters(self)  # scikit-learn checks them at the first call alone
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "
@@ -507,7 +508,7 @@ class NetClassifier(
     def _reweigh(self, objective: Any) -> None:
         """Give a trained objective the weights of its terms of today."""
         for name in ("lambda_bce", "lambda_contrastive", "lambda_joint", "lambda_kl"):
-            if name in self._parameters:
+            if name in self._declared:
                 setattr(objective, name, getattr(self, name))
 
     def _training_settings(self, task: Task) -> dict[str, Any]:

@@ -40,11 +40,12 @@ except ImportError:  # before scikit-learn 1.9
 
 
 __all__ = [
-    "CallbackSupportMixin", "DocumentationLinks", "HasMethods", "Interval", "ScorerMixin",
-    "StrOptions", "begin_fit_task", "check_method_params", "check_sample_weight",
+    "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
+    "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params", "check_sample_weight",
     "effective_n_threads", "expand_metadata_requests", "fit_context", "flatten_metadata_requests",
     "in_joblib_worker", "output_container", "output_containers", "safe_indexing",
-    "set_output_container", "validate_parameter_constraints", "with_callbacks", "wrap_output",
+    "set_output_container", "validate_parameter_constraints", "validate_parameters",
+    "with_callbacks", "wrap_output",
 ]  # fmt: skip
 
 
@@ -84,6 +85,22 @@ def check_sample_weight(sample_weight: Any, X: Any, dtype: Any = None) -> np.nda
     if not weights.any():  # scikit-learn checks it from 1.9 on
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
+
+
+class CheckedParameters(BaseEstimator):
+    """Base of estimators that check more than their table of constraints does."""
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        """Raise for parameters that the table lets through; called where ``fit`` begins."""
+
+
+def validate_parameters(estimator: Any) -> None:
+    """Check the parameters of an estimator, as ``fit`` does where it begins."""
+    estimator._validate_params()
 
 
 def in_joblib_worker() -> bool:
