@@ -161,7 +161,7 @@ def permuted_code_scores(clf: CGMVAEClassifier, X: Any, Y: Any) -> tuple[float, 
         x = model.scaler(torch.from_numpy(X))
         codes, _ = model.posterior(x)
         for z in (codes, codes[order]):
-            predicted = model.logits(model.decoder(x, z)) > 0
+            predicted = (model.logits(model.decoder(x, z)) > 0).numpy()
             scores.append(f1_score(Y, predicted, average="macro", zero_division=0))
     return scores[0], scores[1]
 

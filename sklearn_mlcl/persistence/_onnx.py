@@ -21,7 +21,7 @@ from sklearn_mlcl.persistence._format import write_whole
 #: Bytes beyond which a graph does not fit into one file: a limit of protocol buffers.
 LARGEST = 2**31 - 2**20
 #: The exporter of earlier versions of torch fails on some graphs.
-FIRST_TORCH = "2.13"
+FIRST_TORCH = "2.11"
 
 
 def write_onnx(graph: nn.Module, n_features: int, path: Any, metadata: dict[str, str]) -> None:

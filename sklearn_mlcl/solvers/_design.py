@@ -81,9 +81,9 @@ def csr_tensor(
     shape: tuple[int, ...],
     check_invariants: bool = False,
 ) -> Tensor:
-    """Return a CSR tensor, without torch's warning that its CSR layout is in beta."""
+    """Return a CSR tensor, without torch's warnings that CSR is in beta and goes unchecked."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        warnings.filterwarnings("ignore", "Sparse", UserWarning)
         return torch.sparse_compressed_tensor(
             crow_indices,
             col_indices,
