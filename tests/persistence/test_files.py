@@ -156,7 +156,6 @@ FORGED = [
         ),
         "ind",
     ),
-    (node("sparse_tensor", {"indices": TENSOR, "values": TENSOR}, shape=[2]), "makes no sense"),
     (identity({"_forward_hooks": 1}), "sets '_forward_hooks' of a module"),
     (identity({"weight": "a text"}, weight=True), "makes no sense"),
     (identity({"no.name": TENSOR}, **{"no.name": True}), "makes no sense"),
@@ -248,7 +247,7 @@ CANNOT = {
     "module": with_module,
     "loss": lambda: contrastive(loss=Loss()).fit(X, Y),
     r"callbacks\[0\]": lambda: contrastive(
-        schedule="constant", callbacks=[LRScheduler("StepLR", step_size=1)]
+        net_params__schedule="constant", callbacks=[LRScheduler("StepLR", step_size=1)]
     ).fit(X, Y),
     "estimator holds": lambda: Mine(max_epochs=1, hidden_layer_sizes=(4,)).fit(X, Y),
     "_forward_hooks": with_hook,

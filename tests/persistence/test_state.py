@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from typing import Any
 
 import numpy as np
@@ -105,18 +104,6 @@ def test_tensors(dtype: torch.dtype) -> None:
     assert result.dtype == dtype
     assert torch.equal(result, value)
     assert result.stride() == value.stride() or not value.is_contiguous()
-
-
-@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
-def test_sparse_buffers(layout: torch.layout) -> None:
-    module = torch.nn.Identity()
-    dense = torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]])
-    with warnings.catch_warnings(action="ignore"):  # CSR is in beta
-        module.register_buffer("matrix", dense.to_sparse(layout=layout))
-    result = round_trip(module)
-    assert result.matrix.layout == layout
-    assert torch.equal(result.matrix.to_dense(), dense)
-    assert result.state_dict().keys() == {"matrix"}
 
 
 def test_parameters() -> None:
