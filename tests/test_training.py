@@ -26,7 +26,7 @@ from sklearn_mlcl.losses import (
     MemoryQueue,
 )
 from sklearn_mlcl.modules import MLPEncoder, ProjectionHead
-from sklearn_mlcl.modules._heads import LinearHead
+from sklearn_mlcl.modules._heads import linear_head
 from sklearn_mlcl.training import (
     SCHEDULES,
     ContrastiveObjective,
@@ -201,7 +201,7 @@ def small_rows(seed: int = 0) -> RowTensors:
 
 
 def bce_objective() -> nn.Module:
-    return LogitObjective(LinearHead(8, np.zeros(N_LABELS)), BinaryCrossEntropyLoss())
+    return LogitObjective(linear_head(8, np.zeros(N_LABELS)), BinaryCrossEntropyLoss())
 
 
 def contrastive_objective(loss: str = "reg", **options: Any) -> ContrastiveObjective:
@@ -210,7 +210,7 @@ def contrastive_objective(loss: str = "reg", **options: Any) -> ContrastiveObjec
     return ContrastiveObjective(
         made,
         ProjectionHead(8, 4),
-        LinearHead(8, np.zeros(N_LABELS)),
+        linear_head(8, np.zeros(N_LABELS)),
         **{"prototypes": prototypes, "lambda_joint": 0.5, **options},
     )
 

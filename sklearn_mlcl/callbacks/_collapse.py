@@ -14,7 +14,7 @@ from skorch.callbacks import Callback
 
 from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
 from sklearn_mlcl.modules import side_by_side
-from sklearn_mlcl.modules._heads import FixedETFHead, LinearHead, StackedLinearHead, head_arrays
+from sklearn_mlcl.modules._heads import head_arrays
 from sklearn_mlcl.training.batches import RowTensors
 from sklearn_mlcl.training.objectives import LogitObjective
 
@@ -177,8 +177,7 @@ def _embed(module: torch.nn.Module, rows: RowTensors, index: torch.Tensor) -> np
 
 def _logit_head(net: Any, n_labels: int) -> tuple[Any, Any]:
     """Weights of the labels in a head that the loss on logits trains, else None."""
-    head = net.criterion_.head if isinstance(net.criterion_, LogitObjective) else None
-    if not isinstance(head, LinearHead | StackedLinearHead | FixedETFHead):
+    if not isinstance(net.criterion_, LogitObjective):
         return None, None
-    weight, bias = head_arrays(head, net.n_members)
+    weight, bias = head_arrays(net.criterion_.head, net.n_members)
     return weight[:n_labels], bias[:n_labels]

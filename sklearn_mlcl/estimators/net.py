@@ -42,7 +42,6 @@ from sklearn_mlcl.modules import (
     MemberList,
     MLPEncoder,
     ScaledEncoder,
-    SelectiveEncoder,
     embedding_width,
     linear,
 )
@@ -732,6 +731,5 @@ def scaled_encoder(
         width = embedding_width(encoder, n_features, clf.n_estimators)
         encoder = nn.Sequential(encoder, linear(width, n_outputs, clf.n_estimators))
     scaler, noise = scaler_of(clf, data), FeatureNoise(clf.feature_noise)
-    if kept is None:
-        return ScaledEncoder(scaler, encoder, noise)
-    return SelectiveEncoder(scaler, encoder, noise, torch.from_numpy(kept))
+    index = None if kept is None else torch.from_numpy(kept)
+    return ScaledEncoder(scaler, encoder, noise, index)

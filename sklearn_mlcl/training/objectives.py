@@ -17,7 +17,7 @@ class LogitObjective(nn.Module):
 
     Parameters
     ----------
-    head : LinearHead, StackedLinearHead or FixedETFHead
+    head : torch.nn.Linear, StackedLinear or ETFLinear
         Maps embeddings h to logits.
     loss : torch.nn.Module
         ``loss(logits, labels, sample_weight)``.
@@ -86,7 +86,7 @@ class ContrastiveObjective(nn.Module):
         ``queue`` and ``queue_labels``, ``sample_weight``.
     projection : torch.nn.Module
         The projection head g, maps embeddings h to projections.
-    head : LinearHead or StackedLinearHead
+    head : torch.nn.Linear or StackedLinear
         The head (V, b); trained only if it has a part in the objective.
     prototypes : Tensor of shape (L, p) or (M, L, p), default=None
         Start of the trainable prototypes P.
