@@ -110,9 +110,7 @@ class ContrastiveLoss(nn.Module):
         return f"temperature={self.temperature}, lambda_reg={self.lambda_reg}"
 
     @abstractmethod
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
         """The recipe of the loss: W, its row sums, the factor and the mass of each anchor."""
 
     @property
@@ -179,8 +177,8 @@ class ContrastiveLoss(nn.Module):
                 torch.promote_types(embeddings.dtype, torch.float32),
                 _entry_weight(sample_weight, columns),
             )
-            memory_budget = self.memory_budget // embeddings.shape[:-2].numel()
-            weights = self._weights(pairs, n_prototypes, memory_budget)
+            budget = self.memory_budget // embeddings.shape[:-2].numel()
+            weights = self._weights(pairs, n_prototypes, budget)
             weights.log_b = self._log_repulsion(weights, n_prototypes, pairs, log_weight)
             return pair_loss(
                 embeddings,

@@ -37,12 +37,8 @@ class _OverlapLoss(ContrastiveLoss):
     def _overlap(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
         """Overlap of the label sets of each pair in a tile, before the division of rows."""
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
-        return OverlapWeights(
-            pairs, self._overlap, memory_budget, divide_by_count=self._divide_by_count
-        )
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
+        return OverlapWeights(pairs, self._overlap, budget, divide_by_count=self._divide_by_count)
 
 
 @dataclass(eq=False, repr=False)
@@ -257,10 +253,8 @@ class MulSupConLoss(ContrastiveLoss):
     _factor_in_weights: ClassVar[bool] = False
     anchor_weighting: str = "label"
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
-        weights = FactorisedWeights(pairs, memory_budget)
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
+        weights = FactorisedWeights(pairs, budget)
         if self.anchor_weighting == "label":
             weights.factor = torch.ones_like(weights.factor)
             weights.mass = pairs.anchors.weight_of_positives
@@ -337,12 +331,10 @@ class RegularizedContrastiveLoss(_LossWithPrototypes):
     _: KW_ONLY
     lambda_reg: float = 1.0
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
         return FactorisedWeights(
             pairs,
-            memory_budget,
+            budget,
             similarity=self._share if self.alpha else None,
             n_prototypes=n_prototypes,
             prototype_anchors=n_prototypes > 0,
@@ -411,11 +403,9 @@ class MSCLoss(_LossWithPrototypes):
     def _instance_repulsion(self) -> float:
         return self.beta
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
         return FactorisedWeights(
-            pairs, memory_budget, similarity=_inverse_union, n_prototypes=n_prototypes
+            pairs, budget, similarity=_inverse_union, n_prototypes=n_prototypes
         )
 
 
@@ -456,7 +446,5 @@ class PrototypeLoss(_LossWithPrototypes):
     requires_prototypes: ClassVar[bool] = True
     accepts_queue: ClassVar[bool] = False
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
-        return PrototypeWeights(pairs, n_prototypes, memory_budget)
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
+        return PrototypeWeights(pairs, n_prototypes, budget)

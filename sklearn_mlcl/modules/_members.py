@@ -34,6 +34,9 @@ class Dropout(nn.Dropout):
     #: First dimension of the samples that gets factors of its own.
     first_dim = 0
 
+    def __init__(self, p: float) -> None:
+        super().__init__(p)
+
     def forward(self, X: Tensor) -> Tensor:
         """Return the samples with units zeroed while training, of the shape of ``X``."""
         if not self.training or self.p == 0:
