@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 
 from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
+from sklearn_mlcl.collapse._metrics import stratified
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.modules._heads import head_arrays
 from sklearn_mlcl.training.batches import RowTensors
@@ -159,9 +160,7 @@ def _stratified_rows(
             "NeuralCollapseMonitor needs rows with all labels known, of which some have a label "
             f"but not all; there is none among {Y.shape[0]} rows with {Y.shape[1]} labels."
         )
-    n = min(n_rows, len(known))
-    order = np.lexsort((random_state.random_sample(len(known)), sizes[known]))
-    return np.sort(known[order[np.arange(n) * len(known) // n]])
+    return np.sort(known[stratified(sizes[known], min(n_rows, len(known)), random_state)])
 
 
 def _embed(module: torch.nn.Module, rows: RowTensors, index: torch.Tensor) -> np.ndarray:
