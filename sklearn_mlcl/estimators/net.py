@@ -470,10 +470,10 @@ class NetClassifier(
                 callbacks.append(listener)
             with seeded_device(task.seed, device), threads_for(work, device), net.kept_on_error():
                 net.to(device).train_rows(
-                    RowTensors.of(task.train, device),
+                    RowTensors(task.train, device),
                     None
                     if task.valid is None
-                    else RowTensors.of(task.valid.weighted(task.class_weights), device),
+                    else RowTensors(task.valid.weighted(task.class_weights), device),
                     max_epochs=task.n_epochs,
                     schedule=task.schedule,
                     generator=generator,
