@@ -105,7 +105,7 @@ class NeuralCollapseMonitor(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         self._check_arguments()
-        Y = _labels_of(X)
+        Y = (X.Y.cpu().numpy() if isinstance(X.Y, torch.Tensor) else X.Y).astype(np.float32)
         rows = _stratified_rows(Y, self.n_rows, check_random_state(self.random_state))
         self.rows_, self.Y_ = torch.from_numpy(rows).to(X.device), Y[rows]
         self.epochs_before_ = len(net.history)
@@ -142,11 +142,6 @@ class NeuralCollapseMonitor(Callback):
         self.names_ = [name for name in report if re.sub(r"_m\d+$", "", name) in self.metrics]
         for name in self.names_:
             net.history.record(name, report[name])
-
-
-def _labels_of(rows: RowTensors) -> np.ndarray | sp.csr_array:
-    Y = rows.Y.cpu().numpy() if isinstance(rows.Y, torch.Tensor) else rows.Y
-    return Y.astype(np.float32)
 
 
 def _stratified_rows(

@@ -56,8 +56,6 @@ class ContrastiveLoss(nn.Module):
 
     Attributes
     ----------
-    options : tuple of str
-        Names of the constructor arguments that only this loss has.
     uses_prototypes : bool
         Whether trainable prototypes, one per label, are part of the published loss.
     requires_prototypes : bool
@@ -66,7 +64,6 @@ class ContrastiveLoss(nn.Module):
         Whether past embeddings may be further candidates.
     """
 
-    options: ClassVar[tuple[str, ...]] = ()
     uses_prototypes: ClassVar[bool] = False
     requires_prototypes: ClassVar[bool] = False
     accepts_queue: ClassVar[bool] = True

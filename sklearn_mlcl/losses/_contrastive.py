@@ -76,7 +76,6 @@ class SupConLoss(_OverlapLoss):
     1.5635
     """
 
-    options: ClassVar[tuple[str, ...]] = ("positives",)
     positives: str = "any"
 
     def _overlap(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
@@ -91,7 +90,6 @@ class SupConLoss(_OverlapLoss):
 class SupConAllLoss(SupConLoss):
     """``SupConLoss("all")`` under a name of its own, for the registry."""
 
-    options: ClassVar[tuple[str, ...]] = ()
     positives: str = field(default="all", init=False)
 
 
@@ -161,7 +159,6 @@ class MultiSupConLoss(_OverlapLoss):
     1.0345
     """
 
-    options: ClassVar[tuple[str, ...]] = ("overlap_threshold",)
     _divide_by_count: ClassVar[bool] = True
     overlap_threshold: float = 0.5
 
@@ -249,7 +246,6 @@ class MulSupConLoss(ContrastiveLoss):
     1.8312
     """
 
-    options: ClassVar[tuple[str, ...]] = ("anchor_weighting",)
     _factor_in_weights: ClassVar[bool] = False
     anchor_weighting: str = "label"
 
@@ -325,7 +321,6 @@ class RegularizedContrastiveLoss(_LossWithPrototypes):
     2.0162
     """
 
-    options: ClassVar[tuple[str, ...]] = ("alpha", "n_negatives")
     accepts_queue: ClassVar[bool] = False
     alpha: float = 0.0
     _: KW_ONLY
@@ -395,7 +390,6 @@ class MSCLoss(_LossWithPrototypes):
     1.337
     """
 
-    options: ClassVar[tuple[str, ...]] = ("beta", "n_negatives")
     _factor_in_weights: ClassVar[bool] = False
     beta: float = 0.1
 
@@ -442,7 +436,6 @@ class PrototypeLoss(_LossWithPrototypes):
     1.0491
     """
 
-    options: ClassVar[tuple[str, ...]] = ("n_negatives",)
     requires_prototypes: ClassVar[bool] = True
     accepts_queue: ClassVar[bool] = False
 

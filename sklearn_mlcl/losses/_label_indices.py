@@ -120,34 +120,24 @@ class LabelIndices:
         """
         return LabelIndices(self.indices.to(device), self.offsets.to(device), self.n_labels)
 
-    def dense(self) -> Tensor:
-        """Build the indicator matrix.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_labels), bool
-            True for the labels of a sample.
-        """
-        return self._scatter(self.indices, self.n_labels)
-
-    def restrict(self, active: Tensor) -> Tensor:
-        """Build some columns of the indicator matrix.
+    def dense(self, columns: Tensor | None = None) -> Tensor:
+        """Build the indicator matrix, or some columns of it.
 
         Parameters
         ----------
-        active : Tensor of shape (n_active,), int64
-            The columns, sorted; they include all labels of the samples.
+        columns : Tensor of shape (n_columns,), int64, optional
+            The columns, sorted; they include all labels of the samples.  By default all columns.
 
         Returns
         -------
-        Tensor of shape (n_samples, n_active), bool
+        Tensor of shape (n_samples, n_columns), bool
             True for the labels of a sample.
         """
-        return self._scatter(torch.searchsorted(active, self.indices), len(active))
-
-    def _scatter(self, columns: Tensor, width: int) -> Tensor:
-        Y = torch.zeros(len(self), width, dtype=torch.bool, device=columns.device)
-        Y[self.rows, columns] = True
+        places, width = self.indices, self.n_labels
+        if columns is not None:
+            places, width = torch.searchsorted(columns, places), len(columns)
+        Y = torch.zeros(len(self), width, dtype=torch.bool, device=places.device)
+        Y[self.rows, places] = True
         return Y
 
 
@@ -157,7 +147,7 @@ Labels = Tensor | LabelIndices
 def indicator(labels: Labels, columns: Tensor | None = None) -> Tensor:
     """Indicator matrix of all labels, or of some columns that include all positives."""
     if isinstance(labels, LabelIndices):
-        return labels.dense() if columns is None else labels.restrict(columns)
+        return labels.dense(columns)
     return labels if columns is None else labels[:, columns]
 
 

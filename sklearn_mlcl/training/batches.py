@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Dirichlet
 from torch.utils.data import Dataset
 
-from sklearn_mlcl.utils.chunking import MemmapView
+from sklearn_mlcl.utils.chunking import MemmapView, as_tensor
 from sklearn_mlcl.utils.fit_data import FitData
 
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
@@ -28,9 +28,7 @@ def _stored(array: Any, device: torch.device, dtype: type = np.float32) -> Tenso
         return array
     if sp.issparse(array):
         return sp.csr_array(array, dtype=dtype)
-    dense: np.ndarray = np.asarray(array, dtype=dtype)
-    # torch has no read-only tensors: what is read-only is copied rather than warned about.
-    tensor = torch.from_numpy(dense if dense.flags.writeable else dense.copy())
+    tensor = as_tensor(np.asarray(array, dtype=dtype))
     return tensor.to(device) if _has_room(tensor, device) else tensor
 
 
