@@ -158,7 +158,10 @@ def neural_collapse_metrics(
     values |= _phi_agreement(pairs["cosine"], pairs["phi"]) | _tag_shape(tags, frequent)
     values |= _balance(groups, tags, used)
     if W is not None:
-        W, b = _checked_head(W, b, groups.n_labels, means.shape[1])
+        L, d = groups.n_labels, means.shape[1]
+        W, b = as_float64(W, "W"), np.zeros(L) if b is None else as_float64(b, "b")
+        if W.shape != (L, d) or b.shape != (L,):
+            raise ValueError(f"W, b must be ({L}, {d}) and ({L},), got {W.shape} and {b.shape}.")
         values |= _head_metrics(W, tags, frequent)
         decoder = decoder_from_means(groups, means, "tags", None, 0.0)
         values["nc4"] = _agreement(features, groups, decoder, W, b)
@@ -237,8 +240,7 @@ def _chance_angle(u: np.ndarray, m: int, tags: np.ndarray, rng: np.random.Random
 
 def _random_sets(L: int, m: int, rng: np.random.RandomState) -> sp.csr_array:
     """All m-sets of L labels if few, else a uniform draw of them, as CSR indicator rows."""
-    n = N_RANDOM_SETS
-    if comb(L, m) <= n:
+    if comb(L, m) <= (n := N_RANDOM_SETS):
         return every_set(L, [m])
     members = np.argsort(rng.random_sample((n, L)), axis=1)[:, :m]
     return sp.csr_array((np.ones(n * m), members.ravel(), np.arange(n + 1) * m), (n, L))
@@ -291,13 +293,6 @@ def _shape(T: np.ndarray) -> tuple[float, float, float]:
         return (float("nan"),) * 3
     off = (unit @ unit.T)[~np.eye(L, dtype=bool)] + 1 / (L - 1)
     return float(norms.std() / norms.mean()), float(off.mean()), float(off.std())
-
-
-def _checked_head(W: Any, b: Any, L: int, d: int) -> tuple[np.ndarray, np.ndarray]:
-    W, b = as_float64(W, "W"), np.zeros(L) if b is None else as_float64(b, "b")
-    if W.shape != (L, d) or b.shape != (L,):
-        raise ValueError(f"W, b must be ({L}, {d}) and ({L},), got {W.shape} and {b.shape}.")
-    return W, b
 
 
 def _head_metrics(W: np.ndarray, tags: TagPrototypes, frequent: np.ndarray) -> dict[str, float]:

@@ -52,7 +52,10 @@ def fit_heads(
     """
     if isinstance(C, str):
         intercept = {k: v for k, v in solver_options.items() if k == "fit_intercept"}
-        splits = list(_splitter(cv, X.shape[0]).split(X, Y))
+        if isinstance(cv, Integral):
+            n_splits = min(int(cv), X.shape[0])
+            cv = MultilabelStratifiedKFold(n_splits, shuffle=True, random_state=0)
+        splits = list(check_cv(cv).split(X, Y))
         C = select_C(X, Y, Cs, cv=splits, sample_weight=sample_weight, **intercept).C
     return fit_logistic(X, Y, C=C, sample_weight=sample_weight, **solver_options)
 
@@ -78,9 +81,3 @@ def fit_embedding_heads(
     heads = fit_heads(standardised, Y, sample_weight, C, Cs=DEFAULT_CS, tol=EMBEDDING_TOL)
     coef = heads.coef / scaler.scale_
     return replace(heads, coef=coef, intercept=heads.intercept - coef @ scaler.mean_)
-
-
-def _splitter(cv: Any, n_rows: int) -> Any:
-    if not isinstance(cv, Integral):
-        return check_cv(cv)
-    return MultilabelStratifiedKFold(min(int(cv), n_rows), shuffle=True, random_state=0)

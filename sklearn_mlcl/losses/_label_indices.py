@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,8 +33,9 @@ class LabelIndices:
 
     Examples
     --------
+    >>> from scipy.sparse import csr_array
     >>> from sklearn_mlcl.losses import LabelIndices
-    >>> labels = LabelIndices.from_lists([[0, 3], [], [1]], n_labels=4)
+    >>> labels = LabelIndices.from_csr(csr_array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]))
     >>> len(labels), labels.dense().int().tolist()
     (3, [[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]])
     """
@@ -50,27 +50,6 @@ class LabelIndices:
                 "indices must have shape (n_positives,) and offsets shape (n_samples + 1,); got "
                 f"{tuple(self.indices.shape)} and {tuple(self.offsets.shape)}"
             )
-
-    @classmethod
-    def from_lists(cls, rows: Sequence[Iterable[int]], n_labels: int) -> LabelIndices:
-        """Read an iterable of label indices for each sample.
-
-        Parameters
-        ----------
-        rows : sequence of iterables of int
-            The labels of each sample.
-        n_labels : int
-            Number of labels L.
-
-        Returns
-        -------
-        LabelIndices
-            The labels as index lists.
-        """
-        lists = [list(row) for row in rows]
-        sizes = torch.tensor([0, *map(len, lists)])
-        flat = torch.tensor([label for row in lists for label in row], dtype=torch.int64)
-        return cls(flat, sizes.cumsum(0), n_labels)
 
     @classmethod
     def from_csr(cls, matrix: sparse.csr_array | sparse.csr_matrix) -> LabelIndices:

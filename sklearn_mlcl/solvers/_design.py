@@ -122,10 +122,8 @@ class Design:
 def make_design(X: Tensor | sp.csr_array, weight: Tensor | None, fit_intercept: bool) -> Design:
     """Coordinates for X with row weights of shape (n,), None meaning one."""
     n, d = X.shape
-    if isinstance(X, Tensor):
-        weight = X.new_ones(n) if weight is None else weight
-    else:
-        weight = torch.ones(n, dtype=torch.float64) if weight is None else weight
+    if weight is None:
+        weight = X.new_ones(n) if isinstance(X, Tensor) else torch.ones(n, dtype=torch.float64)
     weight = weight / weight.sum()
     mean = _times(X.T, weight[:, None])[:, 0] if fit_intercept else None
     if n < d and n <= EIGENBASIS_LIMIT:
