@@ -9,7 +9,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from sklearn_mlcl.losses import ContrastiveLoss, MSCLoss
+from sklearn_mlcl.losses import ContrastiveLoss
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.representation import alignment, positive_regularization_ratio, uniformity
 from sklearn_mlcl.training.objectives import ContrastiveObjective
@@ -79,8 +79,7 @@ def _ratio_of_points(
     points = projection if prototypes is None else torch.cat([projection, prototypes])
     weights = loss.pair_weights(labels, prototypes=prototypes is not None)
     candidates, repulsion = None, np.ones(weights.shape[1])
-    if isinstance(loss, MSCLoss):  # its prototypes push back more than its instances
-        repulsion[: len(labels)] = loss.beta
+    repulsion[: len(labels)] = loss.beta
     if weights.shape[1] != len(points):  # the prototype loss: instances are no candidates
         points, candidates = projection, prototypes
     return positive_regularization_ratio(

@@ -58,9 +58,15 @@ def chunk_outputs(
     n_samples, n_features = arrays[0].shape
     if dtype is None:
         dtype = torch.float64 if arrays[0].dtype == np.float64 else torch.float32
-    size = chunk_rows(n_features + widest(module) + entries)
-    size = max(1, min(size, SIMILARITY_ENTRIES // n_neighbors(module)))
-    work = min(n_samples, size) * n_weights(module)
+    heads = [part for part in module.modules() if isinstance(part, NeighborHead)]
+    widest = max((p.numel() for p in module.parameters() if p.ndim == 1), default=0)
+    n_neighbors = max((len(head.unit) for head in heads), default=1)
+    size = chunk_rows(n_features + widest + entries)
+    size = max(1, min(size, SIMILARITY_ENTRIES // n_neighbors))
+    # Multiply-adds of a sample's way through the module.
+    products = sum(p.numel() for p in module.parameters() if p.ndim > 1)
+    products += sum(head.unit.numel() for head in heads)
+    work = min(n_samples, size) * products
     device = resolve_device(device, work)
     module = placed(module, device, dtype)
 
@@ -153,23 +159,3 @@ def exportable(module: nn.Module) -> nn.Module:
                 "classifier='linear', or variant='observed'."
             )
     return module
-
-
-def widest(module: nn.Module) -> int:
-    """Return the entries that the widest layer makes of a sample, over all members."""
-    return max((p.numel() for p in module.parameters() if p.ndim == 1), default=0)
-
-
-def n_weights(module: nn.Module) -> int:
-    """Return the multiply-adds of a sample's way through a module, or so."""
-    products = sum(p.numel() for p in module.parameters() if p.ndim > 1)
-    return products + sum(head.unit.numel() for head in _neighbor_heads(module))
-
-
-def n_neighbors(module: nn.Module) -> int:
-    """Return how many training samples a sample is compared with, at least 1."""
-    return max((len(head.unit) for head in _neighbor_heads(module)), default=1)
-
-
-def _neighbor_heads(module: nn.Module) -> list[NeighborHead]:
-    return [part for part in module.modules() if isinstance(part, NeighborHead)]

@@ -77,13 +77,12 @@ class NeighborHead(nn.Module):
         kernel = (similarity - similarity.amax(1, keepdim=True)).exp()
         total = kernel @ self.weights
         known = (total > 0) & self.informed
-        shares = self._votes_for(kernel) / torch.where(total > 0, total, 1.0)
+        if self.votes is None:
+            votes = torch.sparse.mm(self._sparse_votes(), kernel.T).T
+        else:
+            votes = kernel @ self.votes
+        shares = votes / torch.where(total > 0, total, 1.0)
         return torch.where(known, shares, self.prior)
-
-    def _votes_for(self, kernel: Tensor) -> Tensor:
-        if self.votes is not None:
-            return kernel @ self.votes
-        return torch.sparse.mm(self._sparse_votes(), kernel.T).T
 
     def _sparse_votes(self) -> Tensor:
         index, value = self.get_buffer("vote_index"), self.get_buffer("vote_value")

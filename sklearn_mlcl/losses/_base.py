@@ -84,6 +84,8 @@ class ContrastiveLoss(nn.Module):
     }
 
     n_negatives: int | None = field(default=None, init=False)
+    #: b of instances and queue; that of prototypes is 1.
+    beta: float = field(default=1.0, init=False)
     temperature: float = 0.1
     lambda_reg: float = 0.0
     reduction: str = "mean"
@@ -109,11 +111,6 @@ class ContrastiveLoss(nn.Module):
     @abstractmethod
     def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
         """The recipe of the loss: W, its row sums, the factor and the mass of each anchor."""
-
-    @property
-    def _instance_repulsion(self) -> float:
-        """b of instances and queue; that of prototypes is 1."""
-        return 1.0
 
     def forward(
         self,
@@ -288,12 +285,11 @@ class ContrastiveLoss(nn.Module):
         self, weights: PairWeights, n_prototypes: int, pairs: LabelPairs, log_weight: float | None
     ) -> Tensor | None:
         """log b of each candidate; None if all are 0."""
-        beta = self._instance_repulsion
-        if beta == 1.0 and log_weight is None:
+        if self.beta == 1.0 and log_weight is None:
             return None
         first_prototype = weights.n_columns - n_prototypes
         log_b = weights.row_sum.new_zeros(weights.n_columns)
-        log_b[:first_prototype] = log(beta)
+        log_b[:first_prototype] = log(self.beta)
         log_b[first_prototype + pairs.anchors.positive.shape[1] :] = log_weight or 0.0
         return log_b
 

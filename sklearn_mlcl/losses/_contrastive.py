@@ -393,10 +393,6 @@ class MSCLoss(_LossWithPrototypes):
     _factor_in_weights: ClassVar[bool] = False
     beta: float = 0.1
 
-    @property
-    def _instance_repulsion(self) -> float:
-        return self.beta
-
     def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
         return FactorisedWeights(
             pairs, budget, similarity=_inverse_union, n_prototypes=n_prototypes

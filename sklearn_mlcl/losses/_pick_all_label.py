@@ -24,7 +24,7 @@ class PickAllLabelLoss(nn.Module):
 
     averaged over the samples with a positive, by their weights.  The gradient in the logits is
     :math:`m^{-\gamma} (m\, \mathrm{softmax}(z) - y)`.  The smallest value for a sample is
-    :math:`m^{1-\gamma} \log m`.  The softmax is no marginal: with
+    :math:`m^{1-\gamma} \log m`; `excess` is the loss above it.  The softmax is no marginal: with
     gamma = 0 it estimates :math:`\eta_k / \sum_j \eta_j` with :math:`\eta_k = P(y_k = 1|x)`,
     with gamma = 1 :math:`E[y_k / m | x]`.
 
@@ -120,6 +120,28 @@ class PickAllLabelLoss(nn.Module):
         total = (target.sum(1) / m).sum()
         return (losses * m**-self.gamma).sum() / torch.where(total > 0, total, 1.0)
 
+    def excess(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The loss above the smallest value these labels allow: 0 is a perfect fit.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (B, L), or (B, L + 1) with ``empty_rows="none_class"``
+            As in `forward`.
+        labels : Tensor of shape (B, L)
+            As in `forward`.
+        sample_weight : Tensor of shape (B,) or (B, L), optional
+            As in `forward`.
+
+        Returns
+        -------
+        Tensor, scalar
+            Weighted mean over the samples with a positive.
+        """
+        value = self(logits, labels, sample_weight)
+        target, _, weight = self._target(labels, sample_weight, value.dtype)
+        best = target if weight is None else target * weight
+        return value - self(best.log(), labels, sample_weight)
+
     def _check(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None) -> None:
         n_extra = int(self.empty_rows == "none_class")
         if labels.ndim != 2 or logits.shape != (labels.shape[0], labels.shape[1] + n_extra):
@@ -157,10 +179,7 @@ class PickAllLabelLoss(nn.Module):
             missing = torch.cat([missing, torch.zeros_like(empty)], dim=1)
         elif self.empty_rows == "uniform":
             y = y + empty.to(dtype) / y.shape[1]
-        return self._smoothed(y, missing), missing, weight
-
-    def _smoothed(self, y: Tensor, missing: Tensor) -> Tensor:
-        if self.label_smoothing == 0:
-            return y
-        share = (~missing).to(y) / (~missing).sum(1, keepdim=True).clamp_min(1)
-        return torch.lerp(y, y.sum(1, keepdim=True) * share, self.label_smoothing)
+        if self.label_smoothing > 0:
+            share = (~missing).to(y) / (~missing).sum(1, keepdim=True).clamp_min(1)
+            y = torch.lerp(y, y.sum(1, keepdim=True) * share, self.label_smoothing)
+        return y, missing, weight

@@ -18,7 +18,7 @@ from sklearn_mlcl.utils.fit_data import FitData
 
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
-#: Share of the free memory of a GPU that rows may take; larger ones stay on the host.
+#: Share of the free memory of a GPU that samples may take; larger arrays stay on the host.
 DEVICE_SHARE = 0.5
 
 
@@ -29,14 +29,11 @@ def _stored(array: Any, device: torch.device, dtype: type = np.float32) -> Tenso
     if sp.issparse(array):
         return sp.csr_array(array, dtype=dtype)
     tensor = as_tensor(np.asarray(array, dtype=dtype))
-    return tensor.to(device) if _has_room(tensor, device) else tensor
-
-
-def _has_room(tensor: Tensor, device: torch.device) -> bool:
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return tensor.nbytes <= DEVICE_SHARE * free
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if tensor.nbytes > DEVICE_SHARE * free:
+            return tensor
+    return tensor.to(device)
 
 
 class RowTensors(Dataset[Batch]):

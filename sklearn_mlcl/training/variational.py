@@ -101,7 +101,9 @@ class VariationalObjective(nn.Module):
         q: tuple[Tensor, Tensor] = model.to_posterior(encoded(model.encoder, x, precision))
         codes = [gaussian_sample(*q) for _ in range(self.n_latent_samples)]
         if self.label_branch:
-            codes.append(_mean_of_means(prior[0], members))
+            # The mean of the means of each sample's members.
+            samples, components = members.nonzero(as_tuple=True)
+            codes.append(segment_mean(prior[0][components], samples, len(members)))
         embedding = model.decoder(x, torch.stack(codes))
         bce, contrastive = label_terms(
             functional.linear(embedding, label_embeddings, bias), columns, self.temperature
@@ -133,12 +135,6 @@ def _prior(
         log_vars = torch.cat([log_vars, model.empty_component[1]])
         members = torch.cat([members, columns.empty[:, None]], dim=1)
     return (means, log_vars), members
-
-
-def _mean_of_means(means: Tensor, members: Tensor) -> Tensor:
-    """Mean (B, D) of the means of each sample's members; 0 without members."""
-    rows, components = members.nonzero(as_tuple=True)
-    return segment_mean(means[components], rows, len(members))
 
 
 class VariationalNet(IndexBatchNet):

@@ -152,7 +152,7 @@ def test_against_loops(name, seed, B, L, missing, kind):
     assert value.item() == pytest.approx(expected(x, hidden, of_entries), rel=1e-10, abs=1e-10)
 
 
-def test_pick_all_label_is_smallest_at_the_weighted_optimum():
+def test_excess_of_pick_all_label_is_zero_at_the_weighted_optimum():
     """The softmax that fits a sample best is proportional to the weights of its labels."""
     labels = torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64)
     weight = torch.tensor([[3.0, 1.0, 5.0]], dtype=torch.float64)
@@ -160,7 +160,10 @@ def test_pick_all_label_is_smallest_at_the_weighted_optimum():
     loss = PickAllLabelLoss()
     smallest = (4 * np.log(4) - 3 * np.log(3)) / 4
     assert loss(best, labels, weight).item() == pytest.approx(smallest, abs=1e-12)
-    assert loss(best.flip(1), labels, weight) > smallest
+    assert loss.excess(best, labels, weight).item() == pytest.approx(0.0, abs=1e-12)
+    other = best.flip(1)
+    gap = loss(other, labels, weight).item() - smallest
+    assert loss.excess(other, labels, weight).item() == pytest.approx(gap)
 
 
 @pytest.mark.parametrize("name", LOGIT_LOSSES)
