@@ -218,3 +218,50 @@ def test_bounds_of_parameters_are_in_or_out():
     for refused in ({"shrinkage": np.inf}, {"shrinkage": "1"}, {"grid_size": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(refused))} must be"):
             tune_thresholds(**arguments, **refused)
+
+
+def test_a_callable_without_a_size_of_the_grid_is_tried_on_a_hundred_scores():
+    scores, tried = np.arange(150.0)[:, None], set()
+
+    def objective(y_true, y_pred):
+        tried.add(int(y_pred.sum()))
+        return float((y_pred == y_true).mean())
+
+    tune_thresholds(scores > 70, scores, objective=objective)
+    assert len(tried) == 101
+    assert {0, 1, 150} <= tried
+
+
+def test_nan_is_the_worst_value_of_a_callable():
+    Y, scores = np.array([[0], [0], [1], [1]]), np.array([[0.1], [0.2], [0.3], [0.4]])
+
+    def objective(y_true, y_pred):
+        return np.nan if y_pred.sum() != 3 else -5.0
+
+    for per_label in (False, True):
+        cut = tune_thresholds(Y, scores, objective=objective, per_label=per_label)
+        np.testing.assert_allclose(cut, 0.15, rtol=1e-15)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_one_positive_alone_is_found(objective):
+    Y, scores = np.zeros((5, 2)), np.arange(10.0).reshape(5, 2)
+    Y[4, 1] = 1
+    cuts = tune_thresholds(Y, scores, objective=objective, per_label=False)
+    assert cuts.tolist() == [8.5, 8.5]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("seed", range(2))
+def test_shrinkage_pulls_to_the_common_threshold_of_the_objective(objective, seed):
+    """By the weight of a label's positives; "f1_macro" takes the common one of "f1_micro"."""
+    Y, scores, weight = random_case(seed)
+    keywords = {"objective": objective, "sample_weight": weight}
+    w = np.ones(len(Y)) if weight is None else weight
+    own = tune_thresholds(Y, scores, **keywords)
+    got = tune_thresholds(Y, scores, shrinkage=4.0, **keywords)
+    if objective == "f1_macro":
+        keywords["objective"] = "f1_micro"
+    common = tune_thresholds(Y, scores, per_label=False, **keywords)
+    evidence = w @ (Y == 1)
+    np.testing.assert_allclose(got, (evidence * own + 4 * common) / (evidence + 4), rtol=1e-14)
