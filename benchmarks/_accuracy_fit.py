@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfTransformer
@@ -23,8 +22,7 @@ from benchmarks._resumable import Row
 from benchmarks._scores import DECISION_SCORES
 from benchmarks.study_losses import load
 from sklearn_mlcl.metrics import average_precision, hamming_accuracy, precision_at_k
-from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
-from sklearn_mlcl.model_selection._crossfit import fit_and_score
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, cross_val_predict
 from sklearn_mlcl.thresholds import tune_thresholds
 from sklearn_mlcl.utils.response import label_scores
 
@@ -32,17 +30,6 @@ N_FOLDS = 3
 #: Scores of decisions by the objective that their threshold is tuned for.
 OBJECTIVES = {**DECISION_SCORES, "accuracy": hamming_accuracy}
 ORACLE_THRESHOLDS = np.arange(1, 10) / 10
-
-
-def held_out_probabilities(
-    model: BaseEstimator, X: Any, Y: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return row numbers and probabilities of the training rows, each from folds without it."""
-    folds = MultilabelStratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
-    splits = list(folds.split(X, Y))
-    response = {"n_labels": Y.shape[1], "method": "predict_proba"}
-    scored = [fit_and_score(clone(model), X, Y, split, {}, **response)[1] for split in splits]
-    return np.concatenate([test for _, test in splits]), np.concatenate(scored)
 
 
 def tuned_thresholds(Y: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -87,8 +74,8 @@ def evaluate(model: BaseEstimator, data: Bunch, seed: int) -> Row:
         Scores, thresholds and seconds.
     """
     start = time.perf_counter()
-    rows, probabilities = held_out_probabilities(model, data.X, data.Y, seed)
-    thresholds = tuned_thresholds(data.Y[rows], probabilities)
+    folds = MultilabelStratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
+    thresholds = tuned_thresholds(data.Y, cross_val_predict(model, data.X, data.Y, cv=folds))
     tuned = time.perf_counter()
     model.fit(data.X, data.Y)
     fitted = time.perf_counter()

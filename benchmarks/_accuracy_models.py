@@ -107,8 +107,8 @@ PEERS: dict[str, Builder] = {
 }
 OURS: dict[str, Builder] = {
     "contrastive": lambda sparse, seed: ContrastiveMultiLabelClassifier(random_state=seed),
-    "contrastive, lambda_bce=0": lambda sparse, seed: ContrastiveMultiLabelClassifier(
-        lambda_bce=0.0, random_state=seed
+    "contrastive, lambda_joint=0": lambda sparse, seed: ContrastiveMultiLabelClassifier(
+        lambda_joint=0.0, random_state=seed
     ),
     "MLP": lambda sparse, seed: MultiLabelMLPClassifier(random_state=seed),
     "MLP, asl": lambda sparse, seed: MultiLabelMLPClassifier(loss="asl", random_state=seed),
@@ -123,16 +123,16 @@ def _variant(base: type[BaseEstimator], **settings: Any) -> Builder:
 
 #: The default with one ingredient off or changed, not in the tables unless asked for.
 VARIANTS: dict[str, Builder] = {
-    "one member": _variant(ContrastiveMultiLabelClassifier, n_members=1),
-    "eight members": _variant(ContrastiveMultiLabelClassifier, n_members=8),
-    "no mixup": _variant(ContrastiveMultiLabelClassifier, mixup=0.0),
+    "one member": _variant(ContrastiveMultiLabelClassifier, n_estimators=1),
+    "eight members": _variant(ContrastiveMultiLabelClassifier, n_estimators=8),
+    "no mixup": _variant(ContrastiveMultiLabelClassifier, net_params={"mixup": 0.0}),
     "no feature noise": _variant(ContrastiveMultiLabelClassifier, feature_noise=0.0),
     "no dropout": _variant(ContrastiveMultiLabelClassifier, dropout=0.0),
     "no neighbours": _variant(ContrastiveMultiLabelClassifier, neighbor_weight=0.0),
     "neighbours alone": _variant(ContrastiveMultiLabelClassifier, neighbor_weight=1.0),
     "no regressions on features": _variant(ContrastiveMultiLabelClassifier, linear_weight=0.0),
     "regressions on dense features": _variant(ContrastiveMultiLabelClassifier, linear_weight=0.3),
-    "no prior count": _variant(ContrastiveMultiLabelClassifier, prior_count=0.0),
+    "no pseudo-count": _variant(ContrastiveMultiLabelClassifier, net_params={"pseudo_count": 0.0}),
     "logistic heads": _variant(ContrastiveMultiLabelClassifier, head="logistic"),
     "two stages": _variant(ContrastiveMultiLabelClassifier, **recipes.TWO_STAGE),
     "FAST": _variant(ContrastiveMultiLabelClassifier, **recipes.FAST),

@@ -15,7 +15,6 @@ from skorch.callbacks import Callback
 
 from sklearn_mlcl import CGMVAEClassifier
 from sklearn_mlcl.datasets import fetch_multilabel
-from sklearn_mlcl.utils.probabilities import sigmoid
 
 #: The thresholds of the released evaluation.
 THRESHOLDS = np.arange(1, 10) / 10
@@ -73,8 +72,8 @@ class BestEpoch(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         model = net.module_.eval()
         with torch.no_grad():
-            logits = model.logits(model(torch.from_numpy(self.X))).numpy()
-        score = f1_by_threshold(self.Y, sigmoid(logits))[:, 2].max()
+            probabilities = model.logits(model(torch.from_numpy(self.X))).sigmoid().numpy()
+        score = f1_by_threshold(self.Y, probabilities)[:, 2].max()
         if score > self.best_:
             self.best_, self.epoch_ = score, len(net.history)
             self._state = copy.deepcopy(model.state_dict())
@@ -88,12 +87,13 @@ def with_permuted_codes(
     clf: CGMVAEClassifier, X: np.ndarray, random_state: np.random.RandomState
 ) -> np.ndarray:
     """Return the probabilities of rows of which each is decoded from the code of another."""
-    model = clf.net_.module_.eval()
-    with torch.no_grad():
-        x = model.scaler(torch.from_numpy(X))
-        codes = model.posterior(x)[0][torch.from_numpy(random_state.permutation(len(X)))]
-        embedding = model.decoder(x, codes).numpy()
-    return sigmoid(clf._embedding_logits(embedding))
+
+    def permute(module: torch.nn.Module, inputs: Any, posterior: Any) -> Any:
+        means, *others = posterior
+        return means[torch.from_numpy(random_state.permutation(len(means)))], *others
+
+    with clf.net_.module_.to_posterior.register_forward_hook(permute):
+        return clf.predict_proba(X)
 
 
 def separation(clf: CGMVAEClassifier) -> float:

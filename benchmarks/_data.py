@@ -9,13 +9,17 @@ import numpy as np
 #: One net of two layers that predicts by its head alone: what the peers are, too.
 SINGLE: dict[str, Any] = {
     "hidden_layer_sizes": (256, 256),
-    "n_members": 1,
+    "n_estimators": 1,
     "neighbor_weight": 0.0,
     "linear_weight": 0.0,
     "random_state": 0,
 }
 #: What the defaults do to rows and units while training, off: the peers have none of it.
-UNREGULARISED: dict[str, Any] = {"dropout": 0.0, "feature_noise": 0.0, "mixup": 0.0}
+UNREGULARISED: dict[str, Any] = {
+    "dropout": 0.0,
+    "feature_noise": 0.0,
+    "net_params": {"mixup": 0.0},
+}
 
 
 def label_rows(n: int, d: int, L: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,10 @@ PAIR_COLOURS = ("#d1495b", "#8d6cab", "#2e4057")
 
 def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return one line a fit, the parameters as columns; NaN for one that was not given."""
-    flat = [{**row, **{name: row["params"].get(name) for name in PARAMETERS}} for row in rows]
+    flat = []
+    for row in rows:
+        params = {**row["params"], **row["params"].get("loss_params", {})}
+        flat.append({**row, **{name: params.get(name) for name in PARAMETERS}})
     frame = pd.DataFrame(flat).drop(columns=["params"])
     return frame.astype({"temperature": float, "lambda_reg": float, "alpha": float})
 

@@ -37,7 +37,7 @@ def fit_seconds(n: int, L: int, d: int, batch: int, members: int) -> float:
     """Return the seconds of a fit with all that comes after the training, the better of some."""
     X, Y = label_rows(n, d, L)
     clf = ContrastiveMultiLabelClassifier(
-        n_members=members, batch_size=batch, max_epochs=EPOCHS, random_state=0
+        n_estimators=members, batch_size=batch, max_epochs=EPOCHS, random_state=0
     )
     seconds = []
     for _ in range(REPEATS):

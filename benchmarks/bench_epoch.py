@@ -62,7 +62,7 @@ def contrastive_objective() -> nn.Module:
         ProjectionHead(256, 128),
         LinearHead(256, np.zeros(N_LABELS)),
         prototypes=prototypes,
-        lambda_bce=1.0,
+        lambda_joint=1.0,
     )
 
 

@@ -81,7 +81,7 @@ def members() -> Iterator[Bar]:
     training = {"max_epochs": 5, "batch_size": 128}
     X, Y = label_rows(**rows)
     options = {**SINGLE, **training}
-    stack = MultiLabelMLPClassifier(**{**options, "n_members": MEMBERS})
+    stack = MultiLabelMLPClassifier(**{**options, "n_estimators": MEMBERS})
 
     def one_by_one() -> None:
         for seed in range(MEMBERS):
@@ -96,7 +96,7 @@ def members() -> Iterator[Bar]:
         kind: min((seconds[f"{kind} {threads}"] for threads in (1, 2)), key=min)
         for kind in ("stack", "apart")
     }
-    config = {**rows, **options, "n_members": MEMBERS}
+    config = {**rows, **options, "n_estimators": MEMBERS}
     ratio = median_ratio(best["apart"], best["stack"])
     yield Bar(f"{MEMBERS} fits / {MEMBERS} members in a stack", 1.5, ratio, "x", True, config)
     yield Bar(f"{MEMBERS} members in a stack", None, min(best["stack"]), "s", config=config)

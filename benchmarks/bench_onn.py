@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.special import softmax
+import torch
 from sklearn.utils import Bunch
 
 from benchmarks._report import Bar, report
 from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.datasets import fetch_multilabel, make_multilabel_digits
 from sklearn_mlcl.metrics import f1_micro, jaccard_samples
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
@@ -35,7 +36,13 @@ from sklearn_mlcl.thresholds import threshold_decision
 SETS = ("digits", "emotions", "scene", "yeast")
 SEEDS = range(3)
 #: The fixed frame: as wide as the frame needs.
-PAL_ETF = {**PAL_COLLAPSE, "classifier": "etf", "feature_dim": None}
+PAL_ETF: dict[str, Any] = {
+    **PAL_COLLAPSE,
+    "classifier": "etf",
+    "net_params": {**PAL_COLLAPSE["net_params"], "feature_dim": None},
+}
+#: The nearest prototype without a prior, as published.
+NEAREST = NearestLabelSetClassifier(prior=0.0)
 BCE: dict[str, Any] = {**PLAIN, "weight_decay": 0.01, "neighbor_weight": 0.0}
 SHIPPED: dict[str, Any] = {"loss": "bce"}
 
@@ -67,8 +74,9 @@ def best_cut(Y: np.ndarray, scores: np.ndarray) -> float:
 
 
 def softmax_of(clf: MultiLabelMLPClassifier, X: np.ndarray) -> np.ndarray:
-    """Return the softmax of the logits of the head."""
-    return softmax(clf.transform(X) @ clf.coef_.T + clf.intercept_, axis=1)
+    """Return the softmax of the logits of the trained head."""
+    with torch.inference_mode():
+        return clf.net_.criterion_.head(torch.from_numpy(clf.transform(X))).softmax(dim=1).numpy()
 
 
 def n_trained(clf: MultiLabelMLPClassifier) -> int:
@@ -91,8 +99,8 @@ def digits_scores(seed: int) -> dict[str, float]:
         cut = best_cut(data.Y[cut_rows], scores_of(data.X[cut_rows]))
         return jaccard_samples(data.Y_test, scores_of(data.X_test) >= cut)
 
-    pal = fit(**PAL_COLLAPSE, decision="onn")
-    etf = fit(**PAL_ETF, decision="onn")
+    pal = fit(**PAL_COLLAPSE, decision=NEAREST)
+    etf = fit(**PAL_ETF, decision=NEAREST)
     bce = fit(**BCE)
     return {
         "onn": jaccard_samples(data.Y_test, pal.predict(data.X_test)),

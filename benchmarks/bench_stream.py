@@ -57,7 +57,7 @@ def estimator_epoch(folder: Path) -> dict[str, float]:
     X = np.load(folder / "X.npy", mmap_mode="r")
     Y = np.load(folder / "Y.npy", mmap_mode="r")
     clf = MultiLabelMLPClassifier(
-        n_members=1,
+        n_estimators=1,
         neighbor_weight=0.0,
         linear_weight=0.0,
         max_epochs=1,

@@ -18,11 +18,10 @@ from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks._report import Bar, report
-from sklearn_mlcl import metrics
+from sklearn_mlcl import MultiLabelThresholdClassifierCV, metrics
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.datasets import load_npz
 from sklearn_mlcl.thresholds import tune_thresholds
-from sklearn_mlcl.thresholds._meta import MultiLabelThresholdClassifierCV
 
 SEEDS = (0, 1, 2)
 REPEATS = 3

@@ -40,12 +40,16 @@ RECIPE: dict[str, Any] = recipes.CGMVAE_PAPER
 SKIP = "with the skip connection"
 #: What is changed of the defaults.
 ABLATIONS: dict[str, dict[str, Any]] = {
-    SKIP: {"concat_input": True},
+    SKIP: {"net_params": {"concat_input": True}},
     "no KL": {"lambda_kl": 0.0},
     "KL weight of the release": {"lambda_kl": 6.0},
     "no contrastive term": {"lambda_contrastive": 0.0},
-    "no label branch": {"label_branch": False},
-    "cross-entropy alone": {"lambda_kl": 0.0, "lambda_contrastive": 0.0, "label_branch": False},
+    "no label branch": {"loss_params": {"label_branch": False}},
+    "cross-entropy alone": {
+        "lambda_kl": 0.0,
+        "lambda_contrastive": 0.0,
+        "loss_params": {"label_branch": False},
+    },
     "with the vote of neighbours": {"neighbor_weight": 0.5},
     "logistic heads": {"head": "logistic"},
 }
@@ -57,7 +61,8 @@ def task(
 ) -> dict[str, Any]:
     """Return a fit to do; the digest tells when its arguments, defaults included, have changed."""
     params = CGMVAEClassifier(**arguments).get_params()
-    relevant = {name: params[name] for name in sorted(RECIPE)}
+    names = [name for name in sorted(params) if name.partition("__")[0] in RECIPE]
+    relevant = {name: params[name] for name in names}
     digest = hashlib.sha1(json.dumps(relevant).encode()).hexdigest()[:10]
     return {
         "dataset": dataset, "model": model, "seed": seed, "fraction": fraction, "digest": digest,

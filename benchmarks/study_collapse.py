@@ -27,7 +27,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
-from benchmarks.bench_onn import PAL_ETF, SHIPPED, available, best_cut, load, softmax_of
+from benchmarks.bench_onn import NEAREST, PAL_ETF, SHIPPED, available, best_cut, load, softmax_of
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.collapse import (
     etf_deviation,
@@ -184,9 +184,10 @@ def digits_row(layout: str, seed: int) -> dict[str, float]:
     test = load("digits")
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=0.1, random_state=seed)
     fitted, cut_rows = next(splitter.split(X, Y))
-    clf = MultiLabelMLPClassifier(**PAL_COLLAPSE, decision="onn", random_state=seed)
+    clf = MultiLabelMLPClassifier(**PAL_COLLAPSE, decision=NEAREST, random_state=seed)
     clf.fit(X[fitted], Y[fitted])
-    report = neural_collapse_metrics(clf.transform(X[fitted]), Y[fitted], clf.coef_)
+    W = clf.net_.criterion_.head.weight.detach().numpy()
+    report = neural_collapse_metrics(clf.transform(X[fitted]), Y[fitted], W)
     cut = best_cut(Y[cut_rows], softmax_of(clf, X[cut_rows]))
     return {
         "training rows": len(X),

@@ -149,7 +149,13 @@ class Fit:
 
 def _two_stage(**params: Any) -> BaseEstimator:
     """Contrastive encoder, then logistic heads: the loss alone."""
-    settings = {**PLAIN, "lambda_bce": 0.0, "neighbor_weight": 0.0, "weight_decay": 0.01, **params}
+    settings = {
+        **PLAIN,
+        "lambda_joint": 0.0,
+        "neighbor_weight": 0.0,
+        "weight_decay": 0.01,
+        **params,
+    }
     return ContrastiveMultiLabelClassifier(
         **settings, callbacks=[RepresentationMonitor(n_rows=128)]
     )
@@ -297,8 +303,8 @@ def sweep(dataset: str) -> list[tuple[str, dict[str, Any]]]:
     if dataset in ALL_LOSSES_ON:
         grid = [*_grid(CONTRASTIVE_LOSSES, TEMPERATURES)]
         for t in CLAMP_TEMPERATURES:
-            grid.append(_loss("mulsupcon", t, 0.0, anchor_weighting="sample"))
-            grid.extend(_loss("reg", t, 1.0, alpha=alpha) for alpha in (-1.0, 1.0))
+            grid.append(_loss("mulsupcon", t, 0.0, loss_params={"anchor_weighting": "sample"}))
+            grid.extend(_loss("reg", t, 1.0, loss_params={"alpha": a}) for a in (-1.0, 1.0))
     else:
         grid = [*_grid(("jaccard", "mulsupcon", "reg"), TEMPERATURES)]
     default = [_loss("reg", *point) for point in product((0.1, 0.5), (0.0, 1.0))]

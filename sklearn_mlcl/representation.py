@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from math import log
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
+from numpy.typing import ArrayLike
+from sklearn.utils import gen_batches
+from torch import Tensor
 
+from sklearn_mlcl.losses._kernel import to_unit
+from sklearn_mlcl.losses._pair_weights import LabelPairs
+
+# Samples whose pairs are looked at together.
 _BLOCK = 512
 
 
 def alignment(
-    embeddings: ArrayLike | torch.Tensor,
-    labels: ArrayLike | torch.Tensor,
+    embeddings: ArrayLike | Tensor,
+    labels: ArrayLike | Tensor,
     *,
     exponent: float = 2.0,
     weighting: str = "any",
 ) -> float:
     r"""Mean distance of positive pairs, :math:`E_{(i,j) \in pos} \|z_i - z_j\|^a`.
 
-    Pairs are streamed by blocks of rows; no array of all pairs is built.
+    Pairs are read by blocks of samples; no array of all pairs is built.
 
     Parameters
     ----------
     embeddings : array-like of shape (n, d)
         Divided by their length first.
     labels : array-like of shape (n, L)
-        Indicator matrix; a pair is judged on the labels known (not NaN) in both rows.
+        Indicator matrix.  A pair is judged on the labels that are missing (NaN) in neither.
     exponent : float, default=2
         The power a.
     weighting : {"any", "jaccard"}, default="any"
-        Which pairs are positive: those that share a label, counted alike, or weighted by the
-        Jaccard similarity of their label sets.
+        Weights of the pairs: "any" is 1 for pairs that share a label, "jaccard" the Jaccard
+        similarity of their label sets.
 
     Returns
     -------
@@ -43,7 +48,7 @@ def alignment(
     Raises
     ------
     ValueError
-        If the numbers of rows differ or ``weighting`` is unknown.
+        If the numbers of samples differ, or ``weighting`` is not one of the two.
 
     References
     ----------
@@ -56,25 +61,27 @@ def alignment(
     >>> alignment([[1, 0], [0, 2], [-1, 0]], [[1, 0], [1, 1], [0, 0]])
     2.0
     """
-    z, Y = _unit(embeddings), _array(labels)
+    z, Y = _unit(embeddings), _tensor(labels)
     if len(Y) != len(z):
         raise ValueError(f"embeddings has {len(z)} rows but labels has {len(Y)}")
     if weighting not in ("any", "jaccard"):
         raise ValueError(f"weighting must be 'any' or 'jaccard', got {weighting!r}")
+    # Labels without NaN cost one product of matrices instead of three.
+    pairs = LabelPairs.of(Y if Y.isnan().any() else Y > 0, None, z.dtype)
     total = mass = 0.0
-    for rows in _blocks(len(z)):
-        weight = np.triu(_jaccard(Y[rows], Y), k=rows.start + 1)
+    for rows in gen_batches(len(z), _BLOCK):
+        weight = pairs.jaccard(rows, slice(0, len(z))).triu(rows.start + 1)
         if weighting == "any":
-            weight = (weight > 0).astype(z.dtype)
-        total += float(np.sum(weight * _squared_distances(z[rows], z) ** (exponent / 2)))
-        mass += float(weight.sum())
+            weight = weight.sign()
+        total += (weight * _squared_distances(z[rows], z).pow_(exponent / 2)).sum().item()
+        mass += weight.sum().item()
     return total / mass if mass > 0 else float("nan")
 
 
-def uniformity(embeddings: ArrayLike | torch.Tensor, *, t: float = 2.0) -> float:
+def uniformity(embeddings: ArrayLike | Tensor, *, t: float = 2.0) -> float:
     r"""Log of the mean Gaussian potential, :math:`\log E_{i<j} e^{-t \|z_i - z_j\|^2}`.
 
-    Pairs are streamed by blocks of rows through a log-sum-exp; no array of all pairs is built.
+    Pairs are read by blocks of samples; no array of all pairs is built.
 
     Parameters
     ----------
@@ -91,7 +98,7 @@ def uniformity(embeddings: ArrayLike | torch.Tensor, *, t: float = 2.0) -> float
     Raises
     ------
     ValueError
-        If there are fewer than two rows.
+        If there are fewer than two samples.
 
     References
     ----------
@@ -108,20 +115,20 @@ def uniformity(embeddings: ArrayLike | torch.Tensor, *, t: float = 2.0) -> float
     if n < 2:
         raise ValueError(f"embeddings must have at least 2 rows, got {n}")
     partial = []
-    for rows in _blocks(n - 1):
-        potential = -t * _squared_distances(z[rows], z)
-        above = np.triu(np.ones(potential.shape, dtype=bool), k=rows.start + 1)
-        partial.append(logsumexp(potential[above]))
-    return float(logsumexp(partial) - np.log(n * (n - 1) / 2))
+    for rows in gen_batches(n - 1, _BLOCK):
+        squares = _squared_distances(z[rows], z)
+        above = torch.ones_like(squares, dtype=torch.bool).triu(rows.start + 1)
+        partial.append((-t * squares[above]).logsumexp(0))
+    return torch.stack(partial).logsumexp(0).item() - log(n * (n - 1) / 2)
 
 
 def positive_regularization_ratio(
-    points: ArrayLike | torch.Tensor,
-    weights: ArrayLike | torch.Tensor,
+    points: ArrayLike | Tensor,
+    weights: ArrayLike | Tensor,
     *,
     temperature: float,
-    candidates: ArrayLike | torch.Tensor | None = None,
-    repulsion: ArrayLike | torch.Tensor | None = None,
+    candidates: ArrayLike | Tensor | None = None,
+    repulsion: ArrayLike | Tensor | None = None,
 ) -> float:
     r"""Share of positive pairs whose gradient the clamp of the regularised loss removes.
 
@@ -133,15 +140,15 @@ def positive_regularization_ratio(
     Parameters
     ----------
     points : array-like of shape (n, d)
-        Embeddings, then queue, then prototypes, as in the columns of ``weights``; divided by their
-        length first.
+        Embeddings, then queue, then prototypes, as in the columns of ``weights``.  They are
+        divided by their length first.
     weights : array-like of shape (n_anchors, n)
         W, from ``pair_weights`` of a loss; its anchors are the first ``n_anchors`` points.
     temperature : float
         Temperature of the loss.
     candidates : array-like of shape (n_candidates, d), optional
-        The points behind the columns of ``weights`` where these are not the anchors themselves
-        (prototypes, for the prototype loss).
+        The points of the columns of ``weights`` where these are not ``points`` (the prototypes,
+        for the prototype loss).
     repulsion : array-like of shape (n_candidates,), optional
         Repulsion b of each column; 1 by default.
 
@@ -167,53 +174,38 @@ def positive_regularization_ratio(
     >>> positive_regularization_ratio([[1, 0], [0.8, 0.6], [0, 1]], W, temperature=0.5)
     0.25
     """
-    z, W = _unit(points), _array(weights)
+    z, W = _unit(points), _tensor(weights)
     columns = z if candidates is None else _unit(candidates)
     if W.ndim != 2 or W.shape[1] != len(columns):
-        raise ValueError(f"weights must have {len(columns)} columns, got shape {W.shape}")
-    b = np.ones(len(columns)) if repulsion is None else _array(repulsion)
+        raise ValueError(f"weights must have {len(columns)} columns, got shape {tuple(W.shape)}")
+    log_b = 0.0 if repulsion is None else _tensor(repulsion).log()
     repelled = positives = 0
-    for rows in _blocks(len(W)):
-        s = z[rows] @ columns.T / temperature
+    for rows in gen_batches(len(W), _BLOCK):
+        s = z[rows] @ columns.T / temperature + log_b
         if candidates is None:
-            s[np.arange(len(s)), np.arange(rows.start, rows.stop)] = -np.inf
-        # A row with no other candidate has no positive either; its sums are not looked at.
-        top = s.max(axis=1, keepdims=True, initial=-1.0 / temperature)
-        share = b * np.exp(s - top)
-        share /= np.maximum(share.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+            s.diagonal(rows.start).fill_(-torch.inf)
+        # NaN for an anchor without another candidate, which has no positive either.
+        share = s.softmax(1)
         target, positive = W[rows], W[rows] > 0
-        repelled += int(np.sum(positive & (target.sum(1, keepdims=True) * share > target)))
+        repelled += int((positive & (target.sum(1, keepdim=True) * share > target)).sum())
         positives += int(positive.sum())
     return repelled / positives if positives else float("nan")
 
 
-def _array(x: ArrayLike | torch.Tensor) -> NDArray[np.float64]:
-    if isinstance(x, torch.Tensor):
-        x = x.detach().to("cpu", torch.float64).numpy()
-    return np.asarray(x, dtype=np.float64)
+def _tensor(x: ArrayLike | Tensor) -> Tensor:
+    if isinstance(x, Tensor):
+        return x.detach().to("cpu", torch.float64)
+    return torch.tensor(np.asarray(x, dtype=np.float64))
 
 
-def _unit(vectors: ArrayLike | torch.Tensor) -> NDArray[np.float64]:
-    x = _array(vectors)
+def _unit(vectors: ArrayLike | Tensor) -> Tensor:
+    x = _tensor(vectors)
     if x.ndim != 2:
-        raise ValueError(f"embeddings must have shape (n, d), got {x.shape}")
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(length > 0, length, 1.0)
+        raise ValueError(f"embeddings must have shape (n, d), got {tuple(x.shape)}")
+    return to_unit(x)[0]
 
 
-def _blocks(n: int) -> Iterator[slice]:
-    for start in range(0, n, _BLOCK):
-        yield slice(start, min(start + _BLOCK, n))
-
-
-def _squared_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """|a - b|^2 between vectors of length 1 or 0."""
-    squares = np.sum(a * a, axis=1)[:, None] + np.sum(b * b, axis=1)
-    return np.maximum(squares - 2.0 * (a @ b.T), 0.0)
-
-
-def _jaccard(A: NDArray[np.float64], B: NDArray[np.float64]) -> NDArray[np.float64]:
-    known_a, known_b = (~np.isnan(A)).astype(A.dtype), (~np.isnan(B)).astype(B.dtype)
-    a, b = np.nan_to_num(A), np.nan_to_num(B)
-    intersection = a @ b.T
-    return intersection / np.maximum(a @ known_b.T + known_a @ b.T - intersection, 1.0)
+def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """|a - b|^2 of vectors of length 1 or 0."""
+    squares = a.square().sum(1)[:, None] + b.square().sum(1)
+    return squares.sub_(2.0 * (a @ b.T)).clamp_min_(0.0)

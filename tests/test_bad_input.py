@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
-from sklearn.base import clone
 from skorch.callbacks import Callback
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
-from tests.test_contract import ALL, NETS, by_name
-
-every_classifier = pytest.mark.parametrize("estimator", ALL, ids=by_name)
-every_net = pytest.mark.parametrize("estimator", NETS, ids=by_name)
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelMLPClassifier,
+)
+from tests.small import every_classifier, every_net, small
 
 
 @every_classifier
@@ -33,36 +32,36 @@ every_net = pytest.mark.parametrize("estimator", NETS, ids=by_name)
         (lambda Y: None, "requires y to be passed"),
     ],
 )
-def test_targets(estimator: Any, label_data: Any, make_y: Any, message: str) -> None:
+def test_targets(make: Any, label_data: Any, make_y: Any, message: str) -> None:
     X, Y = label_data
     with pytest.raises(ValueError, match=message):
-        clone(estimator).fit(X, make_y(Y))
+        small(make).fit(X, make_y(Y))
 
 
 @every_classifier
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_features_must_be_finite(estimator: Any, label_data: Any, value: float) -> None:
+def test_features_must_be_finite(make: Any, label_data: Any, value: float) -> None:
     X, Y = label_data
     X = X.copy()
     X[3, 1] = value
     with pytest.raises(ValueError, match=r"NaN|infinity"):
-        clone(estimator).fit(X, Y)
+        small(make).fit(X, Y)
 
 
 @every_classifier
-def test_other_features_at_predict(estimator: Any, label_data: Any) -> None:
+def test_other_features_at_predict(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).fit(X, Y)
+    clf = small(make).fit(X, Y)
     with pytest.raises(ValueError, match=r"19 features, but .* is expecting 20"):
         clf.predict(X[:, 1:])
 
 
 @every_classifier
 @pytest.mark.parametrize("threshold", [1.5, [0.5, 0.5], "best"])
-def test_threshold(estimator: Any, label_data: Any, threshold: Any) -> None:
+def test_threshold(make: Any, label_data: Any, threshold: Any) -> None:
     X, Y = label_data
     with pytest.raises(ValueError, match="threshold"):
-        clone(estimator).set_params(threshold=threshold).fit(X, Y).predict(X)
+        small(make, threshold=threshold).fit(X, Y).predict(X)
 
 
 @every_net
@@ -76,51 +75,47 @@ def test_threshold(estimator: Any, label_data: Any, threshold: Any) -> None:
         ("hidden_layer_sizes", (16, 0)),
         ("hidden_layer_sizes", ()),
         ("activation", "step"),
-        ("optimizer", "lion"),
-        ("schedule", "warp"),
-        ("validation_fraction", 1.0),
+        ("validation", 1.0),
+        ("early_stopping", 0),
         ("device", "cuda:0"),
         ("callbacks", "loud"),
+        ("loss_params", ["beta"]),
+        ("net_params__optimizer", "lion"),
+        ("net_params__schedule", "warp"),
     ],
 )
-def test_parameters_of_the_nets(
-    estimator: Any, label_data: Any, parameter: str, value: Any
-) -> None:
-    X, Y = label_data
+def test_parameters_of_the_nets(make: Any, label_data: Any, parameter: str, value: Any) -> None:
     with pytest.raises(ValueError, match=parameter):
-        clone(estimator).set_params(**{parameter: value}).fit(X, Y)
+        small(make, **{parameter: value}).fit(*label_data)
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"),
+    ("parameter", "value", "message"),
     [
-        ("temperature", 0),
-        ("temperature", -0.1),
-        ("lambda_reg", -1),
-        ("lambda_bce", -1),
-        ("projection_dim", 0),
-        ("head_C", 0),
-        ("head_C", "best"),
-        ("head_C", [1.0, 2.0]),
+        ("temperature", 0, "'temperature' parameter"),
+        ("temperature", -0.1, "'temperature' parameter"),
+        ("lambda_reg", -1, "'lambda_reg' parameter"),
+        ("lambda_joint", -1, "'lambda_joint' parameter"),
+        ("lambda_contrastive", -1, "'lambda_contrastive' parameter"),
+        ("net_params__projection_dim", 0, "'net_params__projection_dim' parameter"),
+        ("head_C", 0, "'head_C' parameter"),
+        ("head_C", "best", "'head_C' parameter"),
+        ("head_C", [1.0, 2.0], "C must be"),
     ],
 )
 def test_parameters_of_the_contrastive_classifier(
-    label_data: Any, parameter: str, value: Any
+    label_data: Any, parameter: str, value: Any, message: str
 ) -> None:
-    X, Y = label_data
-    clf = ContrastiveMultiLabelClassifier(max_epochs=1, n_estimators=2, head="logistic")
-    clf.set_params(**{parameter: value})
-    with pytest.raises(
-        ValueError, match="C must be|head_C" if parameter == "head_C" else parameter
-    ):
-        clf.fit(X, Y)
+    clf = small(ContrastiveMultiLabelClassifier, head="logistic", **{parameter: value})
+    with pytest.raises(ValueError, match=message):
+        clf.fit(*label_data)
 
 
 @every_net
-@pytest.mark.parametrize("n_rows", [1, 2, 5])
-def test_few_rows(estimator: Any, label_data: Any, n_rows: int) -> None:
-    X, Y = (a[:n_rows] for a in label_data)
-    clf = clone(estimator)
+@pytest.mark.parametrize("n_samples", [1, 2, 5])
+def test_few_samples(make: Any, label_data: Any, n_samples: int) -> None:
+    X, Y = (a[:n_samples] for a in label_data)
+    clf = small(make)
     if (Y[0] == Y).all(axis=0).any():
         with pytest.warns(UserWarning, match="single value"):
             clf.fit(X, Y)
@@ -130,9 +125,9 @@ def test_few_rows(estimator: Any, label_data: Any, n_rows: int) -> None:
 
 
 @every_net
-def test_a_last_batch_of_one_row(estimator: Any, label_data: Any) -> None:
+def test_a_last_batch_of_one_sample(make: Any, label_data: Any) -> None:
     X, Y = (a[:33] for a in label_data)
-    clf = clone(estimator).set_params(batch_size=16).fit(X, Y)
+    clf = small(make, batch_size=16).fit(X, Y)
     assert np.isfinite(clf.history_["train_loss"]).all()
 
 
@@ -148,10 +143,10 @@ class Poison(Callback):
 @every_net
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_non_finite_loss_names_the_remedies_and_keeps_the_old_fit(
-    estimator: Any, label_data: Any, warm_start: bool
+    make: Any, label_data: Any, warm_start: bool
 ) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(max_epochs=1).fit(X, Y)
+    clf = small(make, max_epochs=1).fit(X, Y)
     before = clf.predict_proba(X)
     clf.set_params(max_epochs=3, warm_start=warm_start, callbacks=[Poison()])
     with pytest.raises(ValueError, match=r"nan in epoch 2 at learning_rate=.* smaller learning_"):

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sklearn
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.fixes import parse_version
 from skorch.callbacks import (
     Callback,
     Checkpoint,
@@ -26,23 +23,14 @@ from skorch.callbacks import (
     LRScheduler,
 )
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl import MultiLabelMLPClassifier
+from tests.small import every_ensemble, small, with_sklearn_callbacks
 
-TINY: dict[str, Any] = {
-    "n_estimators": 2,
-    "hidden_layer_sizes": (8,),
-    "max_epochs": 4,
-    "batch_size": 50,
-    "random_state": 0,
-    "net_params": {"schedule": "constant"},
-}
-NETS = [ContrastiveMultiLabelClassifier(**TINY), MultiLabelMLPClassifier(**TINY)]
 
-every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda net: type(net).__name__)
-with_sklearn_callbacks = pytest.mark.skipif(
-    parse_version(sklearn.__version__) < parse_version("1.9"),
-    reason="scikit-learn has callbacks from 1.9 on",
-)
+def net_of(make: Any, **changes: Any) -> Any:
+    """Return a net of four epochs of four batches at one learning rate."""
+    four = {"max_epochs": 4, "batch_size": 50, "net_params__schedule": "constant"}
+    return small(make, **four | changes)
 
 
 class Watcher(Callback):
@@ -87,10 +75,10 @@ class Watcher(Callback):
 # ---------------------------------------------------------------------- skorch
 
 
-@every_net
-def test_a_callback_sees_every_event_and_all_losses(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_a_callback_sees_every_event_and_all_losses(make: Any, label_data: Any) -> None:
     watcher = Watcher()
-    clf = clone(estimator).set_params(callbacks=[watcher]).fit(*label_data)
+    clf = net_of(make, callbacks=[watcher]).fit(*label_data)
     assert watcher.counts_ == {
         "on_train_begin": 1,
         "on_epoch_begin": 4,
@@ -99,66 +87,65 @@ def test_a_callback_sees_every_event_and_all_losses(estimator: Any, label_data: 
         "on_train_end": 1,
     }
     assert_array_equal(watcher.losses_, clf.history_["train_loss"])
-    assert len(set(watcher.losses_)) == 4
 
 
-@every_net
-def test_a_callback_stops_the_training(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_a_callback_stops_the_training(make: Any, label_data: Any) -> None:
     """What is left is the fit of two epochs, and all callbacks have seen both."""
     X, Y = label_data
     first, second = Watcher(stop_at=2), Watcher()
-    clf = clone(estimator).set_params(callbacks=[first, second]).fit(X, Y)
+    clf = net_of(make, callbacks=[first, second]).fit(X, Y)
     assert clf.n_iter_ == len(clf.history_["train_loss"]) == 2
     assert second.losses_ == first.losses_
     assert second.counts_["on_train_end"] == 1
-    short = clone(estimator).set_params(max_epochs=2).fit(X, Y)
+    short = net_of(make, max_epochs=2).fit(X, Y)
     assert_array_equal(clf.predict_proba(X), short.predict_proba(X))
 
 
-@every_net
-def test_a_callback_stops_inside_an_epoch(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_a_callback_stops_inside_an_epoch(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(callbacks=[Watcher(stop_at=2, event="on_batch_end")])
+    clf = net_of(make, callbacks=[Watcher(stop_at=2, event="on_batch_end")])
     losses = clf.fit(X, Y).history_["train_loss"]
     assert np.isfinite(losses[0]) and np.isnan(losses[1]) and len(losses) == 2
     assert np.isfinite(clf.predict_proba(X)).all()
 
 
 def test_an_interrupt_outside_the_epochs_passes_on(label_data: Any) -> None:
-    clf = MultiLabelMLPClassifier(**TINY, callbacks=[Watcher(stop_at=0, event="on_train_begin")])
+    clf = net_of(MultiLabelMLPClassifier, callbacks=[Watcher(stop_at=0, event="on_train_begin")])
     with pytest.raises(KeyboardInterrupt):
         clf.fit(*label_data)
     assert not hasattr(clf, "net_")
 
 
-@every_net
-def test_early_stopping_of_skorch(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_early_stopping_of_skorch(make: Any, label_data: Any) -> None:
     """No loss falls by 99 % in an epoch: the first is the best, two misses end the training."""
     stopper = EarlyStopping("train_loss", patience=2, threshold=0.99)
-    clf = clone(estimator).set_params(callbacks=[stopper]).fit(*label_data)
+    clf = net_of(make, callbacks=[stopper]).fit(*label_data)
     assert clf.n_iter_ == 3
 
 
-@every_net
-def test_early_stopping_of_skorch_on_our_validation_rows(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_early_stopping_of_skorch_on_our_validation_rows(make: Any, label_data: Any) -> None:
     stopper = EarlyStopping(patience=2, threshold=0.99)
-    clf = clone(estimator).set_params(callbacks=[stopper], early_stopping=True).fit(*label_data)
+    clf = net_of(make, callbacks=[stopper], early_stopping=True).fit(*label_data)
     assert clf.n_iter_ == len(clf.history_["valid_loss"]) == 3
 
 
-@every_net
-def test_gradient_clipping_of_skorch(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_gradient_clipping_of_skorch(make: Any, label_data: Any) -> None:
     """Each callback reads all gradients, and those behind the clipping read short ones."""
     before, after = Watcher(), Watcher()
     callbacks = [("before", before), ("clip", GradientNormClipping(0.01)), ("after", after)]
-    clone(estimator).set_params(callbacks=callbacks).fit(*label_data)
+    net_of(make, callbacks=callbacks).fit(*label_data)
     assert len(before.gradient_norms_) == 16 and min(before.gradient_norms_) > 0.01
     assert_allclose(after.gradient_norms_, 0.01, rtol=1e-3)
 
 
 def test_learning_rate_scheduler_of_skorch(label_data: Any) -> None:
     scheduler = LRScheduler("StepLR", step_size=1, gamma=0.5)
-    clf = MultiLabelMLPClassifier(**TINY, learning_rate=0.01, callbacks=[scheduler])
+    clf = net_of(MultiLabelMLPClassifier, learning_rate=0.01, callbacks=[scheduler])
     clf.fit(*label_data)
     assert_allclose(clf.history_["event_lr"], 0.01 * 0.5 ** np.arange(4))
     clf.set_params(net_params__schedule="one_cycle")
@@ -168,29 +155,29 @@ def test_learning_rate_scheduler_of_skorch(label_data: Any) -> None:
 
 def test_batchwise_learning_rate_scheduler_of_skorch(label_data: Any) -> None:
     scheduler = LRScheduler("StepLR", step_size=1, gamma=0.5, step_every="batch")
-    clf = MultiLabelMLPClassifier(**TINY, learning_rate=0.01, callbacks=[scheduler])
+    clf = net_of(MultiLabelMLPClassifier, learning_rate=0.01, callbacks=[scheduler])
     clf.fit(*label_data)
     rates = [group["lr"] for group in clf.net_.optimizer_.param_groups]
     assert_allclose(rates, 0.01 * 0.5**16)
 
 
-@every_net
+@every_ensemble
 def test_checkpoint_of_skorch_loads_what_it_saved(
-    estimator: Any, label_data: Any, tmp_path: Any
+    make: Any, label_data: Any, tmp_path: Any
 ) -> None:
     X, Y = label_data
     second_epoch = Checkpoint(
         monitor=lambda net: len(net.history) == 2, dirname=tmp_path, load_best=True
     )
-    clf = clone(estimator).set_params(callbacks=[second_epoch]).fit(X, Y)
-    short = clone(estimator).set_params(max_epochs=2).fit(X, Y)
+    clf = net_of(make, callbacks=[second_epoch]).fit(X, Y)
+    short = net_of(make, max_epochs=2).fit(X, Y)
     assert clf.n_iter_ == short.n_iter_
     assert_array_equal(clf.predict_proba(X), short.predict_proba(X))
 
 
 def test_the_default_monitor_of_checkpoints(label_data: Any, tmp_path: Any) -> None:
-    clf = MultiLabelMLPClassifier(
-        **TINY, early_stopping=True, callbacks=[Checkpoint(dirname=tmp_path)]
+    clf = net_of(
+        MultiLabelMLPClassifier, early_stopping=True, callbacks=[Checkpoint(dirname=tmp_path)]
     )
     losses = clf.fit(*label_data).history_["valid_loss"]
     running_best = np.minimum.accumulate(losses)
@@ -207,17 +194,17 @@ def test_freezing_and_scoring_of_skorch(label_data: Any) -> None:
         return net.module_(rows.X).std().item()
 
     scoring = EpochScoring(spread, name="spread", on_train=True, use_caching=False)
-    clf = MultiLabelMLPClassifier(**TINY, callbacks=[Freezer("encoder.0.*"), scoring])
+    clf = net_of(MultiLabelMLPClassifier, callbacks=[Freezer("encoder.0.*"), scoring])
     clf.fit(X, Y)
     frozen = clf.net_.module_.encoder[0].weight
-    one = MultiLabelMLPClassifier(**{**TINY, "max_epochs": 1}, callbacks=[Freezer("encoder.0.*")])
+    one = net_of(MultiLabelMLPClassifier, max_epochs=1, callbacks=[Freezer("encoder.0.*")])
     assert_array_equal(frozen.detach(), one.fit(X, Y).net_.module_.encoder[0].weight.detach())
     assert clf.history_["spread"].shape == (4,)
     assert (clf.history_["spread"] > 0).all()
 
 
 def test_verbose_prints_a_line_an_epoch(label_data: Any, capsys: Any) -> None:
-    clf = MultiLabelMLPClassifier(**TINY, verbose=1).fit(*label_data)
+    clf = net_of(MultiLabelMLPClassifier, verbose=1).fit(*label_data)
     printed = capsys.readouterr().out
     assert "train_loss" in printed
     for epoch, loss in enumerate(clf.history_["train_loss"], start=1):
@@ -242,10 +229,10 @@ class InterruptedEncoder(torch.nn.Linear):
         return super().forward(X)
 
 
-@every_net
-def test_an_interrupt_from_the_keyboard_leaves_the_old_fit(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_an_interrupt_from_the_keyboard_leaves_the_old_fit(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).fit(X, Y)
+    clf = net_of(make).fit(X, Y)
     before, losses = clf.predict_proba(X), clf.history_["train_loss"]
     with pytest.raises(KeyboardInterrupt):
         clf.set_params(module=InterruptedEncoder).fit(X, Y)
@@ -253,10 +240,10 @@ def test_an_interrupt_from_the_keyboard_leaves_the_old_fit(estimator: Any, label
     assert_array_equal(clf.history_["train_loss"], losses)
 
 
-@every_net
-def test_an_interrupted_warm_start_takes_its_steps_back(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_an_interrupted_warm_start_takes_its_steps_back(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf, undisturbed = (clone(estimator).set_params(warm_start=True).fit(X, Y) for _ in range(2))
+    clf, undisturbed = (net_of(make, warm_start=True).fit(X, Y) for _ in range(2))
     before = clf.predict_proba(X)
     n_calls = 0
 
@@ -306,24 +293,24 @@ class EpochTasks:
 
 
 @with_sklearn_callbacks
-@every_net
-def test_a_callback_of_scikit_learn_stops_the_epochs(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_a_callback_of_scikit_learn_stops_the_epochs(make: Any, label_data: Any) -> None:
     tasks = EpochTasks(stop_at=2)
-    clf = clone(estimator).set_callbacks(tasks).fit(*label_data)
+    clf = net_of(make).set_callbacks(tasks).fit(*label_data)
     assert clf.n_iter_ == tasks.begun == len(tasks.fitted) == 2
     assert not tasks.is_set_up
 
 
 @with_sklearn_callbacks
-@every_net
-def test_fitted_copies_of_every_epoch(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_fitted_copies_of_every_epoch(make: Any, label_data: Any) -> None:
     """The copy of epoch k is the fit of k epochs, and stays it while the training goes on."""
     X, Y = label_data
     tasks = EpochTasks()
-    clf = clone(estimator).set_callbacks(tasks).fit(X, Y)
-    assert_array_equal(clf.predict_proba(X), clone(estimator).fit(X, Y).predict_proba(X))
+    clf = net_of(make).set_callbacks(tasks).fit(X, Y)
+    assert_array_equal(clf.predict_proba(X), net_of(make).fit(X, Y).predict_proba(X))
     for n_epochs, copy in enumerate(tasks.fitted, start=1):
-        short = clone(estimator).set_params(max_epochs=n_epochs).fit(X, Y)
+        short = net_of(make, max_epochs=n_epochs).fit(X, Y)
         assert copy.n_iter_ == len(copy.net_.history) == n_epochs
         assert_array_equal(copy.predict_proba(X), short.predict_proba(X))
 
@@ -331,7 +318,7 @@ def test_fitted_copies_of_every_epoch(estimator: Any, label_data: Any) -> None:
 @with_sklearn_callbacks
 def test_every_epoch_ends_for_scikit_learn_whoever_stops(label_data: Any) -> None:
     tasks = EpochTasks()
-    clf = MultiLabelMLPClassifier(**TINY, callbacks=[Watcher(stop_at=3)]).set_callbacks(tasks)
+    clf = net_of(MultiLabelMLPClassifier, callbacks=[Watcher(stop_at=3)]).set_callbacks(tasks)
     clf.fit(*label_data)
     assert tasks.begun == len(tasks.fitted) == 3
 
@@ -339,28 +326,28 @@ def test_every_epoch_ends_for_scikit_learn_whoever_stops(label_data: Any) -> Non
 @with_sklearn_callbacks
 def test_a_failing_fit_tears_the_callbacks_down(label_data: Any) -> None:
     tasks = EpochTasks()
-    clf = MultiLabelMLPClassifier(**TINY, module=InterruptedEncoder).set_callbacks(tasks)
+    clf = net_of(MultiLabelMLPClassifier, module=InterruptedEncoder).set_callbacks(tasks)
     with pytest.raises(KeyboardInterrupt):
         clf.fit(*label_data)
     assert tasks.begun == 1 and not tasks.is_set_up
 
 
 @with_sklearn_callbacks
-@every_net
-def test_scoring_monitor(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_scoring_monitor(make: Any, label_data: Any) -> None:
     from sklearn.callback import ScoringMonitor
 
     X, Y = label_data
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
     monitor = ScoringMonitor(scoring="f1_macro")
-    clf = clone(estimator).set_callbacks(monitor).fit(X, Y, sample_weight=weights)
+    clf = net_of(make).set_callbacks(monitor).fit(X, Y, sample_weight=weights)
     rows = monitor.get_logs().data
     assert [row["task_name"] for row in rows] == ["fit"] + 4 * ["epoch"]
 
     def expected(fit: Any) -> float:
         return f1_score(Y, fit.predict(X), average="macro", sample_weight=weights)
 
-    shorter = (clone(estimator).set_params(max_epochs=n) for n in range(1, 5))
+    shorter = (net_of(make, max_epochs=n) for n in range(1, 5))
     scores = [expected(clf), *(expected(fit.fit(X, Y, weights)) for fit in shorter)]
     assert_allclose([row["f1_macro"] for row in rows], scores, rtol=1e-12)
 
@@ -369,23 +356,23 @@ def test_scoring_monitor(estimator: Any, label_data: Any) -> None:
 def test_monitored_constant_labels_warn_once(label_data: Any) -> None:
     X, Y = label_data
     Y = np.where(np.arange(5) == 2, 0, Y)
-    clf = MultiLabelMLPClassifier(**TINY).set_callbacks(EpochTasks())
+    clf = net_of(MultiLabelMLPClassifier).set_callbacks(EpochTasks())
     with pytest.warns(UserWarning, match="single value") as caught:
         clf.fit(X, Y)
     assert len(caught) == 1
 
 
 @with_sklearn_callbacks
-@every_net
+@every_ensemble
 def test_progress_bar_through_a_grid_search(
-    estimator: Any, label_data: Any, capsys: Any, monkeypatch: Any
+    make: Any, label_data: Any, capsys: Any, monkeypatch: Any
 ) -> None:
     """The bar counts the epochs of each net inside each pipeline inside the search."""
     from sklearn.callback import ProgressBar
 
     monkeypatch.setenv("COLUMNS", "200")
-    name = type(estimator).__name__
-    pipe = make_pipeline(StandardScaler(), clone(estimator).set_params(max_epochs=2))
+    name = make.__name__
+    pipe = make_pipeline(StandardScaler(), net_of(make, max_epochs=2))
     grid = {f"{name.lower()}__learning_rate": [1e-3, 1e-2]}
     search = GridSearchCV(pipe, grid, cv=2, scoring="f1_macro")
     search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(*label_data)
@@ -399,12 +386,12 @@ def test_progress_bar_through_a_grid_search(
 
 
 @with_sklearn_callbacks
-@every_net
+@every_ensemble
 def test_a_callback_of_scikit_learn_stops_nets_inside_a_grid_search(
-    estimator: Any, label_data: Any
+    make: Any, label_data: Any
 ) -> None:
-    name = type(estimator).__name__.lower()
-    pipe = make_pipeline(StandardScaler(), clone(estimator))
+    name = make.__name__.lower()
+    pipe = make_pipeline(StandardScaler(), net_of(make))
     search = GridSearchCV(pipe, {f"{name}__learning_rate": [1e-3, 1e-2]}, cv=2)
     tasks = EpochTasks(stop_at=2)
     search.set_callbacks(tasks).fit(*label_data)

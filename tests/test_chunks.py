@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 from sklearn_mlcl import (
     CGMVAEClassifier,
@@ -16,21 +18,40 @@ from sklearn_mlcl import (
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
 )
-from sklearn_mlcl.heads import evaluation as _embedding
-from sklearn_mlcl.heads import neighbors as _neighbors
-from sklearn_mlcl.heads.evaluation import Evaluator
-from sklearn_mlcl.utils import chunking as _chunks
-from sklearn_mlcl.utils.chunking import by_chunks, chunk_rows, chunks
+from sklearn_mlcl.heads import evaluation
+from sklearn_mlcl.utils import chunking
+from sklearn_mlcl.utils.chunking import chunk_rows, chunks, map_chunks, stacked
+from tests.small import plain, small
 
-TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
-EVERY = [
-    ContrastiveMultiLabelClassifier(**TINY),
-    MultiLabelMLPClassifier(**TINY, decision="onn"),
-    CGMVAEClassifier(**TINY, neighbor_weight=0.3, net_params={"n_predict_samples": 2}),
-    MultiLabelLogisticRegression(),
-]
+every_classifier = pytest.mark.parametrize(
+    "estimator",
+    [
+        small(ContrastiveMultiLabelClassifier),
+        small(MultiLabelMLPClassifier, decision="onn"),
+        small(MultiLabelMLPClassifier, decision="topk"),
+        small(CGMVAEClassifier, neighbor_weight=0.3, net_params__n_predict_samples=2),
+        MultiLabelLogisticRegression(),
+    ],
+    ids=["contrastive", "onn", "topk", "cgmvae", "logistic"],
+)
 
-every_classifier = pytest.mark.parametrize("estimator", EVERY, ids=lambda e: type(e).__name__)
+
+class Encoder(torch.nn.Linear):
+    """Notes how many samples it embeds at once outside of training; may be out of memory once."""
+
+    sizes: ClassVar[list[int]] = []
+    is_full: ClassVar[bool] = False
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(n_features, 6)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        if Encoder.is_full:
+            Encoder.is_full = False
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        if not self.training:
+            Encoder.sizes.append(len(X))
+        return super().forward(X)
 
 
 class Full:
@@ -48,11 +69,15 @@ class Full:
         return np.arange(part.start, part.stop)[:, None]
 
 
+def by_chunks(n_samples: int, size: int, compute: Any) -> Any:
+    return stacked((made for _, made in map_chunks(n_samples, size, compute)), n_samples)
+
+
 def test_chunks_cover_the_rows() -> None:
     assert [(part.start, part.stop) for part in chunks(7, 3)] == [(0, 3), (3, 6), (6, 7)]
-    assert chunk_rows(1) == _chunks.CHUNK_ROWS
-    assert chunk_rows(_chunks.CHUNK_ENTRIES // 10) == 10
-    assert chunk_rows(_chunks.CHUNK_ENTRIES * 10) == 1
+    assert chunk_rows(1) == chunking.CHUNK_ROWS
+    assert chunk_rows(chunking.CHUNK_ENTRIES // 10) == 10
+    assert chunk_rows(chunking.CHUNK_ENTRIES * 10) == 1
     for size in (1, 3, 7, 100):
         assert_array_equal(by_chunks(7, size, Full(100)).ravel(), np.arange(7))
 
@@ -79,27 +104,14 @@ def test_a_row_that_does_not_fit_is_an_error() -> None:
 
 def test_a_prediction_goes_on_in_smaller_chunks(label_data: Any) -> None:
     """The mechanism, on the CPU: a module that runs out of memory once."""
-
-    class Encoder(torch.nn.Linear):
-        is_full = False
-
-        def forward(self, X: torch.Tensor) -> torch.Tensor:
-            if Encoder.is_full:
-                Encoder.is_full = False
-                raise torch.OutOfMemoryError("CUDA out of memory.")
-            return super().forward(X)
-
     X, Y = label_data
-    clf = MultiLabelMLPClassifier(
-        module=lambda d: Encoder(d, 6), n_estimators=1, max_epochs=1, random_state=0
-    ).fit(X, Y)
-    expected = clf.predict_proba(X)
+    clf = plain(MultiLabelMLPClassifier, module=Encoder).fit(X, Y)
     for method in ("predict_proba", "transform"):
         whole = getattr(clf, method)(X)
         Encoder.is_full = True
         with pytest.warns(RuntimeWarning, match="going on with 100"):
             assert_allclose(getattr(clf, method)(X), whole, rtol=1e-6)
-    assert_allclose(clf.predict_proba(X), expected, rtol=1e-12)
+        assert_allclose(getattr(clf, method)(X), whole, rtol=1e-12)
 
 
 @every_classifier
@@ -107,14 +119,47 @@ def test_chunks_change_nothing(
     estimator: Any, label_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, Y = label_data
-    estimator.fit(X, Y)
-    answers = [estimator.predict_proba(X), estimator.predict(X), estimator.decision_function(X)]
-    monkeypatch.setattr(_chunks, "CHUNK_ROWS", 17)
-    monkeypatch.setattr(_neighbors, "BLOCK_ENTRIES", 3 * len(X))
-    for method, whole in zip(
-        ("predict_proba", "predict", "decision_function"), answers, strict=True
-    ):
-        assert_allclose(getattr(estimator, method)(X), whole, rtol=1e-7, atol=1e-9)
+    clf = clone(estimator).fit(X, Y)
+    methods = ("predict_proba", "predict", "decision_function")
+    answers = [getattr(clf, method)(X) for method in methods]
+    monkeypatch.setattr(chunking, "CHUNK_ROWS", 17)
+    monkeypatch.setattr(evaluation, "SIMILARITY_ENTRIES", 3 * len(X))
+    for method, whole in zip(methods, answers, strict=True):
+        assert_allclose(getattr(clf, method)(X), whole, rtol=1e-7, atol=1e-9)
+
+
+# ---------------------------------------------------------------------- once a chunk
+
+CHOOSING = [
+    (ContrastiveMultiLabelClassifier, {"threshold": "f1_micro"}),
+    (MultiLabelMLPClassifier, {"decision": "onn"}),
+    (MultiLabelMLPClassifier, {"decision": "topk"}),
+    (MultiLabelMLPClassifier, {"decision": "auto"}),
+    (MultiLabelMLPClassifier, {"loss": "pal"}),
+    (CGMVAEClassifier, {"threshold": "f1_micro"}),
+]
+
+
+@pytest.mark.parametrize(("make", "options"), CHOOSING)
+def test_every_sample_is_embedded_once(
+    make: Any, options: dict[str, Any], label_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a fit for all that it makes and chooses, and by every prediction."""
+    X, Y = label_data
+    sizes = {"max_epochs": 1, "batch_size": 64, "validation": 0.2, "neighbor_weight": 0.5}
+    clf = plain(make, module=Encoder, **sizes, **options)
+    Encoder.sizes.clear()
+    clf.fit(X, Y)
+    loss_of_the_epoch, to_choose, to_fit = 40, 40, 160
+    of_widths = 2
+    found = sorted(size for size in Encoder.sizes if size > of_widths)
+    assert found == [loss_of_the_epoch, to_choose, to_fit]
+    monkeypatch.setattr(chunking, "CHUNK_ROWS", 64)
+    methods = ("predict", "predict_proba", "decision_function", "transform")
+    for predict in (partial(clf.predict_topk, k=2), *(getattr(clf, name) for name in methods)):
+        Encoder.sizes.clear()
+        predict(X)
+        assert Encoder.sizes == [64, 64, 64, 8], predict
 
 
 # ---------------------------------------------------------------------- the k best
@@ -126,9 +171,9 @@ def test_topk_is_the_largest_probabilities(
     estimator: Any, k: int, label_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, Y = label_data
-    estimator.fit(X, Y)
-    monkeypatch.setattr(_chunks, "CHUNK_ROWS", 37)
-    found, probabilities = estimator.predict_topk(X, k), estimator.predict_proba(X)
+    clf = clone(estimator).fit(X, Y)
+    monkeypatch.setattr(chunking, "CHUNK_ROWS", 37)
+    found, probabilities = clf.predict_topk(X, k), clf.predict_proba(X)
     assert isinstance(found, sp.csr_matrix) and found.shape == Y.shape
     assert found.dtype == probabilities.dtype and found.has_sorted_indices
     assert_array_equal(np.diff(found.indptr), k)
@@ -139,21 +184,15 @@ def test_topk_is_the_largest_probabilities(
 
 
 def test_topk_has_never_all_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks are so small that the probabilities of their samples fit into CHUNK_ENTRIES."""
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(60, 4)), rng.random((60, 40)) < 0.3
-    clf = MultiLabelMLPClassifier(**TINY).fit(X, Y)
+    clf = plain(MultiLabelMLPClassifier, module=Encoder).fit(X, Y)
     whole = clf.predict_topk(X, 2)
-    shapes = []
-    blended = clf._blended_logits
-
-    def counted(x: np.ndarray, evaluate: Evaluator) -> np.ndarray:
-        shapes.append(len(x))
-        return blended(x, evaluate)
-
-    monkeypatch.setattr(_chunks, "CHUNK_ENTRIES", 8 * 40 * 7)
-    monkeypatch.setattr(clf, "_blended_logits", counted)
+    monkeypatch.setattr(chunking, "CHUNK_ENTRIES", 7 * 40)
+    Encoder.sizes.clear()
     parts = clf.predict_topk(X, 2)
-    assert sum(shapes) == 60 and max(shapes) <= 7
+    assert sum(Encoder.sizes) == 60 and max(Encoder.sizes) <= 7
     assert_array_equal(parts.indices, whole.indices)
 
 
@@ -163,15 +202,14 @@ def test_modules_are_made_ready_once_for_all_chunks(
 ) -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 4)).astype(dtype)
-    clf = MultiLabelMLPClassifier(**TINY).fit(X, rng.random((60, 5)) < 0.3)
+    clf = plain(MultiLabelMLPClassifier).fit(X, rng.random((60, 5)) < 0.3)
     whole = clf.predict_proba(X)
     made = []
-    cast = _embedding._cast
-    monkeypatch.setattr(_embedding, "_cast", lambda *given: made.append(given) or cast(*given))
-    monkeypatch.setattr(_chunks, "CHUNK_ROWS", 7)
+    placed = evaluation.placed
+    monkeypatch.setattr(evaluation, "placed", lambda *a: made.append(a[1:]) or placed(*a))
+    monkeypatch.setattr(chunking, "CHUNK_ROWS", 7)
     assert_allclose(clf.predict_proba(X), whole, rtol=1e-5)
-    (given,) = made
-    assert given == (clf.net_.module_, torch.device("cpu"), torch.from_numpy(X).dtype)
+    assert made == [(torch.device("cpu"), torch.from_numpy(X).dtype)]
 
 
 @pytest.mark.parametrize("k", [0, 6, 2.0, True, None])

@@ -10,16 +10,14 @@ import pytest
 import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.metrics import f1_score, jaccard_score
 from sklearn.pipeline import make_pipeline
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
-from sklearn_mlcl.collapse import neural_collapse_metrics
+from sklearn_mlcl.collapse import NearestLabelSetClassifier, neural_collapse_metrics
 from sklearn_mlcl.datasets import make_multilabel_digits
-from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
 
 #: Collapse is what a net does to the rows it is trained on, all of them as they are.
 ONE_NET: dict[str, Any] = {"n_estimators": 1, "feature_noise": 0.0, "net_params": {"mixup": 0.0}}
@@ -32,7 +30,9 @@ TINY: dict[str, Any] = {
     "random_state": 0,
     "net_params": {"pseudo_count": 0.0},
 }
-PAL = MultiLabelMLPClassifier(**TINY, loss="pal", validation=0.2, net_params={"feature_dim": 8})
+PAL = MultiLabelMLPClassifier(**TINY, loss="pal", validation=0.2).set_params(
+    net_params__feature_dim=8
+)
 NETS = [
     PAL,
     MultiLabelMLPClassifier(**TINY),
@@ -79,7 +79,10 @@ def test_the_last_entry_is_that_of_the_fitted_net(label_data: Any) -> None:
     monitor = NeuralCollapseMonitor(n_rows=10**6)
     clf = MultiLabelMLPClassifier(**TINY, callbacks=[monitor]).fit(X, Y)
     report = neural_collapse_metrics(
-        clf.transform(X.astype(np.float32)), Y, clf.coef_, clf.intercept_
+        clf.transform(X.astype(np.float32)),
+        Y,
+        clf.predictor_.head.weight.numpy(),
+        clf.predictor_.head.bias.numpy(),
     )
     for name in ("tag_r2", "phi_rmse", "ncm_m2", "nc1_trace_m1", "nc2_h", "nc2_w", "nc3"):
         assert clf.history_[name][-1] == pytest.approx(report[name], rel=1e-4), name
@@ -159,14 +162,14 @@ def test_monitor_refuses_rows_without_a_label_set(label_data: Any) -> None:
 def test_metrics_and_decoding_of_a_contrastive_embedding(label_data: Any) -> None:
     X, Y = label_data
     encoder = ContrastiveMultiLabelClassifier(**ONE_NET, max_epochs=15, random_state=0)
-    pipe = make_pipeline(encoder, ONNClassifier()).fit(X, Y)
+    pipe = make_pipeline(encoder, NearestLabelSetClassifier()).fit(X, Y)
     embedding = pipe[0].transform(X)
     untrained = clone(encoder).set_params(max_epochs=1, learning_rate=1e-9).fit(X, Y)
     before = neural_collapse_metrics(untrained.transform(X), Y)
     after = neural_collapse_metrics(embedding, Y)
     assert after["tag_r2"] > before["tag_r2"] + 0.2
     assert after["nc1_trace_m2"] < 0.5 * before["nc1_trace_m2"]
-    alone = ONNClassifier().fit(embedding, Y)
+    alone = NearestLabelSetClassifier().fit(embedding, Y)
     assert_array_equal(pipe.predict(X), alone.predict(embedding))
     assert_allclose(pipe.predict_proba(X), alone.predict_proba(embedding), rtol=1e-6)
     assert f1_score(Y, pipe.predict(X), average="micro") > 0.7
@@ -188,7 +191,9 @@ def test_nearest_prototypes_beat_a_softmax_cut_on_the_digits() -> None:
     for seed in range(3):
         clf = MultiLabelMLPClassifier(**recipes.PAL_COLLAPSE, decision="onn", random_state=seed)
         clf.set_params(max_epochs=12).fit(X, Y)
-        p = softmax(clf.transform(X_test) @ clf.coef_.T + clf.intercept_, axis=1)
+        with torch.no_grad():
+            p = clf.net_.criterion_.head(torch.from_numpy(clf.transform(X_test)).float())
+        p = p.softmax(dim=1).numpy()
         best_cut = max(jaccard(Y_test, p >= cut) for cut in np.linspace(0.02, 0.5, 25))
         gains.append(jaccard(Y_test, clf.predict(X_test)) - best_cut)
     assert np.mean(gains) >= 0.01

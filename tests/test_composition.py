@@ -8,8 +8,6 @@ import textwrap
 from typing import Any
 
 import numpy as np
-import pytest
-import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
@@ -17,12 +15,9 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback, EarlyStopping
 
 from sklearn_mlcl import (
-    CGMVAEClassifier,
-    ContrastiveMultiLabelClassifier,
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
     MultiLabelThresholdClassifierCV,
@@ -30,19 +25,9 @@ from sklearn_mlcl import (
 from sklearn_mlcl.inspection import training_history
 from sklearn_mlcl.metrics import get_scorer as get_label_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from tests.small import every_classifier, every_net, small, with_sklearn_callbacks
 
-TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 4, "random_state": 0}
-NETS = [
-    ContrastiveMultiLabelClassifier(**TINY, n_estimators=2),
-    MultiLabelMLPClassifier(**TINY, n_estimators=2),
-    CGMVAEClassifier(**TINY),
-]
 FOLDS = MultilabelStratifiedKFold(2)
-every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda net: type(net).__name__)
-with_sklearn_callbacks = pytest.mark.skipif(
-    parse_version(sklearn.__version__) < parse_version("1.9"),
-    reason="scikit-learn has callbacks from 1.9 on",
-)
 
 
 class StopAfter(Callback):
@@ -61,10 +46,10 @@ class StopAfter(Callback):
 
 
 @every_net
-def test_skorch_callbacks_are_searched_and_cloned(estimator: Any, label_data: Any) -> None:
+def test_skorch_callbacks_are_searched_and_cloned(make: Any, label_data: Any) -> None:
     """Each fit of a search has callbacks of its own, and they are a parameter like others."""
     stopper = StopAfter(2)
-    pipe = Pipeline([("scale", StandardScaler()), ("clf", clone(estimator))])
+    pipe = Pipeline([("scale", StandardScaler()), ("clf", small(make))])
     grid = {"clf__callbacks": [None, [stopper]]}
     search = GridSearchCV(pipe, grid, cv=FOLDS, scoring="roc_auc", refit=False).fit(*label_data)
     assert len(np.unique(search.cv_results_["mean_test_score"])) == 2
@@ -74,9 +59,9 @@ def test_skorch_callbacks_are_searched_and_cloned(estimator: Any, label_data: An
 
 
 @every_net
-def test_early_stopping_of_skorch_inside_a_pipeline(estimator: Any, label_data: Any) -> None:
+def test_early_stopping_of_skorch_inside_a_pipeline(make: Any, label_data: Any) -> None:
     patient = EarlyStopping("train_loss", patience=1, threshold=0.999)
-    pipe = make_pipeline(StandardScaler(), clone(estimator).set_params(callbacks=[patient]))
+    pipe = make_pipeline(StandardScaler(), small(make, callbacks=[patient]))
     assert pipe.fit(*label_data)[-1].n_iter_ == 2
 
 
@@ -84,7 +69,7 @@ def test_early_stopping_of_skorch_inside_a_pipeline(estimator: Any, label_data: 
 
 
 class Patience:
-    """Stop a net once the score of its training rows no longer rises: scikit-learn's protocol."""
+    """Stop a net once its score on training samples no longer rises: scikit-learn's protocol."""
 
     max_propagation_depth = None
 
@@ -115,9 +100,9 @@ class Patience:
 @with_sklearn_callbacks
 @every_net
 def test_a_user_stops_nets_by_a_score_through_pipeline_and_search(
-    estimator: Any, label_data: Any
+    make: Any, label_data: Any
 ) -> None:
-    pipe = Pipeline([("scale", StandardScaler()), ("clf", clone(estimator))])
+    pipe = Pipeline([("scale", StandardScaler()), ("clf", small(make))])
     grid = {"clf__max_epochs": [30], "clf__learning_rate": [1e-9, 3e-3]}
     search = GridSearchCV(pipe, grid, cv=FOLDS, scoring="roc_auc")
     patience = Patience("average_precision", n_epochs=2)
@@ -132,15 +117,15 @@ def test_a_user_stops_nets_by_a_score_through_pipeline_and_search(
 @with_sklearn_callbacks
 @every_net
 def test_progress_bar_of_a_pipeline(
-    estimator: Any, label_data: Any, capsys: Any, monkeypatch: Any
+    make: Any, label_data: Any, capsys: Any, monkeypatch: Any
 ) -> None:
     from sklearn.callback import ProgressBar
 
     monkeypatch.setenv("COLUMNS", "200")
-    pipe = make_pipeline(StandardScaler(), clone(estimator).set_params(max_epochs=2))
+    pipe = make_pipeline(StandardScaler(), small(make, max_epochs=2))
     pipe.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(*label_data)
     lines = capsys.readouterr().out.splitlines()
-    name = type(estimator).__name__
+    name = make.__name__
     assert [line for line in lines if f"{name} - fit" in line]
 
 
@@ -180,12 +165,8 @@ def weights_of(Y: np.ndarray) -> np.ndarray:
     return np.where(Y[:, 0] == 1, 5.0, 0.2)
 
 
-@pytest.mark.parametrize(
-    "estimator", [MultiLabelLogisticRegression(), *NETS], ids=lambda e: type(e).__name__
-)
-def test_weights_are_routed_through_a_search_to_fit_and_score(
-    estimator: Any, label_data: Any
-) -> None:
+@every_classifier
+def test_weights_are_routed_through_a_search_to_fit_and_score(make: Any, label_data: Any) -> None:
     """The scores and the refit of a weighted search are those of weighted fits by hand."""
     X, Y = label_data
     weight = weights_of(Y)
@@ -194,26 +175,26 @@ def test_weights_are_routed_through_a_search_to_fit_and_score(
     with config_context(enable_metadata_routing=True):
         pipe = make_pipeline(
             StandardScaler().set_fit_request(sample_weight=False),
-            clone(estimator).set_fit_request(sample_weight=True),
+            small(make).set_fit_request(sample_weight=True),
         )
         weighted = get_label_scorer("f1_macro").set_score_request(sample_weight=True)
         search = GridSearchCV(pipe, {}, cv=FOLDS, scoring=weighted)
         search.fit(X, Y, sample_weight=weight)
-    by_hand = clone(estimator).fit(scaled, Y, sample_weight=weight)
+    by_hand = small(make).fit(scaled, Y, sample_weight=weight)
     assert_allclose(search.predict_proba(X), by_hand.predict_proba(scaled), atol=1e-10)
-    unweighted = clone(estimator).fit(scaled, Y)
+    unweighted = small(make).fit(scaled, Y)
     assert np.abs(unweighted.predict_proba(scaled) - search.predict_proba(X)).max() > 1e-3
     for fold, (train, test) in enumerate(FOLDS.split(X, Y)):
         scaler = StandardScaler().fit(X[train])
-        clf = clone(estimator).fit(scaler.transform(X[train]), Y[train], weight[train])
+        clf = small(make).fit(scaler.transform(X[train]), Y[train], weight[train])
         score = scorer(clf, scaler.transform(X[test]), Y[test], sample_weight=weight[test])
         assert_allclose(search.cv_results_[f"split{fold}_test_score"][0], score)
 
 
 @every_net
-def test_weights_are_asked_for_by_every_method_that_takes_them(estimator: Any) -> None:
+def test_weights_are_asked_for_by_every_method_that_takes_them(make: Any) -> None:
     with config_context(enable_metadata_routing=True):
-        asking = clone(estimator)
+        asking = small(make)
         for method in ("fit", "partial_fit", "score"):
             getattr(asking, f"set_{method}_request")(sample_weight=True)
         requests = asking.get_metadata_routing()

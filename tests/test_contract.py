@@ -15,31 +15,17 @@ from sklearn.base import clone
 
 from sklearn_mlcl import (
     CGMVAEClassifier,
-    ContrastiveMultiLabelClassifier,
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
 )
+from tests.small import CLASSIFIERS, every_classifier, every_net, plain, small
 
-SMALL: dict[str, Any] = {"hidden_layer_sizes": (32,), "max_epochs": 3, "random_state": 0}
-ENCODERS = [
-    ContrastiveMultiLabelClassifier(n_estimators=2, **SMALL),
-    MultiLabelMLPClassifier(n_estimators=2, **SMALL),
-]
-NETS = [*ENCODERS, CGMVAEClassifier(learning_rate=5e-3, **SMALL, net_params={"embedding_dim": 64})]
-ALL = [*NETS, MultiLabelLogisticRegression()]
+DRAWS = small(CGMVAEClassifier, net_params__n_predict_samples=3)
+#: Draws of latent codes too: their noise must be the same for every sample.
+every_predictor = pytest.mark.parametrize("estimator", [*map(small, CLASSIFIERS), DRAWS])
 
 
-def by_name(estimator: Any) -> str:
-    return type(estimator).__name__
-
-
-every_classifier = pytest.mark.parametrize("estimator", ALL, ids=by_name)
-every_net = pytest.mark.parametrize("estimator", NETS, ids=by_name)
-#: Of these the embedding is what the encoder returns; C-GMVAE decodes its own from a latent code.
-every_encoder = pytest.mark.parametrize("estimator", ENCODERS, ids=by_name)
-
-
-@every_classifier
+@every_predictor
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_shapes_dtypes_and_open_interval(estimator: Any, label_data: Any, dtype: Any) -> None:
     X, Y = label_data
@@ -54,7 +40,7 @@ def test_shapes_dtypes_and_open_interval(estimator: Any, label_data: Any, dtype:
     assert clf.score(X, Y) == (clf.predict(X) == Y).all(axis=1).mean()
 
 
-@every_classifier
+@every_predictor
 @pytest.mark.parametrize(("dtype", "atol"), [(np.float64, 1e-7), (np.float32, 1e-5)])
 def test_answers_do_not_depend_on_the_batch(
     estimator: Any, label_data: Any, dtype: Any, atol: float
@@ -68,47 +54,47 @@ def test_answers_do_not_depend_on_the_batch(
 
 @every_classifier
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, bool, np.float64])
-def test_predictions_have_the_dtype_of_y(estimator: Any, label_data: Any, dtype: Any) -> None:
+def test_predictions_have_the_dtype_of_y(make: Any, label_data: Any, dtype: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).fit(X, Y.astype(dtype))
+    clf = small(make).fit(X, Y.astype(dtype))
     assert clf.predict(X).dtype == dtype
 
 
 @every_classifier
-def test_csr_labels_give_csr_predictions(estimator: Any, label_data: Any) -> None:
+def test_csr_labels_give_csr_predictions(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    dense = clone(estimator).fit(X, Y)
-    sparse = clone(estimator).fit(X, sp.csr_matrix(Y))
+    dense = small(make).fit(X, Y)
+    sparse = small(make).fit(X, sp.csr_matrix(Y))
     predicted = sparse.predict(X)
     assert sp.issparse(predicted) and predicted.format == "csr"
     assert_array_equal(predicted.toarray(), dense.predict(X))
 
 
 @every_classifier
-def test_csr_features(estimator: Any, label_data: Any) -> None:
+def test_csr_features(make: Any, label_data: Any) -> None:
     X, Y = label_data
     X = np.where(X > 0.5, X, 0)
-    clf = clone(estimator).fit(sp.csr_matrix(X), Y)
+    clf = small(make).fit(sp.csr_matrix(X), Y)
     assert_allclose(clf.predict_proba(sp.csr_matrix(X)), clf.predict_proba(X), atol=1e-10)
 
 
 @every_classifier
-def test_memory_mapped_features(estimator: Any, label_data: Any, tmp_path: Any) -> None:
+def test_memory_mapped_features(make: Any, label_data: Any, tmp_path: Any) -> None:
     X, Y = label_data
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     assert_array_equal(
-        clone(estimator).fit(mapped, Y).predict_proba(mapped),
-        clone(estimator).fit(X, Y).predict_proba(X),
+        small(make).fit(mapped, Y).predict_proba(mapped),
+        small(make).fit(X, Y).predict_proba(X),
     )
 
 
 @every_classifier
-def test_names_of_features_and_labels(estimator: Any, label_data: Any) -> None:
+def test_names_of_features_and_labels(make: Any, label_data: Any) -> None:
     X, Y = label_data
     frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(X.shape[1])])
     labels = pd.DataFrame(Y, columns=list("abcde"))
-    clf = clone(estimator).fit(frame, labels)
+    clf = small(make).fit(frame, labels)
     assert list(clf.label_names_) == list("abcde")
     assert list(clf.feature_names_in_) == list(frame.columns)
     with pytest.raises(ValueError, match="feature names"):
@@ -116,17 +102,7 @@ def test_names_of_features_and_labels(estimator: Any, label_data: Any) -> None:
     assert not hasattr(clf.fit(X, Y), "label_names_")
 
 
-@every_classifier
-def test_unknown_labels_are_masked(estimator: Any, label_data: Any) -> None:
-    """What stands in an unknown cell cannot matter; predictions become integers."""
-    X, Y = label_data
-    hidden = np.random.default_rng(0).random(Y.shape) < 0.3
-    clf = clone(estimator).fit(X, np.where(hidden, np.nan, Y))
-    assert np.issubdtype(clf.predict(X).dtype, np.integer)
-    assert np.isfinite(clf.decision_function(X)).all()
-
-
-def test_unknown_labels_leave_their_cell_out(label_data: Any) -> None:
+def test_missing_labels_leave_their_entry_out(label_data: Any) -> None:
     X, Y = label_data
     hidden = np.random.default_rng(0).random(Y.shape) < 0.3
     together = MultiLabelLogisticRegression().fit(X, np.where(hidden, np.nan, Y))
@@ -137,12 +113,12 @@ def test_unknown_labels_leave_their_cell_out(label_data: Any) -> None:
 
 
 @every_classifier
-def test_odd_targets_work(estimator: Any, label_data: Any) -> None:
+def test_odd_targets_work(make: Any, label_data: Any) -> None:
     X, Y = label_data
     Y = np.hstack([Y[:, :2], np.zeros((len(Y), 1), int), np.ones((len(Y), 1), int)])
     Y[:20] = [0, 0, 0, 1]
     with pytest.warns(UserWarning, match="2 of 4 labels have a single value.*: 2, 3"):
-        clf = clone(estimator).fit(X, Y)
+        clf = small(make).fit(X, Y)
     P = clf.predict_proba(X)
     n = len(X)
     assert_allclose(P[:, 2], 0.5 / (n + 1), rtol=1e-6)
@@ -150,116 +126,121 @@ def test_odd_targets_work(estimator: Any, label_data: Any) -> None:
 
 
 @every_classifier
-def test_duplicate_rows_and_one_label(estimator: Any, label_data: Any) -> None:
+def test_duplicate_samples_and_one_label(make: Any, label_data: Any) -> None:
     X, Y = (np.repeat(a[:5], 8, axis=0) for a in label_data)
     one_label = np.where(np.arange(len(Y)) == 7, np.nan, Y[:, 0])[:, None]
-    assert clone(estimator).fit(X, Y).predict(X).shape == Y.shape
-    assert clone(estimator).fit(X, one_label).predict(X).shape == (len(X), 1)
+    assert small(make).fit(X, Y).predict(X).shape == Y.shape
+    assert small(make).fit(X, one_label).predict(X).shape == (len(X), 1)
 
 
 @every_classifier
-def test_single_label_targets(estimator: Any, label_data: Any) -> None:
+def test_single_label_targets(make: Any, label_data: Any) -> None:
     X, Y = label_data
     words = np.array(["no", "yes"])[Y[:, 0]]
-    clf = clone(estimator).fit(X, words)
+    clf = small(make).fit(X, words)
     assert set(clf.predict(X)) <= {"no", "yes"}
     assert clf.decision_function(X).shape == (len(X),)
     assert_allclose(clf.predict_proba(X).sum(axis=1), 1)
-    many = clone(estimator).fit(X, Y[:, 0] + Y[:, 1])
+    many = small(make).fit(X, Y[:, 0] + Y[:, 1])
     assert_allclose(many.predict_proba(X).sum(axis=1), 1)
 
 
 @every_net
-def test_random_state_fixes_everything_and_touches_nothing(estimator: Any, label_data: Any) -> None:
+def test_random_state_fixes_everything_and_touches_nothing(make: Any, label_data: Any) -> None:
     X, Y = label_data
     torch.manual_seed(7)
     numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
     expected = torch.rand(3)
     torch.manual_seed(7)
     threads = torch.get_num_threads()
-    first = clone(estimator).fit(X, Y).predict_proba(X)
+    first = small(make).fit(X, Y).predict_proba(X)
     assert_array_equal(torch.rand(3), expected)
     assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     assert torch.get_num_threads() == threads
-    assert_array_equal(first, clone(estimator).fit(X, Y).predict_proba(X))
-    other = clone(estimator).set_params(random_state=1).fit(X, Y).predict_proba(X)
+    assert_array_equal(first, small(make).fit(X, Y).predict_proba(X))
+    other = small(make, random_state=1).fit(X, Y).predict_proba(X)
     assert np.abs(first - other).max() > 1e-4
 
 
 @every_net
-def test_transform_and_its_names(estimator: Any, label_data: Any) -> None:
+def test_transform_and_its_names(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    blended = {"neighbor_weight", "linear_weight", "prior_count"} & estimator.get_params().keys()
-    heads_alone = {"hidden_layer_sizes": (16, 8), **dict.fromkeys(blended, 0)}
-    clf = clone(estimator).set_params(**heads_alone).fit(X, Y)
+    clf = plain(make, hidden_layer_sizes=(16, 8)).fit(X, Y)
     embedding = clf.transform(X)
-    width = 64 if isinstance(clf, CGMVAEClassifier) else 2 * 8
+    width = 64 if make is CGMVAEClassifier else 8
     assert embedding.shape == (len(X), width) and embedding.dtype == X.dtype
-    logits = embedding @ clf.coef_.T + clf.intercept_
+    head = clf.predictor_.head
+    logits = embedding @ head.weight.numpy().T + head.bias.numpy()
     assert_allclose(logits, clf.decision_function(X), atol=1e-10)
     frame = clf.set_output(transform="pandas").transform(X)
-    assert list(frame.columns) == list(clf.get_feature_names_out())
+    names = [f"{make.__name__.lower()}{i}" for i in range(width)]
+    assert list(frame.columns) == list(clf.get_feature_names_out()) == names
 
 
 @every_net
-def test_warm_start_goes_on(estimator: Any, label_data: Any) -> None:
+def test_warm_start_goes_on(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(warm_start=True).fit(X, Y)
-    loss = clf.history_["train_loss"][-1]
-    clf.fit(X, Y)
-    assert clf.n_iter_ == 6 and len(clf.history_["train_loss"]) == 6
-    assert clf.history_["train_loss"][-1] < loss
+    clf = small(make, warm_start=True).fit(X, Y).fit(X, Y)
+    assert clf.n_iter_ == len(clf.history_["train_loss"]) == 6
     before = clf.transform(X)
     clf.set_params(learning_rate=1e-9).fit(X, Y)
     assert_allclose(clf.transform(X), before, atol=1e-5)
 
 
 @every_net
-def test_partial_fit_learns_from_chunks(estimator: Any, label_data: Any) -> None:
+def test_partial_fit_learns_from_chunks(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator)
+    clf = small(make, learning_rate=0.02)
     for _ in range(4):
         for chunk in (slice(0, 100), slice(100, 200)):
             clf.partial_fit(X[chunk], Y[chunk])
     assert clf.n_iter_ == 8
+    assert_array_equal(clf.label_counts_, 4 * np.stack([Y.sum(axis=0), (1 - Y).sum(axis=0)]))
     assert (clf.predict(X) == Y).mean() > 0.7
     with pytest.raises(ValueError, match="has 3 labels"):
         clf.partial_fit(X, Y[:, :3])
 
 
 @every_net
-def test_early_stopping_puts_the_best_weights_back(estimator: Any, label_data: Any) -> None:
+def test_early_stopping_puts_the_best_weights_back(make: Any, label_data: Any) -> None:
+    """The weights are those of a training that ends with the best epoch."""
     X, Y = label_data
-    clf = clone(estimator).set_params(
-        early_stopping=3,
-        max_epochs=100,
-        validation=0.25,
-        learning_rate=0.01,
-        net_params__schedule="constant",
-    )
-    clf.fit(X, Y)
-    losses = clf.history_["valid_loss"]
-    assert clf.n_iter_ == len(losses) < 100
-    assert losses[-1] > losses.min()
+    changes = {"learning_rate": 0.01, "net_params__schedule": "constant", "validation": 0.25}
+    clf = small(make, early_stopping=3, max_epochs=100, **changes).fit(X, Y)
+    assert clf.n_iter_ == len(clf.history_["valid_loss"]) < 100
+    until_best = small(make, early_stopping=3, max_epochs=clf.n_iter_ - 3, **changes).fit(X, Y)
+    assert_array_equal(clf.transform(X), until_best.transform(X))
     clf.set_params(early_stopping=False, max_epochs=2).fit(X, Y)
     assert "valid_loss" not in clf.history_
 
 
+def test_numbers_of_numpy_are_numbers(label_data: Any) -> None:
+    """As a grid of NumPy arrays holds them; a patience of 1 would stop after 6 epochs."""
+    changes = {"learning_rate": 0.05, "net_params__schedule": "constant", "max_epochs": 15}
+    n_iters = [
+        small(MultiLabelMLPClassifier, early_stopping=stop, validation=share, **changes)
+        .fit(*label_data)
+        .n_iter_
+        for stop, share in ((True, 0.25), (np.True_, np.float32(0.25)))
+    ]
+    assert n_iters[0] == n_iters[1] > 10
+
+
 @every_classifier
-def test_pickles_and_clones(estimator: Any, label_data: Any) -> None:
+def test_pickles_and_clones(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).fit(X, Y)
+    clf = small(make).fit(X, Y)
     again = pickle.loads(pickle.dumps(clf))
     assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
-    assert not hasattr(clone(clf), "coef_")
+    assert not hasattr(clone(clf), "classes_")
 
 
-@every_encoder
-def test_a_module_of_the_user(estimator: Any, label_data: Any) -> None:
+@every_net
+def test_a_module_of_the_user(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(module=LinearEncoder, n_estimators=1).fit(X, Y)
-    assert clf.transform(X).shape == (len(X), 6)
+    clf = plain(make, module=LinearEncoder).fit(X, Y)
     assert isinstance(clf.net_.module_.encoder, LinearEncoder)
+    assert clf.transform(X).shape == (len(X), 64 if make is CGMVAEClassifier else 6)
 
 
 class LinearEncoder(torch.nn.Linear):

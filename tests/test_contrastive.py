@@ -9,7 +9,6 @@ import pytest
 import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
 from sklearn.metrics import average_precision_score, f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,126 +19,141 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
 )
 from sklearn_mlcl.callbacks import RepresentationMonitor
-from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, SupConLoss, ZLPRLoss
-
-ONE_EPOCH = ContrastiveMultiLabelClassifier(
-    n_estimators=2, hidden_layer_sizes=(64, 64), max_epochs=1, random_state=0
+from sklearn_mlcl.losses import (
+    CONTRASTIVE_LOSSES,
+    LOGIT_LOSSES,
+    SupConLoss,
+    ZLPRLoss,
 )
+from sklearn_mlcl.representation import alignment, uniformity
+from tests.small import plain, small
+
+
+def net(**changes: Any) -> Any:
+    return small(ContrastiveMultiLabelClassifier, **{"max_epochs": 1, **changes})
+
+
+def with_missing(Y: np.ndarray) -> np.ndarray:
+    return np.where(np.random.default_rng(0).random(Y.shape) < 0.2, np.nan, Y)
+
+
+# ---------------------------------------------------------------------- the objective
 
 
 @pytest.mark.parametrize("loss", CONTRASTIVE_LOSSES)
-@pytest.mark.parametrize("unknown", [False, True])
-def test_every_contrastive_loss_by_name(loss: str, unknown: bool, label_data: Any) -> None:
+@pytest.mark.parametrize(("missing", "joint_loss"), [(False, "asl"), (True, "bce")])
+def test_the_objective_is_that_of_plain_torch(
+    loss: str, missing: bool, joint_loss: str, label_data: Any
+) -> None:
+    """A loss on projections, one on logits, and nothing else; the head is that of the training."""
     X, Y = label_data
-    if unknown:
-        Y = np.where(np.random.default_rng(0).random(Y.shape) < 0.2, np.nan, Y)
-    clf = clone(ONE_EPOCH).set_params(loss=loss, max_epochs=8).fit(X, Y)
-    losses = clf.history_["train_loss"]
-    assert losses[-1] < losses[0]
-    assert clf.net_.criterion_.loss.temperature == clf.temperature
-    assert clf.net_.criterion_.loss.lambda_reg == clf.lambda_reg
-
-
-@pytest.mark.parametrize("loss", LOGIT_LOSSES)
-def test_every_logit_loss_by_name(loss: str, label_data: Any) -> None:
-    X, Y = label_data
-    clf = MultiLabelMLPClassifier(loss=loss, n_estimators=2, max_epochs=20, random_state=0).fit(
-        X, Y
-    )
-    assert f1_score(Y, clf.predict(X), average="micro") > 0.6
+    Y = with_missing(Y) if missing else Y
+    shared = {"temperature": 0.3, "lambda_reg": 0.5}
+    clf = plain(
+        ContrastiveMultiLabelClassifier,
+        loss=loss,
+        lambda_contrastive=0.7,
+        lambda_joint=0.4,
+        loss_params__joint_loss=joint_loss,
+        callbacks=[RepresentationMonitor(n_rows=64)],
+        **shared,
+    ).fit(X, Y)
+    objective = clf.net_.criterion_.eval()
+    h, labels = torch.from_numpy(clf.transform(X.astype(np.float32))), torch.from_numpy(Y)
+    prototypes = {} if objective.prototypes is None else {"prototypes": objective.prototypes}
+    pairs = CONTRASTIVE_LOSSES[loss](**shared)(objective.projection(h), labels, **prototypes)
+    head = clf.predictor_.head
+    assert_allclose(head.weight, objective.head.weight.detach())
+    joint = LOGIT_LOSSES[joint_loss]()(h.double() @ head.weight.T + head.bias, labels)
+    expected = 0.7 * pairs + 0.4 * Y.shape[1] * joint
+    assert_allclose(objective(h, labels, None).item(), expected.item(), rtol=1e-5)
+    assert 0 <= clf.history_["prr"][-1] <= 1
 
 
 @pytest.mark.parametrize(
     ("loss", "option", "value"),
     [
         ("reg", "alpha", 1.5),
+        ("reg", "n_negatives", 3),
         ("msc", "beta", 0.7),
         ("multisupcon", "overlap_threshold", 0.9),
         ("mulsupcon", "anchor_weighting", "sample"),
     ],
 )
 def test_options_reach_the_loss(loss: str, option: str, value: Any, label_data: Any) -> None:
-    X, Y = (a[:64] for a in label_data)
-    clf = clone(ONE_EPOCH).set_params(loss=loss, **{option: value}).fit(X, Y)
+    clf = net(loss=loss, **{f"loss_params__{option}": value}).fit(*label_data)
     assert getattr(clf.net_.criterion_.loss, option) == value
-    other = clone(ONE_EPOCH).set_params(loss=loss).fit(X, Y)
-    assert clf.history_["train_loss"][0] != other.history_["train_loss"][0]
 
 
-@pytest.mark.parametrize("parameter", ["temperature", "lambda_reg", "lambda_bce"])
-def test_objective_terms_change_the_fit(parameter: str, label_data: Any) -> None:
+def test_without_a_weight_the_contrastive_loss_has_no_part(label_data: Any) -> None:
     X, Y = label_data
-    few = clone(ONE_EPOCH).set_params(max_epochs=3)
-    default = clone(few).fit(X, Y).transform(X)
-    changed = clone(few).set_params(**{parameter: 0.5}).fit(X, Y).transform(X)
-    assert np.abs(default - changed).max() > 1e-3
+    one, other = (net(loss=loss, lambda_contrastive=0.0).fit(X, Y) for loss in ("any", "all"))
+    assert_array_equal(one.transform(X), other.transform(X))
 
 
-def test_a_loss_module_of_the_user(label_data: Any) -> None:
+@pytest.mark.parametrize(
+    ("make", "module", "by_name"),
+    [
+        (
+            ContrastiveMultiLabelClassifier,
+            SupConLoss(temperature=0.3),
+            {"loss": "any", "temperature": 0.3, "lambda_reg": 0.0},
+        ),
+        (MultiLabelMLPClassifier, ZLPRLoss(), {"loss": "zlpr"}),
+    ],
+)
+def test_a_loss_module_of_the_user(make: Any, module: Any, by_name: Any, label_data: Any) -> None:
     X, Y = label_data
-    by_module = clone(ONE_EPOCH).set_params(loss=SupConLoss(temperature=0.3)).fit(X, Y)
-    by_name = clone(ONE_EPOCH).set_params(loss="any", temperature=0.3, lambda_reg=0.0).fit(X, Y)
-    assert_array_equal(by_module.transform(X), by_name.transform(X))
-
-    mlp = MultiLabelMLPClassifier(n_estimators=2, max_epochs=1, random_state=0)
-    named = clone(mlp).set_params(loss="zlpr").fit(X, Y)
-    mlp.set_params(loss=ZLPRLoss()).fit(X, Y)
-    assert_array_equal(mlp.predict_proba(X), named.predict_proba(X))
+    own, named = (small(make, **options).fit(X, Y) for options in ({"loss": module}, by_name))
+    assert_array_equal(own.predict_proba(X), named.predict_proba(X))
 
 
 def test_prototypes(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(n_estimators=1, net_params__projection_dim=7).fit(X, Y)
-    assert clf.prototypes_.shape == (Y.shape[1], 7)
-    assert_allclose(np.linalg.norm(clf.prototypes_, axis=1), 1, atol=1e-6)
-    without = clone(ONE_EPOCH).set_params(loss_params__prototypes=False).fit(X, Y)
-    assert not hasattr(without, "prototypes_")
-    with pytest.raises(ValueError, match="prototypes"):
-        clone(ONE_EPOCH).set_params(loss="proto", loss_params__prototypes=False).fit(X, Y)
-    with pytest.raises(ValueError, match="prototypes"):
-        clone(ONE_EPOCH).set_params(loss="any", loss_params__prototypes=True).fit(X, Y)
+    clf = net(net_params__projection_dim=7).fit(X, Y)
+    assert clf.prototypes_.shape == (2, Y.shape[1], 7)
+    one = net(n_estimators=1, net_params__projection_dim=None).fit(X, Y)
+    assert one.prototypes_.shape == (Y.shape[1], 16)
+    assert_allclose(np.linalg.norm(one.prototypes_, axis=1), 1, atol=1e-6)
+    assert not hasattr(net(loss_params__prototypes=False).fit(X, Y), "prototypes_")
+    for loss, prototypes in (("proto", False), ("any", True)):
+        with pytest.raises(ValueError, match="prototypes"):
+            net(loss=loss, loss_params__prototypes=prototypes).fit(X, Y)
 
 
-@pytest.mark.parametrize("unknown", [False, True])
-def test_queue_remembers_past_batches(unknown: bool, label_data: Any) -> None:
+@pytest.mark.parametrize("missing", [False, True])
+def test_queue_remembers_past_batches(missing: bool, label_data: Any) -> None:
     X, Y = label_data
-    Y = np.where(X[:, :1] > 1.5, np.nan, Y) if unknown else Y
-    clf = (
-        clone(ONE_EPOCH)
-        .set_params(loss="msc", batch_size=64, loss_params__queue_size=150)
-        .fit(X, Y)
-    )
+    Y = with_missing(Y) if missing else Y
+    options: dict[str, Any] = {"batch_size": 64, "loss_params__queue_size": 150}
+    clf = net(loss="msc", **options).fit(X, Y)
     queue = clf.net_.criterion_.queue
-    assert len(queue) == 150 and not queue.embeddings.requires_grad
-    with pytest.raises(ValueError, match="queue"):
-        clone(ONE_EPOCH).set_params(loss="reg", batch_size=64, loss_params__queue_size=150).fit(
-            X, Y
-        )
-    without = clone(ONE_EPOCH).set_params(loss="msc", batch_size=64).fit(X, Y)
+    assert queue.embeddings.shape == (2, 150, 64) and not queue.embeddings.requires_grad
+    assert queue.labels.dtype == (torch.float32 if missing else torch.bool)
+    without = net(loss="msc", batch_size=64).fit(X, Y)
     assert np.abs(clf.transform(X) - without.transform(X)).max() > 1e-4
+    with pytest.raises(ValueError, match="queue"):
+        net(loss="reg", **options).fit(X, Y)
 
 
-def test_finetuning_is_a_second_stage(label_data: Any) -> None:
+def test_representation_is_recorded_where_asked_for(label_data: Any) -> None:
     X, Y = label_data
-    one_net = clone(ONE_EPOCH).set_params(n_estimators=1, max_epochs=4)
-    clf = (
-        clone(one_net)
-        .set_params(neighbor_weight=0, linear_weight=0, net_params__pseudo_count=0)
-        .fit(X, Y)
-    )
-    assert clf.n_iter_ == 8
-    head = clf.net_.criterion_.head
-    assert_allclose(clf.coef_, head.weight.detach().numpy())
-    plain = clone(one_net).fit(X, Y)
-    assert_array_equal(clf.history_["train_loss"][:4], plain.history_["train_loss"])
+    monitors = [RepresentationMonitor(n_rows=64)]
+    clf = net(callbacks=monitors, max_epochs=2).fit(X, Y)
+    z = clf.transform(X[:64].astype(np.float32))
+    assert clf.history_["alignment"][-1] == pytest.approx(alignment(z, Y[:64]), rel=1e-5)
+    assert clf.history_["uniformity"][-1] == pytest.approx(uniformity(z), rel=1e-5)
+    mlp = small(MultiLabelMLPClassifier, callbacks=monitors).fit(X, Y)
+    assert np.isnan(mlp.history_["prr"]).all()
 
 
-def test_logistic_heads_stand_on_standardised_embeddings(label_data: Any) -> None:
+# ---------------------------------------------------------------------- heads and neighbours
+
+
+@pytest.mark.parametrize("options", [{"head": "logistic"}, {"lambda_joint": 0.0}])
+def test_logistic_heads_stand_on_standardised_embeddings(options: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(
-        head="logistic", head_C=0.05, neighbor_weight=0, linear_weight=0, net_params__pseudo_count=0
-    )
-    clf.fit(X, Y)
+    clf = plain(ContrastiveMultiLabelClassifier, n_estimators=2, head_C=0.05, **options).fit(X, Y)
     embedding = StandardScaler().fit_transform(clf.transform(X.astype(np.float32)))
     heads = MultiLabelLogisticRegression(C=0.05).fit(embedding, Y)
     assert_allclose(clf.decision_function(X), heads.decision_function(embedding), atol=1e-3)
@@ -148,50 +162,38 @@ def test_logistic_heads_stand_on_standardised_embeddings(label_data: Any) -> Non
 def test_head_C_per_label_and_by_cross_validation(label_data: Any) -> None:
     X, Y = label_data
     C = np.logspace(-3, 0, Y.shape[1])
-    clf = clone(ONE_EPOCH).set_params(head="logistic", head_C=C).fit(X, Y)
-    assert_array_equal(clf.head_C_, C)
-    chosen = clone(clf).set_params(head_C="cv").fit(X, Y)
-    assert set(chosen.head_C_) <= set(10.0 ** np.arange(-5, 4))
+    assert_array_equal(net(head="logistic", head_C=C).fit(X, Y).head_C_, C)
+    clf = net(head="logistic", head_C="cv").fit(X, Y)
+    embedding = StandardScaler().fit_transform(clf.transform(X.astype(np.float32)))
+    heads = MultiLabelLogisticRegression(C="cv").fit(embedding, Y)
+    assert_array_equal(clf.head_C_, heads.C_)
 
 
-@pytest.mark.parametrize("weights", [None, "some"])
-def test_neighbours_vote_as_a_kernel_regression(weights: Any, label_data: Any) -> None:
+@pytest.mark.parametrize("weighted", ["not", "samples", "entries"])
+def test_neighbours_vote_as_a_kernel_regression(weighted: str, label_data: Any) -> None:
     X, Y = label_data
-    s = None if weights is None else np.random.default_rng(0).random(len(X))
-    Y = Y.astype(float)
-    Y[:30, 2] = np.nan
-    clf = (
-        clone(ONE_EPOCH)
-        .set_params(neighbor_weight=1, linear_weight=0, net_params__pseudo_count=0)
-        .fit(X, Y, s)
-    )
+    Y = with_missing(Y)
+    w = np.random.default_rng(0).random(Y.shape) + 0.1
+    s = {"not": np.ones(Y.shape), "samples": np.tile(w[:, :1], Y.shape[1]), "entries": w}[weighted]
+    given = {"not": None, "samples": w[:, 0], "entries": w}[weighted]
+    clf = plain(ContrastiveMultiLabelClassifier, neighbor_weight=1).fit(X, Y, given)
     z = clf.transform(X.astype(np.float32)).astype(float)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
-    s = np.ones(len(X)) if s is None else s
-    for label in range(Y.shape[1]):
-        known = ~np.isnan(Y[:, label])
-        kernel = np.exp(z[:5] @ z[known].T / 0.2) * s[known]
-        expected = (kernel * Y[known, label]).sum(axis=1) / kernel.sum(axis=1)
-        assert_allclose(clf.predict_proba(X[:5])[:, label], expected, atol=1e-4)
+    kernel = np.exp(z[:5] @ z.T / 0.06)
+    s = np.where(np.isnan(Y), 0, s)
+    expected = (kernel @ (s * np.nan_to_num(Y))) / (kernel @ s)
+    assert_allclose(clf.predict_proba(X[:5]), expected, atol=1e-4)
 
 
 def test_neighbours_are_thinned_out(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
-    monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_ROWS", 50)
-    clf = clone(ONE_EPOCH).fit(X, Y)
-    assert len(clf.neighbors_.embedding) == 50
-    assert clf.predict(X).shape == Y.shape
+    monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_SAMPLES", 50)
+    neighbors = net().fit(X, Y).predictor_.neighbors
+    assert neighbors.unit.shape == (50, 32) and neighbors.votes.shape == (50, Y.shape[1])
+    assert_allclose(np.linalg.norm(neighbors.unit, axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", CONTRASTIVE_LOSSES)
-def test_representation_is_recorded_when_asked(loss: str, label_data: Any) -> None:
-    X, Y = label_data
-    monitor = RepresentationMonitor(n_rows=64)
-    clf = clone(ONE_EPOCH).set_params(loss=loss, max_epochs=2, callbacks=[monitor]).fit(X, Y)
-    assert {"alignment", "uniformity", "prr"} <= set(clf.history_)
-    assert np.all((clf.history_["prr"] >= 0) & (clf.history_["prr"] <= 1))
-    mlp = MultiLabelMLPClassifier(n_estimators=2, max_epochs=2, callbacks=[monitor]).fit(X, Y)
-    assert np.isnan(mlp.history_["prr"]).all()
+# ---------------------------------------------------------------------- many labels, real ones
 
 
 def test_many_labels_stay_sparse_and_train() -> None:
@@ -199,9 +201,7 @@ def test_many_labels_stay_sparse_and_train() -> None:
     X = rng.normal(size=(60, 8))
     Y = sp.random(60, 3000, density=0.002, random_state=0, format="csr")
     Y.data[:] = 1
-    clf = clone(ONE_EPOCH).set_params(
-        lambda_joint=0, loss_params__n_negatives=64, net_params__projection_dim=16
-    )
+    clf = net(lambda_joint=0, loss_params__n_negatives=64, net_params__projection_dim=16)
     with pytest.warns(UserWarning, match="single value"):
         clf.fit(X, Y)
     assert clf.net_.criterion_.loss.n_negatives == 64
@@ -217,14 +217,3 @@ def test_default_holds_its_own_on_yeast(yeast: Any) -> None:
     assert f1_score(Y_test, predicted, average="micro") > 0.64
     assert f1_score(Y_test, predicted, average="macro", zero_division=0) > 0.41
     assert average_precision_score(Y_test, pipe.predict_proba(X_test)) > 0.50
-
-
-def test_a_user_of_plain_torch_gets_the_same_loss(label_data: Any) -> None:
-    """The objective of the net is the loss module, on projections, nothing hidden."""
-    X, Y = label_data
-    clf = clone(ONE_EPOCH).set_params(lambda_joint=0, n_estimators=1).fit(X, Y)
-    objective = clf.net_.criterion_.eval()
-    embedding = torch.from_numpy(clf.transform(X.astype(np.float32)))
-    labels = torch.from_numpy(Y)
-    expected = objective.loss(objective.projection(embedding), labels, objective.prototypes)
-    assert_allclose(objective(embedding, labels, None).item(), expected.item(), rtol=1e-6)

@@ -9,31 +9,34 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
 from sklearn.metrics import f1_score
-from sklearn_mlcl.estimators._net_build import AUTO_EPOCHS, AUTO_ROWS, FEWEST_EPOCHS
 from torch import nn
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl import CGMVAEClassifier, ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import RepresentationMonitor
 from sklearn_mlcl.callbacks._representation import _ratio_of_points
+from sklearn_mlcl.estimators.net import (
+    AUTO_EPOCHS,
+    AUTO_SAMPLES,
+    FEWEST_EPOCHS,
+    PATIENCE,
+    batch_samples,
+    n_epochs,
+)
+from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import MemberList, StackedLinear
 from sklearn_mlcl.training import IndexBatches, RowTensors
+from sklearn_mlcl.utils.fit_data import FitData
+from tests.small import every_ensemble, plain, small
 
 M, WIDTH = 3, 16
-SMALL: dict[str, Any] = {
-    "n_estimators": M,
-    "hidden_layer_sizes": (24, WIDTH),
-    "max_epochs": 4,
-    "neighbor_weight": 0.0,
-    "linear_weight": 0.0,
-    "random_state": 0,
-    "net_params": {"pseudo_count": 0.0},
-}
-CONTRASTIVE, MLP = ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)
-every_net = pytest.mark.parametrize(
-    "estimator", [CONTRASTIVE, MLP], ids=lambda net: type(net).__name__
-)
+CONTRASTIVE, MLP = ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+
+
+def ensemble(make: Any, **changes: Any) -> Any:
+    """Return an ensemble whose answers are those of the heads alone."""
+    sizes = {"n_estimators": M, "hidden_layer_sizes": (24, WIDTH), "max_epochs": 4}
+    return plain(make, **sizes | changes)
 
 
 def member_embeddings(clf: Any, X: np.ndarray) -> torch.Tensor:
@@ -54,21 +57,23 @@ class TwoLayers(nn.Sequential):
 
 
 @pytest.mark.parametrize(
-    "estimator",
+    ("make", "options"),
     [
-        CONTRASTIVE,
-        clone(CONTRASTIVE).set_params(lambda_joint=0.0),
-        clone(CONTRASTIVE).set_params(head="joint", loss="any"),
-        MLP,
-        clone(MLP).set_params(loss="two_way", net_params__feature_dim=5),
-        clone(MLP).set_params(classifier="etf"),
-        clone(MLP).set_params(module=TwoLayers),
+        (CONTRASTIVE, {}),
+        (CONTRASTIVE, {"lambda_contrastive": 0.0}),
+        (CONTRASTIVE, {"head": "joint", "loss": "any"}),
+        (MLP, {}),
+        (MLP, {"loss": "two_way", "net_params__feature_dim": 5}),
+        (MLP, {"classifier": "etf"}),
+        (MLP, {"module": TwoLayers}),
     ],
-    ids=["joint", "finetune", "any", "mlp", "feature_dim", "etf", "module"],
+    ids=["joint", "joint alone", "any", "mlp", "feature_dim", "etf", "module"],
 )
-def test_logits_are_the_mean_of_those_of_the_members(estimator: Any, label_data: Any) -> None:
+def test_logits_are_the_mean_of_those_of_the_members(
+    make: Any, options: dict[str, Any], label_data: Any
+) -> None:
     X, Y = label_data
-    clf = clone(estimator).fit(X, Y)
+    clf = ensemble(make, **options).fit(X, Y)
     embedding = member_embeddings(clf, X)
     assert len(embedding) == M
     with torch.no_grad():
@@ -78,21 +83,21 @@ def test_logits_are_the_mean_of_those_of_the_members(estimator: Any, label_data:
     found = clf.decision_function(X.astype(np.float32))
     assert_allclose(found, logits.mean(0), atol=1e-5)
     assert_allclose(clf.transform(X.astype(np.float32)), np.hstack(list(embedding)), atol=1e-5)
-    assert clf.coef_.shape == (Y.shape[1], M * embedding.shape[2])
+    assert clf.predictor_.head.weight.shape == (Y.shape[1], M * embedding.shape[2])
 
 
 def test_unit_prototypes_of_each_member(label_data: Any) -> None:
     X, Y = label_data
-    prototypes = clone(CONTRASTIVE).set_params(net_params__projection_dim=7).fit(X, Y).prototypes_
+    prototypes = ensemble(CONTRASTIVE, net_params__projection_dim=7).fit(X, Y).prototypes_
     assert prototypes.shape == (M, Y.shape[1], 7)
     assert_allclose(np.linalg.norm(prototypes, axis=-1), 1, atol=1e-6)
     assert np.abs(prototypes[0] - prototypes[1]).max() > 0.1
 
 
-@every_net
-def test_a_module_of_the_user_is_called_once_a_member(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_a_module_of_the_user_is_called_once_a_member(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(module=TwoLayers).fit(X, Y)
+    clf = ensemble(make, module=TwoLayers).fit(X, Y)
     encoder = clf.net_.module_.encoder
     assert isinstance(encoder, MemberList)
     assert [type(member) for member in encoder.members] == [TwoLayers] * M
@@ -102,21 +107,15 @@ def test_a_module_of_the_user_is_called_once_a_member(estimator: Any, label_data
 
 @pytest.mark.parametrize("n_members", [1, M])
 def test_a_module_that_returns_no_vectors(n_members: int, label_data: Any) -> None:
-    clf = clone(MLP).set_params(n_estimators=n_members, module=lambda n_features: nn.Flatten(0))
+    clf = ensemble(MLP, n_estimators=n_members, module=lambda n_features: nn.Flatten(0))
     with pytest.raises(ValueError, match=r"module must map .* returned Tensor of shape \(40,\)"):
         clf.fit(*label_data)
-
-
-@pytest.mark.parametrize("n_members", [0, 1.5, "many"])
-def test_n_members_counts(n_members: Any, label_data: Any) -> None:
-    with pytest.raises(ValueError, match="n_members"):
-        clone(MLP).set_params(n_estimators=n_members).fit(*label_data)
 
 
 def test_the_ratio_is_the_mean_of_the_members(label_data: Any) -> None:
     X, Y = label_data
     monitor = RepresentationMonitor(n_rows=len(X))
-    clf = clone(CONTRASTIVE).set_params(callbacks=[monitor]).fit(X, Y)
+    clf = ensemble(CONTRASTIVE, callbacks=[monitor]).fit(X, Y)
     objective = clf.net_.criterion_
     projections = objective.projection(member_embeddings(clf, X))
     ratios = [
@@ -132,34 +131,36 @@ def test_the_ratio_is_the_mean_of_the_members(label_data: Any) -> None:
 # ---------------------------------------------------------------------- whose probabilities count
 
 
-def test_which_head(label_data: Any) -> None:
-    """The one trained with the encoder where there is one, unless the logistic ones are named."""
-    X, Y = label_data
-    for options, joint in [
+@pytest.mark.parametrize(
+    ("options", "joint"),
+    [
         ({}, True),
         ({"head": "joint"}, True),
         ({"head": "logistic"}, False),
-        ({"lambda_bce": 0.0}, False),
-        ({"lambda_bce": 0.0, "finetune": True}, True),
-        ({"head": "joint", "lambda_bce": 0.0, "finetune": True}, True),
-        ({"head": "logistic", "finetune": True}, True),
-    ]:
-        clf = clone(CONTRASTIVE).set_params(max_epochs=1, **options).fit(X, Y)
-        weight = clf.net_.criterion_.head.weight.detach().numpy()
-        is_that_of_the_net = np.allclose(clf.coef_, np.hstack(list(weight.swapaxes(1, 2))) / M)
-        assert is_that_of_the_net == joint == (not hasattr(clf, "head_C_")), options
+        ({"lambda_joint": 0.0}, False),
+    ],
+)
+def test_which_head(options: dict[str, Any], joint: bool, label_data: Any) -> None:
+    """The one trained with the encoder where there is one, unless the logistic ones are named."""
+    clf = ensemble(CONTRASTIVE, max_epochs=1, **options).fit(*label_data)
+    weight = clf.net_.criterion_.head.weight.detach().numpy()
+    of_the_net = np.hstack(list(weight.swapaxes(1, 2))) / M
+    assert np.allclose(clf.predictor_.head.weight, of_the_net) == joint
+    assert hasattr(clf, "head_C_") != joint
 
 
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
-def test_a_joint_head_needs_the_cross_entropy(fit: str, label_data: Any) -> None:
+def test_a_joint_head_needs_the_joint_loss(fit: str, label_data: Any) -> None:
     """Said before the training, not after it; an earlier fit stays."""
     X, Y = label_data
-    clf = clone(CONTRASTIVE).fit(X, Y)
+    clf = ensemble(CONTRASTIVE).fit(X, Y)
     before = clf.predict_proba(X)
+    hook = clf.net_.module_.register_forward_hook(lambda *args: pytest.fail("trained"))
     clf.set_params(head="joint", lambda_joint=0.0, module=pytest.fail)
-    with pytest.raises(ValueError, match=r"head='joint' .* lambda_bce must be > 0, got 0\.0"):
+    with pytest.raises(ValueError, match=r"head='joint' .* lambda_joint must be > 0, got 0\.0"):
         getattr(clf, fit)(X, Y)
-    assert_array_equal(clf.predict_proba(X), before)
+    hook.remove()
+    assert_array_equal(clf.set_params(lambda_joint=2.0).predict_proba(X), before)
     assert clf.n_iter_ == 4
 
 
@@ -167,55 +168,55 @@ def test_a_joint_head_needs_the_cross_entropy(fit: str, label_data: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "expected"),
+    ("n_samples", "expected"),
     [(1, 1), (20, 20), (33, 32), (191, 32), (383, 32), (384, 64), (767, 64), (768, 128),
      (10_000, 128), (1_000_000, 128)],
 )  # fmt: skip
-def test_automatic_batch_size(n_rows: int, expected: int) -> None:
-    assert MLP._n_batch_rows(n_rows) == expected
-    assert clone(MLP).set_params(batch_size=50)._n_batch_rows(n_rows) == min(50, n_rows)
+def test_automatic_batch_size(n_samples: int, expected: int) -> None:
+    assert batch_samples("auto", n_samples) == expected
+    assert batch_samples(50, n_samples) == min(50, n_samples)
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "expected"),
+    ("n_samples", "expected"),
     [
         (1, AUTO_EPOCHS),
-        (AUTO_ROWS, AUTO_EPOCHS),
-        (4 * AUTO_ROWS, AUTO_EPOCHS // 2),
-        (9 * AUTO_ROWS, -(-AUTO_EPOCHS // 3)),
-        (10**6 * AUTO_ROWS, FEWEST_EPOCHS),
+        (AUTO_SAMPLES, AUTO_EPOCHS),
+        (4 * AUTO_SAMPLES, AUTO_EPOCHS // 2),
+        (9 * AUTO_SAMPLES, -(-AUTO_EPOCHS // 3)),
+        (10**6 * AUTO_SAMPLES, FEWEST_EPOCHS),
     ],
 )
-def test_automatic_number_of_epochs(n_rows: int, expected: int) -> None:
-    assert clone(MLP).set_params(max_epochs="auto")._n_epochs(n_rows) == expected
-    assert clone(MLP).set_params(max_epochs=7)._n_epochs(n_rows) == 7
+def test_automatic_number_of_epochs(n_samples: int, expected: int) -> None:
+    assert n_epochs("auto", n_samples) == expected
+    assert n_epochs(7, n_samples) == 7
 
 
-@every_net
+@every_ensemble
 def test_automatic_sizes_reach_the_training(
-    estimator: Any, label_data: Any, monkeypatch: pytest.MonkeyPatch
+    make: Any, label_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sklearn_mlcl.estimators._net_build.AUTO_ROWS", 8)  # a fifth of the epochs
-    clf = clone(estimator).set_params(max_epochs="auto").fit(*label_data)
+    monkeypatch.setattr("sklearn_mlcl.estimators.net.AUTO_SAMPLES", 8)  # a fifth of the epochs
+    clf = ensemble(make, max_epochs="auto").fit(*label_data)
     assert clf.net_.batch_size == 32
     assert clf.n_iter_ == len(clf.history_["train_loss"]) == max(FEWEST_EPOCHS, AUTO_EPOCHS // 5)
-    assert clone(estimator).set_params(batch_size=1000).fit(*label_data).net_.batch_size == 200
+    assert ensemble(make, batch_size=1000).fit(*label_data).net_.batch_size == 200
 
 
-@pytest.mark.parametrize("parameter", ["max_epochs", "batch_size"])
+@pytest.mark.parametrize("parameter", ["max_epochs", "batch_size", "n_estimators"])
 @pytest.mark.parametrize("value", [0, "many", 2.5, None])
 def test_sizes_that_are_none(parameter: str, value: Any, label_data: Any) -> None:
-    with pytest.raises(ValueError, match=parameter):
-        clone(MLP).set_params(**{parameter: value}).fit(*label_data)
+    with pytest.raises(ValueError, match=f"'{parameter}' parameter"):
+        ensemble(MLP, **{parameter: value}).fit(*label_data)
 
 
 # ---------------------------------------------------------------------- going on
 
 
-@every_net
-def test_a_pickle_goes_on_as_the_original(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_a_pickle_goes_on_as_the_original(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(warm_start=True, max_epochs=2).fit(X, Y)
+    clf = ensemble(make, warm_start=True, max_epochs=2).fit(X, Y)
     again = pickle.loads(pickle.dumps(clf))
     assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
     first = member_embeddings(clf, X)
@@ -228,10 +229,10 @@ def test_a_pickle_goes_on_as_the_original(estimator: Any, label_data: Any) -> No
     assert (changed > 1e-3).all(), "every member goes on"
 
 
-@every_net
-def test_chunks_teach_every_member(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_chunks_teach_every_member(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).partial_fit(X[:100], Y[:100])
+    clf = ensemble(make).partial_fit(X[:100], Y[:100])
     first = member_embeddings(clf, X)
     clf.partial_fit(X[100:], Y[100:])
     assert clf.n_iter_ == 2
@@ -240,22 +241,54 @@ def test_chunks_teach_every_member(estimator: Any, label_data: Any) -> None:
     assert clf.predict(X).shape == Y.shape
 
 
-@every_net
-def test_early_stopping_puts_the_best_members_back(estimator: Any, label_data: Any) -> None:
+def test_a_warm_start_without_the_contrastive_loss_is_one_by_the_joint_loss(
+    label_data: Any,
+) -> None:
+    """By steps too short to move a weight the loss is seen; by others encoder and head learn."""
+    X, Y = label_data
+    clf = plain(
+        CONTRASTIVE, warm_start=True, dropout=0, feature_noise=0, batch_size=len(X)
+    ).fit(X.astype(np.float32), Y)  # fmt: skip
+    clf.set_params(lambda_contrastive=0.0, lambda_joint=1.5, max_epochs=1, learning_rate=1e-12)
+    z, prototypes = clf.decision_function(X), clf.prototypes_
+    losses = clf.fit(X, Y).history_["train_loss"]
+    assert clf.n_iter_ == len(losses) == 4
+    joint = (np.logaddexp(0, z) - Y * z).sum(axis=1).mean()
+    assert losses[-1] == pytest.approx(1.5 * joint, rel=1e-4)
+    embedding = clf.transform(X)
+    clf.set_params(learning_rate=1e-3, max_epochs=5).fit(X, Y)
+    assert np.abs(clf.transform(X) - embedding).max() > 1e-2
+    assert np.diff(clf.history_["train_loss"][-5:]).max() < 0
+    assert_array_equal(clf.prototypes_, prototypes)
+
+
+def test_a_warm_start_takes_the_weights_of_all_terms(label_data: Any) -> None:
+    weights = {"lambda_bce": 0.5, "lambda_kl": 0.1, "lambda_contrastive": 1.0}
+    clf = small(CGMVAEClassifier, warm_start=True, max_epochs=1, batch_size=200, **weights)
+    clf.fit(*label_data)
+    later = {"lambda_bce": 0.2, "lambda_kl": 2.0, "lambda_contrastive": 0.0}
+    history = clf.set_params(**later).fit(*label_data).history_
+    for epoch, of_terms in enumerate((weights, later)):
+        terms = [w * history[name.removeprefix("lambda_")][epoch] for name, w in of_terms.items()]
+        assert history["train_loss"][epoch] == pytest.approx(sum(terms), rel=1e-5)
+
+
+@every_ensemble
+@pytest.mark.parametrize(("early_stopping", "patience"), [(3, 3), (True, PATIENCE)])
+def test_early_stopping_puts_the_best_members_back(
+    make: Any, early_stopping: int, patience: int, label_data: Any
+) -> None:
     """The mean validation loss of the members that are left is the smallest of the history."""
     X, Y = label_data
-    clf = clone(estimator).set_params(early_stopping=3, validation=0.25, max_epochs=200, learning_rate=0.02, net_params__schedule="constant", net_params__mixup=0.0)  # fmt: skip
-    splits = []
-    split = clf._split
-
-    def remember(*args: Any) -> Any:
-        splits.append(split(*args))
-        return splits[-1]
-
-    clf._split = remember
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=0.25, random_state=0)
+    clf = ensemble(
+        make, early_stopping=early_stopping, validation=splitter, max_epochs=200,
+        learning_rate=0.02, net_params__schedule="constant",
+    )  # fmt: skip
     losses = clf.fit(X, Y).history_["valid_loss"]
-    assert len(losses) - 1 - losses.argmin() == 3 and len(losses) < 200
-    net, valid = clf.net_, RowTensors(*splits[0][1], torch.device("cpu"))
+    assert len(losses) - 1 - losses.argmin() == patience and len(losses) < 200
+    _, held_out = next(splitter.split(X, Y))
+    net, valid = clf.net_, RowTensors.of(FitData(X[held_out], Y[held_out]), torch.device("cpu"))
     net._set_training(False)
     batches = list(IndexBatches(valid, net.batch_size))
     sums = [net.validation_step(batch)["loss"].item() * len(batch[0]) for batch in batches]
@@ -265,13 +298,13 @@ def test_early_stopping_puts_the_best_members_back(estimator: Any, label_data: A
 # ---------------------------------------------------------------------- as they are shipped
 
 
-@pytest.mark.parametrize("Estimator", [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier])
-def test_all_defaults(Estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_all_defaults(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = Estimator(random_state=0).fit(X[:150], Y[:150])
+    clf = make(random_state=0).fit(X[:150], Y[:150])
     assert (clf.n_iter_, clf.net_.batch_size) == (AUTO_EPOCHS, 32)
-    assert clf.n_members == clf.net_.n_members > 1
-    n_embedding = clf.n_members * clf.hidden_layer_sizes[-1]
-    assert clf.coef_.shape == (Y.shape[1], n_embedding)
+    assert clf.n_estimators == clf.net_.n_members == 4
+    n_embedding = 4 * clf.hidden_layer_sizes[-1]
+    assert clf.predictor_.head.weight.shape == (Y.shape[1], n_embedding)
     assert clf.transform(X[:3]).shape == (3, n_embedding)
     assert f1_score(Y[150:], clf.predict(X[150:]), average="micro") > 0.7

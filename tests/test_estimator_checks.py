@@ -5,27 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_mlcl import (
-    CGMVAEClassifier,
-    ContrastiveMultiLabelClassifier,
-    MultiLabelLogisticRegression,
-    MultiLabelMLPClassifier,
-)
+from sklearn_mlcl import MultiLabelLogisticRegression
+from tests.small import CLASSIFIERS, every_ensemble, small
 
-SMALL: dict[str, Any] = {"n_estimators": 2, "hidden_layer_sizes": (32,), "max_epochs": 20}
-SMALL_GMVAE: dict[str, Any] = {
-    "hidden_layer_sizes": (32,),
-    "max_epochs": 20,
-    "net_params": {
-        "label_hidden_layer_sizes": (32,),
-        "decoder_hidden": 32,
-        "embedding_dim": 64,
-        "latent_dim": 16,
-    },
-}
 STOCHASTIC = (
     "batches, dropout and initial weights are drawn for other rows: a weight of two equals a "
     "repeated row in distribution only (see test_weights_equal_repetition_on_average)"
@@ -42,21 +26,22 @@ def allowed_failures(estimator: Any) -> dict[str, str]:
     }
 
 
+def short(make: Any, **changes: Any) -> Any:
+    """Return an estimator that learns the data of the checks."""
+    epochs = {} if make is MultiLabelLogisticRegression else {"max_epochs": 20}
+    return small(make, **epochs | changes)
+
+
 @parametrize_with_checks(
-    [
-        CGMVAEClassifier(**SMALL_GMVAE),
-        ContrastiveMultiLabelClassifier(**SMALL),
-        MultiLabelMLPClassifier(**SMALL),
-        MultiLabelLogisticRegression(),
-    ],
+    [short(make) for make in CLASSIFIERS],
     expected_failed_checks=allowed_failures,
 )
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
-@pytest.mark.parametrize("Estimator", [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier])
-def test_weights_equal_repetition_on_average(Estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_weights_equal_repetition_on_average(make: Any, label_data: Any) -> None:
     """Over seeds, weights move the mean prediction towards that of repeated rows.
 
     Not all the way: in a contrastive loss a weight counts the row as an anchor, while a repeated
@@ -68,9 +53,7 @@ def test_weights_equal_repetition_on_average(Estimator: Any, label_data: Any) ->
 
     def mean_probability(X_fit: Any, Y_fit: Any, sample_weight: Any = None) -> np.ndarray:
         fits = [
-            Estimator(**SMALL, batch_size=len(X_fit), random_state=seed).fit(
-                X_fit, Y_fit, sample_weight
-            )
+            short(make, batch_size=len(X_fit), random_state=seed).fit(X_fit, Y_fit, sample_weight)
             for seed in range(6)
         ]
         return np.mean([fit.predict_proba(X)[:, 0] for fit in fits], axis=0)

@@ -155,11 +155,11 @@ def test_unknown_estimator_is_refused() -> None:
 # ---------------------------------------------------------------------- terms on logits
 
 
-def labels_of(seed: int, B: int = 6, L: int = 7, unknown: float = 0.0) -> Tensor:
+def labels_of(seed: int, B: int = 6, L: int = 7, missing: float = 0.0) -> Tensor:
     rng = np.random.default_rng(seed)
     Y = (rng.random((B, L)) < 0.4).astype(float)
     Y[0], Y[1:, 1] = 0, 1
-    Y[rng.random((B, L)) < unknown] = np.nan
+    Y[rng.random((B, L)) < missing] = np.nan
     return torch.from_numpy(Y)
 
 
@@ -178,9 +178,9 @@ def loop_terms(s: Any, y: Any, tau: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
-@pytest.mark.parametrize("unknown", [0.0, 0.3])
-def test_terms_are_those_of_loops(temperature: float, unknown: float) -> None:
-    Y = labels_of(0, unknown=unknown)
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_terms_are_those_of_loops(temperature: float, missing: float) -> None:
+    Y = labels_of(0, missing=missing)
     logits = torch.from_numpy(np.random.default_rng(1).normal(size=(2, *Y.shape)))
     found = label_terms(logits, LabelColumns.of(Y), temperature)
     for a in range(2):
@@ -202,7 +202,7 @@ def test_contrastive_term_is_softmax_cross_entropy_on_the_uniform_target() -> No
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_saturated_logits_are_finite(size: float, dtype: torch.dtype) -> None:
     """Right or wrong: no 0 log 0, and an error as large as the logit."""
-    Y = labels_of(3, unknown=0.2)
+    Y = labels_of(3, missing=0.2)
     sign = torch.where(Y == 1, 1.0, -1.0).to(dtype)
     for direction in (1, -1):
         logits = (direction * size * sign)[None].requires_grad_()
@@ -213,7 +213,7 @@ def test_saturated_logits_are_finite(size: float, dtype: torch.dtype) -> None:
         assert_allclose(terms[0][0].detach(), wrong, atol=1e-4, rtol=1e-6)
 
 
-def test_a_row_of_unknown_labels_and_a_single_label_are_finite() -> None:
+def test_a_row_of_missing_labels_and_a_single_label_are_finite() -> None:
     Y = torch.tensor([[np.nan, np.nan], [1.0, np.nan], [0.0, 0.0]])
     logits = torch.randn(1, 3, 2, requires_grad=True)
     terms = label_terms(logits, LabelColumns.of(Y), 1.0)
@@ -249,13 +249,13 @@ def test_enough_negatives_are_all_labels() -> None:
 # ---------------------------------------------------------------------- the model
 
 
-def small_model(**options: Any) -> GaussianMixtureVAE:
+def small_model(n_labels: int = 4, **options: Any) -> GaussianMixtureVAE:
+    """Return a model of 5 features and 3 latent dimensions."""
     torch.manual_seed(0)
     encoder = MLPEncoder(5, hidden_layer_sizes=(8,))
-    sizes = {"latent_dim": 3, "embedding_dim": 6, "decoder_hidden": 7}
     return GaussianMixtureVAE(
-        torch.nn.Identity(), encoder, 5, 8, 4,
-        **{**sizes, "label_hidden_layer_sizes": (9, 8), **options},
+        torch.nn.Identity(), encoder, 5, 8, n_labels, latent_dim=3, embedding_dim=6,
+        decoder_hidden=7, label_hidden_layer_sizes=(9, 8), **options,
     ).double()  # fmt: skip
 
 

@@ -56,11 +56,11 @@ def labels(kind: str) -> torch.Tensor:
     Y = torch.rand(N_ROWS, N_LABELS, generator=generator) < 0.3
     if kind == "known":
         return Y
-    unknown = torch.rand(N_ROWS, N_LABELS, generator=generator) < 0.1
-    return Y.float().masked_fill(unknown, torch.nan)
+    missing = torch.rand(N_ROWS, N_LABELS, generator=generator) < 0.1
+    return Y.float().masked_fill(missing, torch.nan)
 
 
-@pytest.mark.parametrize("kind", ["known", "unknown"])
+@pytest.mark.parametrize("kind", ["known", "missing"])
 @pytest.mark.parametrize("name", CONTRASTIVE_LOSSES)
 def test_contrastive_losses_agree(name: str, kind: str) -> None:
     torch.manual_seed(0)
@@ -73,7 +73,7 @@ def test_contrastive_losses_agree(name: str, kind: str) -> None:
         assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["known", "unknown"])
+@pytest.mark.parametrize("kind", ["known", "missing"])
 @pytest.mark.parametrize("name", LOGIT_LOSSES)
 def test_logit_losses_agree(name: str, kind: str) -> None:
     torch.manual_seed(0)

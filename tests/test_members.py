@@ -24,7 +24,13 @@ from sklearn_mlcl.modules import (
     linear,
     side_by_side,
 )
-from sklearn_mlcl.modules._heads import FixedETFHead, StackedLinearHead, head_arrays, linear_head
+from sklearn_mlcl.modules._heads import (
+    FixedETFHead,
+    LinearHead,
+    StackedLinearHead,
+    head_arrays,
+    linear_head,
+)
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, LogitObjective
 from sklearn_mlcl.training.objectives import loss_of_rows
 from sklearn_mlcl.training.optimizers import parameter_groups
@@ -194,10 +200,11 @@ def test_decay_spares_the_biases_and_gains_of_members() -> None:
 # ---------------------------------------------------------------------- heads
 
 
-def test_a_head_of_members_starts_at_the_log_odds() -> None:
-    head = linear_head(WIDTH, LOG_ODDS, M)
-    logits = head(torch.zeros(M, 2, WIDTH))
-    assert isinstance(head, StackedLinearHead)
+@pytest.mark.parametrize(("n_members", "kind"), [(1, LinearHead), (M, StackedLinearHead)])
+def test_a_head_starts_at_the_log_odds(n_members: int, kind: type) -> None:
+    head = linear_head(WIDTH, LOG_ODDS, n_members)
+    logits = head(torch.zeros(*(() if n_members == 1 else (M,)), 2, WIDTH))
+    assert type(head) is kind
     assert_allclose(logits.detach(), np.broadcast_to(LOG_ODDS, logits.shape), rtol=1e-6)
 
 
@@ -276,14 +283,16 @@ def contrastive_objective(loss: str, queue_size: int = 0, **options: Any) -> Any
         queue = MemoryQueue(
             max(queue_size, 1), 5, N_LABELS, dtype=torch.float64, n_members=n_members
         )
-        return ContrastiveObjective(
+        objective = ContrastiveObjective(
             made,
             ProjectionHead(WIDTH, 5, n_members=n_members),
             linear_head(WIDTH, LOG_ODDS, n_members),
             prototypes=prototypes if getattr(made, "uses_prototypes", True) else None,
             queue=queue if queue_size else None,
-            **{"lambda_bce": 0.5, "labels_known": True, **options},
+            **{"lambda_joint": 0.5, **options},
         )
+        objective.labels_known = True
+        return objective
 
     return build
 
@@ -292,7 +301,8 @@ OBJECTIVES = {
     **{loss: logit_objective(loss) for loss in LOSSES_ON_LOGITS},
     "reg": contrastive_objective("reg"),
     "msc with a queue": contrastive_objective("msc", queue_size=20),
-    "any, pairs alone": contrastive_objective("any", lambda_bce=0.0),
+    "any, pairs alone": contrastive_objective("any", lambda_joint=0.0),
+    "reg, head alone": contrastive_objective("reg", lambda_contrastive=0.0),
     "a contrastive loss of the user": contrastive_objective("own"),
 }
 

@@ -1,4 +1,4 @@
-"""Unknown labels under any code, and weights of cells, in the functions on label matrices."""
+"""Missing labels under any code, and weights of entries, in the functions on label matrices."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ SCORES = {
     ),
 }
 METRICS = DECISIONS | SCORES
-# What is a sum over cells, so that a weight of k is k copies of a cell.
-BY_CELL = ["hamming_accuracy", "f1_micro", "f1_macro", "average_precision", "roc_auc",
+# What is a sum over entries, so that a weight of k is k copies of an entry.
+BY_ENTRY = ["hamming_accuracy", "f1_micro", "f1_macro", "average_precision", "roc_auc",
            "multilabel_log_loss", "brier_score", "reliability_curve"]  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def answer(name: str, Y: Any, scores: np.ndarray, **keywords: Any) -> Any:
 def as_copies(
     Y: np.ndarray, scores: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As many copies of each row as its largest weight, its cells known in ``weight`` of them."""
+    """As many copies of each row as its largest weight, its entries known in ``weight`` of them."""
     copies = [np.where(weight > c, Y, np.nan) for c in range(weight.max())]
     return np.vstack(copies), np.tile(scores, (len(copies), 1))
 
@@ -130,7 +130,7 @@ def test_splitters_take_a_code(form: str, rows: Any) -> None:
             splitter(**parameters).split(Y, coded)
 
 
-def test_nan_is_unknown_beside_a_code() -> None:
+def test_nan_is_missing_beside_a_code() -> None:
     Y = np.array([[1.0, np.nan], [-1.0, 0.0]])
     assert_array_equal(np.isnan(missing_as_nan(Y, -1)), [[False, True], [True, False]])
     assert missing_as_nan(Y) is Y
@@ -154,11 +154,11 @@ def test_format_of_coded_targets() -> None:
         infer_format(np.array([1, -1, 0]), missing_label=-1)
 
 
-# ---------------------------------------------------------------------- weights of cells
+# ---------------------------------------------------------------------- weights of entries
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_cell_of_weight_zero_is_unknown(name: str, rows: Any) -> None:
+def test_an_entry_of_weight_zero_is_missing(name: str, rows: Any) -> None:
     Y, scores = rows
     weight = (np.random.default_rng(1).random(Y.shape) < 0.7).astype(float)
     weight[:3] = 0
@@ -172,23 +172,23 @@ def test_a_cell_of_weight_zero_is_unknown(name: str, rows: Any) -> None:
 def test_alike_weights_in_a_row_are_a_weight_of_the_row(name: str, rows: Any) -> None:
     Y, scores = rows
     weight = np.random.default_rng(1).integers(0, 4, len(Y))
-    by_cell = np.repeat(weight[:, None], Y.shape[1], axis=1)
+    by_entry = np.repeat(weight[:, None], Y.shape[1], axis=1)
     assert_allclose(
-        answer(name, Y, scores, sample_weight=by_cell),
+        answer(name, Y, scores, sample_weight=by_entry),
         answer(name, Y, scores, sample_weight=weight),
         rtol=1e-12,
     )
 
 
-@pytest.mark.parametrize("name", BY_CELL)
-def test_a_weight_of_k_is_k_copies_of_the_cell(name: str, rows: Any) -> None:
+@pytest.mark.parametrize("name", BY_ENTRY)
+def test_a_weight_of_k_is_k_copies_of_the_entry(name: str, rows: Any) -> None:
     Y, scores = rows
     weight = np.random.default_rng(1).integers(0, 4, Y.shape)
     repeated = answer(name, *as_copies(Y, scores, weight))
     assert_allclose(answer(name, Y, scores, sample_weight=weight), repeated, rtol=1e-12)
 
 
-def test_row_scores_weigh_a_row_by_the_mean_over_its_known_cells(rows: Any) -> None:
+def test_row_scores_weigh_a_row_by_the_mean_over_its_known_entries(rows: Any) -> None:
     Y, scores = rows
     weight = 0.5 + np.random.default_rng(1).random(Y.shape)
     of_row = np.nanmean(np.where(np.isnan(Y), np.nan, weight)[~np.isnan(Y).all(1)], axis=1)
@@ -203,7 +203,7 @@ def test_row_scores_weigh_a_row_by_the_mean_over_its_known_cells(rows: Any) -> N
 
 @pytest.mark.parametrize("per_label", [True, False])
 @pytest.mark.parametrize("objective", ["f1_macro", "f1_micro", "accuracy", "cardinality"])
-def test_thresholds_of_weighted_cells(objective: str, per_label: bool, rows: Any) -> None:
+def test_thresholds_of_weighted_entries(objective: str, per_label: bool, rows: Any) -> None:
     Y, scores = rows
     weight = np.random.default_rng(2).integers(0, 3, Y.shape)
     options = {"objective": objective, "per_label": per_label}
@@ -216,7 +216,7 @@ def test_thresholds_of_weighted_cells(objective: str, per_label: bool, rows: Any
 
 
 @pytest.mark.parametrize("objective", ["f1_samples", "jaccard", "subset_accuracy"])
-def test_thresholds_of_row_objectives_under_weighted_cells(objective: str, rows: Any) -> None:
+def test_thresholds_of_row_objectives_under_weighted_entries(objective: str, rows: Any) -> None:
     """Alike weights in a row are the row's; and no other common threshold is better."""
     Y, scores = rows
     weight = np.random.default_rng(2).integers(0, 3, Y.shape)
@@ -230,7 +230,7 @@ def test_thresholds_of_row_objectives_under_weighted_cells(objective: str, rows:
 
 
 @pytest.mark.parametrize("method", ["platt", "temperature"])
-def test_calibration_of_weighted_cells(method: str, rows: Any) -> None:
+def test_calibration_of_weighted_entries(method: str, rows: Any) -> None:
     Y, scores = rows
     weight = np.random.default_rng(2).integers(0, 3, Y.shape)
     by_weight = fit_calibration(Y, scores, method=method, sample_weight=weight)

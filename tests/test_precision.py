@@ -11,22 +11,10 @@ import torch
 from numpy.testing import assert_allclose
 from torch import nn
 
-from sklearn_mlcl import (
-    CGMVAEClassifier,
-    ContrastiveMultiLabelClassifier,
-    MultiLabelMLPClassifier,
-)
+from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.training import net as encoding
-
-TINY: dict[str, Any] = {
-    "hidden_layer_sizes": (16,),
-    "max_epochs": 3,
-    "learning_rate": 0.01,
-    "random_state": 0,
-}
-EVERY = [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, CGMVAEClassifier]
-
-every_net = pytest.mark.parametrize("make", EVERY)
+from sklearn_mlcl.training import variational
+from tests.small import every_net, small
 
 
 class Watched(nn.Linear):
@@ -51,19 +39,15 @@ def test_precision_is_that_of_the_encoder_in_training(
     X, Y = label_data
     Watched.dtypes = set()
     losses = []
-    clf = make(
-        **TINY, module=lambda d: Watched(d, 8), callbacks=[], net_params={"precision": precision}
-    )
+    clf = small(make, module=lambda d: Watched(d, 8), net_params__precision=precision)
     forward = encoding.encoded
 
     def watched(*args: Any) -> torch.Tensor:
         losses.append(forward(*args).dtype)
         return forward(*args)
 
-    from sklearn_mlcl.training import net, variational
-
     with pytest.MonkeyPatch.context() as patch:
-        for room in (net, variational):
+        for room in (encoding, variational):
             patch.setattr(room, "encoded", watched)
         clf.fit(X, Y)
     assert Watched.dtypes == {dtype}
@@ -76,17 +60,20 @@ def test_precision_is_that_of_the_encoder_in_training(
 @every_net
 def test_bf16_learns_nearly_the_same(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    full, half = (make(**TINY, net_params={"precision": p}).fit(X, Y) for p in ("float32", "bf16"))
+    full, half = (
+        small(make, learning_rate=0.01, net_params__precision=p).fit(X, Y)
+        for p in ("float32", "bf16")
+    )
     assert_allclose(half.history_["train_loss"], full.history_["train_loss"], rtol=0.02)
     assert np.abs(half.predict_proba(X) - full.predict_proba(X)).max() < 0.1
     assert not np.array_equal(half.predict_proba(X), full.predict_proba(X))
 
 
-def test_unknown_precisions_are_refused(label_data: Any) -> None:
-    with pytest.raises(ValueError, match="The 'precision' parameter of MultiLabelMLPClassifier"):
-        MultiLabelMLPClassifier(net_params={"precision": "float16"}).fit(*label_data)
-    with pytest.raises(ValueError, match="The 'compile' parameter of MultiLabelMLPClassifier"):
-        MultiLabelMLPClassifier(net_params={"compile": "yes"}).fit(*label_data)
+@pytest.mark.parametrize(("key", "value"), [("precision", "float16"), ("compile", "yes")])
+def test_what_is_no_precision_is_refused(key: str, value: str, label_data: Any) -> None:
+    message = f"The 'net_params__{key}' parameter of MultiLabelMLPClassifier .* Got '{value}'"
+    with pytest.raises(ValueError, match=message):
+        MultiLabelMLPClassifier(net_params={key: value}).fit(*label_data)
 
 
 @every_net
@@ -105,9 +92,9 @@ def test_compile_is_for_training_only(
         return run
 
     monkeypatch.setattr(torch, "compile", compile_)
-    plain = make(**TINY).fit(X, Y)
+    plain = small(make).fit(X, Y)
     assert not calls
-    clf = make(**TINY, net_params={"compile": True}).fit(X, Y)
+    clf = small(make, net_params__compile=True).fit(X, Y)
     n_batches = -(-len(X) // clf.net_.batch_size)
     assert len(calls) == 3 * n_batches and {id(m) for m in calls} == {id(clf.net_.encoder_)}
     assert not encoding._COMPILED

@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.utils import runtime
 from sklearn_mlcl.utils.runtime import gpu_pays, n_threads_for, resolve_device, seeded, threads_for
+from tests.small import plain
 
 CPU = torch.device("cpu")
 LITTLE, MUCH = 1_000, 10**10
@@ -70,8 +71,8 @@ def test_a_fit_runs_on_one_thread_and_leaves_two(two_threads: None, label_data: 
                 seen.append(torch.get_num_threads())
             return super().forward(X)
 
-    clf = MultiLabelMLPClassifier(module=lambda d: Threads(d, 4), n_estimators=1, max_epochs=1)
-    clf.fit(*label_data).predict_proba(label_data[0])
+    clf = plain(MultiLabelMLPClassifier, module=lambda d: Threads(d, 4)).fit(*label_data)
+    clf.predict_proba(label_data[0])
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
 

@@ -12,14 +12,14 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_mlcl import CGMVAEClassifier, ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl.heads import neighbors
+from sklearn_mlcl.modules import _scaling
 from sklearn_mlcl.training import IndexBatches, RowTensors
-from sklearn_mlcl.utils import chunking as _rows
+from sklearn_mlcl.utils import chunking, fit_data
 from sklearn_mlcl.utils.chunking import MemmapView, as_memmap_view, is_mapped, take_rows
+from tests.small import every_net, small
 
 CPU = torch.device("cpu")
-TINY: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
-EVERY = [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, CGMVAEClassifier]
 
 
 def on_disk(X: np.ndarray, folder: Path, mode: str = "r") -> np.ndarray:
@@ -30,7 +30,7 @@ def on_disk(X: np.ndarray, folder: Path, mode: str = "r") -> np.ndarray:
 @pytest.fixture
 def never_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small memory maps stay on disk too."""
-    monkeypatch.setattr(_rows, "READ_AT_ONCE", 0)
+    monkeypatch.setattr(chunking, "READ_AT_ONCE", 0)
 
 
 class CountedRows(MemmapView):
@@ -58,7 +58,7 @@ def test_small_memory_maps_are_read_at_once(
 ) -> None:
     mapped = on_disk(np.zeros((4, 3), dtype=np.float32), tmp_path)
     assert as_memmap_view(mapped) is mapped
-    monkeypatch.setattr(_rows, "READ_AT_ONCE", 47)
+    monkeypatch.setattr(chunking, "READ_AT_ONCE", 47)
     assert isinstance(as_memmap_view(mapped), MemmapView)
     assert isinstance(as_memmap_view(np.zeros((4, 3))), np.ndarray)
 
@@ -130,7 +130,7 @@ def test_an_error_while_gathering_reaches_the_caller(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- fits
 
 
-@pytest.mark.parametrize("make", EVERY)
+@every_net
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_fit_on_a_memory_map_is_that_on_the_array(
     make: Any, dtype: Any, label_data: Any, tmp_path: Path, never_at_once: None
@@ -138,46 +138,41 @@ def test_a_fit_on_a_memory_map_is_that_on_the_array(
     X, Y = label_data[0].astype(dtype), label_data[1]
     mapped = on_disk(X, tmp_path)
     weight = np.arange(len(X)) % 5 / 2.0  # some rows of weight zero
-    options = {**TINY, "early_stopping": True, "threshold": "f1_micro", "neighbor_weight": 0.5}
-    expected = make(**options).fit(X, Y, sample_weight=weight)
-    found = make(**options).fit(mapped, Y, sample_weight=weight)
+    options = {"early_stopping": True, "threshold": "f1_micro", "neighbor_weight": 0.5}
+    expected = small(make, **options).fit(X, Y, sample_weight=weight)
+    found = small(make, **options).fit(mapped, Y, sample_weight=weight)
     assert found.history_["train_loss"].tolist() == expected.history_["train_loss"].tolist()
     assert_array_equal(found.predict_proba(mapped), expected.predict_proba(X))
     assert found.threshold_ == expected.threshold_
 
 
-@pytest.mark.parametrize("make", EVERY)
+@every_net
 def test_a_fit_reads_few_rows_at_once(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches, and blocks for the scaler, the heads and the neighbours; never all the rows."""
-    from sklearn_mlcl.estimators import net as _net_base
-    from sklearn_mlcl.heads import neighbors as _neighbors
-    from sklearn_mlcl.modules import _scaling
-    from sklearn_mlcl.utils import chunking as _chunks
-
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 5)).astype(np.float32)
     X[:, 4] = X[:, 4] > 1  # a column whose quartiles coincide: scaled by blocks
     Y = X[:, :3] > 0
     CountedRows.largest = 0
-    monkeypatch.setattr(_net_base, "as_memmap_view", CountedRows)
+    monkeypatch.setattr(fit_data, "as_memmap_view", CountedRows)
     monkeypatch.setattr(CountedRows, "take", lambda self, rows: CountedRows(self.array, rows))
     monkeypatch.setattr(_scaling, "QUARTILE_ROWS", 50)
-    monkeypatch.setattr(_neighbors, "MAX_ROWS", 50)
-    monkeypatch.setattr(_chunks, "CHUNK_ROWS", 64)
-    monkeypatch.setattr(_chunks.chunks, "__defaults__", (64,))
-    make(**TINY, batch_size=32).fit(on_disk(X, tmp_path), Y.astype(float))
+    monkeypatch.setattr(neighbors, "MAX_SAMPLES", 50)
+    monkeypatch.setattr(chunking, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(chunking.chunks, "__defaults__", (64,))
+    small(make, batch_size=32).fit(on_disk(X, tmp_path), Y.astype(float))
     assert 0 < CountedRows.largest <= 64
 
 
-@pytest.mark.parametrize("make", EVERY)
+@every_net
 def test_csr_is_never_dense_as_a_whole(
     make: Any, label_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, Y = label_data
     X = sp.csr_matrix(np.where(X > 0, X, 0))
-    expected = make(**TINY, batch_size=32).fit(X, Y).predict_proba(X[:60])
+    expected = small(make, batch_size=32).fit(X, Y).predict_proba(X[:60])
     largest = 0
     to_dense = sp.csr_array.toarray
 
@@ -187,12 +182,10 @@ def test_csr_is_never_dense_as_a_whole(
             largest = max(largest, self.shape[0])
         return to_dense(self, *args, **options)
 
-    from sklearn_mlcl.utils import chunking as _chunks
-
-    monkeypatch.setattr(_chunks, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(chunking, "CHUNK_ROWS", 64)
     for kind in (sp.csr_array, sp.csr_matrix):
         monkeypatch.setattr(kind, "toarray", toarray)
-    clf = make(**TINY, batch_size=32).fit(X, sp.csr_matrix(Y))
+    clf = small(make, batch_size=32).fit(X, sp.csr_matrix(Y))
     assert_allclose(clf.predict_proba(X[:60]), expected, rtol=1e-5)
     clf.predict_proba(X)
     assert 0 < largest <= 64

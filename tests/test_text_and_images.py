@@ -8,38 +8,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from torch import nn
 
-from sklearn_mlcl import (
-    CGMVAEClassifier,
-    ContrastiveMultiLabelClassifier,
-    MultiLabelLogisticRegression,
-    MultiLabelMLPClassifier,
-)
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.metrics import average_precision
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from tests.small import every_classifier, small
 
-SMALL: dict[str, Any] = {"hidden_layer_sizes": (32,), "max_epochs": 15, "random_state": 0}
 TOPICS = {
     "cooking": "simmer onion garlic butter oven recipe spoon dough",
     "sailing": "harbour mast wind anchor tide sail deck compass",
     "finance": "interest loan market budget savings tax broker bond",
 }
-CLASSIFIERS = [
-    ContrastiveMultiLabelClassifier(**SMALL),
-    MultiLabelMLPClassifier(**SMALL),
-    CGMVAEClassifier(**SMALL),
-    MultiLabelLogisticRegression(),
-]
-every_classifier = pytest.mark.parametrize(
-    "estimator", CLASSIFIERS, ids=lambda estimator: type(estimator).__name__
-)
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +57,10 @@ class SeenByTheClassifier(TransformerMixin, BaseEstimator):
 
 
 @every_classifier
-def test_words_to_labels_through_a_search(estimator: Any, notes: Any) -> None:
+def test_words_to_labels_through_a_search(make: Any, notes: Any) -> None:
     texts, labels = notes
-    named = clone(estimator).set_output(predict="pandas")
+    epochs = {} if make is MultiLabelLogisticRegression else {"max_epochs": 30}
+    named = small(make, **epochs).set_output(predict="pandas")
     steps = [("words", TfidfVectorizer()), ("csr", SeenByTheClassifier()), ("labels", named)]
     search = GridSearchCV(
         Pipeline(steps),
@@ -109,13 +96,12 @@ def scenes() -> Any:
     return (*(a[:400] for a in train), *(a[:200] for a in test))
 
 
-@pytest.mark.parametrize("n_members", [1, 2])
-def test_convolutions_as_the_encoder(n_members: int, scenes: Any) -> None:
+@pytest.mark.parametrize("n_estimators", [1, 2])
+def test_convolutions_as_the_encoder(n_estimators: int, scenes: Any) -> None:
     X, Y, X_test, Y_test = scenes
-    clf = ContrastiveMultiLabelClassifier(
-        module=Convolution, n_estimators=n_members, feature_noise=0.2, max_epochs=15, random_state=0
-    ).fit(X, Y)
-    assert clf.transform(X_test).shape == (200, 32 * n_members)
+    options = {"n_estimators": n_estimators, "feature_noise": 0.2, "max_epochs": 15}
+    clf = small(ContrastiveMultiLabelClassifier, module=Convolution, **options).fit(X, Y)
+    assert clf.transform(X_test).shape == (200, 32 * n_estimators)
     assert average_precision(Y_test, clf.predict_proba(X_test)) > 2 * Y_test.mean()
 
 

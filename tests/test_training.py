@@ -19,9 +19,14 @@ from torch import nn
 
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks._fit import EarlyStopping, epoch_log
-from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, BinaryCrossEntropyLoss, MemoryQueue
+from sklearn_mlcl.losses import (
+    CONTRASTIVE_LOSSES,
+    AsymmetricLoss,
+    BinaryCrossEntropyLoss,
+    MemoryQueue,
+)
 from sklearn_mlcl.modules import MLPEncoder, ProjectionHead
-from sklearn_mlcl.modules._heads import LinearHead, head_arrays
+from sklearn_mlcl.modules._heads import LinearHead
 from sklearn_mlcl.training import (
     SCHEDULES,
     ContrastiveObjective,
@@ -30,7 +35,8 @@ from sklearn_mlcl.training import (
     LogitObjective,
     RowTensors,
 )
-from sklearn_mlcl.training.optimizers import LeanAdamW, make_optimizer, parameter_groups
+from sklearn_mlcl.training.optimizers import make_optimizer, parameter_groups
+from tests.small import small
 
 CPU = torch.device("cpu")
 
@@ -106,7 +112,7 @@ def test_csr_batches_equal_dense_batches(as_csr: Any) -> None:
         assert weight is None
 
 
-def test_unknown_labels_stay_unknown() -> None:
+def test_missing_labels_stay_missing() -> None:
     Y = np.array([[0.0, np.nan], [1.0, 0.0]])
     _, (labels, _) = RowTensors(np.zeros((2, 1)), Y, None, CPU).rows(torch.tensor([1, 0]))
     assert labels.dtype == torch.float32
@@ -162,7 +168,7 @@ def test_matrices_decay_and_vectors_do_not() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "expected", "fused"),
     [
-        ("adamw", LeanAdamW, True),
+        ("adamw", torch.optim.AdamW, True),
         (torch.optim.AdamW, torch.optim.AdamW, True),
         ("adam", torch.optim.Adam, True),
         ("sgd", torch.optim.SGD, True),
@@ -176,37 +182,11 @@ def test_optimizers_by_name_and_by_class(optimizer: Any, expected: Any, fused: A
     assert made.defaults.get("fused") is fused
 
 
-def stepped(factory: Any, options: dict[str, Any], frozen: bool) -> tuple[list[Any], Any]:
-    """Weights after five steps, and the state of the optimiser."""
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
-    net[0].bias.requires_grad_(not frozen)
-    optimizer = make_optimizer(factory, net.parameters(), 0.1, 0.3, **options)
-    for _ in range(5):
-        optimizer.zero_grad()
-        net(torch.randn(6, 3)).square().sum().backward()
-        optimizer.step()
-    return [p.detach() for p in net.parameters()], optimizer.state_dict()
-
-
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"betas": (0.5, 0.6), "eps": 1e-3}, {"maximize": True}, {"amsgrad": True}],
-    ids=str,
-)
-def test_lean_steps_are_those_of_adamw(options: dict[str, Any], frozen: bool) -> None:
-    weights, state = stepped(LeanAdamW, options, frozen)
-    expected_weights, expected_state = stepped(torch.optim.AdamW, options, frozen)
-    torch.testing.assert_close(weights, expected_weights, rtol=0, atol=0)
-    torch.testing.assert_close(state, expected_state, rtol=0, atol=0)
-
-
-def test_options_of_the_optimizer_arrive(label_data: Any) -> None:
-    clf = MultiLabelMLPClassifier(
-        hidden_layer_sizes=(4,), max_epochs=1, net_params={"optimizer__betas": (0.5, 0.6)}
-    ).fit(*label_data)
-    assert clf.net_.optimizer_.defaults["betas"] == (0.5, 0.6)
+def test_the_optimizer_and_its_options_arrive(label_data: Any) -> None:
+    options = {"optimizer": "adam", "optimizer_params": {"betas": (0.5, 0.6)}}
+    optimizer = small(MultiLabelMLPClassifier, net_params=options).fit(*label_data).net_.optimizer_
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.defaults["betas"] == (0.5, 0.6)
 
 
 # ---------------------------------------------------------------------- the net
@@ -224,15 +204,14 @@ def bce_objective() -> nn.Module:
     return LogitObjective(LinearHead(8, np.zeros(N_LABELS)), BinaryCrossEntropyLoss())
 
 
-def contrastive_objective(**options: Any) -> ContrastiveObjective:
-    loss = CONTRASTIVE_LOSSES["reg"](temperature=0.2, lambda_reg=1.0)
+def contrastive_objective(loss: str = "reg", **options: Any) -> ContrastiveObjective:
+    made = CONTRASTIVE_LOSSES[loss](temperature=0.2, lambda_reg=1.0)
     prototypes = nn.init.xavier_uniform_(torch.empty(N_LABELS, 4))
-    head = LinearHead(8, np.zeros(N_LABELS))
     return ContrastiveObjective(
-        loss,
+        made,
         ProjectionHead(8, 4),
-        head,
-        **{"lambda_joint": 0.5, **options, "loss_params": {"prototypes": prototypes}},
+        LinearHead(8, np.zeros(N_LABELS)),
+        **{"prototypes": prototypes, "lambda_joint": 0.5, **options},
     )
 
 
@@ -246,12 +225,7 @@ def small_net(make_objective: Any = bce_objective, dropout: float = 0.3, **optio
 def train(net: Any, rows: RowTensors, valid: Any = None, **options: Any) -> None:
     """Train under fixed seeds of the dropout and of the permutations."""
     torch.manual_seed(1)
-    options = {
-        "max_epochs": 2,
-        "generator": seeds(2),
-        **options,
-        "net_params": {"schedule": "one_cycle"},
-    }
+    options = {"max_epochs": 2, "schedule": "one_cycle", "generator": seeds(2), **options}
     net.train_rows(rows, valid, **options)
 
 
@@ -374,18 +348,19 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(10, 8), torch.rand(10, N_LABELS) < 0.5
 
 
-def test_a_head_starts_at_the_log_odds() -> None:
-    head = LinearHead(8, np.array([0.5, -1.0]))
-    coef, intercept = head_arrays(head)
-    assert coef.shape == (2, 8) and coef.dtype == intercept.dtype == np.float64
-    assert_array_equal(intercept, [0.5, -1.0])
-
-
-def test_the_terms_of_the_contrastive_objective() -> None:
-    """The contrastive term plus cross-entropies summed over labels; their mean in fine-tuning."""
+@pytest.mark.parametrize("lambda_contrastive", [0.0, 1.3])
+@pytest.mark.parametrize("lambda_joint", [0.0, 0.7])
+def test_the_terms_of_the_contrastive_objective(
+    lambda_contrastive: float, lambda_joint: float
+) -> None:
+    """The contrastive loss, and the joint one summed over the labels, by their weights."""
     embedding, labels = batch()
     torch.manual_seed(0)
-    objective = contrastive_objective(lambda_bce=0.7)
+    objective = contrastive_objective(
+        lambda_contrastive=lambda_contrastive,
+        lambda_joint=lambda_joint,
+        joint_loss=AsymmetricLoss(),
+    )
     weight = torch.rand(10)
     contrastive = objective.loss(
         objective.projection(embedding),
@@ -393,19 +368,26 @@ def test_the_terms_of_the_contrastive_objective() -> None:
         prototypes=objective.prototypes,
         sample_weight=weight,
     )
-    bce = BinaryCrossEntropyLoss()(objective.head(embedding), labels, weight)
-    expected = contrastive + 0.7 * N_LABELS * bce
+    joint = AsymmetricLoss()(objective.head(embedding), labels, weight)
+    expected = lambda_contrastive * contrastive + lambda_joint * N_LABELS * joint
     assert_allclose(objective(embedding, labels, weight).item(), expected.item(), rtol=1e-6)
-    objective.finetuning = True
-    assert objective(embedding, labels, weight).item() == bce.item()
+
+
+def test_a_term_of_no_weight_trains_nothing_and_queues_nothing() -> None:
+    embedding, labels = batch()
+    queue = MemoryQueue(20, 4, N_LABELS, label_dtype=torch.bool)
+    objective = contrastive_objective(lambda_contrastive=0.0, queue=queue)
+    objective(embedding, labels, None).backward()
+    trained = {name for name, p in objective.named_parameters() if p.grad is not None}
+    assert trained == {"head.weight", "head.bias"} and len(queue) == 0
 
 
 def test_the_queue_fills_while_training_and_changes_the_loss() -> None:
     embedding, labels = batch()
-    objective = ContrastiveObjective(
-        CONTRASTIVE_LOSSES["any"](),
-        ProjectionHead(8, 4),
-        LinearHead(8, np.zeros(N_LABELS)),
+    objective = contrastive_objective(
+        "any",
+        prototypes=None,
+        lambda_joint=0.0,
         queue=MemoryQueue(20, 4, N_LABELS, label_dtype=torch.bool),
     )
     objective.eval()
@@ -414,4 +396,6 @@ def test_the_queue_fills_while_training_and_changes_the_loss() -> None:
     objective.train()
     assert torch.equal(objective(embedding, labels, None), alone)
     assert len(objective.queue) == 10
-    assert objective(embedding, labels, None) > alone
+    projection = objective.projection(embedding)
+    expected = objective.loss(projection, labels, queue=projection, queue_labels=labels)
+    assert_allclose(objective(embedding, labels, None).item(), expected.item(), rtol=1e-6)

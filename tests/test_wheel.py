@@ -55,6 +55,8 @@ def test_the_wheel_is_small_pure_and_typed(wheel: Path) -> None:
 
 
 def unannotated(function: Any) -> list[str]:
+    if function.__code__.co_filename == "<string>":
+        return []  # a generated constructor: type checkers read the class body
     parameters = list(inspect.signature(function).parameters.values())
     named = [p for p in parameters if p.name not in ("self", "cls")]
     missing = [p.name for p in named if p.annotation is inspect.Parameter.empty]

@@ -1,4 +1,4 @@
-"""Calibration of each label's probability on held-out rows."""
+"""Calibration of each label's probability on held-out samples."""
 
 from sklearn_mlcl.calibration._meta import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.calibration._scaling import METHODS, LabelCalibration, fit_calibration

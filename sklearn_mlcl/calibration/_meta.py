@@ -37,7 +37,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         the smallest distance among the held-out samples (at least 1e-7).
     cv : int, float, splitter, iterable of splits, "prefit" or None, default=None
         How samples are held out, as in
-        :class:`~sklearn_mlcl.thresholds.MultiLabelThresholdClassifierCV`.
+        :class:`~sklearn_mlcl.MultiLabelThresholdClassifierCV`.
     refit : bool, default=True
         Whether to fit on all samples after cross-fitting. False only with a single split.
     n_jobs : int or None, default=None
@@ -46,7 +46,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         Shuffles the samples before they are dealt to folds; None keeps their order.
     missing_label : float, default=NaN
         What marks a missing entry of y beside NaN, for example -1, as in
-        :class:`~sklearn_mlcl.thresholds.MultiLabelThresholdClassifierCV`.
+        :class:`~sklearn_mlcl.MultiLabelThresholdClassifierCV`.
 
     Attributes
     ----------

@@ -11,6 +11,8 @@ import numpy as np
 from skorch.callbacks import Callback
 from skorch.history import History
 
+from sklearn_mlcl.utils._sklearn_compat import begin_fit_task
+
 
 class EarlyStopping(Callback):
     """Stop when the validation loss has not improved, and put the best weights back.
@@ -99,11 +101,10 @@ def fit_listener(
     estimator: Any, n_epochs: int, given: dict[str, Any]
 ) -> Iterator[FitTaskCallback | None]:
     """Open and close the task of a fit for scikit-learn's callbacks; None before version 1.9."""
-    if not hasattr(estimator, "_init_callback_context"):
+    context = begin_fit_task(estimator, n_epochs, given)
+    if context is None:
         yield None
         return
-    context = estimator._init_callback_context(max_subtasks=n_epochs)
-    context = context.call_on_fit_task_begin(estimator=estimator, **given)
     yield FitTaskCallback(estimator, context, given)
     context.call_on_fit_task_end(estimator=estimator, **given, reconstruction_attributes={})
 

@@ -46,7 +46,8 @@ class RepresentationMonitor(Callback):
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
         index = torch.arange(min(self.n_rows, len(dataset_train)), device=dataset_train.device)
         X, (labels, _) = dataset_train.rows(index)
-        net._set_training(False)
+        net.module_.train(False)
+        net.criterion_.train(False)
         with torch.no_grad():
             members = net.module_(X)
             embedding = side_by_side(members)

@@ -1,17 +1,17 @@
-"""The fitted one-nearest-neighbour decoder: plain arrays in, label sets and marginals out."""
+"""The fitted one-nearest-neighbour decoder: features in, label sets and marginals out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.special import logsumexp
+from scipy.special import softmax
 
-from sklearn_mlcl.collapse._label_sets import as_rows, is_sparse, map_blocks, row_blocks
+from sklearn_mlcl.collapse._label_sets import as_rows, row_blocks
 from sklearn_mlcl.collapse._search import (
     Found,
     nearest_cosine,
@@ -31,25 +31,24 @@ class ONNDecoder:
     r"""Decoder by the nearest label-set prototype, as `fit_onn_decoder` returns it.
 
     Prototypes are :math:`P_S = g + \alpha_m \sum_{k\in S} t_k` for the candidate sizes m, beside
-    listed sets with prototypes of their own. Every attribute is an array, a CSR array, a number
-    or a string; `to_arrays` and `from_arrays` turn the whole into plain arrays and back.
+    listed sets with prototypes of their own.
 
     Attributes
     ----------
     variant : str
         "tags", "etf", "cosine" or "observed".
     n_labels : int
-        K, the width of what `decode` returns.
-    labels : ndarray of shape (K',), int
+        Number of labels L.
+    labels : ndarray of shape (L',), int
         Labels with a tag vector. Others are predicted only within a set of `own_sets`.
-    tags, intercept : ndarrays of shape (K', d) and (d,)
+    tags, intercept : ndarrays of shape (L', d) and (d,)
         t_k and g.
     sizes, scales, log_prior : ndarrays of shape (M,)
         Candidate sizes m, alpha_m > 0, and the log prior of one set of that size.
-    own_sets, own_prototypes, own_log_prior : csr_array (U, K), ndarrays (U, d) and (U,)
+    own_sets, own_prototypes, own_log_prior : csr_array (U, L), ndarrays (U, d) and (U,)
         Sets with prototypes of their own: the empty and the full set if seen; for "observed"
         every set seen.
-    seen_sets, seen_log_prior : csr_array (V, K') and ndarray (V,)
+    seen_sets, seen_log_prior : csr_array (V, L') and ndarray (V,)
         Training sets of the candidate sizes: the support of the marginals under general tags.
     variance : float
         Isotropic variance v of the features about their prototypes, per dimension.
@@ -83,18 +82,18 @@ class ONNDecoder:
     prior: float
 
     def decode(self, features: Any, *, max_candidates: int = 4096) -> sp.csr_array:
-        """Label set of the nearest prototype of each row.
+        """Label set of the prototype that is nearest to each sample.
 
         Parameters
         ----------
         features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
-            Rows h.
+            Features h.
         max_candidates : int, default=4096
             For general tags: list the sets, which is exact, up to this number; see `nearest_tags`.
 
         Returns
         -------
-        csr_array of shape (n, K), int8
+        csr_array of shape (n, L), int8
             Indicator rows.
 
         Raises
@@ -102,14 +101,12 @@ class ONNDecoder:
         ValueError
             If the features have another width than in the fit, or hold NaN or infinity.
         """
+        features = self._checked(features)
         nearest = self._modelled_search(max_candidates) if len(self.sizes) else None
-        parts = map_blocks(
-            lambda block: self._decode_block(block, nearest),
-            self._checked(features),
-            width=len(self.labels),
-        )
-        if not parts:
-            parts = [sp.csr_array((0, self.n_labels), dtype=np.int8)]
+        parts = [
+            self._decode_block(block - self.intercept, nearest)
+            for _, block in row_blocks(features, width=len(self.labels))
+        ]
         return sp.csr_array(sp.vstack(parts, format="csr"))
 
     def marginals(self, features: Any) -> np.ndarray:
@@ -122,18 +119,18 @@ class ONNDecoder:
         Parameters
         ----------
         features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
-            Rows h.
+            Features h.
 
         Returns
         -------
-        ndarray of shape (n, K), float64
-            In [0, 1]; not clipped.
+        ndarray of shape (n, L), float64
+            In [0, 1], the ends included.
         """
         features = self._checked(features)
+        work, width = self._listed_marginals, len(self.own_log_prior) + len(self.seen_log_prior)
+        if self.marginals_are_exact():
+            work, width = self._exact_marginals, len(self.labels) * (2 + self.sizes.max())
         out = np.empty((features.shape[0], self.n_labels))
-        exact = self.marginals_are_exact()
-        work = self._exact_marginals if exact else self._listed_marginals
-        width = len(self.labels) * (2 + self.sizes.max(initial=0)) if exact else self._n_listed()
         for index, block in row_blocks(features, width=width):
             out[index] = work(block - self.intercept)
         return np.clip(out, 0.0, 1.0)  # rounding of sums of probabilities
@@ -146,7 +143,7 @@ class ONNDecoder:
         bool
             True where they are exact.
         """
-        return len(self.sizes) > 0 and self.equinorm()
+        return len(self.sizes) > 0 and self._equinorm()
 
     def listed_sets(self) -> tuple[np.ndarray, np.ndarray, sp.csr_array]:
         """List the sets seen in training: the support of `marginals` where they are not exact.
@@ -157,92 +154,15 @@ class ONNDecoder:
             Prototypes, less the intercept.
         log_prior : ndarray of shape (U,)
             Their log priors.
-        sets : csr_array of shape (U, K)
+        sets : csr_array of shape (U, L)
             Their indicator rows.
         """
         scale = self.scales[np.searchsorted(self.sizes, np.diff(self.seen_sets.indptr))]
         seen = scale[:, None] * (self.seen_sets @ self.tags)
-        wide = sp.csr_array(
-            (self.seen_sets.data, self.labels[self.seen_sets.indices], self.seen_sets.indptr),
-            (self.seen_sets.shape[0], self.n_labels),
-        )
         points = np.concatenate([seen, self.own_prototypes - self.intercept])
         log_prior = np.concatenate([self.seen_log_prior, self.own_log_prior])
-        return points, log_prior, sp.csr_array(sp.vstack([wide, self.own_sets]))
-
-    def equinorm(self) -> bool:
-        """Tell whether the size of a set alone fixes the norm of its tag sum.
-
-        Returns
-        -------
-        bool
-            True where the search and the marginals are exact.
-        """
-        if self.variant in ("etf", "cosine"):
-            return True
-        K = len(self.labels)
-        gram = self.tags @ self.tags.T
-        ideal = np.trace(gram) * (np.eye(K) - 1 / K) / max(K - 1, 1)
-        return bool(np.linalg.norm(gram - ideal) <= 1e-9 * np.linalg.norm(gram))
-
-    def size_costs(self) -> np.ndarray:
-        """Compute the squared norms of prototypes on a simplex ETF.
-
-        Returns
-        -------
-        ndarray of shape (M,)
-            For every candidate size alpha_m^2 tau^2 m(K'-m)/(K'-1).
-        """
-        K, m = len(self.labels), self.sizes
-        tau2 = (self.tags**2).sum() / max(K, 1)
-        return self.scales**2 * tau2 * m * (K - m) / max(K - 1, 1)
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return the state as plain arrays.
-
-        Returns
-        -------
-        dict of str to ndarray
-            Strings and numbers are 0-d arrays, a CSR array is its indices and its indptr.
-        """
-        out = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if is_sparse(value):
-                out[f"{field.name}.indices"], out[f"{field.name}.indptr"] = (
-                    value.indices,
-                    value.indptr,
-                )
-            else:
-                out[field.name] = np.asarray(value)
-        return out
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ONNDecoder:
-        """Rebuild the decoder from what `to_arrays` returned.
-
-        Parameters
-        ----------
-        arrays : mapping of str to ndarray
-            The state.
-
-        Returns
-        -------
-        ONNDecoder
-            The decoder.
-        """
-        width = {"own_sets": int(arrays["n_labels"]), "seen_sets": len(arrays["labels"])}
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            name = field.name
-            if name in width:
-                indices, indptr = arrays[f"{name}.indices"], arrays[f"{name}.indptr"]
-                shape = (len(indptr) - 1, width[name])
-                values[name] = sp.csr_array((np.ones(len(indices)), indices, indptr), shape=shape)
-            else:
-                value = arrays[name]
-                values[name] = value.item() if np.ndim(value) == 0 else np.asarray(value)
-        return cls(**values)
+        sets = sp.csr_array(sp.vstack([self._widened(self.seen_sets), self.own_sets]))
+        return points, log_prior, sets
 
     def _checked(self, features: Any) -> Any:
         features = as_rows(features)
@@ -253,57 +173,66 @@ class ONNDecoder:
             )
         return features
 
-    def _n_listed(self) -> int:
-        return len(self.own_log_prior) + len(self.seen_log_prior)
+    def _widened(self, sets: sp.csr_array) -> sp.csr_array:
+        """Sets of the L' labels with a tag as sets of all labels."""
+        shape = (sets.shape[0], self.n_labels)
+        return sp.csr_array((sets.data, self.labels[sets.indices], sets.indptr), shape)
 
-    def _decode_block(self, block: np.ndarray, nearest: Search | None) -> sp.csr_array:
-        centered = block - self.intercept
+    def _equinorm(self) -> bool:
+        """Whether the size of a set alone fixes the norm of its tag sum."""
+        if self.variant in ("etf", "cosine"):
+            return True
+        L = len(self.labels)
+        gram = self.tags @ self.tags.T
+        ideal = np.trace(gram) * (np.eye(L) - 1 / L) / (L - 1)
+        return bool(np.linalg.norm(gram - ideal) <= 1e-9 * np.linalg.norm(gram))
+
+    def _size_costs(self) -> np.ndarray:
+        """Squared norms of the prototypes on a simplex, alpha_m^2 tau^2 m(L'-m)/(L'-1), (M,)."""
+        L, m = len(self.labels), self.sizes
+        tau2 = (self.tags**2).sum() / L
+        return self.scales**2 * tau2 * m * (L - m) / (L - 1)
+
+    def _decode_block(self, centered: np.ndarray, nearest: Search | None) -> sp.csr_array:
         if nearest is None:
             return self._own(centered)[0]
-        sets, distances = nearest(centered @ self.tags.T)
-        sets = sp.csr_array(
-            (sets.data, self.labels[sets.indices], sets.indptr), (len(block), self.n_labels)
-        )
+        found, distances = nearest(centered @ self.tags.T)
+        sets = self._widened(found)
         if self.variant == "cosine" or not len(self.own_log_prior):
             return sets
         own, own_distances = self._own(centered)
-        closer = own_distances < distances
-        if not closer.any():
-            return sets
-        stacked = sp.vstack([sets, own], format="csr")
-        return stacked[np.arange(len(block)) + len(block) * closer]
+        n = len(centered)
+        return sp.vstack([sets, own], format="csr")[np.arange(n) + n * (own_distances < distances)]
 
     def _modelled_search(self, max_candidates: int) -> Search:
         """The search over the sets of the tag model, as a function of the tag scores."""
+        if self.variant == "cosine":
+            return partial(nearest_cosine, sizes=self.sizes)
         costs = -2 * self.variance * self.prior * self.log_prior
-        sizes, scales = self.sizes, self.scales
-        # All the labels with a tag have no direction in common; only norms can tell that set apart.
-        if self.variant == "cosine" and sizes[-1] < len(self.labels):
-            return partial(nearest_cosine, sizes=sizes)
-        if self.equinorm():
-            costs = costs + self.size_costs()
-            return partial(nearest_equinorm, sizes=sizes, slopes=scales, costs=costs)
+        if self._equinorm():
+            costs = costs + self._size_costs()
+            return partial(nearest_equinorm, sizes=self.sizes, slopes=self.scales, costs=costs)
         return partial(
             nearest_tags,
             gram=self.tags @ self.tags.T,
-            sizes=sizes,
-            scales=scales,
+            sizes=self.sizes,
+            scales=self.scales,
             costs=costs,
             max_candidates=max_candidates,
         )
 
     def _own(self, centered: np.ndarray) -> tuple[sp.csr_array, np.ndarray]:
+        """Nearest of the sets with prototypes of their own."""
         costs = -2 * self.variance * self.prior * self.own_log_prior
         index, distances = nearest_prototype(centered, self.own_prototypes - self.intercept, costs)
         return self.own_sets[index].astype(np.int8), distances
 
     def _exact_marginals(self, centered: np.ndarray) -> np.ndarray:
         v, scores = self.variance, centered @ self.tags.T
-        offsets = self.log_prior - self.size_costs() / (2 * v)
+        offsets = self.log_prior - self._size_costs() / (2 * v)
         given_size, log_mass = subset_marginals(scores, self.sizes, self.scales / v, offsets)
         own = self._log_weights(centered, self.own_prototypes - self.intercept, self.own_log_prior)
-        log_all = np.concatenate([log_mass, own], axis=1)
-        share = np.exp(log_all - logsumexp(log_all, axis=1, keepdims=True))
+        share = softmax(np.concatenate([log_mass, own], axis=1), axis=1)
         out = (self.own_sets.T @ share[:, len(self.sizes) :].T).T
         out[:, self.labels] += np.einsum("nm,nmk->nk", share[:, : len(self.sizes)], given_size)
         return out

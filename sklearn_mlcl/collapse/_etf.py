@@ -12,18 +12,18 @@ from numpy.typing import ArrayLike
 def phi_matrix(label_sets: Any, other: Any = None) -> np.ndarray:
     r"""Phi coefficients between label sets: the cosines of their prototypes under exact collapse.
 
-    For sets S and T of m and l labels out of K that share r,
+    For sets S and T of m and l labels out of L that share r,
 
-    .. math:: \phi(S, T) = \frac{rK - ml}{\sqrt{m(K-m)\, l(K-l)}},
+    .. math:: \phi(S, T) = \frac{rL - ml}{\sqrt{m(L-m)\, l(L-l)}},
 
     the Pearson correlation of the two 0/1 rows and, for a simplex ETF :math:`u_k`, the cosine of
     :math:`\sum_{k\in S} u_k` and :math:`\sum_{k\in T} u_k`.
 
     Parameters
     ----------
-    label_sets : {array-like, sparse array} of shape (n, K)
+    label_sets : {array-like, sparse array} of shape (n, L)
         Indicator rows, one per label set.
-    other : {array-like, sparse array} of shape (n_other, K), default=None
+    other : {array-like, sparse array} of shape (n_other, L), default=None
         Second family of sets; None stands for `label_sets`.
 
     Returns
@@ -44,31 +44,31 @@ def phi_matrix(label_sets: Any, other: Any = None) -> np.ndarray:
     """
     A = sp.csr_array(label_sets, dtype=np.float64)
     B = A if other is None else sp.csr_array(other, dtype=np.float64)
-    K = A.shape[1]
-    if B.shape[1] != K:
-        raise ValueError(f"other has {B.shape[1]} labels where label_sets has {K}.")
+    L = A.shape[1]
+    if B.shape[1] != L:
+        raise ValueError(f"other has {B.shape[1]} labels where label_sets has {L}.")
     m, l = np.asarray(A.sum(axis=1)), np.asarray(B.sum(axis=1))
-    return phi_coefficient((A @ B.T).toarray(), m[:, None], l[None, :], K)
+    return phi_coefficient((A @ B.T).toarray(), m[:, None], l[None, :], L)
 
 
-def phi_coefficient(overlap: np.ndarray, m: np.ndarray, l: np.ndarray, K: int) -> np.ndarray:
-    """Phi of sets of m and l labels out of K that share `overlap`; arrays that broadcast."""
-    spread = np.sqrt(m * (K - m) * l * (K - l))
+def phi_coefficient(overlap: np.ndarray, m: np.ndarray, l: np.ndarray, L: int) -> np.ndarray:
+    """Phi of sets of m and l labels out of L that share `overlap`; arrays that broadcast."""
+    spread = np.sqrt(m * (L - m) * l * (L - l))
     out = np.full(np.broadcast_shapes(np.shape(overlap), spread.shape), np.nan)
-    return np.divide(overlap * K - m * l, spread, out=out, where=spread > 0)
+    return np.divide(overlap * L - m * l, spread, out=out, where=spread > 0)
 
 
 def etf_deviation(A: ArrayLike, B: ArrayLike | None = None, *, center: bool = True) -> float:
     r"""Distance of a Gram matrix from the simplex ETF: NC2 with one argument, NC3 with two.
 
-    :math:`\| G/\|G\|_F - (I - \tfrac1K 1 1^\top)/\sqrt{K-1} \|_F` with :math:`G = A B^\top`: 0 for
-    a simplex ETF of any scale, and with B the self-duality of classifier and prototypes. With
-    fewer than K-1 dimensions it cannot fall below `etf_deviation_floor`; without centring, K
-    orthogonal vectors of one norm stay at :math:`\sqrt{2 - 2\sqrt{(K-1)/K}}`.
+    :math:`\| G/\|G\|_F - (I - \tfrac1L 1 1^\top)/\sqrt{L-1} \|_F` with :math:`G = A B^\top`: 0 for
+    a simplex ETF of any scale, and with B the self-duality of classifier and prototypes. In
+    d < L-1 dimensions it is at least :math:`\sqrt{2 - 2\sqrt{d/(L-1)}}`. Without centring, L
+    orthogonal vectors of one norm have :math:`\sqrt{2 - 2\sqrt{(L-1)/L}}`.
 
     Parameters
     ----------
-    A, B : array-like of shape (K, d)
+    A, B : array-like of shape (L, d)
         The vectors as rows. B=None stands for A.
     center : bool, default=True
         Subtract the mean row first.
@@ -76,7 +76,7 @@ def etf_deviation(A: ArrayLike, B: ArrayLike | None = None, *, center: bool = Tr
     Returns
     -------
     float
-        NaN if K < 2 or the Gram matrix is zero.
+        NaN if L < 2 or the Gram matrix is zero.
 
     Examples
     --------
@@ -87,8 +87,8 @@ def etf_deviation(A: ArrayLike, B: ArrayLike | None = None, *, center: bool = Tr
     """
     left = np.asarray(A, dtype=np.float64)
     right = left if B is None else np.asarray(B, dtype=np.float64)
-    K = len(left)
-    if K < 2:
+    L = len(left)
+    if L < 2:
         return float("nan")
     if center:
         left, right = left - left.mean(axis=0), right - right.mean(axis=0)
@@ -96,27 +96,4 @@ def etf_deviation(A: ArrayLike, B: ArrayLike | None = None, *, center: bool = Tr
     norm = np.linalg.norm(G)
     if norm == 0:
         return float("nan")
-    return float(np.linalg.norm(G / norm - (np.eye(K) - 1 / K) / np.sqrt(K - 1)))
-
-
-def etf_deviation_floor(n_labels: int, dim: int) -> float:
-    r"""Smallest NC2 that K vectors in d dimensions can have: :math:`\sqrt{2-2\sqrt{d/(K-1)}}`.
-
-    Parameters
-    ----------
-    n_labels, dim : int
-        K and d.
-
-    Returns
-    -------
-    float
-        0 when ``dim >= n_labels - 1``.
-
-    Examples
-    --------
-    >>> from sklearn_mlcl.collapse import etf_deviation_floor
-    >>> round(etf_deviation_floor(5, 3), 3), etf_deviation_floor(5, 4)
-    (0.518, 0.0)
-    """
-    ratio = min(1.0, dim / max(n_labels - 1, 1))
-    return float(np.sqrt(2 - 2 * np.sqrt(ratio)))
+    return float(np.linalg.norm(G / norm - (np.eye(L) - 1 / L) / np.sqrt(L - 1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
 from math import comb
 from typing import Any
 
@@ -13,116 +12,24 @@ from sklearn.utils import check_random_state
 
 from sklearn_mlcl.collapse._decoder import ONNDecoder
 from sklearn_mlcl.collapse._decoder_fit import decoder_from_means
-from sklearn_mlcl.collapse._etf import etf_deviation, etf_deviation_floor, phi_coefficient
-from sklearn_mlcl.collapse._label_sets import LabelSets, grouped, label_sets, row_blocks, set_means
+from sklearn_mlcl.collapse._etf import etf_deviation, phi_coefficient
+from sklearn_mlcl.collapse._label_sets import (
+    LabelSets,
+    as_float64,
+    block_slices,
+    grouped,
+    label_sets,
+    row_blocks,
+    set_means,
+)
+from sklearn_mlcl.collapse._search import every_set
 from sklearn_mlcl.collapse._tags import TagPrototypes, fit_tags, set_weights
 from sklearn_mlcl.collapse._within import within_between
 from sklearn_mlcl.utils.topk import topk_decision
 
-BLOCK_ELEMENTS = 2**20
 MAX_BASELINE_MEANS = 1000  # means that enter the chance level: an average close to 90 degrees
-
-
-def angle_degrees(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """Row-wise angle, accurate near 0 and 180 degrees; NaN for a zero row."""
-    a, b = _unit(A), _unit(B)
-    apart, together = np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1)
-    return np.degrees(2 * np.arctan2(apart, together))
-
-
-def _unit(A: np.ndarray) -> np.ndarray:
-    norm = np.linalg.norm(A, axis=1, keepdims=True)
-    return np.divide(A, norm, out=np.full_like(A, np.nan), where=norm > 0)
-
-
-def tag_angles(
-    directions: np.ndarray,
-    sets: sp.csr_array,
-    sizes: np.ndarray,
-    weights: np.ndarray,
-    tags: np.ndarray,
-    multiplicities: np.ndarray,
-    n_random_sets: int,
-    rng: np.random.RandomState,
-) -> dict[str, float]:
-    """NC_m per size: "ncm_deg_m{m}", its chance level, and the ratio of the two.
-
-    `directions` (U, d) are set means about the intercept, `sets` (U, K) CSR of the tagged labels.
-    """
-    K = len(tags)
-    angles = angle_degrees(directions, sets @ tags)
-    out = {"n_degenerate": float(np.isnan(angles).sum())}
-    for m in multiplicities.tolist():
-        mine = (sizes == m) & np.isfinite(angles)
-        degrees = chance = float("nan")
-        if mine.any() and K > 2 and m < K:
-            degrees = float(np.average(angles[mine], weights=weights[mine]))
-            chance = _chance_angle(directions[mine], m, tags, n_random_sets, rng)
-        out[f"ncm_deg_m{m}"], out[f"ncm_chance_deg_m{m}"] = degrees, chance
-        out[f"ncm_m{m}"] = degrees / chance
-    return out
-
-
-def _chance_angle(
-    directions: np.ndarray, m: int, tags: np.ndarray, n_random_sets: int, rng: np.random.RandomState
-) -> float:
-    """Mean angle between set means and the tag sums of arbitrary m-sets, matched or not."""
-    if len(directions) > MAX_BASELINE_MEANS:
-        directions = directions[rng.choice(len(directions), MAX_BASELINE_MEANS, replace=False)]
-    sums = _unit(_random_sets(len(tags), m, n_random_sets, rng) @ tags)
-    sums = sums[np.isfinite(sums[:, 0])]
-    u, total = _unit(directions), 0.0
-    step = max(1, BLOCK_ELEMENTS // len(sums))
-    for start in range(0, len(u), step):
-        cosine = u[start : start + step] @ sums.T
-        total += np.arccos(np.clip(cosine, -1.0, 1.0)).sum()
-    return float(np.degrees(total / (len(u) * len(sums))))
-
-
-def _random_sets(K: int, m: int, n: int, rng: np.random.RandomState) -> sp.csr_array:
-    """All m-sets of K labels if at most n, else n drawn uniformly, as CSR indicator rows."""
-    if comb(K, m) <= n:
-        members = np.array(list(combinations(range(K), m)))
-    else:
-        members = np.argsort(rng.random_sample((n, K)), axis=1)[:, :m]
-    indptr = np.arange(len(members) + 1) * m
-    return sp.csr_array((np.ones(members.size), members.ravel(), indptr), (len(members), K))
-
-
-def phi_alignment(
-    directions: np.ndarray,
-    sets: sp.csr_array,
-    sizes: np.ndarray,
-    n_pairs: int,
-    rng: np.random.RandomState,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cosines of pairs of set means, their phi coefficients, and the sizes of the pairs."""
-    n_sets, K = sets.shape
-    first, second = _pairs(n_sets, n_pairs, rng)
-    u = _unit(directions)
-    cosine = np.empty(len(first))
-    step = max(1, BLOCK_ELEMENTS // max(directions.shape[1], K))
-    overlap = np.empty(len(first))
-    for start in range(0, len(first), step):
-        i, j = first[start : start + step], second[start : start + step]
-        cosine[start : start + step] = (u[i] * u[j]).sum(axis=1)
-        overlap[start : start + step] = np.asarray(sets[i].multiply(sets[j]).sum(axis=1)).ravel()
-    phi = phi_coefficient(overlap, sizes[first], sizes[second], K)
-    known = np.isfinite(cosine) & np.isfinite(phi)
-    pair_sizes = np.column_stack([sizes[first], sizes[second]])
-    return cosine[known], phi[known], pair_sizes[known]
-
-
-def _pairs(n: int, n_pairs: int, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-    if n * (n - 1) // 2 <= n_pairs:
-        return np.triu_indices(n, 1)
-    first = rng.randint(0, n, n_pairs)
-    second = rng.randint(0, n - 1, n_pairs)
-    return first, second + (second >= first)
-
-
 MIN_POSITIVES = 5  # labels with fewer stay out of NC2 and NC3: their tags are noise
-MAX_DECODED_ROWS = 5000  # rows that nc4 decodes: a share to within 0.01
+MAX_DECODED_ROWS = 5000  # samples that nc4 decodes: a share to within 0.01
 
 
 class CollapseReport(dict[str, float]):
@@ -131,7 +38,7 @@ class CollapseReport(dict[str, float]):
     Attributes
     ----------
     arrays : dict of str to ndarray
-        "tags" (K, d), "intercept" (d,), "multiplicities" and "scales" (M,), "label_sets" (U, K)
+        "tags" (L, d), "intercept" (d,), "multiplicities" and "scales" (M,), "label_sets" (U, L)
         bool, "set_means" (U, d), "set_counts" (U,), "phi", "cosine" and "pair_sizes" of the
         sampled pairs of sets, "excluded_labels".
 
@@ -169,49 +76,49 @@ def neural_collapse_metrics(
 ) -> CollapseReport:
     r"""How far features have collapsed onto the geometry of the pick-all-label optimum.
 
-    Values, with m a number of labels per row ("nan" where fewer than two label sets of that size
-    have `min_count` rows):
+    Values, with m a number of labels of a sample (NaN where fewer than two label sets of that
+    size have `min_count` samples):
 
     - ``nc1_m{m}``: :math:`\frac1r \sum_{j\le r} v_j^\top \Sigma_W v_j / \lambda_j` over the top
-      r = min(K-1, U_m-1, d, rank) eigenpairs of the between-set scatter; ``nc1_trace_m{m}``: ratio
-      of traces; ``nc1_code``: :math:`\mathrm{tr}(\Sigma_W \Sigma_B^+)/K` of single-label rows.
+      r = min(L-1, U_m-1, d, rank) eigenpairs of the between-set scatter; ``nc1_trace_m{m}``: ratio
+      of traces; ``nc1_code``: :math:`\mathrm{tr}(\Sigma_W \Sigma_B^+)/L` of samples with one label.
     - ``tag_r2``: share of the between-set scatter that the tag model explains, 1 at collapse.
     - ``nc2_h``, ``nc2_w``, ``nc3``: deviation of the tags, the classifier rows and their
       products from the simplex ETF (`etf_deviation`), centred; ``nc2_w_raw`` without centring,
       ``nc2_w_excess`` above what d dimensions allow. ``tag_norm_cv``, ``tag_cos_mean``,
-      ``tag_cos_std`` (cosines plus 1/(K-1)), ``w_norm_cv``, ``tag_w_cos``: scale-free companions.
+      ``tag_cos_std`` (cosines plus 1/(L-1)), ``w_norm_cv``, ``tag_w_cos``: scale-free companions.
     - ``ncm_deg_m{m}``: weighted mean angle, in degrees, between set means and sums of their tags;
       ``ncm_chance_deg_m{m}``: the same against arbitrary m-sets; ``ncm_m{m}``: the ratio.
     - ``phi_rmse``, ``phi_corr``: cosines of set means against phi coefficients (`phi_matrix`).
-    - ``alpha_m{m}``: scales of the tag model. ``nc4``: share of rows whose nearest prototype is
-      the top-m set of the logits, over at most 5,000 evenly spaced rows.
+    - ``alpha_m{m}``: scales of the tag model. ``nc4``: share of samples whose nearest prototype
+      is the top-m set of the logits, over at most 5,000 evenly spaced samples.
     - ``kappa_m{m}``: smallest eigenvalue, across the ones vector, of the centred second moment of
-      the label sets of size m; m(K-m)/(K(K-1)) when balanced. ``rows_m{m}``, ``imbalance_m{m}``
-      (largest over smallest label count), ``singles_share``, ``coverage`` (share of rows in sets
+      the label sets of size m; m(L-m)/(L(L-1)) when balanced. ``rows_m{m}``, ``imbalance_m{m}``
+      (largest over smallest label count), ``singles_share``, ``coverage`` (share of samples in sets
       of `min_count`), ``n_sets``, ``n_rows``, ``n_incomplete``, ``n_degenerate``.
 
     Parameters
     ----------
     features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
         Read twice in blocks of 8 MiB, in float64.
-    Y : {array-like, CSR} of shape (n, K)
-        Indicator matrix. Rows with a missing label (NaN) are left out and counted.
-    W : array-like of shape (K, d), default=None
+    Y : {array-like, CSR} of shape (n, L)
+        Indicator matrix. Samples with a missing label (NaN) are dropped and counted.
+    W : array-like of shape (L, d), default=None
         Classifier rows, for ``nc2_w``, ``nc3`` and ``nc4``.
-    b : array-like of shape (K,), default=None
+    b : array-like of shape (L,), default=None
         Classifier bias, for ``nc4``.
     method : {"lstsq", "singles"}, default="lstsq"
         How tags are fitted; see `fit_tag_prototypes`.
     weights : {"sqrt", "rows", "sets"}, default="sqrt"
-        Weight of a label set by its rows; see `fit_tag_prototypes`.
+        Weight of a label set by its samples; see `fit_tag_prototypes`.
     min_count : int, default=2
-        Rows that a label set needs to enter all but the tag fit.
+        Samples that a label set needs to enter all but the tag fit.
     max_rows : int or None, default=20000
-        Larger samples are cut to this, stratified on the number of labels.
+        Of more samples so many are drawn, stratified on the number of labels.
     n_random_sets, n_pairs : int, default=4000, 20000
         Sampled sets for the chance angle and pairs for phi, where listing all takes more.
     random_state : int, RandomState instance or None, default=0
-        Seeds the three samples.
+        Seeds the three draws.
 
     Returns
     -------
@@ -246,57 +153,24 @@ def neural_collapse_metrics(
     if max_rows is not None and n_complete > max_rows:
         groups = label_sets(Y, _stratified_rows(groups, max_rows, rng))
     means = set_means(features, groups)
-    tags = fit_tags(means, groups, method=method, weights=weights)
+    tags = fit_tags(means, groups, method, weights)
     used = groups.proper() & (groups.counts >= min_count)
+    sets = sp.csr_array(groups.sets[used][:, tags.labels])
+    sizes, directions = groups.sizes[used], means[used] - tags.intercept
+    share = set_weights(groups, weights)[used]
+    frequent = tags.labels[(groups.counts @ groups.sets)[tags.labels] >= MIN_POSITIVES]
     values = {"tag_r2": tags.r2, "n_incomplete": float(n_total - n_complete)}
     values |= within_between(features, groups, means, len(tags.labels), min_count)
-    angles, arrays = _angle_metrics(groups, means, tags, used, weights, n_random_sets, n_pairs, rng)
-    frequent = _frequent_labels(groups, tags)
-    values |= angles | _tag_shape(tags, frequent) | _balance(groups, tags, used)
+    values |= _tag_angles(directions, sets, sizes, share, tags, n_random_sets, rng)
+    pairs = _phi_alignment(directions, sets, sizes, n_pairs, rng)
+    values |= _phi_agreement(pairs["cosine"], pairs["phi"]) | _tag_shape(tags, frequent)
+    values |= _balance(groups, tags, used)
     if W is not None:
         W, b = _checked_head(W, b, groups.n_labels, means.shape[1])
         values |= _head_metrics(W, tags, frequent)
-        values["nc4"] = _agreement(features, groups, decoder_from_means(groups, means), W, b)
-    arrays["excluded_labels"] = np.setdiff1d(np.arange(groups.n_labels), frequent)
-    return CollapseReport(values, arrays)
-
-
-def _stratified_rows(groups: LabelSets, max_rows: int, rng: np.random.RandomState) -> np.ndarray:
-    """0/1 row weights of a systematic sample along (multiplicity, random order)."""
-    rows = np.flatnonzero(groups.of_row >= 0)
-    rows = rows[np.lexsort((rng.random_sample(len(rows)), groups.sizes[groups.of_row[rows]]))]
-    weight = np.zeros(len(groups.of_row))
-    weight[rows[np.arange(max_rows) * len(rows) // max_rows]] = 1.0
-    return weight
-
-
-def _angle_metrics(
-    groups: LabelSets,
-    means: np.ndarray,
-    tags: TagPrototypes,
-    used: np.ndarray,
-    weights: str,
-    n_random_sets: int,
-    n_pairs: int,
-    rng: np.random.RandomState,
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    sets = sp.csr_array(groups.sets[used][:, tags.labels])
-    sizes, directions = groups.sizes[used], means[used] - tags.intercept
-    values = tag_angles(
-        directions,
-        sets,
-        sizes,
-        set_weights(groups, weights)[used],
-        tags.tags[tags.labels],
-        tags.multiplicities,
-        n_random_sets,
-        rng,
-    )
-    cosine, phi, pair_sizes = phi_alignment(directions, sets, sizes, n_pairs, rng)
-    varied = len(phi) > 1 and np.std(phi) > 0 and np.std(cosine) > 0
-    values["phi_rmse"] = float(np.sqrt(np.mean((cosine - phi) ** 2))) if len(phi) else np.nan
-    values["phi_corr"] = float(np.corrcoef(cosine, phi)[0, 1]) if varied else np.nan
-    return values, {
+        decoder = decoder_from_means(groups, means, "tags", None, 0.0)
+        values["nc4"] = _agreement(features, groups, decoder, W, b)
+    arrays = {
         "tags": tags.tags,
         "intercept": tags.intercept,
         "multiplicities": tags.multiplicities,
@@ -304,15 +178,110 @@ def _angle_metrics(
         "label_sets": groups.sets[used].toarray().astype(bool),
         "set_means": means[used],
         "set_counts": groups.counts[used],
-        "cosine": cosine,
-        "phi": phi,
-        "pair_sizes": pair_sizes,
+        "excluded_labels": np.setdiff1d(np.arange(groups.n_labels), frequent),
     }
+    return CollapseReport(values, arrays | pairs)
 
 
-def _frequent_labels(groups: LabelSets, tags: TagPrototypes) -> np.ndarray:
-    positives = groups.counts @ groups.sets
-    return tags.labels[positives[tags.labels] >= MIN_POSITIVES]
+def _stratified_rows(groups: LabelSets, max_rows: int, rng: np.random.RandomState) -> np.ndarray:
+    """0/1 weights of a systematic sample along (multiplicity, random order)."""
+    rows = np.flatnonzero(groups.of_row >= 0)
+    rows = rows[np.lexsort((rng.random_sample(len(rows)), groups.sizes[groups.of_row[rows]]))]
+    weight = np.zeros(len(groups.of_row))
+    weight[rows[np.arange(max_rows) * len(rows) // max_rows]] = 1.0
+    return weight
+
+
+def _unit(A: np.ndarray) -> np.ndarray:
+    """Rows scaled to norm 1; NaN for a zero row."""
+    norm = np.linalg.norm(A, axis=1, keepdims=True)
+    return np.divide(A, norm, out=np.full_like(A, np.nan), where=norm > 0)
+
+
+def _tag_angles(
+    directions: np.ndarray,
+    sets: sp.csr_array,
+    sizes: np.ndarray,
+    weights: np.ndarray,
+    fitted: TagPrototypes,
+    n_random_sets: int,
+    rng: np.random.RandomState,
+) -> dict[str, float]:
+    """NC_m per size: "ncm_deg_m{m}", its chance level, and the ratio of the two.
+
+    `directions` (U, d) are set means about the intercept, `sets` (U, L) CSR of the tagged labels.
+    """
+    tags = fitted.tags[fitted.labels]
+    a, b = _unit(directions), _unit(sets @ tags)
+    # Accurate near 0 and 180 degrees too, where the arc cosine is not.
+    apart, together = np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1)
+    angles = np.degrees(2 * np.arctan2(apart, together))
+    out = {"n_degenerate": float(np.isnan(angles).sum())}
+    for m in fitted.multiplicities.tolist():
+        mine = (sizes == m) & np.isfinite(angles)
+        degrees = chance = float("nan")
+        if mine.any() and len(tags) > 2:
+            degrees = float(np.average(angles[mine], weights=weights[mine]))
+            chance = _chance_angle(a[mine], m, tags, n_random_sets, rng)
+        out[f"ncm_deg_m{m}"], out[f"ncm_chance_deg_m{m}"] = degrees, chance
+        out[f"ncm_m{m}"] = degrees / chance
+    return out
+
+
+def _chance_angle(
+    u: np.ndarray, m: int, tags: np.ndarray, n_random_sets: int, rng: np.random.RandomState
+) -> float:
+    """Mean angle between unit set means and the tag sums of arbitrary m-sets, matched or not."""
+    if len(u) > MAX_BASELINE_MEANS:
+        u = u[rng.choice(len(u), MAX_BASELINE_MEANS, replace=False)]
+    sums = _unit(_random_sets(len(tags), m, n_random_sets, rng) @ tags)
+    sums = sums[np.isfinite(sums[:, 0])]
+    total = 0.0
+    for part in block_slices(len(u), len(sums)):
+        total += np.arccos(np.clip(u[part] @ sums.T, -1.0, 1.0)).sum()
+    return float(np.degrees(total / (len(u) * len(sums))))
+
+
+def _random_sets(L: int, m: int, n: int, rng: np.random.RandomState) -> sp.csr_array:
+    """All m-sets of L labels if at most n, else n drawn uniformly, as CSR indicator rows."""
+    if comb(L, m) <= n:
+        return every_set(L, [m])
+    members = np.argsort(rng.random_sample((n, L)), axis=1)[:, :m]
+    return sp.csr_array((np.ones(n * m), members.ravel(), np.arange(n + 1) * m), (n, L))
+
+
+def _phi_alignment(
+    directions: np.ndarray,
+    sets: sp.csr_array,
+    sizes: np.ndarray,
+    n_pairs: int,
+    rng: np.random.RandomState,
+) -> dict[str, np.ndarray]:
+    """Cosines of pairs of set means, their phi coefficients, and the sizes of the pairs."""
+    n_sets, L = sets.shape
+    if n_sets * (n_sets - 1) // 2 <= n_pairs:
+        first, second = np.triu_indices(n_sets, 1)
+    else:
+        first, second = rng.randint(0, n_sets, n_pairs), rng.randint(0, n_sets - 1, n_pairs)
+        second += second >= first
+    u = _unit(directions)
+    cosine, overlap = np.empty((2, len(first)))
+    for part in block_slices(len(first), max(u.shape[1], L)):
+        i, j = first[part], second[part]
+        cosine[part] = (u[i] * u[j]).sum(axis=1)
+        overlap[part] = sets[i].multiply(sets[j]).sum(axis=1)
+    phi = phi_coefficient(overlap, sizes[first], sizes[second], L)
+    finite = np.isfinite(cosine) & np.isfinite(phi)
+    pair_sizes = np.column_stack([sizes[first], sizes[second]])
+    return {"cosine": cosine[finite], "phi": phi[finite], "pair_sizes": pair_sizes[finite]}
+
+
+def _phi_agreement(cosine: np.ndarray, phi: np.ndarray) -> dict[str, float]:
+    varied = len(phi) > 1 and np.std(phi) > 0 and np.std(cosine) > 0
+    return {
+        "phi_rmse": float(np.sqrt(np.mean((cosine - phi) ** 2))) if len(phi) else np.nan,
+        "phi_corr": float(np.corrcoef(cosine, phi)[0, 1]) if varied else np.nan,
+    }
 
 
 def _tag_shape(tags: TagPrototypes, frequent: np.ndarray) -> dict[str, float]:
@@ -325,65 +294,52 @@ def _tag_shape(tags: TagPrototypes, frequent: np.ndarray) -> dict[str, float]:
 
 def _shape(T: np.ndarray) -> tuple[float, float, float]:
     """Variation of the norms; mean and spread of the cosines about those of a simplex."""
-    K = len(T)
-    if K < 2:
+    L = len(T)
+    T = T - T.mean(axis=0) if L > 1 else T
+    unit, norms = _unit(T), np.linalg.norm(T, axis=1)
+    if L < 2 or np.isnan(unit).any():
         return (float("nan"),) * 3
-    T = T - T.mean(axis=0)
-    norms = np.linalg.norm(T, axis=1)
-    if not (norms > 0).all():
-        return (float("nan"),) * 3
-    unit = T / norms[:, None]
-    off = (unit @ unit.T)[~np.eye(K, dtype=bool)] + 1 / (K - 1)
+    off = (unit @ unit.T)[~np.eye(L, dtype=bool)] + 1 / (L - 1)
     return float(norms.std() / norms.mean()), float(off.mean()), float(off.std())
 
 
-def _checked_head(W: Any, b: Any, K: int, d: int) -> tuple[np.ndarray, np.ndarray]:
-    W = _array(W)
-    b = np.zeros(K) if b is None else _array(b)
-    if W.shape != (K, d) or b.shape != (K,):
-        raise ValueError(f"W, b must be ({K}, {d}) and ({K},), got {W.shape} and {b.shape}.")
+def _checked_head(W: Any, b: Any, L: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    W, b = as_float64(W, "W"), np.zeros(L) if b is None else as_float64(b, "b")
+    if W.shape != (L, d) or b.shape != (L,):
+        raise ValueError(f"W, b must be ({L}, {d}) and ({L},), got {W.shape} and {b.shape}.")
     return W, b
-
-
-def _array(A: Any) -> np.ndarray:
-    if hasattr(A, "detach"):
-        A = A.detach().cpu().double().numpy()
-    return np.asarray(A, dtype=np.float64)
 
 
 def _head_metrics(W: np.ndarray, tags: TagPrototypes, frequent: np.ndarray) -> dict[str, float]:
     T, W = tags.tags[frequent], W[frequent]
-    centered = W - W.mean(axis=0) if len(W) else W
-    t = T - T.mean(axis=0) if len(T) else T
-    norms = np.linalg.norm(t, axis=1) * np.linalg.norm(centered, axis=1)
-    cosine = np.divide((t * centered).sum(axis=1), norms, out=np.zeros(len(t)), where=norms > 0)
-    nc2 = etf_deviation(W)
-    return {
-        "nc2_w": nc2,
-        "nc2_w_raw": etf_deviation(W, center=False),
-        "nc2_w_excess": nc2 - etf_deviation_floor(len(W), W.shape[1]),
-        "nc3": etf_deviation(W, T),
-        "w_norm_cv": _shape(W)[0],
-        "tag_w_cos": float(cosine.mean()) if len(cosine) else float("nan"),
-    }
+    nc2, (L, d) = etf_deviation(W), W.shape
+    # What the vectors can reach in d dimensions.
+    floor = np.sqrt(2 - 2 * np.sqrt(min(1.0, d / max(L - 1, 1))))
+    out = {"nc2_w": nc2, "nc2_w_raw": etf_deviation(W, center=False), "nc2_w_excess": nc2 - floor}
+    out |= {"nc3": etf_deviation(W, T), "w_norm_cv": _shape(W)[0], "tag_w_cos": float("nan")}
+    if L:
+        cosine = (_unit(T - T.mean(axis=0)) * _unit(W - W.mean(axis=0))).sum(axis=1)
+        out["tag_w_cos"] = float(np.nan_to_num(cosine).mean())
+    return out
 
 
 def _agreement(
     features: Any, groups: LabelSets, decoder: ONNDecoder, W: np.ndarray, b: np.ndarray
 ) -> float:
-    """Share of rows whose ONN set is the set of as many largest logits."""
+    """Share of samples whose nearest set is that of as many largest logits."""
     rows = np.flatnonzero(groups.of_row >= 0)
     rows = rows[:: -(-len(rows) // MAX_DECODED_ROWS)]
     same = 0
     for _, block in row_blocks(features, rows, width=len(W)):
         sets = decoder.decode(block)
-        top = topk_decision(block @ W.T + b, np.diff(sets.indptr))
-        same += int((np.diff(sets.multiply(top).tocsr().indptr) == np.diff(sets.indptr)).sum())
+        sizes = np.diff(sets.indptr)
+        top = topk_decision(block @ W.T + b, sizes)
+        same += int((sets.multiply(top).sum(axis=1) == sizes).sum())
     return same / len(rows)
 
 
 def _balance(groups: LabelSets, tags: TagPrototypes, used: np.ndarray) -> dict[str, float]:
-    proper, K = groups.proper(), len(tags.labels)
+    proper, L = groups.proper(), len(tags.labels)
     single = groups.sizes == 1
     rows = groups.counts.sum()
     out = {
@@ -399,18 +355,18 @@ def _balance(groups: LabelSets, tags: TagPrototypes, used: np.ndarray) -> dict[s
         low = label_counts.min()
         out[f"rows_m{m}"] = float(counts.sum())
         out[f"imbalance_m{m}"] = float(label_counts.max() / low) if low > 0 else float("inf")
-        out[f"kappa_m{m}"] = _kappa(sets, counts, label_counts, m, K)
+        out[f"kappa_m{m}"] = _kappa(sets, counts, label_counts, m, L)
     return out
 
 
 def _kappa(
-    sets: sp.csr_array, counts: np.ndarray, label_counts: np.ndarray, m: int, K: int
+    sets: sp.csr_array, counts: np.ndarray, label_counts: np.ndarray, m: int, L: int
 ) -> float:
-    """Smallest eigenvalue of E[(y - m/K)(y - m/K)'] on the complement of the ones vector."""
-    n, share = counts.sum(), m / K
+    """Smallest eigenvalue of E[(y - m/L)(y - m/L)'] on the complement of the ones vector."""
+    n, share = counts.sum(), m / L
     second = (sets.T @ (sp.diags_array(counts / n) @ sets)).toarray()
     mean = label_counts / n
     second += share**2 - share * (mean[:, None] + mean)
     # The ones vector has eigenvalue 0; lifting it above the trace leaves the others in front.
-    lifted = second + (np.trace(second) + 1.0) / K
-    return float(max(np.linalg.eigvalsh(lifted)[0], 0.0)) if K > 1 else float("nan")
+    lifted = second + (np.trace(second) + 1.0) / L
+    return float(max(np.linalg.eigvalsh(lifted)[0], 0.0)) if L > 1 else float("nan")

@@ -1,13 +1,13 @@
-"""One-nearest-neighbour search over label sets: never a list of 2^K prototypes.
+"""One-nearest-neighbour search over label sets: never a list of 2^L prototypes.
 
 Every search here minimises a distance over label sets of the allowed sizes, ties going to the
-smaller, then lexicographically first set. Rows come in blocks the caller has bounded.
+smaller, then lexicographically first set. The caller bounds the number of samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Callable, Iterable
+from itertools import chain, combinations
 from math import comb
 from typing import Any
 
@@ -16,10 +16,10 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from scipy.special import softmax
 
-from sklearn_mlcl.collapse._label_sets import map_blocks
+from sklearn_mlcl.collapse._label_sets import block_slices, row_blocks
 from sklearn_mlcl.utils.topk import largest_to_csr, members_to_csr, top_labels, top_values
 
-#: Sets as indicator rows, and the distance of each row to its set.
+#: Sets as indicator rows, and the distance of each sample to its set.
 Found = tuple[sp.csr_array, np.ndarray]
 
 N_SPARE = 16  # labels beyond the largest size that single swaps may bring in
@@ -31,20 +31,20 @@ def nearest_equinorm(
     r"""Exact search when the size of a set alone fixes the norm of its tag sum (an ETF).
 
     Minimises :math:`D(S) = -2 a_m \sum_{k\in S} s_k + q_m` with m = \|S\|: for each size the
-    top-m scores, then the best size; O(K + M log M) a row.
+    top-m scores, then the best size; O(L + M log M) a sample.
 
     Parameters
     ----------
-    scores : ndarray of shape (n, K)
+    scores : ndarray of shape (n, L)
         Inner products s_k = <t_k, h - g>.
     sizes : array-like of shape (M,), int
-        Allowed sizes, ascending, in 1..K.
+        Allowed sizes, ascending, in 1..L.
     slopes, costs : array-like of shape (M,)
         Numbers a_m >= 0 and q_m = a_m^2 ||sum of m tags||^2 (plus the cost of the prior).
 
     Returns
     -------
-    label_sets : csr_array of shape (n, K), int8
+    label_sets : csr_array of shape (n, L), int8
         Indicator rows of the nearest sets.
     distances : ndarray of shape (n,)
         D(S), that is ||h - P_S||^2 - ||h - g||^2.
@@ -57,10 +57,16 @@ def nearest_equinorm(
     >>> sets.toarray(), np.round(D, 2)
     (array([[1, 1, 0]], dtype=int8), array([-5.44]))
     """
-    sizes = np.asarray(sizes)
+    costs, slopes = np.asarray(costs), np.asarray(slopes)
+    return _best_prefix(scores, np.asarray(sizes), lambda sums: costs - 2 * slopes * sums)
+
+
+def _best_prefix(
+    scores: np.ndarray, sizes: np.ndarray, distance: Callable[[np.ndarray], np.ndarray]
+) -> Found:
+    """Largest scores of the best size; `distance` maps their sums (n, M) to distances (n, M)."""
     top = top_values(scores, sizes[-1])
-    sums = np.cumsum(top, axis=1)[:, sizes - 1]
-    distances = np.asarray(costs) - 2 * np.asarray(slopes) * sums
+    distances = distance(np.cumsum(top, axis=1)[:, sizes - 1])
     best, rows = distances.argmin(axis=1), np.arange(len(scores))
     sets = largest_to_csr(scores, top[rows, sizes[best] - 1], sizes[best])
     return sets, distances[rows, best]
@@ -70,19 +76,19 @@ def nearest_cosine(scores: np.ndarray, sizes: ArrayLike | None = None) -> Found:
     r"""Set whose simplex-ETF prototype has the largest cosine with the scores: Otsu's split.
 
     Maximises the Pearson correlation of scores and 0/1 row, that is
-    :math:`\sum_{k\in S} (s_k - \bar s) / \sqrt{m(K-m)}`; a prefix of the sorted scores for each
-    size, so O(K log K) a row. Needs no training statistics: plain logits will do.
+    :math:`\sum_{k\in S} (s_k - \bar s) / \sqrt{m(L-m)}`; a prefix of the sorted scores for each
+    size, so O(L log L) a sample. Needs no training statistics: plain logits will do.
 
     Parameters
     ----------
-    scores : ndarray of shape (n, K)
-        Logits or tag scores, K >= 2.
+    scores : ndarray of shape (n, L)
+        Logits or tag scores, L >= 2.
     sizes : array-like of int, default=None
-        Allowed sizes, ascending, in 1..K-1; None stands for all of them.
+        Allowed sizes, ascending, in 1..L-1; None stands for all of them.
 
     Returns
     -------
-    label_sets : csr_array of shape (n, K), int8
+    label_sets : csr_array of shape (n, L), int8
         Indicator rows of the best sets.
     distances : ndarray of shape (n,)
         Minus the correlation; 0 where all scores are equal.
@@ -99,27 +105,22 @@ def nearest_cosine(scores: np.ndarray, sizes: ArrayLike | None = None) -> Found:
     >>> nearest_cosine(np.array([[4.0, 3.5, -1.0, 0.0]]))[0].toarray()
     array([[1, 1, 0, 0]], dtype=int8)
     """
-    K = scores.shape[1]
-    if K < 2:
+    L = scores.shape[1]
+    if L < 2:
         raise ValueError("scores has one label; the cosine rule needs at least 2.")
-    sizes = np.arange(1, K) if sizes is None else np.asarray(sizes)
-    parts = map_blocks(lambda block: _cosine_block(block, sizes), scores, width=K)
-    sets = [part for part, _ in parts] or [sp.csr_array((0, K), dtype=np.int8)]
-    distances = [distance for _, distance in parts] or [np.zeros(0)]
+    sizes = np.arange(1, L) if sizes is None else np.asarray(sizes)
+    found = [_cosine_block(block, sizes) for _, block in row_blocks(scores)]
+    sets, distances = zip(*found, strict=True)
     return sp.csr_array(sp.vstack(sets, format="csr")), np.concatenate(distances)
 
 
 def _cosine_block(scores: np.ndarray, sizes: np.ndarray) -> Found:
-    n, K = scores.shape
-    top = top_values(scores, sizes[-1])
-    sums = np.cumsum(top - scores.mean(axis=1, keepdims=True), axis=1)[:, sizes - 1]
-    sums /= np.sqrt(sizes * (K - sizes))
-    spread, rows = scores.std(axis=1), np.arange(n)
-    flat = spread <= 1e-14 * np.abs(scores).max(axis=1)  # no direction: the first set of all
-    best = np.where(flat, 0, sums.argmax(axis=1))
-    correlation = np.zeros(n)
-    np.divide(sums[rows, best], spread, out=correlation, where=~flat)
-    return largest_to_csr(scores, top[rows, sizes[best] - 1], sizes[best]), -correlation
+    L = scores.shape[1]
+    spread = scores.std(axis=1, keepdims=True)
+    # Equal scores have no direction: every set is as far, and the first one is taken.
+    spread[spread <= 1e-14 * np.abs(scores).max(axis=1, keepdims=True)] = np.inf
+    norms = np.sqrt(sizes * (L - sizes)) * spread
+    return _best_prefix(scores - scores.mean(axis=1, keepdims=True), sizes, lambda s: -s / norms)
 
 
 def nearest_tags(
@@ -139,9 +140,9 @@ def nearest_tags(
 
     Parameters
     ----------
-    scores : ndarray of shape (n, K)
+    scores : ndarray of shape (n, L)
         Inner products s_k = <t_k, h - g>.
-    gram : ndarray of shape (K, K)
+    gram : ndarray of shape (L, L)
         Inner products of the tags, G = T T'.
     sizes, scales, costs : array-like of shape (M,)
         Allowed sizes, ascending; a_m > 0; cost of the prior.
@@ -150,7 +151,7 @@ def nearest_tags(
 
     Returns
     -------
-    label_sets : csr_array of shape (n, K), int8
+    label_sets : csr_array of shape (n, L), int8
         Indicator rows of the sets that were found.
     distances : ndarray of shape (n,)
         Their D(S).
@@ -173,35 +174,43 @@ def nearest_tags(
 def _nearest_listed(
     scores: np.ndarray, gram: np.ndarray, sizes: np.ndarray, scales: np.ndarray, costs: np.ndarray
 ) -> Found:
-    n, K = scores.shape
-    sets = [list(S) for m in sizes for S in combinations(range(K), int(m))]
-    lengths = np.array([len(S) for S in sets])
-    listed = members_to_csr(_padded(sets, sizes[-1]), lengths, K)
-    at = np.searchsorted(sizes, lengths)
-    dense = listed.toarray().astype(scores.dtype)
-    norms = ((dense @ gram) * dense).sum(axis=1)
-    constant = scales[at] ** 2 * norms + costs[at]
-    best, value = np.empty(n, dtype=np.intp), np.empty(n)
-    step = max(1, 2**20 // len(sets))
-    for start in range(0, n, step):
-        D = constant - scores[start : start + step] @ (2 * scales[at][:, None] * dense).T
-        best[start : start + step] = D.argmin(axis=1)
-        value[start : start + step] = D.min(axis=1)
-    return listed[best], value
+    listed = every_set(scores.shape[1], sizes.tolist())
+    at = np.searchsorted(sizes, np.diff(listed.indptr))
+    constants = scales[at] ** 2 * _squared_norms(listed, gram) + costs[at]
+    index, distances = _nearest(scores, scales[at][:, None] * listed.toarray(), constants)
+    return listed[index], distances
 
 
-def _padded(sets: Sequence[Sequence[int]], width: int) -> np.ndarray:
-    out = np.zeros((len(sets), int(width)), dtype=np.intp)
-    for row, S in zip(out, sets, strict=True):
-        row[: len(S)] = S
-    return out
+def _squared_norms(sets: sp.csr_array, gram: np.ndarray) -> np.ndarray:
+    """Squared norm of the sum of tags of each set, 1_S' G 1_S."""
+    return np.asarray(sets.multiply(sets @ gram).sum(axis=1))
+
+
+def every_set(n_labels: int, sizes: Iterable[int]) -> sp.csr_array:
+    """Every label set of the sizes as an indicator row, in order of size, then lexicographic."""
+    sets = [S for m in sizes for S in combinations(range(n_labels), m)]
+    indices = np.fromiter(chain.from_iterable(sets), dtype=np.intp)
+    indptr = np.cumsum([0, *map(len, sets)])
+    data = np.ones(len(indices), dtype=np.int8)
+    return sp.csr_array((data, indices, indptr), shape=(len(sets), n_labels))
+
+
+def _nearest(
+    points: np.ndarray, directions: np.ndarray, constants: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Index (n,) and value (n,) of the least constant - 2 <point, direction>, the first on ties."""
+    index, value = np.empty(len(points), dtype=np.intp), np.empty(len(points))
+    for part in block_slices(len(points), len(directions)):
+        D = constants - 2 * points[part] @ directions.T
+        index[part], value[part] = D.argmin(axis=1), D.min(axis=1)
+    return index, value
 
 
 def _nearest_by_swaps(
     scores: np.ndarray, gram: np.ndarray, sizes: np.ndarray, scales: np.ndarray, costs: np.ndarray
 ) -> Found:
-    n, K = scores.shape
-    width = int(min(K, sizes[-1] + N_SPARE))
+    n, L = scores.shape
+    width = int(min(L, sizes[-1] + N_SPARE))
     short = top_labels(scores, width)
     # Memory bound: single precision for the search, double for the distance of what it finds.
     s = np.take_along_axis(scores, short, axis=1).astype(np.float32)
@@ -215,10 +224,10 @@ def _nearest_by_swaps(
         better = value + cost < best
         best[better], size[better] = value[better] + cost, m
         chosen[better, :m] = np.take_along_axis(short[better], members[better], axis=1)
-    for m, a, cost in zip(sizes.tolist(), scales, costs, strict=True):
-        rows = np.flatnonzero(size == m)
-        best[rows] = _distance(chosen[rows, :m], scores[rows], gram, a) + cost
-    return members_to_csr(chosen, size, K), best
+    sets, at = members_to_csr(chosen, size, L), np.searchsorted(sizes, size)
+    inner = np.asarray(sets.multiply(scores).sum(axis=1))
+    distances = scales[at] ** 2 * _squared_norms(sets, gram) - 2 * scales[at] * inner + costs[at]
+    return sets, distances
 
 
 def _best_of_size(
@@ -271,11 +280,6 @@ def _swap_until_stable(members: np.ndarray, s: np.ndarray, G: np.ndarray, a: flo
     return value
 
 
-def _distance(members: np.ndarray, scores: np.ndarray, gram: np.ndarray, a: float) -> np.ndarray:
-    inner = gram[members[:, :, None], members[:, None, :]].sum(axis=(1, 2))
-    return -2 * a * np.take_along_axis(scores, members, axis=1).sum(axis=1) + a * a * inner
-
-
 def nearest_prototype(
     features: np.ndarray, prototypes: np.ndarray, costs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -284,7 +288,7 @@ def nearest_prototype(
     Parameters
     ----------
     features : ndarray of shape (n, d)
-        Rows h.
+        Features h.
     prototypes : ndarray of shape (U, d)
         Prototypes P.
     costs : ndarray of shape (U,)
@@ -304,15 +308,7 @@ def nearest_prototype(
     >>> nearest_prototype(np.array([[1.0, 0.2]]), np.eye(2), np.zeros(2))
     (array([0]), array([-1.]))
     """
-    index = np.empty(len(features), dtype=np.intp)
-    value = np.empty(len(features))
-    constant = (prototypes**2).sum(axis=1) + costs
-    step = max(1, 2**20 // max(len(prototypes), 1))
-    for start in range(0, len(features), step):
-        D = constant - 2 * features[start : start + step] @ prototypes.T
-        index[start : start + step] = D.argmin(axis=1)
-        value[start : start + step] = D.min(axis=1)
-    return index, value
+    return _nearest(features, prototypes, (prototypes**2).sum(axis=1) + costs)
 
 
 def subset_marginals(
@@ -322,20 +318,20 @@ def subset_marginals(
 
     The sum over the sets of one size is an elementary symmetric polynomial in
     :math:`e^{b_m s_k}`. A forward pass builds it label by label in the log domain; a backward
-    pass carries probabilities only. O(K M) a row and size, no cancellation.
+    pass carries probabilities only. O(L M) a sample and size, no cancellation.
 
     Parameters
     ----------
-    scores : ndarray of shape (n, K)
+    scores : ndarray of shape (n, L)
         The scores s_k of the labels.
     sizes : array-like of shape (M,), int
-        Sizes with mass, in 1..K.
+        Sizes with mass, in 1..L.
     slopes, offsets : array-like of shape (M,)
         The numbers b_m and o_m of each size.
 
     Returns
     -------
-    marginals : ndarray of shape (n, M, K)
+    marginals : ndarray of shape (n, M, L)
         Per size m: probability that label k belongs to the set, given its size.
     log_mass : ndarray of shape (n, M)
         Log of the unnormalised mass of each size.
@@ -361,12 +357,12 @@ def subset_marginals(
 
 
 def _one_size(log_x: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """Marginals (n, K) and log e_m (n,) for the m-sets with weights exp(log_x)."""
-    n, K = log_x.shape
+    """Marginals (n, L) and log e_m (n,) for the m-sets with weights exp(log_x)."""
+    n, L = log_x.shape
     log_e = np.full((n, m + 1), -np.inf)  # log e_r of the labels seen so far
     log_e[:, 0] = 0.0
-    taken = np.zeros((K, n, m + 1))  # P(label j in S | r of the first j + 1 labels in S)
-    for j in range(K):
+    taken = np.zeros((L, n, m + 1))  # P(label j in S | r of the first j + 1 labels in S)
+    for j in range(L):
         with_j = log_x[:, j, None] + log_e[:, :-1]
         total = np.logaddexp(log_e[:, 1:], with_j)
         # Before j labels are seen e_r is 0 for r > j; such states are never reached.
@@ -375,8 +371,8 @@ def _one_size(log_x: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
         log_e[:, 1:] = total
     state = np.zeros((n, m + 1))
     state[:, m] = 1.0
-    marginals = np.empty((n, K))
-    for j in range(K - 1, -1, -1):
+    marginals = np.empty((n, L))
+    for j in range(L - 1, -1, -1):
         leaving = state * taken[j]
         marginals[:, j] = leaving.sum(axis=1)
         state -= leaving
@@ -391,12 +387,12 @@ def observed_marginals(log_weights: np.ndarray, label_sets: Any) -> np.ndarray:
     ----------
     log_weights : ndarray of shape (n, U)
         Unnormalised log probability of each set.
-    label_sets : {csr_array, ndarray} of shape (U, K)
+    label_sets : {csr_array, ndarray} of shape (U, L)
         Indicator rows of the sets.
 
     Returns
     -------
-    ndarray of shape (n, K)
+    ndarray of shape (n, L)
         Probability of each label.
 
     Examples

@@ -11,8 +11,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 from sklearn_mlcl.collapse._label_sets import LabelSets, grouped, set_means
 
-#: Tags, intercept, scales, number of sweeps, rank of the design.
-Fit = tuple[np.ndarray, np.ndarray, np.ndarray, int, int]
+MAX_SWEEPS = 100
+TOL = 1e-12  # the sweeps end when tags and scales change by less, relatively
 
 
 @dataclass(frozen=True)
@@ -21,22 +21,20 @@ class TagPrototypes:
 
     Attributes
     ----------
-    tags : ndarray of shape (K, d)
-        Tag vectors t_k, summing to zero; NaN rows for labels that no usable row carries.
+    tags : ndarray of shape (L, d)
+        Tag vectors t_k, summing to zero; NaN rows for labels that no usable sample has.
     intercept : ndarray of shape (d,)
         Global vector g.
     multiplicities : ndarray of shape (M,), int
-        Observed numbers of labels per row, ascending.
+        Observed numbers of labels of a sample, ascending.
     scales : ndarray of shape (M,)
         alpha_m; 1 for the smallest multiplicity. Negative values can occur far from collapse.
-    labels : ndarray of shape (K',), int
+    labels : ndarray of shape (L',), int
         Labels with a tag vector.
     r2 : float
         1 - weighted residual / weighted between-set scatter: 1 at collapse. NaN for a single set.
     rank : int
-        Rank of the label design; less than K'-1 means that some tags share their vectors.
-    n_sweeps : int
-        Sweeps of the alternating fit.
+        Rank of the label design; less than L'-1 means that some tags share their vectors.
 
     Examples
     --------
@@ -55,14 +53,13 @@ class TagPrototypes:
     labels: np.ndarray
     r2: float
     rank: int
-    n_sweeps: int
 
     def prototypes(self, label_sets: Any) -> np.ndarray:
         """Compute the prototypes g + alpha_m * sum of tags of label sets.
 
         Parameters
         ----------
-        label_sets : {array-like, CSR} of shape (n, K)
+        label_sets : {array-like, CSR} of shape (n, L)
             Indicator rows.
 
         Returns
@@ -92,8 +89,6 @@ def fit_tag_prototypes(
     sample_weight: Any = None,
     method: str = "lstsq",
     weights: str = "sqrt",
-    max_sweeps: int = 100,
-    tol: float = 1e-12,
 ) -> TagPrototypes:
     r"""Fit one vector per label such that label-set means are scaled sums of them.
 
@@ -101,26 +96,24 @@ def fit_tag_prototypes(
        \Big\|^2, \qquad \sum_k t_k = 0,
 
     over the observed label sets S with mean :math:`M_S`, by alternating least squares: the tags
-    and g given the scales, then each scale by a projection. No single-label row is needed. Empty
-    rows and rows with every label are left out: the model gives both the prototype g.
+    and g given the scales, then each scale by a projection. No sample with a single
+    label is needed. Samples without a label or with every label are dropped: the model gives both
+    the prototype g.
 
     Parameters
     ----------
     features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
         Read in bounded blocks, in float64.
-    Y : {array-like, CSR} of shape (n, K)
-        Indicator matrix. Rows with a missing label (NaN) belong to no known set and are left out.
+    Y : {array-like, CSR} of shape (n, L)
+        Indicator matrix. Samples with a missing label (NaN) belong to no known set and are
+        dropped.
     sample_weight : array-like of shape (n,), default=None
-        Row weights.
+        Weights of the samples.
     method : {"lstsq", "singles"}, default="lstsq"
         "singles" takes the centred single-label means as tags instead, as in [1]_, and fits only
         the scales.
     weights : {"sqrt", "rows", "sets"}, default="sqrt"
-        Weight of a set with n_S rows: its square root, n_S, or 1.
-    max_sweeps : int, default=100
-        Upper bound on alternating sweeps.
-    tol : float, default=1e-12
-        Stop when tags and scales change relatively by less.
+        Weight of a set with n_S samples: its square root, n_S, or 1.
 
     Returns
     -------
@@ -130,8 +123,8 @@ def fit_tag_prototypes(
     Raises
     ------
     ValueError
-        If no row has a label set that is neither empty nor full, if ``method="singles"`` and a
-        label has no single-label row, or if an argument is outside its range.
+        If no sample has a label set that is neither empty nor full, if ``method="singles"`` and
+        no sample has a label alone, or if an argument is outside its range.
 
     References
     ----------
@@ -149,8 +142,7 @@ def fit_tag_prototypes(
     (array([1. , 0.8]), array([5., 5.]), 1.0)
     """
     features, groups = grouped(features, Y, sample_weight)
-    means = set_means(features, groups)
-    return fit_tags(means, groups, method=method, weights=weights, max_sweeps=max_sweeps, tol=tol)
+    return fit_tags(set_means(features, groups), groups, method, weights)
 
 
 def set_weights(groups: LabelSets, weights: str) -> np.ndarray:
@@ -162,23 +154,25 @@ def set_weights(groups: LabelSets, weights: str) -> np.ndarray:
 
 
 def fit_tags(
-    means: np.ndarray,
-    groups: LabelSets,
-    *,
-    method: str = "lstsq",
-    weights: str = "sqrt",
-    max_sweeps: int = 100,
-    tol: float = 1e-12,
+    means: np.ndarray, groups: LabelSets, method: str = "lstsq", weights: str = "sqrt"
 ) -> TagPrototypes:
     """`fit_tag_prototypes` from the means of the label sets."""
     if method not in ("lstsq", "singles"):
         raise ValueError(f'method must be "lstsq" or "singles", got {method!r}.')
     proper = groups.proper()
     if not proper.any():
-        raise ValueError("No row of Y has a label set that is neither empty nor full.")
+        raise ValueError("No sample of Y has a label set that is neither empty nor full.")
     problem = _TagProblem(means[proper], groups, proper, set_weights(groups, weights)[proper])
-    fit = _alternate(problem, max_sweeps, tol) if method == "lstsq" else _from_singles(problem)
-    return _expand(problem, *fit)
+    if method == "singles":
+        return problem.expand(*_from_singles(problem))
+    tags, scale = _alternate(problem)
+    return problem.expand(tags, problem.intercept(tags, scale), scale)
+
+
+def no_tags(n_labels: int, intercept: np.ndarray) -> TagPrototypes:
+    """The model of label sets that are all empty or full: an intercept and nothing else."""
+    tags, none = np.full((n_labels, len(intercept)), np.nan), np.zeros(0, dtype=np.intp)
+    return TagPrototypes(tags, intercept, none, np.zeros(0), none, np.nan, 0)
 
 
 class _TagProblem:
@@ -198,13 +192,13 @@ class _TagProblem:
         self.means = means - self.center  # the offset of the features leaves before any product
 
     def gram(self, scale: np.ndarray) -> np.ndarray:
-        """Normal matrix of the design scale * (y - m/K), weighted columns centred."""
-        K, a = len(self.labels), scale[self.at]
+        """Normal matrix of the design scale * (y - m/L), weighted columns centred."""
+        L, a = len(self.labels), scale[self.at]
         w, m = self.weight * a**2, self.sizes
         cross = self.sets.T @ (w * m)
-        first = self.sets.T @ (self.weight * a) - self.weight @ (a * m) / K
+        first = self.sets.T @ (self.weight * a) - self.weight @ (a * m) / L
         A = (self.sets.T @ (sp.diags_array(w) @ self.sets)).toarray()
-        A += w @ m**2 / K**2 - (cross[:, None] + cross) / K
+        A += w @ m**2 / L**2 - (cross[:, None] + cross) / L
         return A - np.outer(first, first)
 
     def moment(self, scale: np.ndarray) -> np.ndarray:
@@ -220,31 +214,43 @@ class _TagProblem:
         sums = self.sets @ tags
         top = np.bincount(self.at, self.weight * ((self.means - g) * sums).sum(axis=1))
         bottom = np.bincount(self.at, self.weight * (sums**2).sum(axis=1))
-        # With one multiplicity of all the fitted labels the sums vanish and any scale is right.
+        # Where features do not depend on the labels the sums vanish, and any scale is right.
         return np.divide(top, bottom, out=np.ones_like(top), where=bottom > 0)
 
-    def residual_r2(self, tags: np.ndarray, g: np.ndarray, scale: np.ndarray) -> float:
+    def expand(self, tags: np.ndarray, g: np.ndarray, scale: np.ndarray) -> TagPrototypes:
+        """Scale so that the first multiplicity has alpha = 1, and put every label in its place."""
         residual = self.means - g - scale[self.at][:, None] * (self.sets @ tags)
         total = self.weight @ (self.means**2).sum(axis=1)
-        return 1 - self.weight @ (residual**2).sum(axis=1) / total if total > 0 else np.nan
+        r2 = 1 - self.weight @ (residual**2).sum(axis=1) / total if total > 0 else np.nan
+        # The unit is the first scale that is positive and not lost in rounding.
+        usable = scale[scale > 1e-6 * np.abs(scale).max()]
+        unit = usable[0] if len(usable) else 1.0
+        full = np.full((self.n_all, tags.shape[1]), np.nan)
+        full[self.labels] = tags * unit
+        return TagPrototypes(
+            tags=full,
+            intercept=g + self.center,
+            multiplicities=self.multiplicities,
+            scales=scale / unit,
+            labels=self.labels,
+            r2=float(r2),
+            rank=int(np.linalg.matrix_rank(self.gram(scale), hermitian=True)),
+        )
 
 
-def _alternate(problem: _TagProblem, max_sweeps: int, tol: float) -> Fit:
+def _alternate(problem: _TagProblem) -> tuple[np.ndarray, np.ndarray]:
+    """Tags and scales by alternating least squares."""
     scale = np.ones(len(problem.multiplicities))
     tags = np.zeros((len(problem.labels), problem.means.shape[1]))
-    n_sweeps = 0
-    while n_sweeps < max_sweeps:
-        n_sweeps += 1
+    for _ in range(MAX_SWEEPS):
         before = tags, scale
         tags = _solve_tags(problem, tags, scale)
-        g = problem.intercept(tags, scale)
-        scale = problem.project_scales(tags, g)
+        scale = problem.project_scales(tags, problem.intercept(tags, scale))
         size = np.sqrt((scale**2).mean())
         tags, scale = (tags * size, scale / size) if size > 0 else (tags, scale)
-        if max(_change(tags, before[0]), _change(scale, before[1])) < tol:
+        if max(_change(tags, before[0]), _change(scale, before[1])) < TOL:
             break
-    rank = np.linalg.matrix_rank(problem.gram(scale), hermitian=True)
-    return tags, problem.intercept(tags, scale), scale, n_sweeps, int(rank)
+    return tags, scale
 
 
 def _solve_tags(problem: _TagProblem, tags: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -262,42 +268,18 @@ def _change(new: np.ndarray, old: np.ndarray) -> float:
     return float(np.linalg.norm(new - old) / max(np.linalg.norm(new), np.finfo(float).tiny))
 
 
-def _from_singles(problem: _TagProblem) -> Fit:
+def _from_singles(problem: _TagProblem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tags and intercept from the means of single labels, scales by projection."""
     single = problem.sizes == 1
-    missing = np.setdiff1d(np.arange(len(problem.labels)), problem.sets[single].indices)
-    if len(missing):
+    labels = problem.sets[single].indices
+    lacking = np.setdiff1d(np.arange(len(problem.labels)), labels)
+    if len(lacking):
         raise ValueError(
-            'method="singles" needs a row with that label alone for every label that occurs; '
-            f"none for labels {problem.labels[missing].tolist()}."
+            'method="singles" needs a sample with that label alone for every label that occurs; '
+            f"none for labels {problem.labels[lacking].tolist()}."
         )
     tags = np.empty((len(problem.labels), problem.means.shape[1]))
-    tags[problem.sets[single].indices] = problem.means[single]
+    tags[labels] = problem.means[single]
     g = tags.mean(axis=0)
     tags = tags - g
-    scale = problem.project_scales(tags, g)
-    return tags, g, scale, 0, int(np.linalg.matrix_rank(problem.gram(scale), hermitian=True))
-
-
-def _expand(
-    problem: _TagProblem, tags: np.ndarray, g: np.ndarray, scale: np.ndarray, sweeps: int, rank: int
-) -> TagPrototypes:
-    """Scale so that the first multiplicity has alpha = 1, and put every label in its place."""
-    unit = _unit_scale(scale)
-    full = np.full((problem.n_all, tags.shape[1]), np.nan)
-    full[problem.labels] = tags * unit
-    return TagPrototypes(
-        tags=full,
-        intercept=g + problem.center,
-        multiplicities=problem.multiplicities,
-        scales=scale / unit,
-        labels=problem.labels,
-        r2=float(problem.residual_r2(tags, g, scale)),
-        rank=rank,
-        n_sweeps=sweeps,
-    )
-
-
-def _unit_scale(scale: np.ndarray) -> float:
-    """The first scale that can serve as a unit: positive and not lost in rounding."""
-    usable = scale[scale > 1e-6 * np.abs(scale).max()]
-    return usable[0] if len(usable) else 1.0
+    return tags, g, problem.project_scales(tags, g)

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch, check_random_state
 
-from sklearn_mlcl.datasets._base import hand_over
+from sklearn_mlcl.datasets._base import make_bunch
 
 N_CLASSES = 10
 N_CORNERS = 4
@@ -22,7 +22,7 @@ SIDE = 8
 DESCR = """Multi-label digits (M-lab digits)
 
 The 8 x 8 digits of scikit-learn's `load_digits` (handwritten, UCI) on canvases of 16 x 16 pixels:
-a row of multiplicity m shows m different digits in m different corners, and its labels are the
+a sample of multiplicity m shows m different digits in m different corners, and its labels are the
 digits shown. The base digits were split into training and test digits before the canvases were
 composed, so that no image of a digit occurs in both parts. Pixels are in [0, 1].
 """
@@ -33,41 +33,44 @@ def _check_counts(name: str, counts: Sequence[int]) -> None:
     if not ok or not all(isinstance(c, Integral) and c >= 0 for c in counts):
         raise ValueError(
             f"{name} must hold 1 to {N_CORNERS} non-negative integers, not all 0: the number of "
-            f"rows per label set of 1, 2, ... digits; got {counts!r}."
+            f"samples per label set of 1, 2, ... digits; got {counts!r}."
         )
 
 
-def _draw_base(pool: np.ndarray, n: int, rng: RandomState) -> np.ndarray:
-    """n base digits of a pool, each used again only after all of them have been."""
-    rounds = [rng.permutation(pool) for _ in range(-(-n // len(pool)))]
-    return np.concatenate(rounds)[:n]
-
-
-def _compose_set(
-    label_set: Sequence[int], n: int, pools: Sequence[np.ndarray], rng: RandomState
-) -> np.ndarray:
-    """Base digit in each of the four corners, -1 for none: n rows of one label set."""
-    corners = np.full((n, N_CORNERS), -1)
-    for place, digit in enumerate(label_set):
-        corners[:, place] = _draw_base(pools[digit], n, rng)
-    order = rng.uniform(size=corners.shape).argsort(axis=1)
-    return np.take_along_axis(corners, order, axis=1)
-
-
-def _compose_part(
+def _compose(
     counts: Sequence[int],
-    left_out: set[tuple[int, ...]],
+    left_out: Sequence[tuple[int, ...]],
     pools: Sequence[np.ndarray],
     rng: RandomState,
 ) -> np.ndarray:
-    """Corners of all rows of the training or the test part, in random order."""
-    blocks = [
-        _compose_set(label_set, n, pools, rng)
-        for m, n in enumerate(counts, start=1)
-        for label_set in combinations(range(N_CLASSES), m)
-        if n and label_set not in left_out
-    ]
+    """Base digits in the four corners of all samples of a part, in random order; -1 for none.
+
+    Each base digit of a pool is used again only after all of them have been.
+    """
+    blocks = []
+    for m, n in enumerate(counts, start=1):
+        for label_set in combinations(range(N_CLASSES), m):
+            if n == 0 or label_set in left_out:
+                continue
+            corners = np.full((n, N_CORNERS), -1)
+            for place, digit in enumerate(label_set):
+                rounds = [rng.permutation(pools[digit]) for _ in range(-(-n // len(pools[digit])))]
+                corners[:, place] = np.concatenate(rounds)[:n]
+            order = rng.uniform(size=corners.shape).argsort(axis=1)
+            blocks.append(np.take_along_axis(corners, order, axis=1))
     return rng.permutation(np.concatenate(blocks))
+
+
+def _split_base(classes: np.ndarray, test_size: float, rng: RandomState) -> list[list[np.ndarray]]:
+    """Training and test base digits of each class."""
+    if not 0 < test_size < 1:
+        raise ValueError(f"base_test_size must be in (0, 1), got {test_size!r}.")
+    digits = np.arange(len(classes))
+    parts = train_test_split(digits, test_size=test_size, stratify=classes, random_state=rng)
+    pools = [[part[classes[part] == c] for c in range(N_CLASSES)] for part in parts]
+    if not all(len(pool) for part in pools for pool in part):
+        raise ValueError(f"base_test_size={test_size} leaves a part without some digit.")
+    return pools
 
 
 def _draw_canvases(corners: np.ndarray, digits: np.ndarray) -> np.ndarray:
@@ -75,12 +78,6 @@ def _draw_canvases(corners: np.ndarray, digits: np.ndarray) -> np.ndarray:
     images = np.concatenate([digits, np.zeros((1, SIDE, SIDE))]).astype(np.float32) / 16
     quarters = images[corners].reshape(-1, 2, 2, SIDE, SIDE)
     return quarters.transpose(0, 1, 3, 2, 4).reshape(-1, 2 * SIDE, 2 * SIDE)
-
-
-def _indicator(corners: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    Y = np.zeros((len(corners), N_CLASSES + 1), dtype=np.int64)
-    np.put_along_axis(Y, np.append(classes, N_CLASSES)[corners], 1, axis=1)
-    return Y[:, :N_CLASSES]
 
 
 def make_multilabel_digits(
@@ -96,24 +93,24 @@ def make_multilabel_digits(
 ) -> Any:
     """Compose scikit-learn's bundled digits to a multi-label image set.
 
-    A row of multiplicity m shows m different digits, each 8 x 8 pixels in a corner of its own of
+    A sample of multiplicity m shows m different digits, each 8 x 8 pixels in a corner of its own of
     a 16 x 16 canvas; its labels are the digits shown. The 1,797 base digits are split, stratified
     by class, into training and test digits before anything is composed. Every label set of m
-    digits gets the same number of rows, but for a few pairs that only the test rows show.
+    digits gets the same number of samples. A few pairs are shown by test samples only.
 
     Parameters
     ----------
     n_train_per_set : sequence of int, default=(100, 20, 5)
-        Training rows for each label set of 1, 2, ... digits; at most 4 entries.
+        Training samples for each label set of 1, 2, ... digits; at most 4 entries.
     n_test_per_set : sequence of int, default=(30, 6, 2)
-        The same for the test rows.
+        The same for the test samples.
     n_unseen_pairs : int, default=8
-        Number of the 45 pairs, drawn at random, that no training row has as its label set
+        Number of the 45 pairs, drawn at random, that no training sample has as its label set
         (larger sets may contain them).
     base_test_size : float, default=0.3
-        Share of the base digits that the test rows are composed of, in (0, 1).
+        Share of the base digits that the test samples are composed of, in (0, 1).
     subset : {"all", "train", "test"}, default="all"
-        Which rows to return.
+        Which samples to return.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False
@@ -128,19 +125,19 @@ def make_multilabel_digits(
         With these attributes.
 
         data : ndarray of shape (n, 256), float32 in [0, 1]
-            Training rows first, then test rows, each part in random order. With the defaults
-            2,340 + 810 rows.
+            Training samples first, then test samples, each part in random order. With the defaults
+            2,340 + 810 samples.
         target : ndarray of shape (n, 10), int64
             1 for the digits shown.
         images : ndarray of shape (n, 16, 16)
             The data as images.
         base_idx : ndarray of shape (n, 4), int64
-            Row of `load_digits` in each corner (upper left, upper right, lower left, lower
-            right); -1 for an empty one.
+            Number in `load_digits` of the digit in each corner (upper left, upper right, lower
+            left, lower right); -1 for an empty one.
         train_idx, test_idx : ndarray of int64
-            Row numbers of the parts; only for ``subset="all"``.
+            Sample numbers of the parts; only for ``subset="all"``.
         unseen_pairs : list of tuple of int
-            The pairs that no training row has as its label set.
+            The pairs that no training sample has as its label set.
         feature_names, target_names : list of str
             ``pixel_0_0, pixel_0_1, ...`` and the digits.
         DESCR : str
@@ -178,43 +175,21 @@ def make_multilabel_digits(
     base = load_digits()
     train_pools, test_pools = _split_base(base.target, base_test_size, rng)
     unseen = sorted(pairs[i] for i in rng.choice(len(pairs), n_unseen_pairs, replace=False))
-    train = _compose_part(n_train_per_set, set(unseen), train_pools, rng)
-    corners = np.concatenate([train, _compose_part(n_test_per_set, set(), test_pools, rng)])
-    bunch = _as_bunch(corners, len(train), base)
-    bunch.unseen_pairs = unseen
-    return hand_over(
-        bunch,
-        subset=subset,
-        return_X_y=return_X_y,
-        as_frame=as_frame,
-        per_row=("data", "target", "images", "base_idx"),
-    )
-
-
-def _split_base(
-    classes: np.ndarray, test_size: float, rng: RandomState
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Training and test base digits of each class."""
-    if not 0 < test_size < 1:
-        raise ValueError(f"base_test_size must be in (0, 1), got {test_size!r}.")
-    rows = np.arange(len(classes))
-    parts = train_test_split(rows, test_size=test_size, stratify=classes, random_state=rng)
-    pools = [[part[classes[part] == c] for c in range(N_CLASSES)] for part in parts]
-    if not all(len(pool) for part in pools for pool in part):
-        raise ValueError(f"base_test_size={test_size} leaves a part without some digit.")
-    return pools[0], pools[1]
-
-
-def _as_bunch(corners: np.ndarray, n_train: int, base: Bunch) -> Bunch:
+    train = _compose(n_train_per_set, unseen, train_pools, rng)
+    corners = np.concatenate([train, _compose(n_test_per_set, [], test_pools, rng)])
     images = _draw_canvases(corners, base.images)
-    return Bunch(
+    target = np.zeros((len(corners), N_CLASSES + 1), dtype=np.int64)
+    np.put_along_axis(target, np.append(base.target, N_CLASSES)[corners], 1, axis=1)
+    bunch = Bunch(
         data=images.reshape(len(images), -1),
-        target=_indicator(corners, base.target),
+        target=target[:, :N_CLASSES],
         images=images,
         base_idx=corners,
-        train_idx=np.arange(n_train),
-        test_idx=np.arange(n_train, len(corners)),
+        train_idx=np.arange(len(train)),
+        test_idx=np.arange(len(train), len(corners)),
+        unseen_pairs=unseen,
         feature_names=[f"pixel_{i}_{j}" for i in range(2 * SIDE) for j in range(2 * SIDE)],
         target_names=[str(c) for c in range(N_CLASSES)],
         DESCR=DESCR,
     )
+    return make_bunch(bunch, subset=subset, return_X_y=return_X_y, as_frame=as_frame)

@@ -10,44 +10,32 @@ import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
-from sklearn_mlcl.datasets._base import TRUTH, hand_over
-from sklearn_mlcl.datasets._npz import DATA_ENV, local_data_home, per_row_entries, read_npz
+from sklearn_mlcl.datasets._base import as_indicator, make_bunch
+from sklearn_mlcl.datasets._npz import DATA_ENV, local_data_home, read_npz
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 
 OPENML_SETS = {"emotions": 40589, "reuters": 40594, "scene": 40595, "yeast": 40597}
+SPLIT_OF_FILE = "as stored in the file"
+SPLIT_MADE = "made by fetch_multilabel: iterative stratification, one third test samples, seed 0"
 
 
-def _truth_values(target: Any) -> np.ndarray:
-    """OpenML's labels, TRUE and FALSE as strings or categories, as 0 and 1."""
-    spelled = np.char.lower(np.asarray(target).astype(str))
-    values = np.zeros(spelled.shape, dtype=np.int64)
-    for spelling in np.unique(spelled).tolist():
-        if spelling not in TRUTH:
-            raise ValueError(f"a label entry is {spelling!r}, expected TRUE or FALSE")
-        values[spelled == spelling] = TRUTH[spelling]
-    return values
-
-
-def _indicator(fetched: Bunch, name: str) -> np.ndarray:
-    try:
-        if np.ndim(fetched.target) != 2:
-            raise ValueError(f"one target column, {fetched.target_names}, instead of several")
-        return _truth_values(fetched.target)
-    except ValueError as error:
-        raise ValueError(
-            f"OpenML data set {OPENML_SETS[name]} ({name}) came in another form: {error}."
-        ) from error
-
-
-def read_openml(name: str, data_home: str | PathLike[str] | None) -> Bunch:
+def _read_openml(name: str, data_home: str | PathLike[str] | None) -> Bunch:
     """One of `OPENML_SETS`, without a split: OpenML keeps none for these sets."""
     data_id = OPENML_SETS[name]
     home = None if data_home is None else str(data_home)
     # The default parser, pandas, reads TRUE and FALSE as booleans and then fails on them.
     fetched = fetch_openml(data_id=data_id, as_frame=False, data_home=home, parser="liac-arff")
+    try:
+        if np.ndim(fetched.target) != 2:
+            raise ValueError(f"one target column, {fetched.target_names}, instead of several")
+        target = as_indicator(fetched.target)
+    except ValueError as error:
+        raise ValueError(
+            f"OpenML data set {data_id} ({name}) came in another form: {error}."
+        ) from error
     return Bunch(
         data=fetched.data.astype(np.float32),
-        target=_indicator(fetched, name),
+        target=target,
         feature_names=list(fetched.feature_names),
         target_names=list(fetched.target_names),
         DESCR=str(fetched.DESCR),
@@ -55,42 +43,21 @@ def read_openml(name: str, data_home: str | PathLike[str] | None) -> Bunch:
     )
 
 
-TEST_SHARE = 1 / 3
-SPLIT_OF_FILE = "as stored in the file"
-SPLIT_MADE = "made by fetch_multilabel: iterative stratification, one third test rows, seed 0"
-
-
-def _describe_ways(name: str, home: Path | None) -> str:
-    """What a user can do to get at a set."""
-    where = f"{home} (which holds no such file)" if home else "data_home or $" + DATA_ENV
-    return (
+def _from_openml(name: str, data_home: Any, home: Path | None, download: bool) -> Bunch:
+    where = f"{home} (which holds no such file)" if home else f"data_home or ${DATA_ENV}"
+    ways = (
         f"Either put {name}.npz (format: see load_npz) into a folder and name that folder by "
         f"data_home or the environment variable {DATA_ENV}, or use a set that OpenML has: "
         f"{', '.join(sorted(OPENML_SETS))}. Looked in: {where}."
     )
-
-
-def _make_split(bunch: Bunch) -> None:
-    splitter = MultilabelStratifiedShuffleSplit(1, test_size=TEST_SHARE, random_state=0)
-    bunch.train_idx, bunch.test_idx = next(splitter.split(bunch.data, bunch.target))
-    bunch.split = SPLIT_MADE
-
-
-def _from_openml(name: str, data_home: Any, home: Path | None, download: bool) -> Bunch:
     if name not in OPENML_SETS:
-        raise ValueError(f"No set named {name!r}. {_describe_ways(name, home)}")
+        raise ValueError(f"No set named {name!r}. {ways}")
     if not download:
-        raise OSError(f"{name} is not there and downloads are off. {_describe_ways(name, home)}")
+        raise OSError(f"{name} is not there and downloads are off. {ways}")
     try:
-        return read_openml(name, data_home)
+        return _read_openml(name, data_home)
     except OSError as error:
-        message = f"OpenML could not be read ({error}). {_describe_ways(name, home)}"
-        raise OSError(message) from error
-
-
-def _check_name(name: str) -> None:
-    if not isinstance(name, str) or not name or name != Path(name).name:
-        raise ValueError(f"name must be the plain name of a set such as 'yeast', got {name!r}.")
+        raise OSError(f"OpenML could not be read ({error}). {ways}") from error
 
 
 def fetch_multilabel(
@@ -107,7 +74,7 @@ def fetch_multilabel(
     A local file ``<name>.npz`` comes first, with the split it holds. Without one, the sets
     emotions, reuters, scene and yeast are downloaded from OpenML (and cached) by
     :func:`sklearn.datasets.fetch_openml`. OpenML has no split of them, so one is made here:
-    iterative stratification, one third of the rows for testing, always the same; figures on it
+    iterative stratification, one third of the samples for testing, always the same. Figures on it
     do not compare with those on the published splits.
 
     Parameters
@@ -119,12 +86,12 @@ def fetch_multilabel(
         environment variable ``SKLEARN_MLCL_DATA`` names the former, and downloads are cached
         where scikit-learn keeps them.
     subset : {"all", "train", "validation", "test"}, default="all"
-        Which rows to return.
+        Which samples to return.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False
         Return data and target as DataFrames, with sparse columns for a sparse matrix; the index
-        is the row number in the whole set.
+        is the number of the sample in the whole set.
     download_if_missing : bool, default=True
         If False, never go to OpenML.
 
@@ -136,11 +103,11 @@ def fetch_multilabel(
         data : ndarray or CSR matrix of shape (n, d)
             float32 from OpenML, else as stored.
         target : ndarray or CSR matrix of shape (n, L), int64
-            float64 if the file has missing cells (NaN).
+            float64 if the file has missing entries (NaN).
         feature_names, target_names : list of str
             Names of the columns.
         train_idx, test_idx, val_idx : ndarray of int64
-            Row numbers of the split (val_idx if there is one); only for ``subset="all"``.
+            Sample numbers of the split (val_idx if there is one); only for ``subset="all"``.
         split : str
             Where the split comes from.
         DESCR : str
@@ -168,7 +135,8 @@ def fetch_multilabel(
     >>> X.shape, Y.shape  # doctest: +SKIP
     ((2417, 103), (2417, 14))
     """
-    _check_name(name)
+    if not isinstance(name, str) or not name or name != Path(name).name:
+        raise ValueError(f"name must be the plain name of a set such as 'yeast', got {name!r}.")
     home = local_data_home(data_home)
     if home is not None and (home / f"{name}.npz").is_file():
         bunch = read_npz(home / f"{name}.npz")
@@ -177,13 +145,9 @@ def fetch_multilabel(
     else:
         bunch = _from_openml(name, data_home, home, download_if_missing)
     if "train_idx" not in bunch:
-        _make_split(bunch)
+        splitter = MultilabelStratifiedShuffleSplit(1, test_size=1 / 3, random_state=0)
+        bunch.train_idx, bunch.test_idx = next(splitter.split(bunch.data, bunch.target))
+        bunch.split = SPLIT_MADE
     bunch.name = name
     bunch.DESCR += f"\n\nSplit: {bunch.split}."
-    return hand_over(
-        bunch,
-        subset=subset,
-        return_X_y=return_X_y,
-        as_frame=as_frame,
-        per_row=per_row_entries(bunch),
-    )
+    return make_bunch(bunch, subset=subset, return_X_y=return_X_y, as_frame=as_frame)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from contextlib import nullcontext
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
@@ -16,10 +15,11 @@ import scipy.sparse as sp
 from numpy.lib.npyio import NpzFile
 from sklearn.utils import Bunch
 
-from sklearn_mlcl.datasets._base import SUBSETS, as_indicator, hand_over, numbered_names
+from sklearn_mlcl.datasets._base import SUBSETS, as_indicator, make_bunch, name_of, open_source
 
 DATA_ENV = "SKLEARN_MLCL_DATA"
 CSR_PARTS = ("data", "indices", "indptr", "shape")
+MOST_COLUMNS = 10**7
 
 
 def local_data_home(data_home: str | PathLike[str] | None = None) -> Path | None:
@@ -36,16 +36,19 @@ def _read_matrix(arrays: NpzFile, key: str) -> Any:
         data, indices, indptr, shape = (arrays[f"{key}_{part}"] for part in CSR_PARTS)
         matrix = sp.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
         matrix.check_format(full_check=True)
+        matrix.sum_duplicates()
     else:
         raise ValueError(f"it holds neither {key!r} nor the CSR parts {key}_data, ..., {key}_shape")
-    if matrix.ndim != 2:
-        raise ValueError(f"{key} must have 2 dimensions, got {matrix.ndim}")
+    if np.ndim(matrix) != 2:
+        raise ValueError(f"{key} must have 2 dimensions, got {np.ndim(matrix)}")
+    if matrix.shape[1] > MOST_COLUMNS:
+        raise ValueError(f"{key} has {matrix.shape[1]} columns, more than {MOST_COLUMNS}")
     return matrix
 
 
 def _read_names(arrays: NpzFile, key: str, stem: str, n: int) -> list[str]:
     if key not in arrays:
-        return numbered_names(stem, n)
+        return [f"{stem}{i}" for i in range(n)]
     names = [str(name) for name in arrays[key]]
     if len(names) != n:
         raise ValueError(f"{key} has {len(names)} entries for {n} columns")
@@ -53,24 +56,21 @@ def _read_names(arrays: NpzFile, key: str, stem: str, n: int) -> list[str]:
 
 
 def _read_split(arrays: NpzFile, n: int) -> dict[str, np.ndarray]:
-    """The index arrays there are: disjoint, and together all rows."""
-    split = {key: arrays[key].astype(np.int64) for key in SUBSETS.values() if key in arrays}
+    """The index arrays there are: disjoint, and together all samples."""
+    split = {key: arrays[key] for key in SUBSETS.values() if key in arrays}
     if split and not np.array_equal(np.sort(np.concatenate(list(split.values()))), np.arange(n)):
-        raise ValueError(f"{', '.join(split)} do not name each of the {n} rows exactly once")
-    return split
+        raise ValueError(f"{', '.join(split)} do not name each of the {n} samples exactly once")
+    return {key: samples.astype(np.int64) for key, samples in split.items()}
 
 
 def _read_texts(arrays: NpzFile, n: int) -> dict[str, np.ndarray]:
-    """Strings per row, stored as the UTF-8 bytes of all and the offsets of each."""
+    """Strings per sample, stored as the UTF-8 bytes of all and the offsets of each."""
     texts = {}
-    for key in arrays.files:
-        if key.endswith("_utf8"):
-            stem = key.removesuffix("_utf8")
-            raw, ends = arrays[key].tobytes(), arrays[f"{stem}_offsets"].tolist()
-            if len(ends) != n + 1:
-                raise ValueError(f"{stem}_offsets has {len(ends)} entries for {n} rows")
-            rows = [raw[a:b].decode() for a, b in pairwise(ends)]
-            texts[stem] = np.array(rows, dtype=object)
+    for stem in (key.removesuffix("_utf8") for key in arrays.files if key.endswith("_utf8")):
+        raw, ends = arrays[f"{stem}_utf8"].tobytes(), arrays[f"{stem}_offsets"].tolist()
+        if len(ends) != n + 1:
+            raise ValueError(f"{stem}_offsets has {len(ends)} entries for {n} samples")
+        texts[stem] = np.array([raw[a:b].decode() for a, b in pairwise(ends)], dtype=object)
     return texts
 
 
@@ -88,32 +88,25 @@ def _read_bunch(arrays: NpzFile) -> Bunch:
     )
 
 
-def _opened(source: str | PathLike[str] | IO[bytes]) -> Any:
-    """A context with the file; numpy would leave one that it opens open after an error."""
-    return open(source, "rb") if isinstance(source, str | PathLike) else nullcontext(source)
+DAMAGE = (
+    ValueError, TypeError, AttributeError, KeyError, EOFError, MemoryError, OverflowError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def read_npz(source: str | PathLike[str] | IO[bytes]) -> Bunch:
     """The whole set of a file, with one kind of error for whatever may be wrong with it."""
-    try:
-        with _opened(source) as file:
+    with open_source(source) as file:
+        try:
             arrays = np.load(file, allow_pickle=False)
             if not isinstance(arrays, NpzFile):
                 raise ValueError("it holds one array, not named arrays")
             with arrays:
                 return _read_bunch(arrays)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        name = getattr(source, "name", source)
-        raise ValueError(f"{name} is no readable multi-label npz file: {error}") from error
-
-
-def per_row_entries(bunch: Bunch) -> list[str]:
-    """Entries of a bunch with one item per row: the matrices, and texts where there are any."""
-    return [k for k, v in bunch.items() if k in ("data", "target") or _is_text(v)]
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype == object
+        except DAMAGE as error:
+            raise ValueError(
+                f"{name_of(source)} is no readable multi-label npz file: {error}"
+            ) from error
 
 
 def load_npz(
@@ -127,16 +120,16 @@ def load_npz(
 
     The file holds ``X`` and ``Y``, each either as one 2-D array or as the parts ``X_data``,
     ``X_indices``, ``X_indptr``, ``X_shape`` of a CSR matrix. Optional are ``label_names``,
-    ``feature_names``, the row numbers ``train_idx``, ``test_idx``, ``val_idx`` (disjoint, together
-    all rows), and strings per row as ``<name>_utf8`` (bytes) with ``<name>_offsets``. Nothing
-    pickled is read.
+    ``feature_names``, the sample numbers ``train_idx``, ``test_idx``, ``val_idx`` (disjoint,
+    together all samples), and strings per sample as ``<name>_utf8`` (bytes) with
+    ``<name>_offsets``. Nothing pickled is read.
 
     Parameters
     ----------
     path : str, path-like or binary file object
         The file.
     subset : {"all", "train", "validation", "test"}, default="all"
-        Which rows to return, if the file holds a split.
+        Which samples to return, if the file holds a split.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False
@@ -150,7 +143,7 @@ def load_npz(
         data : ndarray or CSR matrix of shape (n, d)
             In the dtype of the file.
         target : ndarray or CSR matrix of shape (n, L)
-            int64; float64 if cells are missing (NaN).
+            int64; float64 if entries are missing (NaN).
         feature_names, target_names : list of str
             ``x0, x1, ...`` and ``label0, label1, ...`` if the file has none.
         train_idx, test_idx, val_idx : ndarray of int64
@@ -177,11 +170,4 @@ def load_npz(
     >>> Y.dtype, Y.sum(axis=0)
     (dtype('int64'), array([1, 2]))
     """
-    bunch = read_npz(path)
-    return hand_over(
-        bunch,
-        subset=subset,
-        return_X_y=return_X_y,
-        as_frame=as_frame,
-        per_row=per_row_entries(bunch),
-    )
+    return make_bunch(read_npz(path), subset=subset, return_X_y=return_X_y, as_frame=as_frame)

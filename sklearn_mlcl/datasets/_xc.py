@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_mlcl.datasets._base import name_of, open_text
+from sklearn_mlcl.datasets._base import Source, name_of, open_lines
+
+LARGEST = np.iinfo(np.int64).max
 
 
 def _read_header(line: str) -> tuple[int, int, int]:
@@ -18,20 +19,25 @@ def _read_header(line: str) -> tuple[int, int, int]:
             f"the header must be 'n_samples n_features n_labels', got {line.strip()!r}"
         )
     n, d, L = map(int, fields)
+    if max(n, d, L) > LARGEST:
+        raise ValueError(f"the numbers of the header must be at most {LARGEST}")
     return n, d, L
 
 
 def _check_range(indices: np.ndarray, n: int, kind: str) -> None:
-    if len(indices) and (indices.min() < 0 or indices.max() >= n):
-        raise ValueError(f"{kind} numbers must be in 0..{n - 1}, got {indices.tolist()}")
-    if len(np.unique(indices)) != len(indices):
-        raise ValueError(f"{kind} numbers occur twice: {indices.tolist()}")
+    outside = indices[(indices < 0) | (indices >= n)]
+    if len(outside):
+        raise ValueError(f"{kind} numbers must be in 0..{n - 1}, got {outside[0]}")
+    ordered = np.sort(indices)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        raise ValueError(f"{kind} numbers occur twice: {twice[0]}")
 
 
 def _read_row(line: str, d: int, L: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, feature numbers and feature values of one row."""
+    """Labels, feature numbers and feature values of one sample."""
     head, _, tail = line.rstrip().partition(" ")
-    if ":" in head:  # a row without labels whose leading blank was lost
+    if ":" in head:  # a sample without labels whose leading blank was lost
         head, tail = "", line
     labels = np.array(head.split(",") if head else [], dtype=np.int64)
     fields = [field.split(":") for field in tail.split()]
@@ -45,24 +51,21 @@ def _read_row(line: str, d: int, L: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _csr(
-    indices: list[np.ndarray], values: list[np.ndarray] | None, n_columns: int, dtype: Any
+    indices: list[np.ndarray], values: list[np.ndarray], n_columns: int, dtype: Any
 ) -> sp.csr_matrix:
-    indptr = np.concatenate([[0], np.cumsum([len(row) for row in indices])]).astype(np.int64)
+    indptr = np.cumsum([0, *map(len, indices)])
     columns = np.concatenate([np.zeros(0, dtype=np.int64), *indices])
-    data = np.ones(len(columns)) if values is None else np.concatenate([np.zeros(0), *values])
-    shape = (len(indices), n_columns)
-    matrix = sp.csr_matrix((data.astype(dtype), columns, indptr), shape=shape)
+    data = np.concatenate([np.zeros(0), *values]).astype(dtype)
+    matrix = sp.csr_matrix((data, columns, indptr), shape=(len(indices), n_columns))
     matrix.sort_indices()
     return matrix
 
 
-def load_xc(
-    path: str | PathLike[str] | IO[Any], *, dtype: Any = np.float64
-) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+def load_xc(path: Source, *, dtype: Any = np.float64) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Read a file in the text format of the extreme classification repository.
 
-    The first line is ``n_samples n_features n_labels``; each of the others is
-    ``label,label,... feature:value feature:value ...`` with numbers from 0 on. A row without
+    The first line is ``n_samples n_features n_labels``. Each of the others is a sample,
+    ``label,label,... feature:value feature:value ...``, with numbers from 0 on. A sample without
     labels begins with a blank.
 
     Parameters
@@ -98,16 +101,14 @@ def load_xc(
     >>> X.toarray().tolist(), Y.toarray().tolist()
     ([[0.0, 0.5, 0.0, 1.0], [2.0, 0.0, 0.0, 0.0]], [[1, 0, 1], [0, 0, 0]])
     """
-    rows, number = [], 1
-    with open_text(path) as file:
-        try:
-            n, d, L = _read_header(file.readline())
-            for number, line in enumerate(file, start=2):
-                if number <= n + 1 or line.strip():
-                    rows.append(_read_row(line, d, L))
-        except ValueError as error:
-            raise ValueError(f"{name_of(path)}, line {number}: {error}.") from error
+    with open_lines(path) as lines:
+        n, d, L = _read_header(next(lines, ""))
+        rows = list[tuple[np.ndarray, np.ndarray, np.ndarray]]()
+        for line in lines:
+            if len(rows) < n or line.strip():
+                rows.append(_read_row(line, d, L))
     if len(rows) != n:
         raise ValueError(f"{name_of(path)} has {len(rows)} rows; its header says {n}.")
     labels, indices, values = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
-    return _csr(indices, values, d, dtype), _csr(labels, None, L, np.int64)
+    ones = [np.ones(len(row)) for row in labels]
+    return _csr(indices, values, d, dtype), _csr(labels, ones, L, np.int64)

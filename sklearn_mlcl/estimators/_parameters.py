@@ -1,19 +1,33 @@
-"""Constructor parameters, each said once: type, bounds, default and text."""
+"""Constructor parameters, each said once: default and bounds in the body, text in the docstring."""
 
 from __future__ import annotations
 
 import inspect
+import re
+import sys
 import textwrap
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self, dataclass_transform
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from sklearn_mlcl.utils._sklearn_compat import StrOptions, validate_parameter_constraints
+from sklearn_mlcl.utils._sklearn_compat import (
+    CheckedParameters,
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+ABOVE_0 = Interval(Real, 0, None, closed="neither")
+AT_LEAST_0 = Interval(Real, 0, None, closed="left")
+AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+SHARE = Interval(Real, 0, 1, closed="both")
+#: Sections of a docstring: everyday parameters, then advanced ones.
+SECTIONS = ("Parameters", "Other Parameters")
 
 
 @dataclass(frozen=True)
@@ -24,67 +38,67 @@ class Parameter:
     ----------
     default : object
         Its default.
-    kind : str
-        Its type, as a docstring states it.
-    text : str
-        What it does, as a docstring states it.
-    allowed : list
+    allowed : tuple
         Constraints, as scikit-learn's parameter validation takes them.
-    advanced : bool
-        Whether the docstring lists it under "Other Parameters".
     keys : dict of str to Parameter
         Keys of a dict parameter; empty for all others.
     """
 
     default: Any
-    kind: str = ""
-    text: str = ""
-    allowed: list[Any] = field(default_factory=list)
-    advanced: bool = False
+    allowed: tuple[Any, ...] = ()
     keys: dict[str, Parameter] = field(default_factory=dict)
 
-    def documented(self, name: str) -> str:
-        """Return the entry of a docstring."""
-        body = inspect.cleandoc(self.text)
-        if self.keys:
-            entries = "\n\n".join(key._as_item(k) for k, key in sorted(self.keys.items()))
-            body = f"{body}\n\n{entries}"
-        head = f"{name} : {self.kind}, default={_shown(self.default)}"
-        return f"{head}\n{textwrap.indent(body, '    ')}"
-
-    def _as_item(self, name: str) -> str:
-        head = f"- ``{name}`` : {self.kind}, default={_shown(self.default)}."
-        return f"{head}\n{textwrap.indent(inspect.cleandoc(self.text), '  ')}"
+    def refined(self, other: Parameter) -> Parameter:
+        """Return this parameter with the default, bounds and keys that ``other`` states."""
+        keys = {k: self.keys[k].refined(p) if k in self.keys else p for k, p in other.keys.items()}
+        return Parameter(other.default, other.allowed or self.allowed, self.keys | keys)
 
 
-def param(
-    default: Any,
-    kind: str = "",
-    text: str = "",
-    allowed: list[Any] | None = None,
-    *,
-    advanced: bool = False,
-    keys: dict[str, Any] | None = None,
-) -> Any:
+def param(default: Any, *allowed: Any, keys: dict[str, Any] | None = None) -> Any:
     """Declare a constructor parameter in the body of a class.
 
-    A subclass that declares a name again with a default alone keeps all else; ``keys`` are added
-    to those of the base.
+    A subclass that declares a name again states what changes: the default, bounds if they differ,
+    keys of its own.
+
+    Parameters
+    ----------
+    default : object
+        Its default.
+    *allowed : constraints
+        As scikit-learn's parameter validation takes them.
+    keys : dict of str to param(...), default=None
+        Keys of a dict parameter.
     """
-    return Parameter(default, kind, text, allowed or [], advanced, keys or {})
+    return Parameter(default, allowed, keys or {})
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(param,))
-class DeclaredParameters(BaseEstimator):
+@dataclass_transform(kw_only_default=True)
+class DeclaredParameters(CheckedParameters):
     """Base of estimators that declare their parameters in the class body with :func:`param`.
 
-    It makes the constructor, the table of constraints and the entries of the docstring. A class
-    with an ``__init__`` of its own keeps it. Keys of dict parameters are parameters too:
-    ``get_params(deep=True)`` and ``set_params`` know ``loss_params__beta``.
+    It makes the constructor and the table of constraints. A class with an ``__init__`` of its own
+    keeps it. Keys of dict parameters are parameters too: ``get_params(deep=True)`` and
+    ``set_params`` know ``loss_params__beta``.
+
+    The text of a parameter stands once, in the docstring of the class that declares it, without
+    its default. Subclasses list it with their default: everyday parameters under "Parameters",
+    advanced ones under "Other Parameters".
+
+    Parameters
+    ----------
+    class_weight : "balanced", dict, list of dict or None
+        Factors on the weights of negatives and positives: a dict ``{label: {0: w0, 1: w1}}`` by
+        number or name of the label, a list with a dict ``{0: w0, 1: w1}`` for each label, or
+        "balanced" for (entries) / (2 * entries of that value) in each label. For 1-D targets a
+        dict ``{class: weight}`` or "balanced", as in scikit-learn. Probabilities are then those
+        of the weighted samples; see :ref:`missing-labels`.
+    missing_label : float
+        Marks a missing label in a label matrix beside NaN, for example -1.
     """
 
-    _parameters: ClassVar[dict[str, Parameter]] = {}
+    _declared: ClassVar[dict[str, Parameter]] = {}
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
+    _texts: ClassVar[dict[str, Text]] = {}
     #: Replaces ``{shared_attributes}`` in docstrings.
     _shared_attributes: ClassVar[str] = ""
 
@@ -93,18 +107,21 @@ class DeclaredParameters(BaseEstimator):
         declared = {k: p for k, p in vars(cls).items() if isinstance(p, Parameter)}
         if not declared:
             return
-        known = dict(cls._parameters)
+        known = cls._declared
         for name, parameter in declared.items():
-            known[name] = _refined(known[name], parameter) if name in known else parameter
+            declared[name] = known[name].refined(parameter) if name in known else parameter
             delattr(cls, name)
-        # Those of the subclass first, rare ones last.
-        first = [*declared, *(name for name in known if name not in declared)]
-        cls._parameters = {n: known[n] for n in sorted(first, key=lambda n: known[n].advanced)}
-        cls._parameter_constraints = {n: p.allowed for n, p in cls._parameters.items()}
+        doc = inspect.cleandoc(vars(cls).get("__doc__") or "")
+        cls._texts = texts = _merged(cls._texts, _texts_in(doc))
+        # Everyday ones first, and those of the subclass before those of its base.
+        merged = declared | {name: p for name, p in known.items() if name not in declared}
+        advanced = {name: name in texts and texts[name].section == SECTIONS[1] for name in merged}
+        cls._declared = {name: merged[name] for name in sorted(merged, key=advanced.__getitem__)}
+        cls._parameter_constraints = {n: list(p.allowed) for n, p in cls._declared.items()}
         if "__init__" not in vars(cls):
             cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
-        doc = _filled(cls.__doc__ or "", cls._parameters)
-        cls.__doc__ = doc.replace("{shared_attributes}", cls._shared_attributes.strip())
+        shared = inspect.cleandoc(cls._shared_attributes)
+        cls.__doc__ = _listed(doc, cls._declared, texts).replace("{shared_attributes}", shared)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters; with ``deep`` also the keys of dict parameters.
@@ -121,7 +138,7 @@ class DeclaredParameters(BaseEstimator):
         """
         params = super().get_params(deep=deep)
         if deep:
-            for name in self._dict_parameters():
+            for name in [name for name in self._dict_parameters() if name in params]:
                 params.update({f"{name}__{k}": v for k, v in self._options_of(name).items()})
         return params
 
@@ -143,7 +160,9 @@ class DeclaredParameters(BaseEstimator):
         ValueError
             For a name that is no parameter, or a key that the dict does not take.
         """
-        dicts = self._dict_parameters()
+        # A subclass with an ``__init__`` of its own may not have them all.
+        own = super().get_params(deep=False)
+        dicts = {name: p for name, p in self._dict_parameters().items() if name in own}
         by_key = {k: v for k, v in params.items() if k.partition("__")[0] in dicts and "__" in k}
         super().set_params(**{k: v for k, v in params.items() if k not in by_key})
         for name, value in by_key.items():
@@ -153,16 +172,16 @@ class DeclaredParameters(BaseEstimator):
         return self
 
     def _dict_parameters(self) -> dict[str, Parameter]:
-        return {name: p for name, p in self._parameters.items() if p.keys}
+        return {name: p for name, p in self._declared.items() if p.keys}
 
     def _options_of(self, name: str) -> dict[str, Any]:
         """Return a dict parameter with the defaults of the keys that it leaves out."""
-        defaults = {key: p.default for key, p in self._parameters[name].keys.items()}
+        defaults = {key: p.default for key, p in self._declared[name].keys.items()}
         given = getattr(self, name)
         return {**defaults, **given} if isinstance(given, Mapping) else defaults
 
-    def _validate_params(self) -> None:
-        super()._validate_params()
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         cls = type(self).__name__
         for name, parameter in self._dict_parameters().items():
             given = getattr(self, name) or {}
@@ -172,14 +191,6 @@ class DeclaredParameters(BaseEstimator):
                 {f"{name}__{key}": value for key, value in given.items()},
                 caller_name=cls,
             )
-
-
-def _refined(base: Parameter, own: Parameter) -> Parameter:
-    known = base.keys
-    keys = {k: _refined(known[k], p) if k in known else p for k, p in own.keys.items()}
-    changed: dict[str, Any] = {"keys": known | keys, "default": own.default}
-    changed |= {k: v for k in ("kind", "text", "allowed") if (v := getattr(own, k))}
-    return replace(base, **changed)
 
 
 def _check_keys(cls: str, name: str, given: Any, known: dict[str, Parameter]) -> None:
@@ -194,22 +205,107 @@ def _check_keys(cls: str, name: str, given: Any, known: dict[str, Parameter]) ->
 
 def _constructor(cls: type[DeclaredParameters]) -> Any:
     """Return an ``__init__`` that stores its keyword arguments, with an explicit signature."""
-    names = list(cls._parameters)
+    names = list(cls._declared)
     head = ", ".join(f"{name}=defaults[{name!r}]" for name in names)
     body = "\n".join(f"    self.{name} = {name}" for name in names)
-    space: dict[str, Any] = {"defaults": {n: p.default for n, p in cls._parameters.items()}}
+    # The names in annotations are those of the module that declares the class.
+    space = dict(vars(sys.modules[cls.__module__]))
+    space["defaults"] = {n: p.default for n, p in cls._declared.items()}
     exec(f"def __init__(self, *, {head}):\n{body}", space)
     init = space["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
+    known = ChainMap(*map(inspect.get_annotations, cls.__mro__))
+    init.__annotations__ = {n: known[n] for n in names if n in known} | {"return": None}
     return init
 
 
-def _filled(doc: str, parameters: dict[str, Parameter]) -> str:
-    for field_name, advanced in (("{parameters}", False), ("{other_parameters}", True)):
-        entries = [p.documented(n) for n, p in parameters.items() if p.advanced == advanced]
-        doc = doc.replace(field_name, textwrap.indent("\n".join(entries), "    ").lstrip())
-    return doc
+@dataclass(frozen=True)
+class Text:
+    """What a docstring says of a parameter.
+
+    Attributes
+    ----------
+    section : str
+        The section that it stands in.
+    kind : str
+        Its type.
+    body : str
+        What it does.
+    keys : dict of str to Text
+        Texts of the keys of a dict parameter.
+    """
+
+    section: str
+    kind: str
+    body: str
+    keys: dict[str, Text] = field(default_factory=dict)
+
+
+def _texts_in(doc: str) -> dict[str, Text]:
+    """Return what a docstring says of parameters."""
+    found: dict[str, Text] = {}
+    for section in SECTIONS:
+        entries = re.search(rf"(?ms)^{section}\n-+\n(.*?)(?=\n\S[^\n]*\n---|\Z)", doc)
+        for name, kind, body in _entries(r"(\w+) : (.*)", entries[1] if entries else ""):
+            text, *items = re.split(r"(?m)^(?=- ``)", body)
+            keys = {
+                k: Text(section, key_kind, key_body)
+                for item in items
+                for k, key_kind, key_body in _entries(r"- ``(\w+)`` : (.*)", item)
+            }
+            found[name] = Text(section, kind, text.strip(), keys)
+    return found
+
+
+def _entries(head: str, text: str) -> Iterable[tuple[str, str, str]]:
+    """Yield name, type and indented body of the entries whose first lines look like ``head``."""
+    for match in re.finditer(rf"(?m)^{head}\n((?:(?:[ ].*)?\n?)*)", text):
+        yield match[1], match[2], inspect.cleandoc("\n" + match[3])
+
+
+def _merged(base: dict[str, Text], own: dict[str, Text]) -> dict[str, Text]:
+    """Return texts of a class: a dict parameter keeps the keys that its base describes."""
+    merged = dict(base)
+    for name, text in own.items():
+        before = base.get(name, text)
+        body, keys = text.body or before.body, before.keys | text.keys
+        merged[name] = replace(text, section=before.section, body=body, keys=keys)
+    return merged
+
+
+def _listed(doc: str, parameters: dict[str, Parameter], texts: dict[str, Text]) -> str:
+    """Return a docstring that lists all parameters with their defaults.
+
+    numpydoc wants "Other Parameters" behind "Attributes".
+    """
+    parts = re.split(r"(?m)^(?=[A-Z][A-Za-z ]+\n-{3,}\n)", doc)
+    named = {part.partition("\n")[0]: part.strip() for part in parts[1:]}
+    if "Parameters" not in named:
+        return doc
+    for section in SECTIONS:
+        entries = [
+            _entry(f"{name} : ", texts[name], parameter)
+            for name, parameter in parameters.items()
+            if name in texts and texts[name].section == section
+        ]
+        named[section] = "\n".join([section, "-" * len(section), *entries]) if entries else ""
+    order = ["Parameters", "Attributes", "Other Parameters"]
+    order += [name for name in named if name not in order]
+    return "\n\n".join([parts[0].strip(), *(named[n] for n in order if named.get(n))])
+
+
+def _entry(head: str, text: Text, parameter: Parameter) -> str:
+    items = [
+        _entry(f"- ``{key}`` : ", text.keys[key], p)
+        for key, p in sorted(parameter.keys.items())
+        if key in text.keys
+    ]
+    body = "\n\n".join(part for part in (text.body, "\n".join(items)) if part)
+    indent = "  " if head.startswith("-") else "    "
+    return f"{head}{text.kind}, default={_shown(parameter.default)}\n" + textwrap.indent(
+        body, indent
+    )
 
 
 def _shown(default: Any) -> str:
@@ -218,21 +314,7 @@ def _shown(default: Any) -> str:
     return "nan" if isinstance(default, float) and np.isnan(default) else repr(default)
 
 
-MISSING_LABEL = param(
-    np.nan,
-    "float",
-    "Marks a missing label in a label matrix beside NaN, for example -1.",
-    [Real],
-)
-CLASS_WEIGHT = param(
-    None,
-    '"balanced", dict, list of dict or None',
-    """
-    Factors on the weights of negatives and positives: a dict ``{label: {0: w0, 1: w1}}`` by number
-    or name of the label, a list with a dict ``{0: w0, 1: w1}`` for each label, or "balanced" for
-    (entries) / (2 * entries of that value) in each label. For 1-D targets a dict
-    ``{class: weight}`` or "balanced", as in scikit-learn. Probabilities are then those of the
-    weighted samples; see :ref:`missing-labels`.
-    """,
-    [StrOptions({"balanced"}), dict, list, None],
-)
+MISSING_LABEL = param(np.nan, Real)
+CLASS_WEIGHT = param(None, StrOptions({"balanced"}), dict, list, None)
+
+DeclaredParameters._texts = _texts_in(inspect.cleandoc(DeclaredParameters.__doc__ or ""))

@@ -19,8 +19,8 @@ from sklearn_mlcl.heads.predictor import Probabilities
 from sklearn_mlcl.metrics import subset_accuracy
 from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.persistence._saving import Persistent
+from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks
-from sklearn_mlcl.utils.doc_links import DocumentationLinks
 from sklearn_mlcl.utils.fit_data import Features, check_features
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.set_output import LabelFrames, in_chosen_container

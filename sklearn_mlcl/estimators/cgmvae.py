@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.estimators._parameters import param
+from sklearn_mlcl.estimators._parameters import ABOVE_0, AT_LEAST_0, AT_LEAST_1, param
 from sklearn_mlcl.estimators.contrastive import HEAD_C
 from sklearn_mlcl.estimators.net import Heads, NetClassifier, encoder_of, layer_sizes, scaler_of
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
@@ -29,9 +29,6 @@ from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats, check_features
-
-_AT_LEAST_0 = Interval(Real, 0, None, closed="left")
-_AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 
 
 class CGMVAEClassifier(NetClassifier):
@@ -60,11 +57,57 @@ class CGMVAEClassifier(NetClassifier):
 
     Parameters
     ----------
-    {parameters}
+    temperature : float
+        The divisor :math:`\tau` of the logits in the contrastive term.
+    lambda_bce : float
+        Weight of each cross-entropy.
+    lambda_kl : float
+        Weight of the divergence; 6 in the release.
+    lambda_contrastive : float
+        Weight of the contrastive term.
 
     Other Parameters
     ----------------
-    {other_parameters}
+    loss_params : dict or None
+        Rare settings of the objective, by key; in a grid ``loss_params__free_bits``.
+
+        - ``empty_label_policy`` : {"skip", "standard_normal", "learned"}
+          Prior of samples without a label: none (they have their cross-entropy only), the
+          standard normal, or a Gaussian of their own.
+        - ``free_bits`` : float
+          Nats of divergence, in the mean over a batch, that cost nothing.
+        - ``kl_estimator`` : {"mc", "variational"}
+          One draw, or a closed-form upper bound; see :func:`sklearn_mlcl.modules.mixture_kl`.
+        - ``kl_warmup_epochs`` : int
+          Epochs over which the weight of the divergence rises from 0.
+        - ``label_branch`` : bool
+          Train the decoder on the label means too.
+        - ``n_latent_samples`` : int
+          Draws of the posterior that are decoded in a training step.
+        - ``n_negatives`` : int or None
+          Labels absent from a batch that are drawn to stand for all others in the sums over
+          labels, for very many labels; None takes all.
+    head : {"inner_product", "logistic"}
+        Logits of the model, or of logistic regressions solved on the frozen feature embedding.
+    net_params : dict or None
+        - ``concat_input`` : bool
+          Let the decoder see the features beside the latent code, as the release does.
+        - ``decoder_hidden`` : int
+          Width of the decoder.
+        - ``embedding_dim`` : int
+          Dimension of label and feature embeddings.
+        - ``label_bias`` : bool
+          Give each logit a bias that starts at the log-odds of its label.
+        - ``label_hidden_layer_sizes`` : sequence of int
+          Widths of the label encoder.
+        - ``latent_dim`` : int
+          Dimension of the latent space.
+        - ``layer_norm`` : bool
+          Normalise the layers of the feature encoder; the release does not.
+        - ``n_predict_samples`` : int
+          Draws of the posterior over which probabilities are averaged; 0 decodes its mean. The
+          draws use the same noise for all samples, so that an answer does not depend on the
+          other samples.
 
     Attributes
     ----------
@@ -105,86 +148,26 @@ class CGMVAEClassifier(NetClassifier):
     ((200, 3), (200, 64), (3, 3))
     """
 
-    temperature: float = param(
-        1.0,
-        "float",
-        r"The divisor :math:`\tau` of the logits in the contrastive term.",
-        [Interval(Real, 0, None, closed="neither")],
-    )
-    lambda_bce: float = param(0.5, "float", "Weight of each cross-entropy.", [_AT_LEAST_0])
-    lambda_kl: float = param(
-        0.005, "float", "Weight of the divergence; 6 in the release.", [_AT_LEAST_0]
-    )
-    lambda_contrastive: float = param(
-        1.0, "float", "Weight of the contrastive term.", [_AT_LEAST_0]
-    )
+    temperature: float = param(1.0, ABOVE_0)
+    lambda_bce: float = param(0.5, AT_LEAST_0)
+    lambda_kl: float = param(0.005, AT_LEAST_0)
+    lambda_contrastive: float = param(1.0, AT_LEAST_0)
     head_C: Any = HEAD_C
     loss_params: dict[str, Any] | None = param(
         None,
-        "dict or None",
-        "Rare settings of the objective, by key; in a grid ``loss_params__free_bits``.",
-        [dict, None],
-        advanced=True,
+        dict,
+        None,
         keys={
-            "n_latent_samples": param(
-                1,
-                "int",
-                "Draws of the posterior that are decoded in a training step.",
-                [_AT_LEAST_1],
-            ),
-            "label_branch": param(
-                True, "bool", "Train the decoder on the label means too.", ["boolean"]
-            ),
-            "kl_estimator": param(
-                "mc",
-                '{"mc", "variational"}',
-                """
-                One draw, or a closed-form upper bound; see
-                :func:`sklearn_mlcl.modules.mixture_kl`.
-                """,
-                [StrOptions({"mc", "variational"})],
-            ),
-            "kl_warmup_epochs": param(
-                0,
-                "int",
-                "Epochs over which the weight of the divergence rises from 0.",
-                [Interval(Integral, 0, None, closed="left")],
-            ),
-            "free_bits": param(
-                0.0,
-                "float",
-                "Nats of divergence, in the mean over a batch, that cost nothing.",
-                [_AT_LEAST_0],
-            ),
-            "n_negatives": param(
-                None,
-                "int or None",
-                """
-                Labels absent from a batch that are drawn to stand for all others in the sums over
-                labels, for very many labels; None takes all.
-                """,
-                [_AT_LEAST_1, None],
-            ),
-            "empty_label_policy": param(
-                "skip",
-                '{"skip", "standard_normal", "learned"}',
-                """
-                Prior of samples without a label: none (they have their cross-entropy only), the
-                standard normal, or a Gaussian of their own.
-                """,
-                [StrOptions(set(EMPTY_LABEL_POLICIES))],
-            ),
+            "n_latent_samples": param(1, AT_LEAST_1),
+            "label_branch": param(True, "boolean"),
+            "kl_estimator": param("mc", StrOptions({"mc", "variational"})),
+            "kl_warmup_epochs": param(0, Interval(Integral, 0, None, closed="left")),
+            "free_bits": param(0.0, AT_LEAST_0),
+            "n_negatives": param(None, AT_LEAST_1, None),
+            "empty_label_policy": param("skip", StrOptions(set(EMPTY_LABEL_POLICIES))),
         },
     )
-    head: str = param(
-        "inner_product",
-        '{"inner_product", "logistic"}',
-        """
-        Logits of the model, or of logistic regressions solved on the frozen feature embedding.
-        """,
-        [StrOptions({"inner_product", "logistic"})],
-        advanced=True,
-    )
+    head: str = param("inner_product", StrOptions({"inner_product", "logistic"}))
     dropout: float = param(0.3)
     feature_noise: float = param(0.4)
     weight_decay: float = param(0.01)
@@ -192,42 +175,14 @@ class CGMVAEClassifier(NetClassifier):
     net_params: dict[str, Any] | None = param(
         None,
         keys={
-            "latent_dim": param(64, "int", "Dimension of the latent space.", [_AT_LEAST_1]),
-            "embedding_dim": param(
-                512, "int", "Dimension of label and feature embeddings.", [_AT_LEAST_1]
-            ),
-            "label_hidden_layer_sizes": param(
-                (512, 256), "sequence of int", "Widths of the label encoder.", ["array-like"]
-            ),
-            "decoder_hidden": param(512, "int", "Width of the decoder.", [_AT_LEAST_1]),
-            "layer_norm": param(
-                True,
-                "bool",
-                "Normalise the layers of the feature encoder; the release does not.",
-                ["boolean"],
-            ),
-            "concat_input": param(
-                False,
-                "bool",
-                "Let the decoder see the features beside the latent code, as the release does.",
-                ["boolean"],
-            ),
-            "label_bias": param(
-                True,
-                "bool",
-                "Give each logit a bias that starts at the log-odds of its label.",
-                ["boolean"],
-            ),
-            "n_predict_samples": param(
-                0,
-                "int",
-                """
-                Draws of the posterior over which probabilities are averaged; 0 decodes its mean.
-                The draws use the same noise for all samples, so that an answer does not depend on
-                the other samples.
-                """,
-                [Interval(Integral, 0, None, closed="left")],
-            ),
+            "latent_dim": param(64, AT_LEAST_1),
+            "embedding_dim": param(512, AT_LEAST_1),
+            "label_hidden_layer_sizes": param((512, 256), "array-like"),
+            "decoder_hidden": param(512, AT_LEAST_1),
+            "layer_norm": param(True, "boolean"),
+            "concat_input": param(False, "boolean"),
+            "label_bias": param(True, "boolean"),
+            "n_predict_samples": param(0, Interval(Integral, 0, None, closed="left")),
         },
     )
 

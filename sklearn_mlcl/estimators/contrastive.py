@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.estimators._parameters import param
+from sklearn_mlcl.estimators._parameters import ABOVE_0, AT_LEAST_0, AT_LEAST_1, param
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_ESTIMATORS,
@@ -28,19 +28,7 @@ from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 
-_AT_LEAST_0 = Interval(Real, 0, None, closed="left")
-_ABOVE_0 = Interval(Real, 0, None, closed="neither")
-
-
-HEAD_C = param(
-    0.01,
-    'float, array-like of shape (n_labels,) or "cv"',
-    """
-    Inverse regularisation of the logistic heads. "cv" chooses it per label by cross-validation on
-    the embedding.
-    """,
-    [_ABOVE_0, StrOptions({"cv"}), "array-like"],
-)
+HEAD_C = param(0.01, ABOVE_0, StrOptions({"cv"}), "array-like")
 
 
 class ContrastiveMultiLabelClassifier(NetClassifier):
@@ -72,11 +60,53 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
 
     Parameters
     ----------
-    {parameters}
+    loss : str or torch.nn.Module
+        Contrastive loss, by name: "reg", "jaccard", "any", "all", "multisupcon", "simdis",
+        "mulsupcon", "proto" or "msc"; see :mod:`sklearn_mlcl.losses`. A module of your own is
+        called as ``loss(projections, labels)``, with ``prototypes=``, ``queue=`` and
+        ``queue_labels=``, ``sample_weight=`` added where they apply. It brings its own temperature
+        and clamp.
+    temperature : float
+        Divides the cosine similarities.
+    lambda_reg : float
+        Share of the repulsion between positives that is removed from the gradient, for every
+        loss: 1 is the regularised loss as published, 0 the plain loss.
+    lambda_contrastive : float
+        Weight of the contrastive loss.
+    lambda_joint : float
+        Weight of the loss on the logits of a linear head that is trained with the encoder,
+        summed over the labels. 0 trains the encoder by the contrastive loss alone.
 
     Other Parameters
     ----------------
-    {other_parameters}
+    loss_params : dict or None
+        Rare settings of the loss, by key; a grid reaches them as ``loss_params__beta``.
+
+        - ``alpha`` : float
+          Overlap exponent of "reg": 0 lets every shared label count alike, above 0 discounts
+          candidates with foreign labels, below 0 keeps those without any.
+        - ``anchor_weighting`` : {"label", "sample"}
+          Whether in "mulsupcon" every label of a sample or every sample weighs the same.
+        - ``beta`` : float
+          Repulsion of instances relative to prototypes in "msc".
+        - ``joint_loss`` : {"bce", "asl"}
+          Loss of the jointly trained head: binary cross-entropy or the asymmetric loss.
+        - ``n_negatives`` : int or None
+          Prototypes of labels absent from a batch that are drawn for it, for very many labels
+          ("reg", "msc", "proto"); None takes all.
+        - ``overlap_threshold`` : float
+          Smallest Jaccard overlap of a positive in "multisupcon".
+        - ``prototypes`` : {"auto"} or bool
+          Whether label prototypes are candidates; "auto" where the loss has them.
+        - ``queue_size`` : int
+          Projections of past batches that stay candidates.
+    head : {"auto", "joint", "logistic"}
+        Whose probabilities count: those of the linear head that is trained with the encoder, or
+        of logistic regressions on the frozen embedding. "auto" is "joint" with ``lambda_joint >
+        0``.
+    net_params : dict or None
+        - ``projection_dim`` : int or None
+          Width of the projection; None compares the embeddings themselves.
 
     Attributes
     ----------
@@ -108,125 +138,46 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     ((200, 3), (200, 512))
     """
 
-    loss: Any = param(
-        "reg",
-        "{" + ", ".join(f'"{name}"' for name in CONTRASTIVE_LOSSES) + "} or torch.nn.Module",
-        """
-        Contrastive loss; see :mod:`sklearn_mlcl.losses`. A module of your own is called as
-        ``loss(projections, labels)``, with ``prototypes=``, ``queue=`` and ``queue_labels=``,
-        ``sample_weight=`` added where they apply, and brings its own temperature and clamp.
-        """,
-        [StrOptions(set(CONTRASTIVE_LOSSES)), nn.Module],
-    )
-    temperature: float = param(0.2, "float", "Divides the cosine similarities.", [_ABOVE_0])
-    lambda_reg: float = param(
-        1.0,
-        "float",
-        """
-        Share of the repulsion between positives that is removed from the gradient, for every
-        loss: 1 is the regularised loss as published, 0 the plain loss.
-        """,
-        [_AT_LEAST_0],
-    )
-    lambda_contrastive: float = param(
-        1.0, "float", "Weight of the contrastive loss.", [_AT_LEAST_0]
-    )
-    lambda_joint: float = param(
-        2.0,
-        "float",
-        """
-        Weight of the loss on the logits of a linear head that is trained with the encoder, summed
-        over the labels. 0 trains the encoder by the contrastive loss alone.
-        """,
-        [_AT_LEAST_0],
-    )
+    loss: Any = param("reg", StrOptions(set(CONTRASTIVE_LOSSES)), nn.Module)
+    temperature: float = param(0.2, ABOVE_0)
+    lambda_reg: float = param(1.0, AT_LEAST_0)
+    lambda_contrastive: float = param(1.0, AT_LEAST_0)
+    lambda_joint: float = param(2.0, AT_LEAST_0)
     head_C: Any = HEAD_C
     n_estimators: int = N_ESTIMATORS
     loss_params: dict[str, Any] | None = param(
         None,
-        "dict or None",
-        "Rare settings of the loss, by key; a grid reaches them as ``loss_params__beta``.",
-        [dict, None],
-        advanced=True,
+        dict,
+        None,
         keys={
-            "alpha": param(
-                0.0,
-                "float",
-                """
-                Overlap exponent of "reg": 0 lets every shared label count alike, above 0 discounts
-                candidates with foreign labels, below 0 keeps those without any.
-                """,
-                [Interval(Real, None, None, closed="neither")],
-            ),
-            "beta": param(
-                0.1, "float", 'Repulsion of instances relative to prototypes in "msc".', [_ABOVE_0]
-            ),
-            "overlap_threshold": param(
-                0.5,
-                "float",
-                'Smallest Jaccard overlap of a positive in "multisupcon".',
-                [Interval(Real, 0, 1, closed="right")],
-            ),
-            "anchor_weighting": param(
-                "label",
-                '{"label", "sample"}',
-                'Whether in "mulsupcon" every label of a sample or every sample weighs the same.',
-                [StrOptions({"label", "sample"})],
-            ),
-            "prototypes": param(
-                "auto",
-                '{"auto"} or bool',
-                'Whether label prototypes are candidates; "auto" where the loss has them.',
-                [StrOptions({"auto"}), "boolean"],
-            ),
-            "n_negatives": param(
-                None,
-                "int or None",
-                """
-                Prototypes of labels absent from a batch that are drawn for it, for very many
-                labels ("reg", "msc", "proto"); None takes all.
-                """,
-                [Interval(Integral, 0, None, closed="left"), None],
-            ),
-            "queue_size": param(
-                0,
-                "int",
-                "Projections of past batches that stay candidates.",
-                [Interval(Integral, 0, None, closed="left")],
-            ),
-            "joint_loss": param(
-                "bce",
-                '{"bce", "asl"}',
-                "Loss of the jointly trained head: binary cross-entropy or the asymmetric loss.",
-                [StrOptions({"bce", "asl"})],
-            ),
+            "alpha": param(0.0, Interval(Real, None, None, closed="neither")),
+            "beta": param(0.1, ABOVE_0),
+            "overlap_threshold": param(0.5, Interval(Real, 0, 1, closed="right")),
+            "anchor_weighting": param("label", StrOptions({"label", "sample"})),
+            "prototypes": param("auto", StrOptions({"auto"}), "boolean"),
+            "n_negatives": param(None, Interval(Integral, 0, None, closed="left"), None),
+            "queue_size": param(0, Interval(Integral, 0, None, closed="left")),
+            "joint_loss": param("bce", StrOptions({"bce", "asl"})),
         },
     )
-    head: str = param(
-        "auto",
-        '{"auto", "joint", "logistic"}',
-        """
-        Whose probabilities count: those of the linear head that is trained with the encoder, or
-        of logistic regressions on the frozen embedding. "auto" is "joint" with
-        ``lambda_joint > 0``.
-        """,
-        [StrOptions({"auto", "joint", "logistic"})],
-        advanced=True,
-    )
+    head: str = param("auto", StrOptions({"auto", "joint", "logistic"}))
     linear_weight: float | str = LINEAR_WEIGHT
     net_params: dict[str, Any] | None = param(
         None,
         keys={
-            "mixup": param(0.5),
+            "mixup": param(0.5, AT_LEAST_0),
             "pseudo_count": param(2.0),
-            "projection_dim": param(
-                64,
-                "int or None",
-                "Width of the projection; None compares the embeddings themselves.",
-                [Interval(Integral, 1, None, closed="left"), None],
-            ),
+            "projection_dim": param(64, AT_LEAST_1, None),
         },
     )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.head == "joint" and self.lambda_joint == 0:
+            raise ValueError(
+                "head='joint' is trained by the joint loss: lambda_joint must be > 0, got "
+                f"{self.lambda_joint!r}."
+            )
 
     def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
         encoder = scaled_encoder(self, data)
@@ -278,11 +229,6 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     def _heads(
         self, net: IndexBatchNet, data: FitData, embedding: CachedEmbedding, held_out: Any
     ) -> Heads:
-        if self.head == "joint" and self.lambda_joint == 0:
-            raise ValueError(
-                "head='joint' is trained by the joint loss: lambda_joint must be > 0, got "
-                f"{self.lambda_joint!r}."
-            )
         if self.lambda_joint > 0 and self.head != "logistic":
             return Heads(AffineHead(*head_arrays(net.criterion_.head, net.n_members)), {})
         heads = fit_embedding_heads(embedding.all(), data.Y, data.sample_weight, self.head_C)
@@ -294,4 +240,4 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         prototypes = self.net_.criterion_.prototypes
         if prototypes is None:
             raise AttributeError(f"loss={self.loss!r} was trained without prototypes.")
-        return nn.functional.normalize(prototypes.detach(), dim=-1).numpy()
+        return nn.functional.normalize(prototypes.detach(), dim=-1).cpu().numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +11,11 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sklearn_mlcl.estimators._parameters import (
+    ABOVE_0,
+    AT_LEAST_1,
     CLASS_WEIGHT,
     MISSING_LABEL,
+    SHARE,
     DeclaredParameters,
     param,
 )
@@ -20,7 +23,7 @@ from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.logistic import fit_heads
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.solvers.select import DEFAULT_CS
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _fit_context
+from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
 from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
@@ -41,7 +44,22 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
 
     Parameters
     ----------
-    {parameters}
+    C : float, array-like of shape (n_labels,) or "cv"
+        Inverse regularisation, one for all labels or one a label. "cv" chooses it per label
+        from ``Cs`` by the held-out log loss; labels too rare for the folds share one choice.
+    Cs : sequence of float
+        Grid for ``C="cv"``.
+    cv : int, splitter or iterable of (train, test) pairs
+        Folds for ``C="cv"``; an int means
+        :class:`~sklearn_mlcl.model_selection.MultilabelStratifiedKFold`.
+    fit_intercept : bool
+        Add an unpenalised intercept.
+    tol : float
+        Relative size of the gradient at which a label is solved.
+    max_iter : int
+        Most Newton steps a label.
+    threshold : float or array-like of shape (n_labels,)
+        Probability from which on a label is predicted.
 
     Attributes
     ----------
@@ -81,45 +99,17 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
     ((3, 20), (100, 3))
     """
 
-    C: Any = param(
-        1.0,
-        'float, array-like of shape (n_labels,) or "cv"',
-        """
-        Inverse regularisation, one for all labels or one a label. "cv" chooses it per label from
-        ``Cs`` by the held-out log loss; labels too rare for the folds share one choice.
-        """,
-        [Interval(Real, 0, None, closed="neither"), StrOptions({"cv"}), "array-like"],
-    )
-    Cs: Any = param(DEFAULT_CS, "sequence of float", 'Grid for ``C="cv"``.', ["array-like"])
-    cv: Any = param(
-        5,
-        "int, splitter or iterable of (train, test) pairs",
-        """
-        Folds for ``C="cv"``; an int means
-        :class:`~sklearn_mlcl.model_selection.MultilabelStratifiedKFold`.
-        """,
-        [Interval(Integral, 2, None, closed="left"), "cv_object"],
-    )
-    fit_intercept: bool = param(True, "bool", "Add an unpenalised intercept.", ["boolean"])
-    tol: float = param(
-        1e-10,
-        "float",
-        "Relative size of the gradient at which a label is solved.",
-        [Interval(Real, 0, None, closed="neither")],
-    )
-    max_iter: int = param(
-        100, "int", "Most Newton steps a label.", [Interval(Integral, 1, None, closed="left")]
-    )
-    threshold: Any = param(
-        0.5,
-        "float or array-like of shape (n_labels,)",
-        "Probability from which on a label is predicted.",
-        [Interval(Real, 0, 1, closed="both"), "array-like"],
-    )
+    C: Any = param(1.0, ABOVE_0, StrOptions({"cv"}), "array-like")
+    Cs: Any = param(DEFAULT_CS, "array-like")
+    cv: Any = param(5, Interval(Integral, 2, None, closed="left"), "cv_object")
+    fit_intercept: bool = param(True, "boolean")
+    tol: float = param(1e-10, ABOVE_0)
+    max_iter: int = param(100, AT_LEAST_1)
+    threshold: Any = param(0.5, SHARE, "array-like")
     class_weight: Any = CLASS_WEIGHT
     missing_label: float = MISSING_LABEL
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Solve all heads.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from torch import nn
 
 from sklearn_mlcl.collapse import ONNDecoder, fit_onn_decoder
-from sklearn_mlcl.estimators._parameters import param
+from sklearn_mlcl.estimators._parameters import AT_LEAST_0, AT_LEAST_1, SHARE, param
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
@@ -43,11 +43,40 @@ class MultiLabelMLPClassifier(NetClassifier):
 
     Parameters
     ----------
-    {parameters}
+    loss : {"bce", "asl", "focal", "zlpr", "two_way", "pal"} or torch.nn.Module
+        Loss on the logits: binary cross-entropy, the asymmetric loss, the focal loss, ZLPR, the
+        two-way loss, or pick-all-label; see :mod:`sklearn_mlcl.losses`. A module of your own is
+        called as ``loss(logits, labels, sample_weight)``.
+    classifier : {"linear", "etf"}
+        Trained linear head, or rows fixed to a simplex equiangular tight frame.
+    decision : {"threshold", "onn", "topk", "auto"} or NearestLabelSetClassifier
+        Rule of :meth:`predict` for label matrices: the threshold; "onn", the label set with the
+        nearest prototype [2]_; the same number of labels for each sample; or what scores best
+        on held-out samples, the tuned threshold unless another one is clearly better. All but
+        "threshold" hold out ``validation``. An unfitted
+        :class:`~sklearn_mlcl.collapse.NearestLabelSetClassifier` is "onn" with its ``variant``,
+        ``max_labels`` and ``prior``.
 
     Other Parameters
     ----------------
-    {other_parameters}
+    loss_params : dict or None
+        Rare settings of the loss, by key; a grid reaches them as ``loss_params__pal_norm``.
+
+        - ``empty_rows`` : {"ignore", "none_class", "uniform", "error"}
+          What the pick-all-label loss makes of samples without a label.
+        - ``feature_decay`` : float
+          Weight of the mean squared norm of the embeddings, for every loss; with weight decay
+          it is what makes features collapse.
+        - ``label_smoothing`` : float
+          Mass that the pick-all-label loss spreads over all labels, in [0, 1).
+        - ``pal_norm`` : {"mean", "sum"} or float in [0, 1]
+          Weight of a sample with m labels in the pick-all-label loss: 1/m, 1, or m to the power
+          of the negative number.
+    net_params : dict or None
+        - ``feature_dim`` : int or None
+          Width of a linear layer behind the encoder, whose output is the embedding. None adds
+          none for the linear head, and one of n_labels - 1 for the fixed frame, the least it
+          allows.
 
     Attributes
     ----------
@@ -85,91 +114,28 @@ class MultiLabelMLPClassifier(NetClassifier):
     (200, 3)
     """
 
-    loss: Any = param(
-        "bce",
-        "{" + ", ".join(f'"{name}"' for name in LOGIT_LOSSES) + "} or torch.nn.Module",
-        """
-        Loss on the logits: binary cross-entropy, the asymmetric loss, the focal loss, ZLPR, the
-        two-way loss, or pick-all-label; see :mod:`sklearn_mlcl.losses`. A module of your own is
-        called as ``loss(logits, labels, sample_weight)``.
-        """,
-        [StrOptions(set(LOGIT_LOSSES)), nn.Module],
-    )
-    classifier: str = param(
-        "linear",
-        '{"linear", "etf"}',
-        "Trained linear head, or rows fixed to a simplex equiangular tight frame.",
-        [StrOptions({"linear", "etf"})],
-    )
-    decision: Any = param(
-        "threshold",
-        '{"threshold", "onn", "topk", "auto"} or NearestLabelSetClassifier',
-        """
-        Rule of :meth:`predict` for label matrices: the threshold; "onn", the label set with the
-        nearest prototype [2]_; the same number of labels for each sample; or what scores best on
-        held-out samples, the tuned threshold unless another one is clearly better. All but
-        "threshold" hold out ``validation``. An unfitted
-        :class:`~sklearn_mlcl.collapse.NearestLabelSetClassifier` is "onn" with its ``variant``,
-        ``max_labels`` and ``prior``.
-        """,
-        [StrOptions(set(DECISIONS)), NearestLabelSetClassifier],
-    )
+    loss: Any = param("bce", StrOptions(set(LOGIT_LOSSES)), nn.Module)
+    classifier: str = param("linear", StrOptions({"linear", "etf"}))
+    decision: Any = param("threshold", StrOptions(set(DECISIONS)), NearestLabelSetClassifier)
     n_estimators: int = N_ESTIMATORS
     loss_params: dict[str, Any] | None = param(
         None,
-        "dict or None",
-        "Rare settings of the loss, by key; a grid reaches them as ``loss_params__pal_norm``.",
-        [dict, None],
-        advanced=True,
+        dict,
+        None,
         keys={
-            "pal_norm": param(
-                "mean",
-                '{"mean", "sum"} or float in [0, 1]',
-                """
-                Weight of a sample with m labels in the pick-all-label loss: 1/m, 1, or m to the
-                power of the negative number.
-                """,
-                [StrOptions({"mean", "sum"}), Interval(Real, 0, 1, closed="both")],
-            ),
-            "empty_rows": param(
-                "ignore",
-                '{"ignore", "none_class", "uniform", "error"}',
-                "What the pick-all-label loss makes of samples without a label.",
-                [StrOptions({"ignore", "none_class", "uniform", "error"})],
-            ),
-            "label_smoothing": param(
-                0.0,
-                "float",
-                "Mass that the pick-all-label loss spreads over all labels, in [0, 1).",
-                [Interval(Real, 0, 1, closed="left")],
-            ),
-            "feature_decay": param(
-                0.0,
-                "float",
-                """
-                Weight of the mean squared norm of the embeddings, for every loss; with weight
-                decay it is what makes features collapse.
-                """,
-                [Interval(Real, 0, None, closed="left")],
-            ),
+            "pal_norm": param("mean", StrOptions({"mean", "sum"}), SHARE),
+            "empty_rows": param("ignore", StrOptions({"ignore", "none_class", "uniform", "error"})),
+            "label_smoothing": param(0.0, Interval(Real, 0, 1, closed="left")),
+            "feature_decay": param(0.0, AT_LEAST_0),
         },
     )
     linear_weight: float | str = LINEAR_WEIGHT
     net_params: dict[str, Any] | None = param(
         None,
         keys={
-            "mixup": param(0.5),
+            "mixup": param(0.5, AT_LEAST_0),
             "pseudo_count": param(2.0),
-            "feature_dim": param(
-                None,
-                "int or None",
-                """
-                Width of a linear layer behind the encoder, whose output is the embedding. None
-                adds none for the linear head, and one of n_labels - 1 for the fixed frame, the
-                least it allows.
-                """,
-                [Interval(Integral, 1, None, closed="left"), None],
-            ),
+            "feature_dim": param(None, AT_LEAST_1, None),
         },
     )
 

@@ -1,29 +1,40 @@
-"""One-nearest-neighbour decoding as a scikit-learn classifier on any features."""
+"""The nearest label-set prototype as a scikit-learn classifier on any features."""
 
 from __future__ import annotations
 
-import warnings
-from numbers import Integral, Real
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    assert_all_finite,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sklearn_mlcl.collapse import VARIANTS, ONNDecoder, fit_onn_decoder
+from sklearn_mlcl.estimators._parameters import (
+    AT_LEAST_1,
+    MISSING_LABEL,
+    SHARE,
+    DeclaredParameters,
+    param,
 )
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.heads.decision import tune_onn_prior
+from sklearn_mlcl.heads.evaluation import outputs
+from sklearn_mlcl.heads.predictor import DecoderHead
+from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context
+from sklearn_mlcl.utils.fit_data import (
+    Features,
+    FitData,
+    LabelStats,
+    check_features,
+    check_fit_data,
+)
+from sklearn_mlcl.utils.set_output import in_chosen_container
+from sklearn_mlcl.utils.targets import warn_constant_labels
 
-from sklearn_mlcl.collapse._decoder_fit import VARIANTS, fit_onn_decoder
-from sklearn_mlcl.collapse._label_sets import is_sparse
-from sklearn_mlcl.persistence._saving import Persistent
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, _check_sample_weight
-from sklearn_mlcl.utils.doc_links import DocumentationLinks
 
-
-class NearestLabelSetClassifier(Persistent, DocumentationLinks, ClassifierMixin, BaseEstimator):
+class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
     r"""Nearest label-set prototype: multi-label neural collapse as a decision rule.
 
     Fits one vector per label such that the mean feature of every label set is an intercept plus a
@@ -33,35 +44,44 @@ class NearestLabelSetClassifier(Persistent, DocumentationLinks, ClassifierMixin,
        P_S = g + \alpha_{|S|} \sum_{k\in S} t_k.
 
     There is no net inside: the features may be those of any encoder, or principal components.
+    As ``decision=`` of :class:`~sklearn_mlcl.MultiLabelMLPClassifier` an unfitted one says which
+    prototypes and which prior the net shall use.
 
     Parameters
     ----------
-    variant : {"tags", "etf", "cosine", "observed"}, default="tags"
-        Prototypes and distance; see `fit_onn_decoder`.
-    max_labels : int, default=None
-        Largest number of labels of a prediction; None: the 0.999 quantile of the training rows.
-    prior : float, default=0.0
-        Strength t in [0, 1] of the prior of the label sets.
+    variant : {"tags", "etf", "cosine", "observed"}
+        Prototypes and distance; see :func:`~sklearn_mlcl.collapse.fit_onn_decoder`.
+    max_labels : int or None
+        Largest number of labels of a prediction. None: the 0.999 quantile of the samples.
+    prior : float in [0, 1] or "tuned"
+        Strength t of the prior of the label sets. "tuned" holds out a stratified tenth of the
+        samples, chooses strength and variance on it, and fits the prototypes on all samples.
+    random_state : int, RandomState instance or None
+        Seeds the split of ``prior="tuned"``.
 
     Attributes
     ----------
     decoder_ : ONNDecoder
-        The fitted state.
+        The prototypes; ``decoder_.prior`` is the strength in force.
     classes_ : ndarray
-        Labels 0..K-1 for an indicator matrix, the classes for 1-D y.
+        Labels 0..L-1 for an indicator matrix, the classes for 1-D y.
+    label_names_ : ndarray of str
+        Column names of a DataFrame of labels.
     n_features_in_ : int
+        Number of features.
     feature_names_in_ : ndarray of str
         Only if X had string column names.
 
     See Also
     --------
-    fit_onn_decoder : The same fit as a function.
+    sklearn_mlcl.collapse.fit_onn_decoder : The same fit as a function.
 
     Notes
     -----
-    Rows of Y with a missing label (NaN) belong to no known set and are left out of the fit. The
-    variance v comes from the training rows; on features that have collapsed it is too small, and
-    so the probabilities are too sure: fit on rows that the encoder has not seen.
+    A sample with a missing label belongs to no known set and is left out of the fit. Weights of
+    entries count by their mean over the sample. Unless the prior is tuned, the variance v comes
+    from the training samples. It is too small on features that have collapsed, and the
+    probabilities are too sure: fit on samples that the encoder has not seen.
 
     References
     ----------
@@ -71,36 +91,32 @@ class NearestLabelSetClassifier(Persistent, DocumentationLinks, ClassifierMixin,
     Examples
     --------
     >>> from sklearn.datasets import make_multilabel_classification
-    >>> from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
+    >>> from sklearn_mlcl.collapse import NearestLabelSetClassifier
     >>> X, Y = make_multilabel_classification(n_samples=300, random_state=0)
     >>> NearestLabelSetClassifier().fit(X, Y).predict(X[:2]).shape
     (2, 5)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "variant": [StrOptions(set(VARIANTS))],
-        "max_labels": [Interval(Integral, 1, None, closed="left"), None],
-        "prior": [Interval(Real, 0, 1, closed="both")],
-    }
+    _doc_module: ClassVar[str] = "sklearn_mlcl.collapse"
 
-    def __init__(
-        self, variant: str = "tags", *, max_labels: int | None = None, prior: float = 0.0
-    ) -> None:
-        self.variant = variant
-        self.max_labels = max_labels
-        self.prior = prior
+    variant: str = param("tags", StrOptions(set(VARIANTS)))
+    max_labels: int | None = param(None, AT_LEAST_1, None)
+    prior: float | str = param(0.0, SHARE, StrOptions({"tuned"}))
+    missing_label: float = MISSING_LABEL
+    random_state: Any = param(None, "random_state")
 
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the prototypes.
 
         Parameters
         ----------
-        X : {array-like, sparse} of shape (n, d)
-            Features.
-        y : {array-like, sparse} of shape (n, K) or (n,)
-            Indicator matrix, or the classes of a binary or multiclass problem.
-        sample_weight : array-like of shape (n,), default=None
-            Row weights.
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Features without NaN or infinity.
+        y : {array-like, DataFrame, CSR matrix} of shape (n_samples, n_labels) or (n_samples,)
+            Indicator matrix, NaN (and ``missing_label``) for a missing label; or 1-D classes.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Weights of the samples or of the entries; those with zero weight are dropped.
 
         Returns
         -------
@@ -110,136 +126,54 @@ class NearestLabelSetClassifier(Persistent, DocumentationLinks, ClassifierMixin,
         Raises
         ------
         ValueError
-            If X holds NaN, Y holds other values than 0, 1 and NaN, or a parameter is outside its
-            range.
+            If X holds NaN, y other values than 0, 1 and NaN, or no sample has all its labels.
         """
-        self._validate_params()
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32])
-        Y = self._encode_targets(y, X.shape[0])
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        self.decoder_ = fit_onn_decoder(
-            X,
-            Y,
-            sample_weight=sample_weight,
-            variant=self.variant,
-            max_labels=self.max_labels,
-            prior=self.prior,
-        )
-        _warn_absent(Y)
+        with rollback_on_error(self):
+            data, target_format = check_fit_data(self, X, y, sample_weight)
+            self._set_format(target_format)
+            if target_format.kind == "multilabel":
+                warn_constant_labels(LabelStats.of(data).constant, target_format.label_names)
+            elif target_format.kind == "binary":  # either class is a set, as with more classes
+                data = replace(data, Y=np.hstack([1 - data.Y, data.Y]))
+            self.decoder_ = self._fit_decoder(data)
         return self
 
+    def _fit_decoder(self, data: FitData) -> ONNDecoder:
+        def fit(data: FitData, **options: Any) -> ONNDecoder:
+            options |= {"variant": self.variant, "max_labels": self.max_labels}
+            return fit_onn_decoder(data.X, data.Y, sample_weight=data.row_weight, **options)
+
+        if not isinstance(self.prior, str):
+            return fit(data, prior=self.prior)
+        tenth = MultilabelStratifiedShuffleSplit(1, test_size=0.1, random_state=self.random_state)
+        train, test = map(data.take, next(tenth.split(data.X, data.Y)))
+        tuned = tune_onn_prior(fit(train, validation=(test.X, test.Y)), test.X, test.Y)
+        return replace(fit(data, prior=tuned.prior), variance=tuned.variance)
+
+    @in_chosen_container
     def predict(self, X: Any) -> Any:
         """Predict the label set of the nearest prototype, or the class.
 
         Parameters
         ----------
-        X : {array-like, sparse} of shape (n, d)
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
         -------
-        ndarray or CSR of shape (n, K), or ndarray of shape (n,)
-            In the form and dtype of the y of `fit`.
+        labels : ndarray or CSR matrix of shape (n_samples, n_labels)
+            Indicator matrix in the dtype and storage that y had (int64 where it had missing
+            labels); classes of shape (n_samples,) for 1-D y.
         """
-        X = self._features(X)
-        sets = self.decoder_.decode(X)
-        if self._single:
-            return self.classes_[sets.indices]  # every set has one label
-        if self._container is not None:
-            return self._container(sets.astype(self._target_dtype))
-        return sets.toarray().astype(self._target_dtype)
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Compute the marginal probability of each label; see `ONNDecoder.marginals`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse} of shape (n, d)
-            Features.
-
-        Returns
-        -------
-        ndarray of shape (n, K)
-            Probabilities, strictly inside (0, 1).
-        """
-        X = self._features(X)
-        dtype = X.dtype if X.dtype.kind == "f" else np.float64
-        eps = np.finfo(dtype).eps
-        return np.clip(self.decoder_.marginals(X), eps, 1 - eps).astype(dtype)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Compute the log-odds of `predict_proba`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse} of shape (n, d)
-            Features.
-
-        Returns
-        -------
-        ndarray of shape (n, K) or (n,)
-            Log-odds; for two classes those of the second.
-        """
-        p = self.predict_proba(X)
-        logits = np.log(p) - np.log1p(-p)
-        return logits[:, 1] if self._single and p.shape[1] == 2 else logits
-
-    def _features(self, X: Any) -> Any:
         check_is_fitted(self)
-        return validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
-        )
+        sets = self.decoder_.decode(check_features(self, X, reset=False))
+        if self._format.kind == "multilabel":
+            return self._format.label_matrix(sets)
+        return self.classes_[sets.indices]  # every set has one label
 
-    def _encode_targets(self, y: Any, n: int) -> Any:
-        """Indicator matrix; sets classes_ and how predict puts its answer."""
-        if y is None:
-            raise ValueError(
-                "NearestLabelSetClassifier requires y to be passed, but the target y is None."
-            )
-        Y = y if is_sparse(y) else np.asarray(y)
-        self._container = type(y) if is_sparse(y) else None
-        self._single = Y.ndim == 1 or (Y.ndim == 2 and Y.shape[1] == 1 and not _is_indicator(Y))
-        Y = self._encode_classes(Y) if self._single else self._encode_labels(Y)
-        if Y.shape[0] != n:
-            raise ValueError(f"X has {n} rows where y has {Y.shape[0]}.")
-        return Y
+    def _module(self) -> nn.Module:
+        # Of two classes, which are two label sets, the log-odds of the second are asked for.
+        return DecoderHead(self.decoder_, first_label=int(self._format.kind == "binary"))
 
-    def _encode_classes(self, y: Any) -> np.ndarray:
-        y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        return np.eye(len(self.classes_), dtype=np.int8)[codes]
-
-    def _encode_labels(self, Y: Any) -> Any:
-        Y = Y.astype(np.float64) if Y.dtype.kind == "O" else Y
-        values = Y.data if is_sparse(Y) else Y
-        missing = values.dtype.kind == "f" and bool(np.isnan(values).any())
-        self.classes_ = np.arange(Y.shape[1])
-        self._target_dtype = np.dtype(np.int64) if missing else Y.dtype
-        return Y
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        tags.input_tags.sparse = True
-        return tags
-
-
-def _is_indicator(Y: Any) -> bool:
-    """Whether a one-column Y holds 0, 1 and missing values only."""
-    values = Y.data if is_sparse(Y) else Y.ravel()
-    return values.dtype.kind in "biuf" and bool(
-        np.isin(values[~np.isnan(values.astype(np.float64))], (0, 1)).all()
-    )
-
-
-def _warn_absent(Y: Any) -> None:
-    absent = np.flatnonzero(np.asarray((Y == 1).sum(axis=0)).ravel() == 0)
-    if len(absent):
-        warnings.warn(
-            f"Labels {absent.tolist()} have no positive row in y and are never predicted.",
-            UserWarning,
-            stacklevel=3,
-        )
+    def _log_odds(self, X: Features) -> np.ndarray:
+        return outputs(self._module(), X, device="cpu", entries=4 * self.decoder_.n_labels)

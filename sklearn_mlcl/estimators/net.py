@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, sqrt
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -19,8 +19,12 @@ from torch import nn
 
 from sklearn_mlcl.callbacks._fit import EarlyStopping, FitTaskCallback, epoch_log, fit_listener
 from sklearn_mlcl.estimators._parameters import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
     CLASS_WEIGHT,
     MISSING_LABEL,
+    SHARE,
     DeclaredParameters,
     param,
 )
@@ -50,7 +54,8 @@ from sklearn_mlcl.utils._sklearn_compat import (
     HasMethods,
     Interval,
     StrOptions,
-    _fit_context,
+    fit_context,
+    validate_parameters,
     with_callbacks,
 )
 from sklearn_mlcl.utils.chunking import stacked
@@ -76,28 +81,8 @@ MAX_SPARSE_FEATURES = 8_192
 #: ``early_stopping=True`` in epochs.
 PATIENCE = 10
 
-N_ESTIMATORS = param(
-    4,
-    "int",
-    """
-    Nets of an ensemble, trained side by side on the same batches in one set of tensors. The heads
-    give the mean of their logits.
-    """,
-    [Interval(Integral, 1, None, closed="left")],
-)
-LINEAR_WEIGHT = param(
-    "auto",
-    'float or "auto"',
-    """
-    Weight of logistic regressions on the scaled features, one a label, in the log-odds, in [0, 1];
-    the rest is that of the head and the neighbours. They hold what a few features say outright, as
-    rare words do, which a net learns late. 0 fits none. "auto": 0.3 for CSR, 0 for dense features
-    and where labels times stored entries of X exceed 2e9 or labels times features 1e7. C is chosen
-    for all labels among 0.001, 0.01, 0.1, 1 by the held-out log loss.
-    """,
-    [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
-    advanced=True,
-)
+N_ESTIMATORS = param(4, AT_LEAST_1)
+LINEAR_WEIGHT = param("auto", SHARE, StrOptions({"auto"}))
 
 
 class Heads(NamedTuple):
@@ -198,239 +183,142 @@ class NetClassifier(
     """Base: an encoder trained by an objective, heads on its embedding.
 
     A subclass gives its modules (``_modules``) and its heads (``_heads``).
-    """
 
-    threshold: Any = param(
-        0.5,
-        "float, array-like of shape (n_labels,) or str",
-        """
+    Parameters
+    ----------
+    threshold : float, array-like of shape (n_labels,) or str
         Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
         "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all
         labels by that objective on the held-out share ``validation``; see
         :func:`sklearn_mlcl.thresholds.tune_thresholds`.
-        """,
-        [Interval(Real, 0, 1, closed="both"), "array-like", StrOptions(set(OBJECTIVES))],
-    )
-    hidden_layer_sizes: Any = param(
-        (256, 256),
-        "sequence of int",
-        """
+    hidden_layer_sizes : sequence of int
         Widths of the encoder's layers (Linear, LayerNorm, activation, dropout). The last one is
         the width of the embedding.
-        """,
-        ["array-like"],
-    )
-    max_epochs: int | str = param(
-        "auto",
-        'int or "auto"',
-        """
-        Passes over the training samples. "auto": 40 for up to 2,000 samples. Beyond, epochs fall
-        as one over the root of their number, to 8 at least.
-        """,
-        [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-    )
-    batch_size: int | str = param(
-        "auto",
-        'int or "auto"',
-        """
+    max_epochs : int or "auto"
+        Passes over the training samples. "auto": 40 for up to 2,000 samples. Beyond, epochs
+        fall as one over the root of their number, to 8 at least.
+    batch_size : int or "auto"
         Samples a step, at most as many as there are. "auto": a power of two from 32 to 128,
         between a twelfth and a sixth of the samples.
-        """,
-        [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-    )
-    learning_rate: float = param(
-        2e-3, "float", "Peak of the schedule.", [Interval(Real, 0, None, closed="neither")]
-    )
-    class_weight: Any = CLASS_WEIGHT
-    missing_label: float = MISSING_LABEL
-    device: Any = param(
-        "auto",
-        "str or torch.device",
-        """
+    learning_rate : float
+        Peak of the schedule.
+    device : str or torch.device
         Where to compute. "auto" takes a GPU that torch sees if it is estimated to be faster. A
         step of m multiply-adds (three times the weights times ``batch_size``) counts m / 5e10
         seconds on the CPU and 0.001 + m / 5e12 seconds on the GPU, whose first use in a process
         costs 2 seconds more. Predictions are estimated alike, for chunks of 2,048 samples.
-        """,
-        [str, torch.device],
-    )
-    callbacks: list[Any] | None = param(
-        None,
-        "list of skorch callbacks or None",
-        """
-        They see the events and the history of ``net_``; raising ``KeyboardInterrupt`` in one ends
-        the training. skorch's ``LRScheduler`` needs ``schedule="constant"``. To watch a score, use
-        scikit-learn's ``ScoringMonitor`` through ``set_callbacks``.
-        """,
-        [list, None],
-    )
-    verbose: int = param(0, "int", "Above 0 the losses of every epoch are printed.", ["verbose"])
-    random_state: Any = param(
-        None,
-        "int, RandomState instance or None",
-        """
-        Seeds initialisation, batches, dropout and splits. The global generators and the number of
-        threads of torch are left as they were.
-        """,
-        ["random_state"],
-    )
-    module: Any = param(
-        None,
-        "callable or None",
-        """
+    callbacks : list of skorch callbacks or None
+        They see the events and the history of ``net_``; raising ``KeyboardInterrupt`` in one
+        ends the training. skorch's ``LRScheduler`` needs ``schedule="constant"``. To watch a
+        score, use scikit-learn's ``ScoringMonitor`` through ``set_callbacks``.
+    verbose : int
+        Above 0 the losses of every epoch are printed.
+    random_state : int, RandomState instance or None
+        Seeds initialisation, batches, dropout and splits. The global generators and the number
+        of threads of torch are left as they were.
+    head_C : float, array-like of shape (n_labels,) or "cv"
+        Inverse regularisation of the logistic heads. "cv" chooses it per label by
+        cross-validation on the embedding.
+    n_estimators : int
+        Nets of an ensemble, trained side by side on the same batches in one set of tensors. The
+        heads give the mean of their logits.
+
+    Other Parameters
+    ----------------
+    module : callable or None
         A torch module class of your own in place of the built-in encoder. It is called with
         ``n_features`` (for wide CSR, the 8,192 features that most samples have) and returns a
         module that maps scaled samples (n, n_features) to embeddings (n, n_embedding).
-        """,
-        [callable, None],
-        advanced=True,
-    )
-    scale_input: bool = param(
-        True,
-        "bool",
-        """
+    scale_input : bool
         Bring dense features to one size by median and quartiles, outliers smoothly; CSR by one
         common factor.
-        """,
-        ["boolean"],
-        advanced=True,
-    )
-    activation: str = param(
-        "silu",
-        '{"silu", "relu", "gelu", "tanh"}',
-        "Non-linearity of the encoder.",
-        [StrOptions(set(ACTIVATIONS))],
-        advanced=True,
-    )
-    dropout: float = param(
-        0.4,
-        "float",
-        "Share of the units zeroed while training, in [0, 1).",
-        [Interval(Real, 0, 1, closed="left")],
-        advanced=True,
-    )
-    feature_noise: float = param(
-        0.5,
-        "float",
-        "Standard deviation of Gaussian noise on the scaled features while training.",
-        [Interval(Real, 0, None, closed="left")],
-        advanced=True,
-    )
-    weight_decay: float = param(
-        0.03,
-        "float",
-        "Decoupled decay of all matrices; biases and norms are not decayed.",
-        [Interval(Real, 0, None, closed="left")],
-        advanced=True,
-    )
-    validation: Any = param(
-        0.1,
-        "float or splitter",
-        """
+    activation : {"silu", "relu", "gelu", "tanh"}
+        Non-linearity of the encoder.
+    dropout : float
+        Share of the units zeroed while training, in [0, 1).
+    feature_noise : float
+        Standard deviation of Gaussian noise on the scaled features while training.
+    weight_decay : float
+        Decoupled decay of all matrices; biases and norms are not decayed.
+    validation : float or splitter
         Share of the samples that is held out, stratified over the labels, where something is
         chosen or stopped on it: ``early_stopping``, a tuned ``threshold``. A splitter gives its
         first split. Held-out samples take no part in training.
-        """,
-        [Interval(Real, 0, 1, closed="neither"), HasMethods(["split"])],
-        advanced=True,
-    )
-    early_stopping: bool | int = param(
-        False,
-        "bool or int",
-        """
-        Stop when the loss of held-out samples has not improved for so many epochs (True: 10), and
-        put the best weights back.
-        """,
-        ["boolean", Interval(Integral, 1, None, closed="left")],
-        advanced=True,
-    )
-    neighbor_weight: float = param(
-        0.5,
-        "float",
-        """
-        Share of the neighbours in the probability, in [0, 1]; the rest is the head's. They are a
-        kernel regression of the training labels on cosines of embeddings. 0 leaves them out and
-        keeps no training samples.
-        """,
-        [Interval(Real, 0, 1, closed="both")],
-        advanced=True,
-    )
-    warm_start: bool = param(
-        False,
-        "bool",
-        """
-        Let :meth:`fit` go on from the weights of the last fit. ``learning_rate``, ``batch_size``,
-        ``callbacks``, ``verbose`` and the weights of the objective may change in between, the
-        architecture may not.
-        """,
-        ["boolean"],
-        advanced=True,
-    )
+    early_stopping : bool or int
+        Stop when the loss of held-out samples has not improved for so many epochs (True: 10),
+        and put the best weights back.
+    neighbor_weight : float
+        Share of the neighbours in the probability, in [0, 1]; the rest is the head's. They are
+        a kernel regression of the training labels on cosines of embeddings. 0 leaves them out
+        and keeps no training samples.
+    warm_start : bool
+        Let :meth:`fit` go on from the weights of the last fit. ``learning_rate``,
+        ``batch_size``, ``callbacks``, ``verbose`` and the weights of the objective may change
+        in between, the architecture may not.
+    net_params : dict or None
+        Rare settings of the net, by key; a grid reaches them as ``net_params__schedule``.
+
+        - ``compile`` : bool
+          Train what ``torch.compile`` makes of the encoder. It costs tens of seconds at the
+          first batch and needs a C++ compiler on the CPU.
+        - ``mixup`` : float
+          Above 0, every sample of a batch is mixed with another, features and labels alike, by
+          shares from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`.
+        - ``optimizer`` : {"adamw", "adam", "sgd"} or torch optimizer class
+          Fused where torch offers it.
+        - ``optimizer_params`` : dict or None
+          Further arguments of the optimiser, for example ``{"betas": (0.9, 0.99)}``.
+        - ``precision`` : {"float32", "bf16"}
+          "bf16" trains the encoder under autocast to bfloat16. Losses, heads and predictions
+          stay float32.
+        - ``pseudo_count`` : float
+          The p by which log-odds rise, log((c + p) / c) - log((m + p) / m), for a label that c
+          samples have and m lack. Regularised models shrink a rare label towards its absence. 0
+          changes nothing.
+        - ``schedule`` : {"one_cycle", "cosine", "constant", "warm_restarts"}
+          Course of the learning rate. "warm_restarts" follows a cosine from the peak to a tenth
+          of it, which starts anew after 50, 150, 350, ... epochs.
+    linear_weight : float or "auto"
+        Weight of logistic regressions on the scaled features, one a label, in the log-odds, in
+        [0, 1]; the rest is that of the head and the neighbours. They hold what a few features
+        say outright, as rare words do, which a net learns late. 0 fits none. "auto": 0.3 for
+        CSR, 0 for dense features and where labels times stored entries of X exceed 2e9 or
+        labels times features 1e7. C is chosen for all labels among 0.001, 0.01, 0.1, 1 by the
+        held-out log loss.
+    """
+
+    threshold: Any = param(0.5, SHARE, "array-like", StrOptions(set(OBJECTIVES)))
+    hidden_layer_sizes: Any = param((256, 256), "array-like")
+    max_epochs: int | str = param("auto", AT_LEAST_1, StrOptions({"auto"}))
+    batch_size: int | str = param("auto", AT_LEAST_1, StrOptions({"auto"}))
+    learning_rate: float = param(2e-3, ABOVE_0)
+    class_weight: Any = CLASS_WEIGHT
+    missing_label: float = MISSING_LABEL
+    device: Any = param("auto", str, torch.device)
+    callbacks: list[Any] | None = param(None, list, None)
+    verbose: int = param(0, "verbose")
+    random_state: Any = param(None, "random_state")
+    module: Any = param(None, callable, None)
+    scale_input: bool = param(True, "boolean")
+    activation: str = param("silu", StrOptions(set(ACTIVATIONS)))
+    dropout: float = param(0.4, Interval(Real, 0, 1, closed="left"))
+    feature_noise: float = param(0.5, AT_LEAST_0)
+    weight_decay: float = param(0.03, AT_LEAST_0)
+    validation: Any = param(0.1, Interval(Real, 0, 1, closed="neither"), HasMethods(["split"]))
+    early_stopping: bool | int = param(False, "boolean", AT_LEAST_1)
+    neighbor_weight: float = param(0.5, SHARE)
+    warm_start: bool = param(False, "boolean")
     net_params: dict[str, Any] | None = param(
         None,
-        "dict or None",
-        "Rare settings of the net, by key; a grid reaches them as ``net_params__schedule``.",
-        [dict, None],
-        advanced=True,
+        dict,
+        None,
         keys={
-            "optimizer": param(
-                "adamw",
-                '{"adamw", "adam", "sgd"} or torch optimizer class',
-                "Fused where torch offers it.",
-                [StrOptions(set(OPTIMIZERS)), callable],
-            ),
-            "optimizer_params": param(
-                None,
-                "dict or None",
-                'Further arguments of the optimiser, for example ``{"betas": (0.9, 0.99)}``.',
-                [dict, None],
-            ),
-            "schedule": param(
-                "one_cycle",
-                '{"one_cycle", "cosine", "constant", "warm_restarts"}',
-                """
-                Course of the learning rate. "warm_restarts" follows a cosine from the peak to a
-                tenth of it, which starts anew after 50, 150, 350, ... epochs.
-                """,
-                [StrOptions(set(SCHEDULES))],
-            ),
-            "precision": param(
-                "float32",
-                '{"float32", "bf16"}',
-                """
-                "bf16" trains the encoder under autocast to bfloat16. Losses, heads and predictions
-                stay float32.
-                """,
-                [StrOptions(set(PRECISIONS))],
-            ),
-            "compile": param(
-                False,
-                "bool",
-                """
-                Train what ``torch.compile`` makes of the encoder. It costs tens of seconds at the
-                first batch and needs a C++ compiler on the CPU.
-                """,
-                ["boolean"],
-            ),
-            "mixup": param(
-                0.0,
-                "float",
-                """
-                Above 0, every sample of a batch is mixed with another, features and labels alike,
-                by shares from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`.
-                """,
-                [Interval(Real, 0, None, closed="left")],
-            ),
-            "pseudo_count": param(
-                0.0,
-                "float",
-                """
-                The p by which log-odds rise, log((c + p) / c) - log((m + p) / m), for a label that
-                c samples have and m lack. Regularised models shrink a rare label towards its
-                absence. 0 changes nothing.
-                """,
-                [Interval(Real, 0, None, closed="left")],
-            ),
+            "optimizer": param("adamw", StrOptions(set(OPTIMIZERS)), callable),
+            "optimizer_params": param(None, dict, None),
+            "schedule": param("one_cycle", StrOptions(set(SCHEDULES))),
+            "precision": param("float32", StrOptions(set(PRECISIONS))),
+            "compile": param(False, "boolean"),
+            "pseudo_count": param(0.0, AT_LEAST_0),
         },
     )
 
@@ -463,7 +351,7 @@ class NetClassifier(
 
     # ------------------------------------------------------------------ fit
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the encoder, then the heads.
 
@@ -498,7 +386,7 @@ class NetClassifier(
         if self._format.kind == "multilabel":
             warn_constant_labels(task.stats.constant, self._format.label_names)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on the samples given, at a constant learning rate.
 
@@ -522,6 +410,8 @@ class NetClassifier(
             The estimator after one more epoch.
         """
         continuing = hasattr(self, "net_")
+        if continuing:
+            validate_parameters(self)  # scikit-learn checks them at the first call alone
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "
@@ -550,9 +440,9 @@ class NetClassifier(
         train, valid = data, None
         if self._chooses() or (self.early_stopping and not is_part):
             splitter = self.validation
-            if isinstance(splitter, float):
+            if isinstance(splitter, Real):
                 splitter = MultilabelStratifiedShuffleSplit(
-                    n_splits=1, test_size=splitter, random_state=seed
+                    n_splits=1, test_size=float(splitter), random_state=seed
                 )
             train, valid = map(data.take, next(iter(splitter.split(data.X, data.Y))))
         weights = train.class_weights(self.class_weight, self._format)
@@ -573,7 +463,8 @@ class NetClassifier(
             device = resolve_device(self.device, 3 * work, n_steps)
             callbacks: list[Any] = []
             if self.early_stopping and not task.is_part:
-                patience = PATIENCE if self.early_stopping is True else int(self.early_stopping)
+                by_default = isinstance(self.early_stopping, bool | np.bool_)
+                patience = PATIENCE if by_default else int(self.early_stopping)
                 callbacks.append(EarlyStopping(patience))
             if listener is not None:
                 listener.fitted_attributes = lambda: vars(self) | self._fitted(net.snapshot(), task)
@@ -602,7 +493,7 @@ class NetClassifier(
             objective,
             optimizer_name=self._setting("optimizer"),
             weight_decay=self.weight_decay,
-            mixup=self._setting("mixup"),
+            mixup=self._setting("mixup", 0.0),
             n_members=self.n_estimators,
             **self._training_settings(task),
             **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
@@ -617,7 +508,7 @@ class NetClassifier(
     def _reweigh(self, objective: Any) -> None:
         """Give a trained objective the weights of its terms of today."""
         for name in ("lambda_bce", "lambda_contrastive", "lambda_joint", "lambda_kl"):
-            if name in self._parameters:
+            if name in self._declared:
                 setattr(objective, name, getattr(self, name))
 
     def _training_settings(self, task: Task) -> dict[str, Any]:
@@ -759,9 +650,10 @@ class NetClassifier(
         entries = 2 * getattr(self, "_n_features_out", 0) + 4 * self._format.n_labels
         return {"device": self.device, "entries": entries}
 
-    def _setting(self, name: str) -> Any:
+    def _setting(self, name: str, absent: Any = None) -> Any:
         """Return a key of ``loss_params`` or ``net_params``, or its default."""
-        return next(o[name] for d in self._dict_parameters() if name in (o := self._options_of(d)))
+        options = map(self._options_of, self._dict_parameters())
+        return next((given[name] for given in options if name in given), absent)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -88,7 +88,10 @@ class NeighborHead(nn.Module):
     def _sparse_votes(self) -> Tensor:
         index, value = self.get_buffer("vote_index"), self.get_buffer("vote_value")
         shape = (len(self.prior), len(self.unit))
-        return torch.sparse_coo_tensor(index, value, shape, is_coalesced=True)
+        # torch warns where nobody says whether to check what was built by SciPy.
+        return torch.sparse_coo_tensor(
+            index, value, shape, is_coalesced=True, check_invariants=False
+        )
 
     def densify(self) -> None:
         """Store sparse votes as a dense matrix: graphs for export have no sparse products."""

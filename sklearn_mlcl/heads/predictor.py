@@ -227,14 +227,16 @@ class DecoderHead(nn.Module):
     ----------
     decoder : ONNDecoder
         The decoder.
+    first_label : int, default=0
+        Labels before it are left out of the answer.
     """
 
     #: Its tensors stay in float64: the variance of collapsed features is tiny.
     in_float64 = True
 
-    def __init__(self, decoder: ONNDecoder) -> None:
+    def __init__(self, decoder: ONNDecoder, first_label: int = 0) -> None:
         super().__init__()
-        self.decoder = decoder
+        self.decoder, self.first_label = decoder, first_label
         self.lists_sets = not decoder.marginals_are_exact()
         if self.lists_sets:
             points, log_prior, sets = decoder.listed_sets()
@@ -250,13 +252,14 @@ class DecoderHead(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         """Return log-odds (n, L) of embeddings (n, h)."""
         if not self.lists_sets:
-            marginals = self.decoder.marginals(embedding.detach().cpu().numpy())
-            return logit(torch.from_numpy(marginals).to(embedding))
+            known = self.decoder.marginals(embedding.detach().cpu().numpy())
+            return logit(torch.from_numpy(known[:, self.first_label :]).to(embedding))
         intercept, points, offsets, sets = map(
             self.get_buffer, ("intercept", "points", "offsets", "sets")
         )
         scores = (embedding.double() - intercept) @ points.T / self.decoder.variance
-        return logit(((scores + offsets).softmax(dim=1) @ sets).to(embedding))
+        marginals = (scores + offsets).softmax(dim=1) @ sets
+        return logit(marginals[:, self.first_label :].to(embedding))
 
 
 class Probabilities(nn.Module):

@@ -100,8 +100,7 @@ class CollapseDisplay:
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, *, kind: str = "tags",
         labels: Sequence[Any] = (0, 1, 2), label_names: Sequence[str] | None = None,
-        expected: UFMScaling | None = None, ax: Any = None,
-        plot_kwargs: Options = None,
+        expected: UFMScaling | None = None, ax: Any = None, plot_kwargs: Options = None,
     ) -> Self:  # fmt: skip
         """Plot the geometry of the embedding of samples.
 
@@ -174,7 +173,10 @@ class CollapseDisplay:
         arrays = report.arrays
         names = label_names_of(label_names, len(arrays["tags"]))
         if kind == "tags":
-            values = _tag_values(arrays, np.unique(label_indices(labels, names)))
+            chosen = np.unique(label_indices(labels, names))
+            tags = arrays["tags"][chosen] @ _tag_axes(arrays["tags"], chosen).T
+            means, sets = _in_tag_plane(arrays, chosen, arrays["set_means"], arrays["label_sets"])
+            values = {"labels": chosen, "tags": tags, "set_means": means, "sets": sets}
         elif kind == "gram":
             values = {"deviation": _gram_deviation(arrays["tags"])}
         elif kind == "phi":
@@ -201,12 +203,7 @@ class CollapseDisplay:
         display : CollapseDisplay
             The display, drawn.
         """
-        draw = {
-            "tags": self._draw_tags,
-            "gram": self._draw_gram,
-            "phi": self._draw_phi,
-            "scale": self._draw_scale,
-        }[self.kind]
+        draw = getattr(self, f"_draw_{self.kind}")
         self.artists_: dict[str, Any] = draw(ax, plot_kwargs or {})
         return self
 
@@ -270,11 +267,8 @@ class CollapseDisplay:
             at = np.flatnonzero((sizes == pair).all(axis=1))[:MAX_POINTS]
             name = f"{pair[0]} and {pair[1]}"
             style = {"color": COLOURS[place % len(COLOURS)], "s": 6, "alpha": 0.5, "linewidths": 0}
-            artists[name] = self.ax_.scatter(
-                self.values["phi"][at],
-                self.values["cosine"][at],
-                **{**style, "label": name, **wanted},
-            )
+            x, y = self.values["phi"][at], self.values["cosine"][at]
+            artists[name] = self.ax_.scatter(x, y, **{**style, "label": name, **wanted})
         self.ax_.set(xlabel="phi coefficient of two label sets", ylabel="cosine of their means")
         despine(self.ax_)
         for handle in legend_beside(self.ax_, "numbers of labels").legend_handles:
@@ -323,12 +317,6 @@ def _in_tag_plane(
     shown = inside.any(axis=1) & (inside.sum(axis=1) == sets.sum(axis=1))
     axes = _tag_axes(arrays["tags"], labels)
     return (points[shown] - arrays["intercept"]) @ axes.T, inside[shown]
-
-
-def _tag_values(arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
-    tags = arrays["tags"][labels] @ _tag_axes(arrays["tags"], labels).T
-    means, sets = _in_tag_plane(arrays, labels, arrays["set_means"], arrays["label_sets"])
-    return {"labels": labels, "tags": tags, "set_means": means, "sets": sets}
 
 
 def _mixed_colours(sets: np.ndarray) -> np.ndarray:

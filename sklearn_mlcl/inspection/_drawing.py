@@ -110,9 +110,9 @@ def draw_curves(
     lines : dict of int to Line2D
         The named curves by the number of the label.
     others : list of Line2D
-        The other curves, without the empty ones.
+        The other curves, without those that are empty or all NaN.
     """
-    quiet = [k for k, (x, _) in enumerate(curves) if k not in named and len(x)]
+    quiet = [k for k, (_, y) in enumerate(curves) if k not in named and np.isfinite(y).any()]
     # A hundred lines of full strength would hide everything: the more, the fainter.
     alpha = float(np.clip(6 / max(len(quiet), 1), 0.15, 0.6))
     style = {"color": QUIET, "linewidth": 0.7, "zorder": 1, "alpha": alpha, "rasterized": True}
@@ -140,6 +140,20 @@ def draw_matrix(ax: Any, matrix: np.ndarray, largest: float, image_kwargs: Optio
     ax.set_facecolor(UNDEFINED)
     style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
     return ax.imshow(matrix, **{**style, **(image_kwargs or {})})
+
+
+def write_values(ax: Any, image: Any, digits: int, fontsize: float) -> np.ndarray:
+    """Write the values into an image, in black or white; return the texts, None for NaN."""
+    values = np.ma.filled(image.get_array(), np.nan)
+    texts = np.full(values.shape, None, dtype=object)
+    for row, column in np.argwhere(np.isfinite(values)):
+        value = values[row, column]
+        # Rec. 601 luma: dark text on the light end of the colours.
+        light = np.dot(image.to_rgba(value)[:3], (0.299, 0.587, 0.114)) > 0.5
+        style = {"ha": "center", "va": "center", "color": "black" if light else "white"}
+        text = f"{round(value, digits) + 0.0:.{digits}f}"
+        texts[row, column] = ax.text(column, row, text, fontsize=fontsize, **style)
+    return texts
 
 
 def write_label_names(ax: Any, names: Sequence[str], first: bool = True) -> None:

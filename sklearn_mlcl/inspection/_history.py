@@ -32,12 +32,9 @@ COLLAPSE_METRICS = {
 }
 
 
-def history_of(estimator: Any) -> Mapping[str, np.ndarray]:
+def history_of(estimator: Any) -> Any:
     """Return the log of the net inside an estimator, a search, a pipeline or a meta-estimator."""
-    log: Mapping[str, np.ndarray] = fitted_attribute(
-        estimator, "history_", "a net-based estimator of this package"
-    )
-    return log
+    return fitted_attribute(estimator, "history_", "a net-based estimator of this package")
 
 
 @dataclass(eq=False, repr=False)

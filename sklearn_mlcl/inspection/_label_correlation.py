@@ -19,6 +19,7 @@ from sklearn_mlcl.inspection._drawing import (
     figure_and_axes,
     room_for,
     write_label_names,
+    write_values,
 )
 from sklearn_mlcl.inspection._labels import (
     label_indices,
@@ -136,14 +137,14 @@ class LabelCorrelationDisplay(ScoresDisplay):
         """
         if order not in ("cluster", None):
             raise ValueError(f"order must be 'cluster' or None, got {order!r}.")
-        cells = check_probabilities(y_true, y_proba, sample_weight)
-        names = label_names_of(label_names, cells.shape[1], y_true)
+        entries = check_probabilities(y_true, y_proba, sample_weight)
+        names = label_names_of(label_names, entries.shape[1], y_true)
         chosen = np.arange(len(names)) if labels is None else label_indices(labels, names)
         if len(chosen) < 2:
             raise ValueError(f"A correlation needs two labels at least, got {len(chosen)}.")
-        known, weight = cells.known_mask()[:, chosen], cells.row_weight()
-        observed = implied_phi(cells.positive[:, chosen], known, weight)
-        learned = implied_phi(cells.values[:, chosen], known, weight)
+        known, weight = entries.known_mask()[:, chosen], entries.row_weight()
+        observed = implied_phi(entries.positive[:, chosen], known, weight)
+        learned = implied_phi(entries.values[:, chosen], known, weight)
         place = np.arange(len(chosen)) if order is None else cluster_order(observed)
         square = np.ix_(place, place)
         display = cls(observed[square], learned[square], [names[k] for k in chosen[place]])
@@ -194,7 +195,7 @@ class LabelCorrelationDisplay(ScoresDisplay):
             axis.set_title(name)
             write_label_names(axis, self.label_names, first=axis is self.ax_[0])
             if n_labels <= MAX_VALUES:
-                _write_values(axis, matrix, largest)
+                write_values(axis, image, digits=2, fontsize=7)
         self.colorbar_ = self.figure_.colorbar(
             image,
             ax=self.ax_,
@@ -216,16 +217,6 @@ def _limit(matrices: Sequence[np.ndarray]) -> tuple[float, bool]:
         return largest, False
     limit = float(np.quantile(sizes, 0.99))
     return (limit, True) if 0 < limit < largest else (largest, False)
-
-
-def _write_values(axis: Any, matrix: np.ndarray, largest: float) -> None:
-    for (i, j), value in np.ndenumerate(matrix):
-        if np.isfinite(value):
-            dark = abs(value) > 0.6 * largest
-            axis.text(
-                j, i, f"{round(value, 2) + 0.0:.2f}", ha="center", va="center", fontsize=7,
-                color="white" if dark else "black",
-            )  # fmt: skip
 
 
 def implied_phi(values: np.ndarray, known: np.ndarray, weight: np.ndarray) -> np.ndarray:

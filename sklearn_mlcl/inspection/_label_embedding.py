@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -85,8 +85,7 @@ class LabelEmbeddingDisplay:
     @classmethod
     def from_estimator(
         cls, estimator: Any, y: Any = None, *, label_names: Sequence[str] | None = None,
-        panels: Sequence[str] = PANELS, ax: Any = None,
-        image_kwargs: Options = None,
+        panels: Sequence[str] = PANELS, ax: Any = None, image_kwargs: Options = None,
     ) -> Self:  # fmt: skip
         """Plot the label embeddings of a fitted classifier.
 
@@ -190,7 +189,7 @@ class LabelEmbeddingDisplay:
                 self._draw_map(axis)
         return self
 
-    def _draw_matrix(self, axis: Any, image_kwargs: Mapping[str, Any] | None) -> None:
+    def _draw_matrix(self, axis: Any, image_kwargs: Options) -> None:
         order = cluster_order(self.similarity)
         shown = self.similarity[np.ix_(order, order)].copy()
         upper = np.triu_indices(len(shown), 1)

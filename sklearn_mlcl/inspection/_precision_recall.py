@@ -125,13 +125,13 @@ class MultiLabelPrecisionRecallDisplay(ScoresDisplay):
             For shapes that differ, entries other than 0, 1 and NaN, scores that are not finite,
             no label with a positive, or unknown labels.
         """
-        cells = check_scores(y_true, y_score, sample_weight)
-        positives = cells.label_sums(cells.positive)
+        entries = check_scores(y_true, y_score, sample_weight)
+        positives = entries.label_sums(entries.positive)
         if not positives.any():
             raise ValueError("No label of y_true has a positive: there is no curve.")
         names = label_names_of(label_names, len(positives), y_true)
         precision, recall = ([np.empty(0)] * len(names) for _ in range(2))
-        for label, (positive, scores, weight) in enumerate(cells.columns()):
+        for label, (positive, scores, weight) in enumerate(entries.columns()):
             if positives[label]:
                 precision[label], recall[label], _ = precision_recall_curve(
                     positive, scores, sample_weight=weight, drop_intermediate=True
@@ -158,10 +158,8 @@ class MultiLabelPrecisionRecallDisplay(ScoresDisplay):
         """
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.8, 4.4))
         areas = self.average_precision
-        texts = {
-            int(label): f"{shortened(self.label_names[label])} ({areas[label]:.2f})"
-            for label in self.named
-        }
+        names = self.label_names
+        texts = {int(k): f"{shortened(names[k])} ({areas[k]:.2f})" for k in self.named}
         curves = list(zip(self.recall, self.precision, strict=True))
         style = {"drawstyle": "steps-post", **(line_kwargs or {})}
         drawn = [_from_first_hit(*curve) for curve in curves]

@@ -166,19 +166,15 @@ class MultiLabelReliabilityDisplay(ScoresDisplay):
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.8, 4.4))
         (self.diagonal_,) = self.ax_.plot([0, 1], [0, 1], color=QUIET, linestyle=":", zorder=2)
         errors = self.calibration_error
-        texts = {
-            int(label): f"{shortened(self.label_names[label])} ({errors[label]:.3f})"
-            for label in self.named
-        }
+        names = self.label_names
+        texts = {int(k): f"{shortened(names[k])} ({errors[k]:.3f})" for k in self.named}
         enough = self.mass >= max(min_samples, np.finfo(np.float64).tiny)
         # NaN parts the points with a bin of too few samples between them.
-        points = [np.where(enough, v, np.nan) for v in (self.confidence, self.frequency)]
-        curves = [
-            (x, y) if drawn else (x[:0], y[:0])
-            for x, y, drawn in zip(*points, np.any(enough, axis=1), strict=True)
-        ]
+        x, y = (np.where(enough, v, np.nan) for v in (self.confidence, self.frequency))
         style = {"marker": "o", "markersize": 3, **(line_kwargs or {})}
-        self.lines_, self.others_ = draw_curves(self.ax_, curves, texts, **style)
+        self.lines_, self.others_ = draw_curves(
+            self.ax_, list(zip(x, y, strict=True)), texts, **style
+        )
         self.macro_line_ = draw_macro(self.ax_, *self._macro(), f"{np.nanmean(errors):.3f}")
         self.ax_.set(xlabel="probability", ylabel="share of positives")
         self.ax_.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))

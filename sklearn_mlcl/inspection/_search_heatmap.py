@@ -10,7 +10,14 @@ from typing import Any, Self
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from sklearn_mlcl.inspection._drawing import ACCENT, UNDEFINED, Options, figure_and_axes, shortened
+from sklearn_mlcl.inspection._drawing import (
+    ACCENT,
+    UNDEFINED,
+    Options,
+    figure_and_axes,
+    shortened,
+    write_values,
+)
 
 #: Parameters of the contrastive losses: the first two to show, in this order.
 PREFERRED = ("temperature", "lambda_reg")
@@ -78,26 +85,18 @@ class SearchHeatmapDisplay:
     score_name: str = "score"
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, *, x: str | None = None, y: str | None = None,
-        metric: str | None = None, ax: Any = None, image_kwargs: Options = None,
-    ) -> Self:  # fmt: skip
+    def from_estimator(cls, estimator: Any, *, metric: str | None = None, **options: Any) -> Self:
         """Plot the scores of a fitted search.
 
         Parameters
         ----------
         estimator : search
             Fitted, with ``cv_results_``, such as :class:`~sklearn.model_selection.GridSearchCV`.
-        x, y : str, default=None
-            The two parameters, by their names in the search or the last part of these
-            ("temperature" for "contrastivemultilabelclassifier__temperature"). None for the only
-            two that vary, or for ``temperature`` and ``lambda_reg`` where these are among more.
         metric : str, default=None
-            Name of the metric of a search with several; None for the one that it chose by.
-        ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
-        image_kwargs : dict, default=None
-            Further arguments of ``imshow`` (for points, of ``scatter``).
+            Name of the metric of a search with several; None for the one that chose the best
+            candidate.
+        **options
+            Further arguments of :meth:`from_cv_results`.
 
         Returns
         -------
@@ -116,9 +115,7 @@ class SearchHeatmapDisplay:
         refit = getattr(estimator, "refit", None)
         if metric is None and getattr(estimator, "multimetric_", False) and isinstance(refit, str):
             metric = refit
-        return cls.from_cv_results(
-            estimator.cv_results_, x=x, y=y, metric=metric, ax=ax, image_kwargs=image_kwargs
-        )
+        return cls.from_cv_results(estimator.cv_results_, metric=metric, **options)
 
     @classmethod
     def from_cv_results(
@@ -131,8 +128,16 @@ class SearchHeatmapDisplay:
         ----------
         cv_results : mapping of str to array-like
             ``cv_results_`` of a search, or a DataFrame made of it.
-        x, y, metric, ax, image_kwargs
-            As in :meth:`from_estimator`; metric None means ``mean_test_score``.
+        x, y : str, default=None
+            The two parameters, by their names in the search or the last part of these
+            ("temperature" for "contrastivemultilabelclassifier__temperature"). None for the only
+            two that vary, or for ``temperature`` and ``lambda_reg`` if these are among more.
+        metric : str, default=None
+            Name of the metric of a search with several; None for ``mean_test_score``.
+        ax : matplotlib Axes, default=None
+            Where to plot; None for a new figure.
+        image_kwargs : dict, default=None
+            Further arguments of ``imshow`` (for points, of ``scatter``).
 
         Returns
         -------
@@ -147,10 +152,8 @@ class SearchHeatmapDisplay:
         """
         column = f"mean_test_{metric or 'score'}"
         if column not in cv_results:
-            metrics = [
-                k.removeprefix("mean_test_") for k in cv_results if k.startswith("mean_test")
-            ]
-            raise ValueError(f"metric must be one of {metrics}, got {metric!r}.")
+            known = [k.removeprefix("mean_test_") for k in cv_results if k.startswith("mean_test")]
+            raise ValueError(f"metric must be one of {known}, got {metric!r}.")
         x, y, others = _chosen_parameters(cv_results, x, y)
         grid = _score_grid(cv_results[x], cv_results[y], cv_results[column])
         score_name = f"mean test {metric or 'score'}"
@@ -202,7 +205,7 @@ class SearchHeatmapDisplay:
         self.ax_.set_yticks(y_places, y_texts)
         self.ax_.tick_params(length=0)
         if self.scores.size <= MAX_ANNOTATED:
-            self.text_ = self._write_scores()
+            self.text_ = write_values(self.ax_, self.image_, digits=3, fontsize=8)
         corner = (column - 0.5, row - 0.5)
         frame = Rectangle(corner, 1, 1, fill=False, edgecolor=ACCENT, linewidth=2.5)
         self.best_ = self.ax_.add_patch(frame)
@@ -216,18 +219,6 @@ class SearchHeatmapDisplay:
         ring = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 2.5}
         (self.best_,) = self.ax_.plot(x[column], y[row], "o", markeredgecolor=ACCENT, **ring)
         self.ax_.set(xscale=_scale_of(x), yscale=_scale_of(y))
-
-    def _write_scores(self) -> np.ndarray:
-        texts = np.full(self.scores.shape, None, dtype=object)
-        style = {"ha": "center", "va": "center", "fontsize": 8}
-        for row, column in np.argwhere(np.isfinite(self.scores)):
-            score = self.scores[row, column]
-            # Rec. 601 luma: dark text on the light end of the colours.
-            light = np.dot(self.image_.to_rgba(score)[:3], (0.299, 0.587, 0.114)) > 0.5
-            texts[row, column] = self.ax_.text(
-                column, row, f"{score:.3f}", color="black" if light else "white", **style
-            )
-        return texts
 
 
 # ---------------------------------------------------------------------- the table of a search
@@ -277,11 +268,10 @@ def _chosen_parameters(
     columns = [column for column in cv_results if column.startswith("param_")]
     given = [None if name is None else _parameter(columns, name) for name in (x, y)]
     free = [c for c in columns if c not in given and len(_distinct(cv_results[c])) > 1]
-    usual = [c for name in PREFERRED for c in free if _short_name(c) == name]
+    free.sort(key=lambda column: (*PREFERRED, _short_name(column)).index(_short_name(column)))
     wanted = given.count(None)
-    if wanted == 2 and len(usual) == 2:
-        free = usual + [c for c in free if c not in usual]
-    elif wanted and len(free) != wanted:
+    usual = wanted == 2 and tuple(map(_short_name, free[:2])) == PREFERRED
+    if wanted and len(free) != wanted and not usual:
         raise ValueError(
             f"Name the parameters to show by x and y: got x={x!r}, y={y!r}, and "
             f"{[column.removeprefix('param_') for column in free]} vary besides."

@@ -79,13 +79,13 @@ def label_table(
     sand        53.0       56.0  0.84
     """
     pd = _import_pandas()
-    cells = check_decisions(y, estimator.predict(X), sample_weight)
-    weight = cells.entry_weight()
+    entries = check_decisions(y, estimator.predict(X), sample_weight)
+    weight = entries.entry_weight()
     positives, predicted = (
-        (weight * cells.positive).sum(axis=0),
-        (weight * cells.values).sum(axis=0),
+        (weight * entries.positive).sum(axis=0),
+        (weight * entries.values).sum(axis=0),
     )
-    hits = (weight * cells.values * cells.positive).sum(axis=0)
+    hits = (weight * entries.values * entries.positive).sum(axis=0)
     scores = scores_of(estimator, X, y)
     options = {"average": None, "sample_weight": sample_weight}
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: undefined
@@ -98,7 +98,7 @@ def label_table(
             "average_precision": average_precision(y, scores, **options),
             "roc_auc": roc_auc(y, scores, **options),
         }
-    names = label_names_of(label_names, cells.shape[1], y, estimator)
+    names = label_names_of(label_names, entries.shape[1], y, estimator)
     return pd.DataFrame(columns, index=pd.Index(names, name="label"))
 
 

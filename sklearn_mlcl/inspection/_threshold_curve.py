@@ -194,20 +194,18 @@ class ThresholdCurveDisplay(ScoresDisplay):
         for name, value, kind in (("objective", objective, False), ("labels", labels, True)):
             if value is not None and per_label is not kind:
                 raise ValueError(f"{name} is for per_label={kind} only, got {value!r}.")
-        cells = check_scores(y_true, y_score, sample_weight)
-        if not cells.positive.any():
+        entries = check_scores(y_true, y_score, sample_weight)
+        if not entries.positive.any():
             raise ValueError("y_true has no positive: there is no curve.")
-        n_labels, named = cells.shape[1], None
+        n_labels, named = entries.shape[1], None
         if per_label:
             names = label_names_of(label_names, n_labels, y_true)
-            positives = cells.label_sums(cells.positive)
+            positives = entries.label_sums(entries.positive)
             named = named_labels(labels, names, positives, positives > 0)
         else:
             several = OBJECTIVES if objective is None else objective
             objectives = (several,) if isinstance(several, str) or callable(several) else several
-            names = [
-                o if isinstance(o, str) else getattr(o, "__name__", str(o)) for o in objectives
-            ]
+            names = [getattr(o, "__name__", str(o)) for o in objectives]
 
         def score(cut: np.ndarray, objective: Any) -> float:
             return threshold_score(
@@ -217,10 +215,10 @@ class ThresholdCurveDisplay(ScoresDisplay):
         def scores_at(cuts: np.ndarray) -> np.ndarray:
             """Scores (n_curves, T) at thresholds (L, T)."""
             if per_label:
-                return _f1_by_label(cells, cuts)
+                return _f1_by_label(entries, cuts)
             return np.array([[score(cut, o) for cut in cuts.T] for o in objectives])
 
-        grid = _threshold_grid(cells, n_thresholds)
+        grid = _threshold_grid(entries, n_thresholds)
         scores = scores_at(np.broadcast_to(grid, (n_labels, len(grid))))
         fitted_scores = None
         if fitted is not None:
@@ -250,13 +248,9 @@ class ThresholdCurveDisplay(ScoresDisplay):
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.8, 4.0))
         of_labels = self.named is not None
         shown = range(len(self.names)) if self.named is None else self.named
-        curves = [
-            (self.thresholds if known else self.thresholds[:0], row if known else row[:0])
-            for row, known in zip(self.scores, ~np.isnan(self.scores).all(axis=1), strict=True)
-        ]
-        self.lines_, self.others_ = draw_curves(
-            self.ax_, curves, {int(k): self._text(k) for k in shown}, **(line_kwargs or {})
-        )
+        texts = {int(k): self._text(k) for k in shown}
+        curves = [(self.thresholds, row) for row in self.scores]
+        self.lines_, self.others_ = draw_curves(self.ax_, curves, texts, **(line_kwargs or {}))
         self.macro_line_ = None
         if of_labels:
             mean = np.nanmean(self.scores, axis=0)
@@ -271,9 +265,8 @@ class ThresholdCurveDisplay(ScoresDisplay):
         self.ax_.set(xlabel="threshold", ylabel="F1" if of_labels else "score")
         self.ax_.set_ylim(bottom=min(0, np.nanmin(self.scores)))
         despine(self.ax_)
-        legend_beside(
-            self.ax_, f"{'F1 of the label' if of_labels else 'score'} ({at})", self.others_
-        )
+        title = f"{'F1 of the label' if of_labels else 'score'} ({at})"
+        legend_beside(self.ax_, title, self.others_)
         return self
 
     def _text(self, k: int) -> str:
@@ -303,12 +296,12 @@ class ThresholdCurveDisplay(ScoresDisplay):
         return points
 
 
-def _threshold_grid(cells: LabelEntries, n_thresholds: int) -> np.ndarray:
+def _threshold_grid(entries: LabelEntries, n_thresholds: int) -> np.ndarray:
     """Thresholds between the extreme scores: half evenly spaced, half quantiles.
 
     The scores of rare labels crowd at the lower end, where even spacing would miss the curve.
     """
-    scores = cells.values[cells.known_mask()].astype(np.float64)
+    scores = entries.values[entries.known_mask()].astype(np.float64)
     even = np.linspace(scores.min(), scores.max(), (n_thresholds + 1) // 2)
     quantiles = np.quantile(scores, np.linspace(0, 1, n_thresholds // 2 + 2)[1:-1])
     return np.unique(np.concatenate([even, quantiles]))
@@ -323,10 +316,10 @@ def _by_label(thresholds: Any, n_labels: int) -> np.ndarray:
     return np.broadcast_to(cuts, n_labels)
 
 
-def _f1_by_label(cells: LabelEntries, cuts: np.ndarray) -> np.ndarray:
+def _f1_by_label(entries: LabelEntries, cuts: np.ndarray) -> np.ndarray:
     """F1 (L, T) of every label at its thresholds (L, T); NaN without a positive."""
     scores = np.full(cuts.shape, np.nan)
-    for label, (positive, values, weight) in enumerate(cells.columns()):
+    for label, (positive, values, weight) in enumerate(entries.columns()):
         if positive.any():
             worth = np.ones(len(positive)) if weight is None else weight
             accepted = weight_from(values, worth, cuts[label])[0]

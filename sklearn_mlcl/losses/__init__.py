@@ -38,7 +38,7 @@ CONTRASTIVE_LOSSES: dict[str, type[ContrastiveLoss]] = {
     "proto": PrototypeLoss,
     "msc": MSCLoss,
 }
-"""Contrastive losses by the name that estimators know them by."""
+"""Contrastive losses by their names as ``loss`` of an estimator."""
 
 LOGIT_LOSSES: dict[str, type[nn.Module]] = {
     "bce": BinaryCrossEntropyLoss,
@@ -48,7 +48,7 @@ LOGIT_LOSSES: dict[str, type[nn.Module]] = {
     "two_way": TwoWayLoss,
     "pal": PickAllLabelLoss,
 }
-"""Losses on logits by the name that estimators know them by."""
+"""Losses on logits by their names as ``loss`` of an estimator."""
 
 __all__ = [
     "CONTRASTIVE_LOSSES",

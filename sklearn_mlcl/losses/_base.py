@@ -1,77 +1,58 @@
-"""What all contrastive losses share: arguments, the choice of kernel, the average."""
+"""What all contrastive losses share: arguments, label columns, the call of the kernel."""
 
 from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
+from dataclasses import dataclass, field
+from functools import partial
 from math import log
-from typing import ClassVar
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses._arguments import (
+from sklearn_mlcl.losses._kernel import PairKernel, full_precision, pair_loss
+from sklearn_mlcl.losses._label_indices import (
+    LabelIndices,
     Labels,
-    check_count,
-    check_number,
-    check_option,
-    check_rows,
-    check_vectors,
-    check_width,
-    dense_columns,
-    to_dense,
-    width,
+    active_labels,
+    indicator,
+    sample_negatives,
 )
-from sklearn_mlcl.losses._kernel import full_precision, pair_loss, tile_edge
-from sklearn_mlcl.losses._pair_weights import LabelPairs, LabelSets, PairWeights, reciprocal
-from sklearn_mlcl.losses._targets import (
-    check_weight,
-    known_cells,
-    mean_over_known,
-    weighs_cells,
+from sklearn_mlcl.losses._pair_weights import LabelPairs, PairWeights, reciprocal
+from sklearn_mlcl.losses._sample_weight import weight_per_sample
+from sklearn_mlcl.losses._validation import (
+    COUNT,
+    NON_NEGATIVE,
+    POSITIVE,
+    check_parameters,
+    check_sample_weight,
+    check_shape,
 )
-
-_SHARED = """\
-temperature : float, default=0.1
-    Cosines are divided by it.
-lambda_reg : float, default={lambda_reg}
-    Clamp of the gradient.  With :math:`x_{{ij}} = \\bar W_i \\pi_{{ij}} - W_{{ij}}` it is
-    :math:`a_i (x_{{ij}} - \\lambda \\max(x_{{ij}}, 0))` on positives: 0 is the plain cross-entropy,
-    1 takes the repulsive part of positives out, above 1 turns it into attraction.  It is a rule
-    for the gradient and not the gradient of any function: the value stays the cross-entropy,
-    line searches and ``gradcheck`` do not apply.
-reduction : {{"mean", "none"}}, default="mean"
-    The average over anchors, or one value per anchor (0 where it has no positive).
-memory_budget : int, default=2**28
-    Bytes of pairwise arrays up to which the dense kernel runs; above, tiles that fit it (of at
-    most 1024 x 1024 pairs) give the same numbers.
-"""
-
-_NEGATIVES = """\
-n_negatives : int, optional
-    Take only the prototypes of labels active in the batch, plus so many drawn from the others
-    (from torch's global generator).  A drawn column weighs (number of others) / (number drawn), so
-    that every denominator is estimated without bias; its logarithm, and with it the loss, is low
-    by about Var(D) / (2 D^2), which falls as 1 / n_negatives.  By default every prototype is
-    a candidate.
-"""
+from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 
 
-def fill(cls: type, lambda_reg: float) -> None:
-    """Put the shared parameters in place of their marks in the docstring."""
-    if not cls.__doc__:
-        return
-    doc = inspect.cleandoc(cls.__doc__)
-    doc = doc.replace("<n_negatives>\n", _NEGATIVES)
-    cls.__doc__ = doc.replace("<shared>\n", _SHARED.format(lambda_reg=lambda_reg))
-
-
-# Bytes of pairwise arrays up to which the dense kernel runs.
-MEMORY_BUDGET = 2**28
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class ContrastiveLoss(nn.Module):
-    """Base of the family: a subclass states its pair weights and nothing more.
+    r"""Base of the contrastive losses: a subclass states its pair weights and nothing more.
+
+    Parameters
+    ----------
+    temperature : float, default=0.1
+        Divides the cosines.
+    lambda_reg : float, default=0.0
+        Clamp of the gradient.  With :math:`x_{ij} = \bar W_i \pi_{ij} - W_{ij}` the gradient is
+        :math:`a_i (x_{ij} - \lambda \max(x_{ij}, 0))` on positives.  0 is the plain
+        cross-entropy, 1 removes the repulsive part of positives, above 1 it turns into attraction.
+        This is a rule for the gradient, not the gradient of any function: the value stays the
+        cross-entropy, and line searches and ``gradcheck`` do not apply.
+    reduction : {"mean", "none"}, default="mean"
+        The average over anchors, or one value per anchor (0 where it has no positive).
+    memory_budget : int, default=2**28
+        Bytes of pairwise arrays up to which the dense kernel runs.  Above, tiles that fit the
+        budget (of at most 1024 x 1024 pairs) give the same numbers.
 
     Attributes
     ----------
@@ -89,39 +70,54 @@ class ContrastiveLoss(nn.Module):
     uses_prototypes: ClassVar[bool] = False
     requires_prototypes: ClassVar[bool] = False
     accepts_queue: ClassVar[bool] = True
-    _instances_are_candidates: ClassVar[bool] = True
-    _prototypes_are_anchors: ClassVar[bool] = False
-    n_negatives: int | None = None
+    #: Whether the factor of a row belongs to W of the unified form, and not to a.
+    _factor_in_weights: ClassVar[bool] = True
+    #: One table for the family: a parameter means the same in every loss that has it.
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "temperature": POSITIVE,
+        "lambda_reg": NON_NEGATIVE,
+        "reduction": [StrOptions({"mean", "none"})],
+        "memory_budget": COUNT,
+        "n_negatives": [Interval(Integral, 0, None, closed="left"), None],
+        "alpha": [Interval(Real, None, None, closed="neither")],
+        "beta": POSITIVE,
+        "overlap_threshold": [Interval(Real, 0, 1, closed="right")],
+        "positives": [StrOptions({"any", "all"})],
+        "anchor_weighting": [StrOptions({"label", "sample"})],
+    }
+
+    n_negatives: int | None = field(default=None, init=False)
+    temperature: float = 0.1
+    lambda_reg: float = 0.0
+    reduction: str = "mean"
+    memory_budget: int = 2**28
 
     def __init_subclass__(cls) -> None:
+        """Put the parameters of the base in place of the mark ``<shared>`` in the docstring."""
         super().__init_subclass__()
-        own = inspect.signature(cls).parameters.get("lambda_reg")
-        fill(cls, 0.0 if own is None else own.default)
+        base = inspect.getdoc(cls.__base__) or ""
+        shared = base.partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+        default = "lambda_reg : float, default="
+        shared = shared.replace(f"{default}0.0", f"{default}{cls.lambda_reg}")
+        if cls.__doc__:
+            cls.__doc__ = inspect.cleandoc(cls.__doc__).replace("<shared>", shared)
 
-    def __init__(
-        self,
-        *,
-        temperature: float = 0.1,
-        lambda_reg: float = 0.0,
-        reduction: str = "mean",
-        memory_budget: int = MEMORY_BUDGET,
-    ) -> None:
+    def __post_init__(self) -> None:
         super().__init__()
-        check_number("temperature", temperature)
-        check_number("lambda_reg", lambda_reg, zero=True)
-        check_count("memory_budget", memory_budget)
-        check_option("reduction", reduction, ("mean", "none"))
-        self.temperature = temperature
-        self.lambda_reg = lambda_reg
-        self.reduction = reduction
-        self.memory_budget = memory_budget
+        check_parameters(self, vars(self))
+
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature}, lambda_reg={self.lambda_reg}"
 
     @abstractmethod
-    def _weights(self, pairs: LabelPairs, n_prototypes: int, edge: int | None) -> PairWeights:
-        """The recipe: W, its row sums, the factor and the mass of each row."""
+    def _weights(
+        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
+    ) -> PairWeights:
+        """The recipe of the loss: W, its row sums, the factor and the mass of each anchor."""
 
+    @property
     def _instance_repulsion(self) -> float:
-        """b of the instance and queue columns; that of prototypes is 1."""
+        """b of instances and queue; that of prototypes is 1."""
         return 1.0
 
     def forward(
@@ -138,12 +134,12 @@ class ContrastiveLoss(nn.Module):
         Parameters
         ----------
         embeddings : Tensor of shape (B, d) or (M, B, d)
-            Projected embeddings; their length does not matter, a zero row gets no gradient.
-            float16 and bfloat16 are computed in float32, also under autocast. With a leading
-            dimension, of the M members of an ensemble, that share the labels of the batch.
+            Projected embeddings.  Their length does not matter; a zero row gets no gradient.
+            float16 and bfloat16 are computed in float32, also under autocast.  A leading
+            dimension is that of the M members of an ensemble, which share the labels.
         labels : Tensor of shape (B, L), or LabelIndices
-            Indicator matrix.  In a floating one NaN marks an unknown label; boolean and integer
-            ones have none, and the losses are cheaper for knowing it.
+            Indicator matrix.  In a floating one NaN marks a missing label.  Boolean and integer
+            ones have no missing label, which makes the losses cheaper.
         prototypes : Tensor of shape (L, d) or (M, L, d), optional
             One vector per label; gradients flow to it.
         queue : Tensor of shape (Q, d) or (M, Q, d), optional
@@ -151,18 +147,19 @@ class ContrastiveLoss(nn.Module):
         queue_labels : Tensor of shape (Q, L), or LabelIndices
             Labels of the queue.
         sample_weight : Tensor of shape (B,) or (B, L), optional
-            Weight of each instance as an anchor in the average (prototype anchors weigh 1). With
-            one for each label: in a loss that is a sum over the labels of an anchor ("reg",
-            "mulsupcon", "msc", "proto") the weight of that label's term, an anchor counting in
-            the average by the mean over its positive labels (their sum in "mulsupcon" by
-            labels); in one that compares whole label sets an anchor weighs the mean over its
-            known labels. A label of weight 0 counts as unknown.
+            Weight of each instance as an anchor in the average.  Prototype anchors weigh 1.
+            A label with a weight of 0 counts as missing.  With one weight per label: in a loss
+            that is a sum over the labels of an anchor ("reg", "mulsupcon", "msc", "proto") it is
+            the weight of the term of that label, and an anchor counts in the average by the mean
+            over its positive labels (in "mulsupcon" by labels, by their sum).  In a loss that
+            compares whole label sets an anchor weighs the mean over its labels that are not
+            missing.
 
         Returns
         -------
         Tensor
-            A scalar for ``reduction="mean"``; else one value per anchor, instances first; for
-            members one of either for each, of shape (M,) or (M, n_anchors).  With
+            A scalar for ``reduction="mean"``, else one value per anchor, instances first.  For an
+            ensemble one of either per member, of shape (M,) or (M, n_anchors).  With
             ``lambda_reg > 0`` the gradient is not that of this value, nor of any function.
 
         Raises
@@ -172,24 +169,24 @@ class ContrastiveLoss(nn.Module):
             the prototypes a loss needs are missing.
         """
         self._check(embeddings, labels, prototypes, queue, queue_labels, sample_weight)
-        by_label = sample_weight if weighs_cells(sample_weight) else None
-        labels = labels if by_label is None else to_dense(labels)
-        columns = dense_columns(labels, queue_labels, prototypes, self.n_negatives, by_label)
-        prototypes = columns.prototypes
-        learns = embeddings.requires_grad or (prototypes is not None and prototypes.requires_grad)
+        columns, prototypes, log_weight = self._columns(labels, queue_labels, prototypes)
         n_prototypes = 0 if prototypes is None else prototypes.shape[-2]
+        learns = embeddings.requires_grad or (prototypes is not None and prototypes.requires_grad)
         with full_precision(embeddings):
-            dtype = torch.promote_types(embeddings.dtype, torch.float32)
-            pairs = _pairs(columns.labels, columns.queue, dtype, columns.weight)
-            edge = self._edge(pairs, n_prototypes, embeddings.shape[:-2].numel())
-            weights = self._weights(pairs, n_prototypes, edge)
-            weights.log_b = self._log_repulsion(pairs, n_prototypes, columns.log_weight)
+            pairs = LabelPairs.of(
+                indicator(labels, columns),
+                None if queue_labels is None else indicator(queue_labels, columns),
+                torch.promote_types(embeddings.dtype, torch.float32),
+                _entry_weight(sample_weight, columns),
+            )
+            memory_budget = self.memory_budget // embeddings.shape[:-2].numel()
+            weights = self._weights(pairs, n_prototypes, memory_budget)
+            weights.log_b = self._log_repulsion(weights, n_prototypes, pairs, log_weight)
             return pair_loss(
                 embeddings,
                 prototypes,
                 queue,
-                weights,
-                (self.temperature, self.lambda_reg, edge),
+                partial(PairKernel, weights, self.temperature, self.lambda_reg),
                 self._scale(weights, _anchor_weight(weights, labels, sample_weight)),
                 self.reduction == "mean",
                 learns and torch.is_grad_enabled(),
@@ -224,18 +221,16 @@ class ContrastiveLoss(nn.Module):
         with_prototypes = self.uses_prototypes if prototypes is None else prototypes
         if with_prototypes and not self.uses_prototypes:
             raise ValueError(f"{type(self).__name__} has no prototypes; prototypes must be False")
-        n_prototypes = width(labels) if with_prototypes else 0
-        dense, queue = to_dense(labels), None if queue_labels is None else to_dense(queue_labels)
-        dtype = torch.float64 if dense.dtype == torch.float64 else torch.float32
-        return self._weights(_pairs(dense, queue, dtype), n_prototypes, None).full()
-
-    def extra_repr(self) -> str:
-        return f"temperature={self.temperature}, lambda_reg={self.lambda_reg}"
-
-    def _set_negatives(self, n_negatives: int | None) -> None:
-        if n_negatives is not None:
-            check_count("n_negatives", n_negatives, zero=True)
-        self.n_negatives = n_negatives
+        dense = indicator(labels)
+        pairs = LabelPairs.of(
+            dense,
+            None if queue_labels is None else indicator(queue_labels),
+            torch.float64 if dense.dtype == torch.float64 else torch.float32,
+        )
+        weights = self._weights(pairs, labels.shape[1] if with_prototypes else 0, None)
+        ((rows, columns),) = weights.tiles()
+        W = weights.tile(rows, columns)
+        return W * weights.factor[:, None] if self._factor_in_weights else W
 
     def _check(
         self,
@@ -246,92 +241,90 @@ class ContrastiveLoss(nn.Module):
         queue_labels: Labels | None,
         sample_weight: Tensor | None,
     ) -> None:
-        check_rows("embeddings", embeddings, "labels", labels)
-        self._check_prototypes(prototypes, embeddings, labels)
-        self._check_queue(queue, queue_labels, embeddings, labels)
-        check_weight(sample_weight, embeddings.shape[-2], width(labels))
-
-    def _check_prototypes(
-        self, prototypes: Tensor | None, embeddings: Tensor, labels: Labels
-    ) -> None:
+        """Raise unless the arguments fit each other and the loss."""
         name = type(self).__name__
-        if prototypes is None:
-            if self.requires_prototypes:
-                raise ValueError(f"{name} needs prototypes of shape (L, d), got None")
-            return
-        if not self.uses_prototypes:
-            raise ValueError(f"{name} has no prototypes; prototypes must be None")
-        check_vectors("prototypes", prototypes, embeddings)
-        check_width("prototypes", prototypes.shape[-2], labels)
-
-    def _check_queue(
-        self,
-        queue: Tensor | None,
-        queue_labels: Labels | None,
-        embeddings: Tensor,
-        labels: Labels,
-    ) -> None:
-        if queue is None and queue_labels is None:
-            return
-        if not self.accepts_queue:
-            raise ValueError(f"{type(self).__name__} takes no queue; queue must be None")
-        if queue is None or queue_labels is None:
+        if embeddings.ndim not in (2, 3) or not embeddings.is_floating_point():
+            raise ValueError(
+                "embeddings must be a floating tensor of shape (n, d) or (M, n, d), got "
+                f"{embeddings.dtype} of shape {tuple(embeddings.shape)}"
+            )
+        *members, n_samples, d = embeddings.shape
+        if len(labels.shape) != 2 or len(labels) != n_samples:
+            raise ValueError(
+                f"labels must have shape ({n_samples}, L), a row for each of the embeddings, got "
+                f"{tuple(labels.shape)}"
+            )
+        n_labels = labels.shape[1]
+        check_sample_weight(sample_weight, (n_samples, n_labels))
+        if prototypes is not None:
+            if not self.uses_prototypes:
+                raise ValueError(f"{name} has no prototypes; prototypes must be None")
+            check_shape("prototypes", prototypes.shape, (*members, n_labels, d))
+        elif self.requires_prototypes:
+            raise ValueError(f"{name} needs prototypes of shape (L, d), got None")
+        if queue is not None and queue_labels is not None:
+            if not self.accepts_queue:
+                raise ValueError(f"{name} takes no queue; queue must be None")
+            check_shape("queue", queue.shape, (*members, len(queue_labels), d))
+            check_shape("queue_labels", queue_labels.shape, (len(queue_labels), n_labels))
+        elif queue is not None or queue_labels is not None:
             raise ValueError("queue and queue_labels must be given together, one is None")
-        check_rows("queue", queue, "queue_labels", queue_labels)
-        check_vectors("queue", queue, embeddings)
-        check_width("queue_labels", width(queue_labels), labels)
 
-    def _edge(self, pairs: LabelPairs, n_prototypes: int, n_members: int) -> int | None:
-        n_rows = len(pairs.anchors.size)
-        n_columns = n_prototypes
-        if self._instances_are_candidates:
-            n_columns += len(pairs.candidates.size)
-        if self._prototypes_are_anchors:
-            n_rows += n_prototypes
-        itemsize = pairs.anchors.size.element_size()
-        return tile_edge(n_rows, n_columns, itemsize, self.memory_budget // n_members)
+    def _columns(
+        self, labels: Labels, queue_labels: Labels | None, prototypes: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, float | None]:
+        """Label columns to look at, prototypes of them and of drawn ones, log weight of the drawn.
+
+        Columns None means all.  Labels without a positive can be left out: that changes no overlap
+        of label sets.
+        """
+        batches = [labels] if queue_labels is None else [labels, queue_labels]
+        if prototypes is None:
+            lists = any(isinstance(batch, LabelIndices) for batch in batches)
+            return (active_labels(*batches) if lists else None), None, None
+        if self.n_negatives is None:
+            return None, prototypes, None
+        active = active_labels(*batches)
+        drawn, stands_for = sample_negatives(active, prototypes.shape[-2], self.n_negatives)
+        chosen = prototypes.index_select(-2, torch.cat([active, drawn]))
+        return active, chosen, log(stands_for) if len(drawn) else None
 
     def _log_repulsion(
-        self, pairs: LabelPairs, n_prototypes: int, log_weight: float | None
+        self, weights: PairWeights, n_prototypes: int, pairs: LabelPairs, log_weight: float | None
     ) -> Tensor | None:
-        """log b of each column; None when all are 0."""
-        beta = self._instance_repulsion()
+        """log b of each candidate; None if all are 0."""
+        beta = self._instance_repulsion
         if beta == 1.0 and log_weight is None:
             return None
-        n_keys = len(pairs.candidates.size) if self._instances_are_candidates else 0
-        log_b = pairs.anchors.size.new_zeros(n_keys + n_prototypes)
-        log_b[:n_keys] = log(beta)
-        if log_weight is not None:
-            log_b[n_keys + pairs.anchors.positive.shape[1] :] = log_weight
+        first_prototype = weights.n_columns - n_prototypes
+        log_b = weights.row_sum.new_zeros(weights.n_columns)
+        log_b[:first_prototype] = log(beta)
+        log_b[first_prototype + pairs.anchors.positive.shape[1] :] = log_weight or 0.0
         return log_b
 
-    def _scale(self, weights: PairWeights, sample_weight: Tensor | None) -> Tensor:
-        """a_i: the factor, the sample weight, and for the mean one over the weighted mass."""
+    def _scale(self, weights: PairWeights, anchor_weight: Tensor | None) -> Tensor:
+        """a_i: the factor times the weight of the anchor, for the mean over the weighted mass."""
         scale, mass = weights.factor, weights.mass
-        if sample_weight is not None:
-            ones = scale.new_ones(len(scale) - len(sample_weight))
-            importance = torch.cat([sample_weight.to(scale), ones])
+        if anchor_weight is not None:
+            importance = torch.ones_like(scale)
+            importance[: len(anchor_weight)] = anchor_weight
             scale, mass = scale * importance, mass * importance
-        if self.reduction == "none":
-            return scale
-        return scale * reciprocal(mass.sum())
+        return scale if self.reduction == "none" else scale * reciprocal(mass.sum())
+
+
+def _entry_weight(sample_weight: Tensor | None, columns: Tensor | None) -> Tensor | None:
+    """Weights of entries on some columns; None if there is one weight per sample, or none."""
+    if sample_weight is None or sample_weight.ndim == 1:
+        return None
+    return sample_weight if columns is None else sample_weight[:, columns]
 
 
 def _anchor_weight(
     weights: PairWeights, labels: Labels, sample_weight: Tensor | None
 ) -> Tensor | None:
-    """Weight of each instance as an anchor, beside what its labels' weights have done by now."""
+    """Weight of each instance as an anchor, unless W and the mass already contain it."""
     if sample_weight is None or sample_weight.ndim == 1:
         return sample_weight
-    if weights.weighs_labels:
+    if weights.uses_entry_weights:
         return None
-    return mean_over_known(sample_weight, known_cells(to_dense(labels), sample_weight))
-
-
-def _pairs(
-    labels: Tensor, queue_labels: Tensor | None, dtype: torch.dtype, weight: Tensor | None = None
-) -> LabelPairs:
-    anchors = LabelSets.of(labels, dtype, None if weight is None else weight.to(dtype))
-    if queue_labels is None:
-        return LabelPairs(anchors, anchors)
-    return LabelPairs(anchors, anchors.append(LabelSets.of(queue_labels, dtype)))
+    return weight_per_sample(indicator(labels), sample_weight, weights.factor.dtype)

@@ -1,49 +1,53 @@
-"""SupCon and its relatives that compare label sets as wholes."""
+"""The contrastive losses on label sets: each class is the recipe of its pair weights."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.losses._arguments import check_number, check_option
-from sklearn_mlcl.losses._base import MEMORY_BUDGET, ContrastiveLoss
+from sklearn_mlcl.losses._base import ContrastiveLoss
 from sklearn_mlcl.losses._pair_weights import (
     FactorisedWeights,
     LabelPairs,
     OverlapWeights,
     PairWeights,
     PrototypeWeights,
-    active,
-    all_equal,
-    any_shared,
-    inverse_union,
-    jaccard,
     reciprocal,
-    share_of_candidate,
-    similarity_dissimilarity,
 )
 
+# ---------------------------------------------------------------------- comparison of label sets
 
+
+@dataclass(eq=False, repr=False)
 class _OverlapLoss(ContrastiveLoss):
-    """Every row of overlaps divided by its sum, or by its number of positives."""
+    """Base of the losses with one overlap of label sets for each pair.
 
-    _divide_by_count = False
+    Parameters
+    ----------
+    <shared>
+    """
+
+    _divide_by_count: ClassVar[bool] = False
 
     @abstractmethod
     def _overlap(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-        """Unnormalised weight of the pairs of a tile."""
+        """Overlap of the label sets of each pair in a tile, before the division of rows."""
 
-    def _weights(self, pairs: LabelPairs, n_prototypes: int, edge: int | None) -> PairWeights:
+    def _weights(
+        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
+    ) -> PairWeights:
         return OverlapWeights(
-            pairs, self._overlap, divide_by_count=self._divide_by_count, edge=edge
+            pairs, self._overlap, memory_budget, divide_by_count=self._divide_by_count
         )
 
 
+@dataclass(eq=False, repr=False)
 class SupConLoss(_OverlapLoss):
-    r"""Supervised contrastive loss with whole-set positives.
+    r"""Supervised contrastive loss; two label sets are positives of each other, or not.
 
     .. math:: -\frac{1}{|A|} \sum_{i \in A} \frac{1}{|P(i)|} \sum_{j \in P(i)}
        \log \frac{e^{s_{ij}}}{\sum_{k \ne i} e^{s_{ik}}}
@@ -53,15 +57,14 @@ class SupConLoss(_OverlapLoss):
     Parameters
     ----------
     positives : {"any", "all"}, default="any"
-        P(i): rows that share any label with i, or rows with exactly its labels (and at least one).
+        P(i): samples that share any label with i, or samples with exactly its labels (at least
+        one).
     <shared>
 
     Raises
     ------
     ValueError
         If a parameter is out of its range.
-    TypeError
-        If a number is not a number.
 
     References
     ----------
@@ -78,46 +81,32 @@ class SupConLoss(_OverlapLoss):
     """
 
     options: ClassVar[tuple[str, ...]] = ("positives",)
-
-    def __init__(
-        self,
-        positives: str = "any",
-        *,
-        temperature: float = 0.1,
-        lambda_reg: float = 0.0,
-        reduction: str = "mean",
-        memory_budget: int = MEMORY_BUDGET,
-    ) -> None:
-        super().__init__(
-            temperature=temperature,
-            lambda_reg=lambda_reg,
-            reduction=reduction,
-            memory_budget=memory_budget,
-        )
-        check_option("positives", positives, ("any", "all"))
-        self.positives = positives
+    positives: str = "any"
 
     def _overlap(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-        share = any_shared if self.positives == "any" else all_equal
-        return share(pairs, rows, columns)
+        intersection = pairs.intersection(rows, columns)
+        positive = intersection > 0
+        if self.positives == "all":
+            positive &= intersection == pairs.union(intersection, rows, columns)
+        return positive.to(intersection.dtype)
 
 
+@dataclass(eq=False, repr=False)
 class SupConAllLoss(SupConLoss):
     """``SupConLoss("all")`` under a name of its own, for the registry."""
 
-    options = ()
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__("all", **options)
+    options: ClassVar[tuple[str, ...]] = ()
+    positives: str = field(default="all", init=False)
 
 
+@dataclass(eq=False, repr=False)
 class JaccardSupConLoss(_OverlapLoss):
     r"""SupCon with every pair weighted by the Jaccard similarity of its label sets.
 
     .. math:: W_{ij} = J_{ij} \big/ \sum_{k \ne i} J_{ik}, \qquad
        J_{ij} = |y_i \cap y_j| / |y_i \cup y_j|
 
-    averaged over the anchors with a positive; the denominator runs over all other rows.
+    averaged over the anchors with a positive.  The denominator runs over all other samples.
 
     Parameters
     ----------
@@ -139,15 +128,16 @@ class JaccardSupConLoss(_OverlapLoss):
     """
 
     def _overlap(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-        return jaccard(pairs, rows, columns)
+        return pairs.jaccard(rows, columns)
 
 
+@dataclass(eq=False, repr=False)
 class MultiSupConLoss(_OverlapLoss):
     r"""SupCon over pairs whose Jaccard similarity reaches a threshold, weighted by it.
 
     .. math:: W_{ij} = J_{ij} [J_{ij} \ge c] / |N(i)|, \qquad N(i) = \{j \ne i : J_{ij} \ge c\}
 
-    The rows sum to at most 1: an anchor with weak positives only also repels less.
+    The rows of W sum to at most 1: an anchor with weak positives only also repels less.
 
     Parameters
     ----------
@@ -175,41 +165,23 @@ class MultiSupConLoss(_OverlapLoss):
     1.0345
     """
 
-    options = ("overlap_threshold",)
-    _divide_by_count = True
-
-    def __init__(
-        self,
-        overlap_threshold: float = 0.5,
-        *,
-        temperature: float = 0.1,
-        lambda_reg: float = 0.0,
-        reduction: str = "mean",
-        memory_budget: int = MEMORY_BUDGET,
-    ) -> None:
-        super().__init__(
-            temperature=temperature,
-            lambda_reg=lambda_reg,
-            reduction=reduction,
-            memory_budget=memory_budget,
-        )
-        check_number("overlap_threshold", overlap_threshold)
-        if overlap_threshold > 1:
-            raise ValueError(f"overlap_threshold must be at most 1, got {overlap_threshold!r}")
-        self.overlap_threshold = overlap_threshold
+    options: ClassVar[tuple[str, ...]] = ("overlap_threshold",)
+    _divide_by_count: ClassVar[bool] = True
+    overlap_threshold: float = 0.5
 
     def _overlap(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-        similarity = jaccard(pairs, rows, columns)
+        similarity = pairs.jaccard(rows, columns)
         return similarity.mul_(similarity >= self.overlap_threshold)
 
 
+@dataclass(eq=False, repr=False)
 class SimilarityDissimilarityLoss(_OverlapLoss):
-    r"""SupCon with positives discounted by what they lack and by what they add.
+    r"""SupCon with positives discounted by the labels they lack and by those they add.
 
     .. math:: W_{ij} = \frac{1}{|P(i)|} \cdot \frac{|S \cap T|}{|S|} \cdot
        \frac{1}{1 + |T \setminus S|}
 
-    for anchor labels S and candidate labels T sharing a label.  The factor multiplies the log
+    for anchor labels S and candidate labels T that share a label.  The factor multiplies the log
     term; inside the logarithm it would have no gradient.
 
     Parameters
@@ -231,26 +203,34 @@ class SimilarityDissimilarityLoss(_OverlapLoss):
     1.0345
     """
 
-    _divide_by_count = True
+    _divide_by_count: ClassVar[bool] = True
 
     def _overlap(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-        return similarity_dissimilarity(pairs, rows, columns)
+        intersection = pairs.intersection(rows, columns)
+        added = pairs.candidate_size(rows, columns) - intersection
+        size = pairs.anchor_size(rows, columns).clamp_min(1.0)
+        return intersection.div_(added.add_(1.0).mul_(size))
 
 
+# ------------------------------------------------------------- sums over the labels of an anchor
+
+
+@dataclass(eq=False, repr=False)
 class MulSupConLoss(ContrastiveLoss):
-    r"""One anchor for every label of every row.
+    r"""SupCon with one anchor for every label of every sample.
 
     .. math:: \sum_i \omega_i \sum_{l \in y_i} \frac{-1}{|P_{il}|} \sum_{j \in P_{il}}
        \log \frac{e^{s_{ij}}}{\sum_{k \ne i} e^{s_{ik}}}, \qquad P_{il} = \{j \ne i : l \in y_j\}
 
-    No array of anchors times labels is built.  Queue rows join both the positives and the
-    denominator.
+    No array of anchors times labels is built.  The samples of a queue join both the positives and
+    the denominator.
 
     Parameters
     ----------
     anchor_weighting : {"label", "sample"}, default="label"
-        :math:`\omega_i = 1 / M`, M the number of (row, label) pairs, those without a positive
-        included; or :math:`\omega_i = 1 / (B |y_i|)`, B the number of rows with a positive.
+        "label": :math:`\omega_i = 1 / M`, with M the number of pairs (sample, label), those without
+        a positive included.  "sample": :math:`\omega_i = 1 / (B |y_i|)`, with B the number of
+        samples with a positive.
     <shared>
 
     Raises
@@ -260,8 +240,8 @@ class MulSupConLoss(ContrastiveLoss):
 
     References
     ----------
-    Zhang and Wu, "Multi-label supervised contrastive learning", AAAI 2024; one view, rows against
-    the batch without themselves, as in arXiv 2412.00101.
+    Zhang and Wu, "Multi-label supervised contrastive learning", AAAI 2024; one view, samples
+    against the batch without themselves, as in arXiv 2412.00101.
 
     Examples
     --------
@@ -273,40 +253,41 @@ class MulSupConLoss(ContrastiveLoss):
     1.8312
     """
 
-    options = ("anchor_weighting",)
+    options: ClassVar[tuple[str, ...]] = ("anchor_weighting",)
+    _factor_in_weights: ClassVar[bool] = False
+    anchor_weighting: str = "label"
 
-    def __init__(
-        self,
-        anchor_weighting: str = "label",
-        *,
-        temperature: float = 0.1,
-        lambda_reg: float = 0.0,
-        reduction: str = "mean",
-        memory_budget: int = MEMORY_BUDGET,
-    ) -> None:
-        super().__init__(
-            temperature=temperature,
-            lambda_reg=lambda_reg,
-            reduction=reduction,
-            memory_budget=memory_budget,
-        )
-        check_option("anchor_weighting", anchor_weighting, ("label", "sample"))
-        self.anchor_weighting = anchor_weighting
-
-    def _weights(self, pairs: LabelPairs, n_prototypes: int, edge: int | None) -> PairWeights:
-        weights = FactorisedWeights(pairs, edge=edge)
-        anchors = pairs.anchors
-        weights.factor_in_weights = False
+    def _weights(
+        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
+    ) -> PairWeights:
+        weights = FactorisedWeights(pairs, memory_budget)
         if self.anchor_weighting == "label":
-            weights.factor = torch.ones_like(anchors.size)
-            weights.mass = anchors.weight_of_positives
-        else:
-            weights.factor = reciprocal(anchors.size)
-            weights.mass = active(weights.row_sum) * anchors.mean_weight_of_positives
+            weights.factor = torch.ones_like(weights.factor)
+            weights.mass = pairs.anchors.weight_of_positives
         return weights
 
 
-class RegularizedContrastiveLoss(ContrastiveLoss):
+@dataclass(kw_only=True, eq=False, repr=False)
+class _LossWithPrototypes(ContrastiveLoss):
+    """Base of the losses with one trainable prototype per label.
+
+    Parameters
+    ----------
+    n_negatives : int, optional
+        Number of inactive prototypes to draw for a batch.  The candidates are then the prototypes
+        of the labels active in the batch and the drawn ones (from torch's global generator).  A
+        drawn column weighs (number of others) / (number drawn), so that every denominator is an
+        unbiased estimate.  Its logarithm, and so the loss, is low by about Var(D) / (2 D^2), which
+        falls as 1 / n_negatives.  By default every prototype is a candidate.
+    <shared>
+    """
+
+    uses_prototypes: ClassVar[bool] = True
+    n_negatives: int | None = None
+
+
+@dataclass(eq=False, repr=False)
+class RegularizedContrastiveLoss(_LossWithPrototypes):
     r"""Instances and prototypes as anchors, repulsion between positives removed.
 
     With rows and columns the batch followed by the prototypes, :math:`A = [Y; I]`,
@@ -316,19 +297,17 @@ class RegularizedContrastiveLoss(ContrastiveLoss):
        N_{il} = \sum_{k \ne i} A_{kl} f(r_{ik})
 
     The value is the cross-entropy :math:`-\sum_j W_{ij} \log \sigma_{ij}`, averaged over the
-    anchors with a positive; at ``lambda_reg=1`` its gradient is that of the paper's loss.  The
+    anchors with a positive.  At ``lambda_reg=1`` its gradient is that of the paper's loss.  The
     paper's second term, :math:`-\mathrm{sg}[\max(\sigma_{ij} - W_{ij}, 0)] s_{ij}` over positives,
-    makes a number that means nothing as a training curve, and is in the gradient only.  The
-    prototype of a label absent from the batch is no anchor.  Without prototypes only the batch
-    remains.
+    is in the gradient only: its value says nothing about progress.  The prototype of a label
+    without a positive in the batch is no anchor.  Without prototypes only the batch remains.
 
     Parameters
     ----------
     alpha : float, default=0.0
-        0 counts all candidates that share a label alike, above 0 discounts those with foreign
-        labels; any negative value keeps only those whose labels are all the anchor's,
-        :math:`f(r) = [r = 1]`.
-    <n_negatives>
+        0 counts all candidates that share a label alike.  Above 0 discounts those with labels that
+        the anchor lacks.  Any negative value keeps only candidates all of whose labels are the
+        anchor's, :math:`f(r) = [r = 1]`.
     <shared>
 
     Raises
@@ -352,46 +331,31 @@ class RegularizedContrastiveLoss(ContrastiveLoss):
     2.0162
     """
 
-    options = ("alpha", "n_negatives")
-    uses_prototypes = True
-    accepts_queue = False
-    _prototypes_are_anchors = True
+    options: ClassVar[tuple[str, ...]] = ("alpha", "n_negatives")
+    accepts_queue: ClassVar[bool] = False
+    alpha: float = 0.0
+    _: KW_ONLY
+    lambda_reg: float = 1.0
 
-    def __init__(
-        self,
-        alpha: float = 0.0,
-        *,
-        n_negatives: int | None = None,
-        temperature: float = 0.1,
-        lambda_reg: float = 1.0,
-        reduction: str = "mean",
-        memory_budget: int = MEMORY_BUDGET,
-    ) -> None:
-        super().__init__(
-            temperature=temperature,
-            lambda_reg=lambda_reg,
-            reduction=reduction,
-            memory_budget=memory_budget,
-        )
-        check_number("alpha", abs(alpha), zero=True)
-        self.alpha = alpha
-        self._set_negatives(n_negatives)
-
-    def _weights(self, pairs: LabelPairs, n_prototypes: int, edge: int | None) -> PairWeights:
-        size = pairs.anchors.size
-        weights = FactorisedWeights(
+    def _weights(
+        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
+    ) -> PairWeights:
+        return FactorisedWeights(
             pairs,
-            similarity=share_of_candidate(self.alpha) if self.alpha else None,
+            memory_budget,
+            similarity=self._share if self.alpha else None,
             n_prototypes=n_prototypes,
             prototype_anchors=n_prototypes > 0,
-            instance_weight=self._share_of_one(size) if self.alpha else None,
-            edge=edge,
+            instance_weight=self._share_of_one(pairs.anchors.size) if self.alpha else None,
         )
-        factor = torch.ones_like(weights.row_sum)
-        factor[: len(size)] = reciprocal(size)
-        weights.factor, weights.mass = factor, active(weights.row_sum)
-        weights.mass[: len(size)] *= pairs.anchors.mean_weight_of_positives
-        return weights
+
+    def _share(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
+        """f(r), r = |y_i n y_j| / |y_j|: r^alpha, or [r = 1] when alpha < 0."""
+        intersection = pairs.intersection(rows, columns)
+        size = pairs.candidate_size(rows, columns)
+        if self.alpha < 0:
+            return ((intersection == size) & (intersection > 0)).to(intersection.dtype)
+        return intersection.div_(size.clamp_min(1.0)).pow_(self.alpha)
 
     def _share_of_one(self, size: Tensor) -> Tensor:
         """f(1 / |y_j|): the share that one label has of a candidate's labels."""
@@ -400,22 +364,22 @@ class RegularizedContrastiveLoss(ContrastiveLoss):
         return reciprocal(size).pow(self.alpha)
 
 
-class MSCLoss(ContrastiveLoss):
-    r"""Every label of a row attracts with weight one, from instances and from its prototype.
+@dataclass(eq=False, repr=False)
+class MSCLoss(_LossWithPrototypes):
+    r"""Every label of a sample attracts with weight one, from instances and from its prototype.
 
     .. math:: W_{ij} = \sum_{l \in y_i \cap y_j} \frac{1}{|y_i \cup y_j| N_{il}}, \quad
        W_{i, p_l} = \frac{Y_{il}}{N_{il}}, \quad
        N_{il} = 1 + \sum_{j \ne i} \frac{Y_{jl}}{|y_i \cup y_j|}
 
-    averaged with :math:`a_i = 1 / (B |y_i|)`.  Instances and queue rows enter the denominator with
-    weight ``beta``, prototypes with weight 1.  Without prototypes N has no 1 and B counts the rows
-    with a positive.
+    averaged with :math:`a_i = 1 / (B |y_i|)`.  Instances and queue enter the denominator with
+    weight ``beta``, prototypes with weight 1.  Without prototypes N has no 1 and B counts the
+    samples with a positive.
 
     Parameters
     ----------
     beta : float, default=0.1
         Repulsion of instances against that of prototypes, above 0.
-    <n_negatives>
     <shared>
 
     Raises
@@ -439,53 +403,38 @@ class MSCLoss(ContrastiveLoss):
     1.337
     """
 
-    options = ("beta", "n_negatives")
-    uses_prototypes = True
+    options: ClassVar[tuple[str, ...]] = ("beta", "n_negatives")
+    _factor_in_weights: ClassVar[bool] = False
+    beta: float = 0.1
 
-    def __init__(
-        self,
-        beta: float = 0.1,
-        *,
-        n_negatives: int | None = None,
-        temperature: float = 0.1,
-        lambda_reg: float = 0.0,
-        reduction: str = "mean",
-        memory_budget: int = MEMORY_BUDGET,
-    ) -> None:
-        super().__init__(
-            temperature=temperature,
-            lambda_reg=lambda_reg,
-            reduction=reduction,
-            memory_budget=memory_budget,
-        )
-        check_number("beta", beta)
-        self.beta = beta
-        self._set_negatives(n_negatives)
-
+    @property
     def _instance_repulsion(self) -> float:
         return self.beta
 
-    def _weights(self, pairs: LabelPairs, n_prototypes: int, edge: int | None) -> PairWeights:
-        weights = FactorisedWeights(
-            pairs, similarity=inverse_union, n_prototypes=n_prototypes, edge=edge
+    def _weights(
+        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
+    ) -> PairWeights:
+        return FactorisedWeights(
+            pairs, memory_budget, similarity=_inverse_union, n_prototypes=n_prototypes
         )
-        weights.factor_in_weights = False
-        weights.factor = reciprocal(pairs.anchors.size)
-        weights.mass = active(weights.row_sum) * pairs.anchors.mean_weight_of_positives
-        return weights
 
 
-class PrototypeLoss(ContrastiveLoss):
-    r"""Softmax over the prototypes with a uniform target on the labels of the row.
+def _inverse_union(pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
+    """1 / |y_i u y_j|, 0 when both are empty."""
+    return reciprocal(pairs.union(pairs.intersection(rows, columns), rows, columns))
+
+
+@dataclass(eq=False, repr=False)
+class PrototypeLoss(_LossWithPrototypes):
+    r"""Softmax over the prototypes with a uniform target on the labels of the sample.
 
     .. math:: -\frac{1}{B} \sum_i \frac{1}{|y_i|} \sum_{l \in y_i}
        \log \frac{e^{s_{il}}}{\sum_m e^{s_{im}}}, \qquad s_{il} = \cos(z_i, p_l) / \tau
 
-    with B the number of rows that have a label.  The value of a row does not depend on the others.
+    with B the number of samples with a label.  The loss of a sample does not depend on the others.
 
     Parameters
     ----------
-    <n_negatives>
     <shared>
 
     References
@@ -503,31 +452,11 @@ class PrototypeLoss(ContrastiveLoss):
     1.0491
     """
 
-    options = ("n_negatives",)
-    uses_prototypes = True
-    requires_prototypes = True
-    accepts_queue = False
-    _instances_are_candidates = False
+    options: ClassVar[tuple[str, ...]] = ("n_negatives",)
+    requires_prototypes: ClassVar[bool] = True
+    accepts_queue: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        *,
-        n_negatives: int | None = None,
-        temperature: float = 0.1,
-        lambda_reg: float = 0.0,
-        reduction: str = "mean",
-        memory_budget: int = MEMORY_BUDGET,
-    ) -> None:
-        super().__init__(
-            temperature=temperature,
-            lambda_reg=lambda_reg,
-            reduction=reduction,
-            memory_budget=memory_budget,
-        )
-        self._set_negatives(n_negatives)
-
-    def _weights(self, pairs: LabelPairs, n_prototypes: int, edge: int | None) -> PairWeights:
-        weights = PrototypeWeights(pairs, n_prototypes)
-        weights.factor = reciprocal(pairs.anchors.size)
-        weights.mass = active(weights.row_sum) * pairs.anchors.mean_weight_of_positives
-        return weights
+    def _weights(
+        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
+    ) -> PairWeights:
+        return PrototypeWeights(pairs, n_prototypes, memory_budget)

@@ -1,4 +1,4 @@
-"""Label rows as index lists, and the few prototypes such a batch needs out of very many."""
+"""Label matrices as index lists, and the few label columns that a batch needs out of very many."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabelIndices:
-    """The positive labels of each row as one flat list of indices, cut by offsets.
+    """The positive labels of each sample as one flat list of indices, cut by offsets.
 
-    Row i holds the labels ``indices[offsets[i]:offsets[i + 1]]``, as in a CSR matrix.  Every loss
-    of the contrastive family accepts it in place of an indicator matrix; nothing of width
-    ``n_labels`` is built unless every prototype is a candidate.
+    Sample i has the labels ``indices[offsets[i]:offsets[i + 1]]``, as in a CSR matrix.  Every
+    contrastive loss accepts it in place of an indicator matrix.  No array of width ``n_labels`` is
+    built unless every prototype is a candidate.
 
     Parameters
     ----------
     indices : Tensor of shape (n_positives,), int64
         Label indices in ``[0, n_labels)``.
-    offsets : Tensor of shape (n_rows + 1,), int64
+    offsets : Tensor of shape (n_samples + 1,), int64
         Non-decreasing, from 0 to ``n_positives``.
     n_labels : int
-        Width L of the label space.
+        Number of labels L.
 
     Raises
     ------
@@ -47,25 +47,25 @@ class LabelIndices:
     def __post_init__(self) -> None:
         if self.indices.ndim != 1 or self.offsets.ndim != 1 or len(self.offsets) == 0:
             raise ValueError(
-                "indices must have shape (n_positives,) and offsets shape (n_rows + 1,); got "
+                "indices must have shape (n_positives,) and offsets shape (n_samples + 1,); got "
                 f"{tuple(self.indices.shape)} and {tuple(self.offsets.shape)}"
             )
 
     @classmethod
     def from_lists(cls, rows: Sequence[Iterable[int]], n_labels: int) -> LabelIndices:
-        """Make one from an iterable of label indices per row.
+        """Read an iterable of label indices for each sample.
 
         Parameters
         ----------
         rows : sequence of iterables of int
-            The labels of each row.
+            The labels of each sample.
         n_labels : int
-            Width L of the label space.
+            Number of labels L.
 
         Returns
         -------
         LabelIndices
-            The lists.
+            The labels as index lists.
         """
         lists = [list(row) for row in rows]
         sizes = torch.tensor([0, *map(len, lists)])
@@ -74,17 +74,17 @@ class LabelIndices:
 
     @classmethod
     def from_csr(cls, matrix: sparse.csr_array | sparse.csr_matrix) -> LabelIndices:
-        """Make one from a sparse indicator matrix; explicitly stored zeros are not labels.
+        """Read a sparse indicator matrix; explicitly stored zeros are not labels.
 
         Parameters
         ----------
-        matrix : csr_array or csr_matrix of shape (n_rows, L)
+        matrix : csr_array or csr_matrix of shape (n_samples, L)
             Indicator matrix.
 
         Returns
         -------
         LabelIndices
-            The lists.
+            The labels as index lists.
         """
         csr = sparse.csr_array(matrix, copy=True)
         csr.eliminate_zeros()
@@ -95,23 +95,28 @@ class LabelIndices:
         return len(self.offsets) - 1
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (n_samples, n_labels) of the indicator matrix."""
+        return len(self), self.n_labels
+
+    @property
     def rows(self) -> Tensor:
-        """The row of each entry of ``indices``."""
+        """The sample of each label index, of the length of ``indices``."""
         rows = torch.arange(len(self), device=self.indices.device)
         return rows.repeat_interleave(self.offsets.diff(), output_size=len(self.indices))
 
     def to(self, device: torch.device | str) -> LabelIndices:
-        """Copy the lists to a device.
+        """Copy the index lists to a device.
 
         Parameters
         ----------
         device : torch.device or str
-            Where to.
+            The device.
 
         Returns
         -------
         LabelIndices
-            The same lists there.
+            The same labels there.
         """
         return LabelIndices(self.indices.to(device), self.offsets.to(device), self.n_labels)
 
@@ -120,8 +125,8 @@ class LabelIndices:
 
         Returns
         -------
-        Tensor of shape (n_rows, n_labels), bool
-            True for the labels of a row.
+        Tensor of shape (n_samples, n_labels), bool
+            True for the labels of a sample.
         """
         return self._scatter(self.indices, self.n_labels)
 
@@ -131,12 +136,12 @@ class LabelIndices:
         Parameters
         ----------
         active : Tensor of shape (n_active,), int64
-            The columns, sorted; all labels of the lists are among them.
+            The columns, sorted; they include all labels of the samples.
 
         Returns
         -------
-        Tensor of shape (n_rows, n_active), bool
-            True for the labels of a row.
+        Tensor of shape (n_samples, n_active), bool
+            True for the labels of a sample.
         """
         return self._scatter(torch.searchsorted(active, self.indices), len(active))
 
@@ -146,21 +151,35 @@ class LabelIndices:
         return Y
 
 
-def active_labels(labels: Tensor | LabelIndices) -> Tensor:
-    """Sorted labels with a positive in the batch; waits for the device, the count being data."""
+Labels = Tensor | LabelIndices
+
+
+def indicator(labels: Labels, columns: Tensor | None = None) -> Tensor:
+    """Indicator matrix of all labels, or of some columns that include all positives."""
     if isinstance(labels, LabelIndices):
-        return labels.indices.unique()
-    return (labels == 1).any(0).nonzero().squeeze(1)
+        return labels.dense() if columns is None else labels.restrict(columns)
+    return labels if columns is None else labels[:, columns]
+
+
+def active_labels(*batches: Labels) -> Tensor:
+    """Sorted labels with a positive in any of the batches; waits for the device."""
+    active = [
+        labels.indices
+        if isinstance(labels, LabelIndices)
+        else (labels == 1).any(0).nonzero().squeeze(1)
+        for labels in batches
+    ]
+    return torch.cat(active).unique()
 
 
 def sample_negatives(active: Tensor, n_labels: int, n_negatives: int) -> tuple[Tensor, float]:
-    """Labels drawn evenly without repetition from those not active, and the weight of each.
+    """Draw labels that are not active, uniformly without repetition; and the weight of each.
 
     The weight (number not active) / (number drawn) makes the sampled part of a denominator an
-    unbiased estimate of the sum over all labels not active.
+    unbiased estimate of the sum over all labels that are not active.
     """
-    absent = torch.ones(n_labels, dtype=torch.bool, device=active.device)
-    absent[active] = False
-    pool = absent.nonzero().squeeze(1)
+    inactive = torch.ones(n_labels, dtype=torch.bool, device=active.device)
+    inactive[active] = False
+    pool = inactive.nonzero().squeeze(1)
     drawn = pool[torch.randperm(len(pool), device=pool.device)[:n_negatives]]
     return drawn, len(pool) / max(1, len(drawn))

@@ -1,76 +1,119 @@
-"""Losses on logits that treat every cell of the label matrix by itself."""
+"""Losses on logits: entry by entry, and ranks of positives against negatives."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from numbers import Real
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.functional import softplus
 
-from sklearn_mlcl.losses._arguments import check_number
-from sklearn_mlcl.losses._pair_weights import MASKED
-from sklearn_mlcl.losses._targets import (
-    cell_weight,
-    mean_over_known,
-    read_targets,
-    row_weight,
+from sklearn_mlcl.losses._kernel import MASKED
+from sklearn_mlcl.losses._sample_weight import (
+    missing_entries,
+    weight_per_entry,
+    weight_per_sample,
     weighted_mean,
 )
+from sklearn_mlcl.losses._validation import (
+    NON_NEGATIVE,
+    POSITIVE,
+    check_parameters,
+    check_sample_weight,
+    check_shape,
+)
+from sklearn_mlcl.utils._sklearn_compat import Interval
 
 
-class _ElementwiseLoss(nn.Module):
-    """Mean over the observed cells, weighted by ``sample_weight``."""
+class _LogitLoss(nn.Module):
+    """Base of the losses on logits: it reads what comes in."""
 
-    pos_weight: Tensor | None
-    #: Labels between 0 and 1 are targets as good as any.
-    takes_mixed_labels = True
+    #: Whether labels between 0 and 1 are valid targets.
+    takes_mixed_labels = False
+    #: Whether the value is a mean over samples, so that ensemble members can share one call.
     is_mean_over_rows = True
-
-    def __init__(self, pos_weight: Tensor | None = None) -> None:
-        super().__init__()
-        self.register_buffer("pos_weight", pos_weight)
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "gamma": NON_NEGATIVE,
+        "gamma_neg": NON_NEGATIVE,
+        "gamma_pos": NON_NEGATIVE,
+        "clip": [Interval(Real, 0, 1, closed="left")],
+        "positive_temperature": POSITIVE,
+        "negative_temperature": POSITIVE,
+    }
 
     @abstractmethod
-    def _cells(self, x: Tensor, y: Tensor) -> Tensor:
-        """Loss of every cell, before the weight of the positives."""
+    def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
+        """Scalar loss of logits x in at least float32."""
 
     def forward(
         self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
-        """Mean loss of the observed cells.
+        """Mean loss.
 
         Parameters
         ----------
         logits : Tensor of shape (B, L)
             float16 and bfloat16 are computed in float32.
         labels : Tensor of shape (B, L)
-            Indicator matrix.  In a floating one NaN marks an unknown cell, which counts neither
-            in the sum nor in the mean, and what lies between 0 and 1 mixes the losses of both;
-            boolean and integer ones are taken as fully known.
+            Indicator matrix.  In a floating one NaN marks a missing entry, which counts neither in
+            the sum nor in the mean.  Losses on entries take labels between 0 and 1 as mixtures of
+            both.
         sample_weight : Tensor of shape (B,) or (B, L), optional
-            A weight of 2 counts as two copies of the row, or of the cell.
+            A weight of 2 counts as two copies of the sample, or of the entry.  An entry with a
+            weight of 0 counts as missing.
 
         Returns
         -------
         Tensor
-            A scalar; 0 when nothing is observed.
+            A scalar; 0 if every entry is missing.
 
         Raises
         ------
         ValueError
             If the shapes of ``labels`` or ``sample_weight`` do not match ``logits``.
         """
-        x, y, known = read_targets(logits, labels, sample_weight)
-        cells = self._cells(x, y)
+        if logits.ndim != 2 or not logits.is_floating_point():
+            raise ValueError(
+                f"logits must be a floating tensor of shape (B, L), got {logits.dtype} of shape "
+                f"{tuple(logits.shape)}"
+            )
+        check_shape("labels", labels.shape, tuple(logits.shape))
+        check_sample_weight(sample_weight, tuple(labels.shape))
+        x = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return self._value(x, labels, sample_weight)
+
+
+# ---------------------------------------------------------------------------------- entry by entry
+
+
+class _EntryLoss(_LogitLoss):
+    """Weighted mean over the entries that are not missing."""
+
+    pos_weight: Tensor | None
+    takes_mixed_labels = True
+
+    def __init__(self, pos_weight: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("pos_weight", pos_weight)
+
+    @abstractmethod
+    def _entries(self, x: Tensor, y: Tensor) -> Tensor:
+        """Loss of every entry, before the weight of the positives."""
+
+    def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
+        y = labels.to(x)
+        if labels.is_floating_point():
+            y = y.nan_to_num(nan=0.0)
+        entries = self._entries(x, y)
         if self.pos_weight is not None:
-            positive = self._cells(x, torch.ones_like(y))
-            cells = cells + y * (self.pos_weight.to(cells) - 1.0) * positive
-        return weighted_mean(cells, cell_weight(known, sample_weight, cells))
+            positive = self._entries(x, torch.ones_like(y))
+            entries = entries + y * (self.pos_weight.to(entries) - 1.0) * positive
+        return weighted_mean(entries, weight_per_entry(labels, sample_weight, x.dtype))
 
 
-class BinaryCrossEntropyLoss(_ElementwiseLoss):
+class BinaryCrossEntropyLoss(_EntryLoss):
     r"""Binary cross-entropy, :math:`-y \log p - (1 - y) \log(1 - p)` with p the sigmoid.
 
     Parameters
@@ -87,17 +130,17 @@ class BinaryCrossEntropyLoss(_ElementwiseLoss):
     0.2201
     """
 
-    def _cells(self, x: Tensor, y: Tensor) -> Tensor:
+    def _entries(self, x: Tensor, y: Tensor) -> Tensor:
         return functional.binary_cross_entropy_with_logits(x, y, reduction="none")
 
 
-class FocalLoss(_ElementwiseLoss):
-    r"""Cross-entropy of a cell times :math:`(1 - p_t)^\gamma`, p_t the probability of its label.
+class FocalLoss(_EntryLoss):
+    r"""Cross-entropy of an entry times :math:`(1 - p_t)^\gamma`, p_t the probability of its label.
 
     Parameters
     ----------
     gamma : float, default=2.0
-        0 is binary cross-entropy.
+        Focusing; 0 is binary cross-entropy.
     pos_weight : Tensor of shape (L,), optional
         Factor on the loss of the positives of each label.
 
@@ -121,25 +164,21 @@ class FocalLoss(_ElementwiseLoss):
 
     def __init__(self, gamma: float = 2.0, *, pos_weight: Tensor | None = None) -> None:
         super().__init__(pos_weight)
-        check_number("gamma", gamma, zero=True)
         self.gamma = gamma
+        check_parameters(self, vars(self))
 
-    def _cells(self, x: Tensor, y: Tensor) -> Tensor:
-        # With u = x on positives and -x on negatives: p_t = sigmoid(u), 1 - p_t = sigmoid(-u).
-        log_p, log_q = functional.logsigmoid(x), functional.logsigmoid(-x)
-        positive = -log_p * torch.exp(self.gamma * log_q)
-        negative = -log_q * torch.exp(self.gamma * log_p)
-        return torch.lerp(negative, positive, y)
+    def _entries(self, x: Tensor, y: Tensor) -> Tensor:
+        return _focused(x, y, self.gamma, self.gamma, 0.0)
 
 
-class AsymmetricLoss(_ElementwiseLoss):
-    r"""Focusing of its own for negatives, and a shift that drops the easy ones.
+class AsymmetricLoss(_EntryLoss):
+    r"""Cross-entropy with separate focusing for negatives, and a shift that drops the easy ones.
 
     .. math:: -y (1 - p)^{\gamma_+} \log p - (1 - y) p_m^{\gamma_-} \log(1 - p_m), \qquad
        p_m = \max(p - m, 0)
 
-    The published loss is the sum over cells; this is their mean, so its value is smaller by the
-    number of cells and the learning rate means the same at every batch size.  Gradients flow
+    The published loss is the sum over entries; this is their mean.  The value is smaller by the
+    number of entries, and a learning rate means the same at every batch size.  Gradients flow
     through the focusing factors.
 
     Parameters
@@ -180,44 +219,53 @@ class AsymmetricLoss(_ElementwiseLoss):
         pos_weight: Tensor | None = None,
     ) -> None:
         super().__init__(pos_weight)
-        check_number("gamma_neg", gamma_neg, zero=True)
-        check_number("gamma_pos", gamma_pos, zero=True)
-        check_number("clip", clip, zero=True)
-        if clip >= 1:
-            raise ValueError(f"clip must be below 1, got {clip!r}")
         self.gamma_neg = gamma_neg
         self.gamma_pos = gamma_pos
         self.clip = clip
+        check_parameters(self, vars(self))
 
-    def _cells(self, x: Tensor, y: Tensor) -> Tensor:
-        log_p, log_q = functional.logsigmoid(x), functional.logsigmoid(-x)
-        positive = -log_p * torch.exp(self.gamma_pos * log_q)
-        if self.clip == 0:
-            negative = -log_q * torch.exp(self.gamma_neg * log_p)
-        else:
-            # p_m = max(p - m, 0); the floor keeps the slope of p_m^gamma finite at p_m = 0.
-            p_m = (log_p.exp() - self.clip).clamp_min(torch.finfo(x.dtype).eps)
-            negative = -torch.log1p(-p_m) * p_m.pow(self.gamma_neg)
-        return torch.lerp(negative, positive, y)
+    def _entries(self, x: Tensor, y: Tensor) -> Tensor:
+        return _focused(x, y, self.gamma_neg, self.gamma_pos, self.clip)
 
 
-def _log_sum(x: Tensor, member: Tensor, dim: int) -> Tensor:
-    """log sum exp over the members; an empty set gives a huge negative, not -inf."""
-    return torch.where(member, x, MASKED).logsumexp(dim)
+def _focused(x: Tensor, y: Tensor, gamma_neg: float, gamma_pos: float, clip: float) -> Tensor:
+    """Asymmetric loss of every entry; with equal gammas and no shift the focal loss."""
+    log_p, log_q = functional.logsigmoid(x), functional.logsigmoid(-x)
+    positive = -log_p * torch.exp(gamma_pos * log_q)
+    if clip == 0:
+        negative = -log_q * torch.exp(gamma_neg * log_p)
+    else:
+        # p_m = max(p - m, 0); the floor keeps the slope of p_m^gamma finite at p_m = 0.
+        p_m = (log_p.exp() - clip).clamp_min(torch.finfo(x.dtype).eps)
+        negative = -torch.log1p(-p_m) * p_m.pow(gamma_neg)
+    return torch.lerp(negative, positive, y)
 
 
-def _members(y: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
-    positive = y > 0
-    return (positive, ~positive) if known is None else (known & positive, known & ~positive)
+# --------------------------------------------------------------------- positives against negatives
 
 
-class ZLPRLoss(nn.Module):
+def _split(labels: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Masks of the positives and of the negatives; a missing entry is neither."""
+    positive, missing = labels > 0, missing_entries(labels, sample_weight)
+    if missing is None:
+        return positive, ~positive
+    return positive & ~missing, ~(positive | missing)
+
+
+def _log_sum(x: Tensor, chosen: Tensor, dim: int) -> Tensor:
+    """log sum exp over the chosen entries; an empty set gives a huge negative, not -inf."""
+    return torch.where(chosen, x, MASKED).logsumexp(dim)
+
+
+class ZLPRLoss(_LogitLoss):
     r"""Zero-bounded log-sum-exp of pairwise ranks, with threshold logit 0.
 
     .. math:: \log \Big(1 + \sum_{l \notin y} e^{x_l}\Big)
        + \log \Big(1 + \sum_{l \in y} e^{-x_l}\Big)
 
-    averaged over the rows with a known label; finite on empty and full rows.
+    averaged over the samples with a label that is not missing; finite for samples without a
+    positive or without a negative.  The loss of a sample is no sum over labels: given weights of
+    entries, a sample weighs their mean over its entries that are not missing.
 
     References
     ----------
@@ -232,46 +280,24 @@ class ZLPRLoss(nn.Module):
     0.4402
     """
 
-    is_mean_over_rows = True
-
-    def forward(
-        self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Mean loss; arguments as for the other losses on logits.
-
-        Parameters
-        ----------
-        logits, labels : Tensor of shape (B, L)
-            NaN in floating labels marks a cell that is neither positive nor negative.
-        sample_weight : Tensor of shape (B,) or (B, L), optional
-            A weight of 2 counts as two copies of the row. Weights of cells give a row the mean
-            over its known cells, since its loss is no sum over labels; weight 0 is unknown.
-
-        Returns
-        -------
-        Tensor
-            A scalar.
-
-        Raises
-        ------
-        ValueError
-            If the shapes of ``labels`` or ``sample_weight`` do not match ``logits``.
-        """
-        x, y, known = read_targets(logits, labels, sample_weight)
-        positive, negative = _members(y, known)
+    def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
+        positive, negative = _split(labels, sample_weight)
         # log(1 + sum exp x) = softplus(log sum exp x)
-        rows = softplus(_log_sum(x, negative, 1)) + softplus(_log_sum(-x, positive, 1))
-        return weighted_mean(rows, row_weight(known, sample_weight, x.dtype))
+        above = functional.softplus(_log_sum(x, negative, 1))
+        below = functional.softplus(_log_sum(-x, positive, 1))
+        return weighted_mean(above + below, weight_per_sample(labels, sample_weight, x.dtype))
 
 
-class TwoWayLoss(nn.Module):
-    r"""Positives against negatives, within each row and within each label.
+class TwoWayLoss(_LogitLoss):
+    r"""Positives against negatives, within each sample and within each label.
 
     .. math:: \mathrm{softplus} \Big( T_n \log \sum_{neg} e^{x / T_n}
        + T_p \log \sum_{pos} e^{-x / T_p} \Big)
 
-    once over the labels of each row and once over the rows of each label, averaged over the rows
-    and over the labels that have a positive, and added.
+    once over the labels of each sample and once over the samples of each label, averaged over the
+    samples and over the labels that have a positive, and added.  Weights of entries count as copies
+    in the sums over the samples of a label.  A sample weighs their mean over its entries that are
+    not missing.
 
     Parameters
     ----------
@@ -298,67 +324,37 @@ class TwoWayLoss(nn.Module):
     0.0486
     """
 
+    is_mean_over_rows = False
+
     def __init__(
         self, positive_temperature: float = 4.0, negative_temperature: float = 1.0
     ) -> None:
         super().__init__()
-        check_number("positive_temperature", positive_temperature)
-        check_number("negative_temperature", negative_temperature)
         self.positive_temperature = positive_temperature
         self.negative_temperature = negative_temperature
+        check_parameters(self, vars(self))
 
-    def forward(
-        self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Mean loss; arguments as for the other losses on logits.
-
-        Parameters
-        ----------
-        logits, labels : Tensor of shape (B, L)
-            NaN in floating labels marks a cell that is neither positive nor negative.
-        sample_weight : Tensor of shape (B,) or (B, L), optional
-            A weight of 2 counts as two copies of the row. Weights of cells count as copies of the
-            cell in the sums over the rows of a label, and give a row the mean over its known
-            cells; weight 0 is unknown.
-
-        Returns
-        -------
-        Tensor
-            A scalar.
-
-        Raises
-        ------
-        ValueError
-            If the shapes of ``labels`` or ``sample_weight`` do not match ``logits``.
-        """
-        x, y, known = read_targets(logits, labels, sample_weight)
-        positive, negative = _members(y, known)
-        rows = self._contrast(x, positive, negative, None, 1)
-        weight = positive.any(1).to(x.dtype)
-        if sample_weight is None:
-            columns = self._contrast(x, positive, negative, None, 0)
-            present = positive.any(0)
-        else:
-            importance = sample_weight.to(x)
-            importance = importance if importance.ndim == 2 else importance[:, None]
-            of_cells = importance.expand_as(x)
-            weight = weight * mean_over_known(of_cells, known)
-            columns = self._contrast(x, positive, negative, importance, 0)
-            present = (positive & (importance > 0)).any(0)
-        return weighted_mean(rows, weight) + weighted_mean(columns, present.to(x.dtype))
+    def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
+        positive, negative = _split(labels, sample_weight)
+        up, down = x / self.negative_temperature, -x / self.positive_temperature
+        sample, label = positive.any(1).to(x), positive.any(0).to(x)
+        within_samples = self._contrast(up, down, positive, negative, 1)
+        weight = weight_per_sample(labels, sample_weight, x.dtype)
+        if sample_weight is not None and weight is not None:
+            copies = (
+                sample_weight.to(x) if sample_weight.ndim == 2 else sample_weight.to(x)[:, None]
+            )
+            log_copies = copies.log().clamp_min(MASKED)
+            up, down = up + log_copies, down + log_copies
+            sample, label = sample * weight, (positive & (copies > 0)).any(0).to(x)
+        within_labels = self._contrast(up, down, positive, negative, 0)
+        return weighted_mean(within_samples, sample) + weighted_mean(within_labels, label)
 
     def _contrast(
-        self,
-        x: Tensor,
-        positive: Tensor,
-        negative: Tensor,
-        importance: Tensor | None,
-        dim: int,
+        self, up: Tensor, down: Tensor, positive: Tensor, negative: Tensor, dim: int
     ) -> Tensor:
-        """softplus(T_n lse_neg(x / T_n) + T_p lse_pos(-x / T_p)); a weight counts copies."""
-        t_n, t_p = self.negative_temperature, self.positive_temperature
-        up, down = x / t_n, -x / t_p
-        if importance is not None:
-            log_copies = importance.log().clamp_min(MASKED)
-            up, down = up + log_copies, down + log_copies
-        return softplus(t_n * _log_sum(up, negative, dim) + t_p * _log_sum(down, positive, dim))
+        """softplus(T_n lse_neg(x / T_n) + T_p lse_pos(-x / T_p)) from up and down, x / T."""
+        return functional.softplus(
+            self.negative_temperature * _log_sum(up, negative, dim)
+            + self.positive_temperature * _log_sum(down, positive, dim)
+        )

@@ -1,8 +1,8 @@
-"""The label-only side of the unified form: W by tiles, and what turns rows into an average.
+"""What the losses make of labels: the attraction W, by tiles, and the average over anchors.
 
 Every contrastive loss is ``sum_i a_i (Wbar_i log D_i - sum_j W_ij s_ij)`` with
-``D_i = sum_k b_ik exp(s_ik)``.  A recipe hands the kernel W up to a positive factor per row, the
-row sums of that W, the per-row factor, and the share of each row in the average.
+``D_i = sum_k b_ik exp(s_ik)`` and ``Wbar_i = sum_j W_ij``.  :class:`PairWeights` gives the kernel W
+up to a factor per anchor, its row sums, the factor, and the mass of each anchor in the average.
 """
 
 from __future__ import annotations
@@ -10,70 +10,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isqrt
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from sklearn_mlcl.losses._targets import known_cells
+from sklearn_mlcl.losses._sample_weight import missing_entries
 
-# Finite, so that a weight of zero times a masked logit is zero; far below any cosine / temperature.
-MASKED = -1e30
-
-ALL = slice(None)
-
-
-class PairWeights(ABC):
-    """What a loss says about its pairs, from labels alone.
-
-    Anchors are the first ``n_rows`` points of the stack (instances, queue, prototypes); candidates
-    are the points from ``first_column`` on.  Anchor i and candidate i are the same point exactly
-    when ``exclude_self`` holds.
-    """
-
-    n_rows: int
-    n_columns: int
-    first_column: int = 0
-    exclude_self: bool = True
-    # Whether W of the unified form includes the row factor (else the factor belongs to a_i).
-    factor_in_weights: bool = True
-    # Whether W, the row sums and the mass hold the weights of an anchor's labels, if there are any.
-    weighs_labels: bool = False
-    log_b: Tensor | None = None
-    row_sum: Tensor
-    factor: Tensor
-    mass: Tensor
-
-    @abstractmethod
-    def tile(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
-        """W / factor on a rectangle of pairs."""
-
-    def full(self) -> Tensor:
-        """W of the unified form, shape (n_rows, n_columns)."""
-        W = self.tile()
-        return W * self.factor[:, None] if self.factor_in_weights else W
-
-    def mask_self_(self, tile: Tensor, rows: slice, columns: slice, value: float) -> Tensor:
-        """Write ``value`` where anchor and candidate are the same point."""
-        if not self.exclude_self:
-            return tile
-        if rows == ALL and columns == ALL:
-            tile.diagonal(dim1=-2, dim2=-1).fill_(value)
-            return tile
-        low, high = max(rows.start, columns.start), min(rows.stop, columns.stop)
-        if low < high:
-            square = tile[..., low - rows.start : high - rows.start, :]
-            square = square[..., low - columns.start : high - columns.start]
-            square.diagonal(dim1=-2, dim2=-1).fill_(value)
-        return tile
+# Arrays of one tile alive at once: logits, weights, probabilities, one temporary.
+_ARRAYS = 4
+# Above this edge a tile leaves the caches and gains nothing.
+_LARGEST_EDGE = 1024
 
 
-def spans(length: int, edge: int | None) -> Iterator[slice]:
-    """Cut ``range(length)`` into slices of at most ``edge``; no edge means one full slice."""
+def tiles(n_rows: int, n_columns: int, edge: int | None) -> Iterator[tuple[slice, slice]]:
+    """Cut a rectangle into tiles of at most edge x edge; one tile if edge is None."""
     if edge is None:
-        yield ALL
+        yield slice(0, n_rows), slice(0, n_columns)
         return
-    for start in range(0, length, edge):
-        yield slice(start, min(start + edge, length))
+    for top in range(0, n_rows, edge):
+        for left in range(0, n_columns, edge):
+            yield slice(top, min(top + edge, n_rows)), slice(left, min(left + edge, n_columns))
 
 
 def reciprocal(count: Tensor) -> Tensor:
@@ -81,263 +39,335 @@ def reciprocal(count: Tensor) -> Tensor:
     return torch.where(count > 0, count.reciprocal(), 0.0)
 
 
-def active(row_sum: Tensor) -> Tensor:
+def has_positive(row_sum: Tensor) -> Tensor:
     """1 for an anchor with a positive, else 0."""
     return (row_sum > 0).to(row_sum.dtype)
 
 
-@dataclass(frozen=True)
-class LabelSets:
-    """Known positives (n, L) in the working dtype; ``known`` is None when no label is missing.
+# ------------------------------------------------------------------------------------------- labels
 
-    ``weight`` (n, L) are the weights of the labels of anchors, where each has one.
+
+@dataclass(frozen=True)
+class LabelMatrix:
+    """An indicator matrix (n, L) in the working dtype, missing entries apart.
+
+    Attributes
+    ----------
+    positive : Tensor of shape (n, L)
+        1 for a positive label; 0 for a negative or missing one.
+    missing : Tensor of shape (n, L) or None
+        1 for a missing label; None if there cannot be any.
+    size : Tensor of shape (n,)
+        Number of positives of each sample.
+    weight : Tensor of shape (n, L) or None
+        Weights of the entries of anchors; None if all weigh 1.
     """
 
     positive: Tensor
-    known: Tensor | None
+    missing: Tensor | None
     size: Tensor
     weight: Tensor | None = None
 
     @classmethod
-    def of(cls, labels: Tensor, dtype: torch.dtype, weight: Tensor | None = None) -> LabelSets:
-        """Read an indicator matrix; only a floating one can hold NaN, so only it pays for them.
-
-        A label of weight 0 is not known.
-        """
-        positive, known = labels.to(dtype), known_cells(labels, weight)
-        if known is None:
+    def of(cls, labels: Tensor, dtype: torch.dtype, weight: Tensor | None = None) -> LabelMatrix:
+        """Read an indicator matrix; only a floating one can have NaN."""
+        positive, missing = labels.to(dtype), missing_entries(labels, weight)
+        if missing is None:
             return cls(positive, None, positive.sum(1))
-        positive = torch.where(known, positive, 0.0)
-        return cls(positive, known.to(dtype), positive.sum(1), weight)
+        positive = positive.masked_fill(missing, 0.0)
+        return cls(positive, missing.to(dtype), positive.sum(1), weight)
 
     @property
     def weight_of_positives(self) -> Tensor:
-        """Sum of the weights of each row's positives, their number without weights."""
+        """Sum of the weights of the positives of each sample; without weights their number."""
         return self.size if self.weight is None else (self.positive * self.weight).sum(1)
 
     @property
     def mean_weight_of_positives(self) -> Tensor:
-        """Mean of the weights of each row's positives, 0 for a row without any."""
+        """Mean of the weights of the positives of each sample; 0 without positives."""
         return self.weight_of_positives / self.size.clamp_min(1.0)
 
-    def append(self, other: LabelSets) -> LabelSets:
-        """Stack the rows of another set of label rows below these."""
-        known = None
-        if self.known is not None or other.known is not None:
-            known = torch.cat([_known(self), _known(other)])
+    def append(self, other: LabelMatrix) -> LabelMatrix:
+        """Stack the samples of another matrix below these."""
+        missing = None
+        if self.missing is not None or other.missing is not None:
+            parts = (self, other)
+            missing = torch.cat(
+                [torch.zeros_like(x.positive) if x.missing is None else x.missing for x in parts]
+            )
         positive = torch.cat([self.positive, other.positive])
-        return LabelSets(positive, known, torch.cat([self.size, other.size]))
-
-
-def _known(sets: LabelSets) -> Tensor:
-    return torch.ones_like(sets.positive) if sets.known is None else sets.known
+        return LabelMatrix(positive, missing, torch.cat([self.size, other.size]))
 
 
 @dataclass(frozen=True)
 class LabelPairs:
-    """Anchor rows against candidate rows; every count runs over the jointly known labels."""
+    """Labels y_i of anchors against labels y_j of candidates.
 
-    anchors: LabelSets
-    candidates: LabelSets
+    Every count of a pair runs over the labels that are missing in neither of the two.
+    """
 
-    def intersection(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
+    anchors: LabelMatrix
+    candidates: LabelMatrix
+
+    @classmethod
+    def of(
+        cls,
+        labels: Tensor,
+        queue_labels: Tensor | None,
+        dtype: torch.dtype,
+        weight: Tensor | None = None,
+    ) -> LabelPairs:
+        """Samples against themselves and a queue; ``weight`` is that of the anchors' entries."""
+        anchors = LabelMatrix.of(labels, dtype, None if weight is None else weight.to(dtype))
+        if queue_labels is None:
+            return cls(anchors, anchors)
+        return cls(anchors, anchors.append(LabelMatrix.of(queue_labels, dtype)))
+
+    def intersection(self, rows: slice, columns: slice) -> Tensor:
         """|y_i n y_j|, shape (rows, columns)."""
         return self.anchors.positive[rows] @ self.candidates.positive[columns].T
 
-    def anchor_size(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
+    def anchor_size(self, rows: slice, columns: slice) -> Tensor:
         """|y_i|, broadcastable to (rows, columns)."""
-        if self.candidates.known is None:
-            return self.anchors.size[rows, None]
-        return self.anchors.positive[rows] @ self.candidates.known[columns].T
+        size, missing = self.anchors.size[rows, None], self.candidates.missing
+        if missing is None:
+            return size
+        return torch.addmm(size, self.anchors.positive[rows], missing[columns].T, alpha=-1)
 
-    def candidate_size(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
+    def candidate_size(self, rows: slice, columns: slice) -> Tensor:
         """|y_j|, broadcastable to (rows, columns)."""
-        if self.anchors.known is None:
-            return self.candidates.size[columns]
-        return self.anchors.known[rows] @ self.candidates.positive[columns].T
+        size, missing = self.candidates.size[columns], self.anchors.missing
+        if missing is None:
+            return size
+        return torch.addmm(size, missing[rows], self.candidates.positive[columns].T, alpha=-1)
 
-    def union(self, intersection: Tensor, rows: slice = ALL, columns: slice = ALL) -> Tensor:
+    def union(self, intersection: Tensor, rows: slice, columns: slice) -> Tensor:
         """|y_i u y_j|, shape (rows, columns)."""
         sizes = self.anchor_size(rows, columns) + self.candidate_size(rows, columns)
         return sizes.sub_(intersection)
 
-
-Overlap = Callable[[LabelPairs, slice, slice], Tensor]
-
-
-def any_shared(pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-    """1 where the pair shares a label."""
-    return (pairs.intersection(rows, columns) > 0).to(pairs.anchors.positive.dtype)
+    def jaccard(self, rows: slice, columns: slice) -> Tensor:
+        """|y_i n y_j| / |y_i u y_j|, 0 for two empty sets."""
+        intersection = self.intersection(rows, columns)
+        return intersection.div_(self.union(intersection, rows, columns).clamp_min_(1.0))
 
 
-def all_equal(pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-    """1 where both label sets are equal and not empty."""
-    intersection = pairs.intersection(rows, columns)
-    equal = (intersection == pairs.union(intersection, rows, columns)) & (intersection > 0)
-    return equal.to(intersection.dtype)
+#: A function of the labels of pairs in a tile, of shape (rows, columns).
+PairFunction = Callable[[LabelPairs, slice, slice], Tensor]
 
 
-def jaccard(pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-    """|intersection| / |union|, 0 for two empty sets (their intersection is 0)."""
-    intersection = pairs.intersection(rows, columns)
-    return intersection.div_(pairs.union(intersection, rows, columns).clamp_min_(1.0))
+# ------------------------------------------------------------------------------------------ weights
 
 
-def similarity_dissimilarity(pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-    """K^s K^d = (|S n T| / |S|) / (1 + |T \\ S|) for anchor labels S, candidate labels T."""
-    intersection = pairs.intersection(rows, columns)
-    foreign = pairs.candidate_size(rows, columns) - intersection
-    size = pairs.anchor_size(rows, columns).clamp_min(1.0)
-    return intersection.div_(foreign.add_(1.0).mul_(size))
+class PairWeights(ABC):
+    """The label-only side of a contrastive loss.
+
+    Anchors are the first ``n_rows`` points of the stack (instances, queue, prototypes).  Candidates
+    are the ``n_columns`` points from ``first_column`` on.
+
+    Parameters
+    ----------
+    pairs : LabelPairs
+        Labels of the instances against labels of instances and queue.
+    n_rows, n_columns : int
+        Number of anchors and of candidates.
+    memory_budget : int or None
+        Bytes of pairwise arrays; None is no limit.
+
+    Attributes
+    ----------
+    edge : int or None
+        Edge of the tiles that fit the memory budget; None if the dense kernel fits.
+    exclude_self : bool
+        Whether anchor i and candidate i are the same point, which is no pair.
+    uses_entry_weights : bool
+        Whether W, the row sums and the mass contain the weights of the anchors' labels.
+    log_b : Tensor of shape (n_columns,) or None
+        Logarithm of the repulsion of each candidate; None if it is 1 for all.
+    row_sum, factor, mass : Tensor of shape (n_rows,)
+        Sums of the rows of ``tile``; the factor of each row in the loss; and the share of each
+        anchor in the denominator of the average.
+    """
+
+    first_column: int = 0
+    exclude_self: bool = True
+    uses_entry_weights: bool = False
+    log_b: Tensor | None = None
+    row_sum: Tensor
+    factor: Tensor
+    mass: Tensor
+
+    def __init__(
+        self, pairs: LabelPairs, n_rows: int, n_columns: int, memory_budget: int | None
+    ) -> None:
+        self._pairs, self.n_rows, self.n_columns = pairs, n_rows, n_columns
+        self.edge: int | None = None
+        if memory_budget is not None:
+            entries = memory_budget // (_ARRAYS * pairs.anchors.size.element_size())
+            if n_rows * n_columns > entries:
+                self.edge = max(1, min(isqrt(entries), _LARGEST_EDGE))
+
+    @abstractmethod
+    def tile(self, rows: slice, columns: slice) -> Tensor:
+        """W before the factor of each row, on a rectangle of pairs."""
+
+    def tiles(self) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of each tile."""
+        return tiles(self.n_rows, self.n_columns, self.edge)
+
+    def mask_self_(self, tile: Tensor, rows: slice, columns: slice, value: float) -> Tensor:
+        """Write ``value`` where anchor and candidate are the same point."""
+        low, high = max(rows.start, columns.start), min(rows.stop, columns.stop)
+        if self.exclude_self and low < high:
+            square = tile[..., low - rows.start : high - rows.start, :]
+            square = square[..., low - columns.start : high - columns.start]
+            square.diagonal(dim1=-2, dim2=-1).fill_(value)
+        return tile
 
 
 class OverlapWeights(PairWeights):
-    """Rows divided by their sum, or by their number of positives."""
+    """One overlap of label sets for each pair; rows are divided by their sum.
 
-    def __init__(
-        self, pairs: LabelPairs, overlap: Overlap, *, divide_by_count: bool, edge: int | None
-    ) -> None:
-        self._pairs, self._overlap = pairs, overlap
-        self.n_rows, self.n_columns = len(pairs.anchors.size), len(pairs.candidates.size)
-        self._dense = self._raw(ALL, ALL) if edge is None else None
-        self.row_sum = self._sum_rows(edge, lambda tile: tile)
-        divisor = self.row_sum
-        if divide_by_count:
-            divisor = self._sum_rows(edge, lambda tile: tile > 0)
-        self.factor = reciprocal(divisor)
-        self.mass = active(self.row_sum)
-
-    def tile(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
-        return self._raw(rows, columns) if self._dense is None else self._dense
-
-    def _raw(self, rows: slice, columns: slice) -> Tensor:
-        return self.mask_self_(self._overlap(self._pairs, rows, columns), rows, columns, 0.0)
-
-    def _sum_rows(self, edge: int | None, term: Callable[[Tensor], Tensor]) -> Tensor:
-        dtype = self._pairs.anchors.positive.dtype
-        if edge is None:
-            return term(self.tile()).sum(1, dtype=dtype)
-        total = torch.zeros_like(self._pairs.anchors.size)
-        for rows in spans(self.n_rows, edge):
-            for columns in spans(self.n_columns, edge):
-                total[rows] += term(self.tile(rows, columns)).sum(1, dtype=dtype)
-        return total
-
-
-Similarity = Callable[[LabelPairs, slice, slice], Tensor]
-
-
-def inverse_union(pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-    """1 / |y_i u y_j|, 0 when both are empty."""
-    return reciprocal(pairs.union(pairs.intersection(rows, columns), rows, columns))
-
-
-def share_of_candidate(alpha: float) -> Similarity:
-    """f(r), r = |y_i n y_j| / |y_j|: r^alpha, or [r = 1] when alpha < 0."""
-
-    def similarity(pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
-        intersection = pairs.intersection(rows, columns)
-        size = pairs.candidate_size(rows, columns)
-        if alpha < 0:
-            return ((intersection == size) & (intersection > 0)).to(intersection.dtype)
-        return intersection.div_(size.clamp_min(1.0)).pow_(alpha)
-
-    return similarity
-
-
-class FactorisedWeights(PairWeights):
-    """Instances (and queue) against each other, with prototypes as candidates and as anchors.
-
-    Columns: instances, queue, prototypes, of which those beyond L (sampled negatives) are nobody's
-    positive.  ``similarity=None`` means S = 1, where N is a count and needs no product.
-    ``prototype_anchors`` adds a row for each of the L prototypes, whose positives are the
-    instances with the label, weighted by ``instance_weight``.  Where the labels of anchors have
-    weights, each multiplies the share of its label.
+    With ``divide_by_count`` rows are divided by their number of positives instead.
     """
-
-    weighs_labels = True
 
     def __init__(
         self,
         pairs: LabelPairs,
+        overlap: PairFunction,
+        memory_budget: int | None,
         *,
-        similarity: Similarity | None = None,
+        divide_by_count: bool,
+    ) -> None:
+        size = pairs.anchors.size
+        super().__init__(pairs, len(size), len(pairs.candidates.size), memory_budget)
+        self._overlap = overlap
+        self._dense: Tensor | None = None
+        if self.edge is None:
+            self._dense = self.tile(slice(0, self.n_rows), slice(0, self.n_columns))
+        self.row_sum, count = torch.zeros_like(size), torch.zeros_like(size)
+        for rows, columns in self.tiles():
+            W = self.tile(rows, columns)
+            self.row_sum[rows] += W.sum(1)
+            if divide_by_count:
+                count[rows] += (W > 0).sum(1)
+        self.factor = reciprocal(count if divide_by_count else self.row_sum)
+        self.mass = has_positive(self.row_sum)
+
+    def tile(self, rows: slice, columns: slice) -> Tensor:
+        if self._dense is not None:
+            return self._dense
+        return self.mask_self_(self._overlap(self._pairs, rows, columns), rows, columns, 0.0)
+
+
+class FactorisedWeights(PairWeights):
+    r"""Weights that divide the attraction of each label among the candidates with that label.
+
+    .. math:: W_{ij} = \sum_l \frac{Y_{il} Y_{jl} S_{ij}}{N_{il}}
+       = S_{ij} \big[ (Y / N) \, Y^\top \big]_{ij}, \qquad N = (S \odot O) Y + [\text{prototypes}]
+
+    S is the similarity of label sets, O masks self pairs.  Each label of an anchor has a total
+    weight of 1 over the candidates, or the weight of its entry.
+
+    Parameters
+    ----------
+    pairs : LabelPairs
+        Labels of the instances against labels of instances and queue.
+    memory_budget : int or None
+        Bytes of pairwise arrays; None is no limit.
+    similarity : callable, optional
+        S; by default 1, so that N is a count and needs no product.
+    n_prototypes : int, default=0
+        Prototypes are the last candidates.  Those beyond L (sampled negatives) are no positives.
+    prototype_anchors : bool, default=False
+        Whether the L prototypes are anchors too.  The positives of a prototype are the instances
+        with its label; each row sums to 1 or is empty.
+    instance_weight : Tensor of shape (B,), optional
+        Weights of the instances as positives of prototypes; 1 by default.
+    """
+
+    uses_entry_weights = True
+
+    def __init__(
+        self,
+        pairs: LabelPairs,
+        memory_budget: int | None,
+        *,
+        similarity: PairFunction | None = None,
         n_prototypes: int = 0,
         prototype_anchors: bool = False,
         instance_weight: Tensor | None = None,
-        edge: int | None = None,
     ) -> None:
-        self._pairs, self._similarity = pairs, similarity
-        self._Y, self._keys = pairs.anchors.positive, pairs.candidates.positive
-        self.n_instances, self._n_keys = len(self._Y), len(self._keys)
-        self._own = float(n_prototypes > 0)
-        self.n_columns = self._n_keys + n_prototypes
-        self._S = None if similarity is None or edge else self._similarities(ALL, ALL)
-        shares = self._label_shares(edge)
-        weight = pairs.anchors.weight
-        self._T = shares if weight is None else shares * weight
+        anchors = pairs.anchors
+        self._Y, self._keys = anchors.positive, pairs.candidates.positive
+        (self._n_instances, n_labels), self._n_keys = self._Y.shape, len(self._keys)
+        n_rows = self._n_instances + (n_labels if prototype_anchors else 0)
+        super().__init__(pairs, n_rows, self._n_keys + n_prototypes, memory_budget)
+        self._similarity = similarity
+        self._S: Tensor | None = None
+        if similarity is not None and self.edge is None:
+            self._S = self._similarities(slice(0, self._n_instances), slice(0, self._n_keys))
+        shares = self._Y * reciprocal(self._normaliser(float(n_prototypes > 0)))
+        self._T = shares if anchors.weight is None else shares * anchors.weight
         self._R: Tensor | None = None
-        self.n_rows, self.row_sum = self.n_instances, self._row_sums()
+        # A label counts if it finds a positive; its prototype is one.
+        self.row_sum = anchors.weight_of_positives
+        if not n_prototypes:
+            found = (shares > 0).to(shares.dtype)
+            self.row_sum = (found if anchors.weight is None else found * anchors.weight).sum(1)
+        self.factor = reciprocal(anchors.size)
+        self.mass = has_positive(self.row_sum) * anchors.mean_weight_of_positives
         if prototype_anchors:
             self._add_prototype_anchors(shares, instance_weight)
 
-    def tile(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
-        rows = slice(*rows.indices(self.n_rows)[:2])
-        columns = slice(*columns.indices(self.n_columns)[:2])
-        if rows.stop <= self.n_instances and columns.stop <= self._n_keys:
+    def tile(self, rows: slice, columns: slice) -> Tensor:
+        if rows.stop <= self._n_instances and columns.stop <= self._n_keys:
             return self._instance_block(rows, columns)
         W = self._T.new_zeros(rows.stop - rows.start, columns.stop - columns.start)
-        instances, top = _within(rows, 0, self.n_instances)
+        instances, top = _within(rows, 0, self._n_instances)
         keys, left = _within(columns, 0, self._n_keys)
         labels, right = _within(columns, self._n_keys, self._n_keys + self._T.shape[1])
         self._instance_block(instances, keys, out=W[top, left])
         W[top, right] = self._T[instances, labels]
         if self._R is not None:
-            anchors, bottom = _within(rows, self.n_instances, self.n_rows)
-            W[bottom, left] = self._R[anchors, keys]
+            prototypes, bottom = _within(rows, self._n_instances, self.n_rows)
+            W[bottom, left] = self._R[prototypes, keys]
         return W
 
     def _instance_block(self, rows: slice, columns: slice, out: Tensor | None = None) -> Tensor:
         W = torch.mm(self._T[rows], self._keys[columns].T, out=out)
         if self._similarity is None:
             return self.mask_self_(W, rows, columns, 0.0)
-        S = self._similarities(rows, columns) if self._S is None else self._S[rows, columns]
-        return W.mul_(S)
+        return W.mul_(self._similarities(rows, columns))
 
     def _similarities(self, rows: slice, columns: slice) -> Tensor:
+        """S with self pairs masked; computed once for the dense kernel."""
         assert self._similarity is not None
+        if self._S is not None:
+            return self._S[rows, columns]
         return self.mask_self_(self._similarity(self._pairs, rows, columns), rows, columns, 0.0)
 
-    def _label_shares(self, edge: int | None) -> Tensor:
-        """T = Y / N; a prototype of one's own adds 1 to N."""
+    def _normaliser(self, own: float) -> Tensor:
+        """N (B, L), or (L,) for S = 1; a label's own prototype adds 1."""
         if self._similarity is None:
-            # On a label of anchor i the column count includes i itself.
-            return self._Y * reciprocal(self._keys.sum(0) - 1.0 + self._own)
-        if self._S is not None:
-            return self._Y * reciprocal(self._S @ self._keys + self._own)
-        N = torch.full_like(self._Y, self._own)
-        for rows in spans(self.n_instances, edge):
-            for columns in spans(self._n_keys, edge):
-                N[rows].addmm_(self._similarities(rows, columns), self._keys[columns])
-        return self._Y * reciprocal(N)
-
-    def _row_sums(self) -> Tensor:
-        """Every label of an anchor that finds a positive contributes 1, or its weight."""
-        if self._own:
-            return self._pairs.anchors.weight_of_positives
-        found, weight = self._T > 0, self._pairs.anchors.weight
-        return found.sum(1, dtype=self._T.dtype) if weight is None else (found * weight).sum(1)
+            # On a label of anchor i the count of the column includes i itself.
+            return self._keys.sum(0) - 1.0 + own
+        N = torch.full_like(self._Y, own)
+        for rows, columns in tiles(self._n_instances, self._n_keys, self.edge):
+            N[rows].addmm_(self._similarities(rows, columns), self._keys[columns])
+        return N
 
     def _add_prototype_anchors(self, shares: Tensor, instance_weight: Tensor | None) -> None:
-        """R (L, B): each row sums to 1, or is empty."""
+        """Append the rows R (L, B) of the prototypes."""
         total = self._Y.sum(0)
         self._R = shares.T
         if instance_weight is not None:
             weighted = self._Y * instance_weight[:, None]
             total = weighted.sum(0)
             self._R = (weighted * reciprocal(total)).T
-        self.n_rows += len(total)
-        self.row_sum = torch.cat([self.row_sum, (total > 0).to(total.dtype)])
+        self.row_sum = torch.cat([self.row_sum, has_positive(total)])
+        self.factor = torch.cat([self.factor, torch.ones_like(total)])
+        self.mass = torch.cat([self.mass, has_positive(total)])
 
 
 def _within(span: slice, start: int, stop: int) -> tuple[slice, slice]:
@@ -348,18 +378,20 @@ def _within(span: slice, start: int, stop: int) -> tuple[slice, slice]:
 
 
 class PrototypeWeights(PairWeights):
-    """Instances against prototypes only: W = Y / |y_i|, zero on sampled negatives."""
+    """Instances against prototypes alone: W = Y / |y_i|, 0 on sampled negatives."""
 
     exclude_self = False
-    weighs_labels = True
+    uses_entry_weights = True
 
-    def __init__(self, pairs: LabelPairs, n_prototypes: int) -> None:
-        Y, weight = pairs.anchors.positive, pairs.anchors.weight
-        Y = Y if weight is None else Y * weight
-        self.n_rows = self.first_column = len(Y)
-        self.n_columns = n_prototypes
-        self._Y = torch.nn.functional.pad(Y, (0, n_prototypes - Y.shape[1]))
-        self.row_sum = pairs.anchors.weight_of_positives
+    def __init__(self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None) -> None:
+        anchors = pairs.anchors
+        Y = anchors.positive if anchors.weight is None else anchors.positive * anchors.weight
+        super().__init__(pairs, len(Y), n_prototypes, memory_budget)
+        self.first_column = len(Y)
+        self._Y = functional.pad(Y, (0, n_prototypes - Y.shape[1]))
+        self.row_sum = anchors.weight_of_positives
+        self.factor = reciprocal(anchors.size)
+        self.mass = has_positive(self.row_sum) * anchors.mean_weight_of_positives
 
-    def tile(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
+    def tile(self, rows: slice, columns: slice) -> Tensor:
         return self._Y[rows, columns]

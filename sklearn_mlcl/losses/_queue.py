@@ -1,36 +1,41 @@
-"""Memory of past embeddings with their label rows."""
+"""Memory of past embeddings with their labels."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses._arguments import check_count
+from sklearn_mlcl.losses._validation import COUNT, check_parameters, check_shape
 
 
 class MemoryQueue(nn.Module):
     """Ring buffer of the last ``queue_size`` embeddings and their labels.
 
-    Pushing detaches; batches may have any size, also more rows than the queue.  What was never
-    written is never handed out, so a queue that is not yet full is only shorter.
+    Pushing detaches.  Batches may have any size, also above ``queue_size``.  A queue that is not
+    yet full is shorter.
 
     Parameters
     ----------
     queue_size : int
-        Rows kept, Q >= 1.
+        Number Q of samples kept, at least 1.
     embedding_dim : int
-        Width d of the embeddings.
+        Dimension d of the embeddings.
     n_labels : int
-        Width L of the label rows.
+        Number of labels L.
     dtype : torch.dtype, default=torch.float32
-        Of the stored embeddings.
+        Type of the stored embeddings.
     label_dtype : torch.dtype, default=torch.bool
-        Of the stored labels; a floating type where labels may be NaN.
+        Type of the stored labels; a floating type where labels may be NaN.
     n_members : int, default=1
-        Members of an ensemble that share the labels; from 2 on embeddings have shape
+        Members of an ensemble, which share the labels.  With 2 or more, embeddings have shape
         (n_members, B, d).
+
+    Raises
+    ------
+    ValueError
+        If a number is below 1.
 
     Examples
     --------
@@ -45,6 +50,9 @@ class MemoryQueue(nn.Module):
 
     _embeddings: Tensor
     _labels: Tensor
+    _parameter_constraints: ClassVar[dict[str, Any]] = dict.fromkeys(
+        ("queue_size", "embedding_dim", "n_labels", "n_members"), COUNT
+    )
 
     def __init__(
         self,
@@ -57,10 +65,15 @@ class MemoryQueue(nn.Module):
         n_members: int = 1,
     ) -> None:
         super().__init__()
-        check_count("queue_size", queue_size)
-        check_count("embedding_dim", embedding_dim)
-        check_count("n_labels", n_labels)
-        check_count("n_members", n_members)
+        check_parameters(
+            self,
+            {
+                "queue_size": queue_size,
+                "embedding_dim": embedding_dim,
+                "n_labels": n_labels,
+                "n_members": n_members,
+            },
+        )
         members = () if n_members == 1 else (n_members,)
         shape = (*members, queue_size, embedding_dim)
         self.register_buffer("_embeddings", torch.zeros(shape, dtype=dtype))
@@ -77,23 +90,23 @@ class MemoryQueue(nn.Module):
 
     @property
     def labels(self) -> Tensor:
-        """Their label rows, shape (len(self), L)."""
+        """The labels of the stored embeddings, shape (len(self), L)."""
         return self._labels[: self._filled]
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Empty the queue."""
         self._filled = self._next = 0
 
     @torch.no_grad()
     def push(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Store a batch in place of the oldest rows.
+        """Store a batch in place of the oldest samples.
 
         Parameters
         ----------
         embeddings : Tensor of shape (B, d) or (n_members, B, d)
             Projections of the batch.
         labels : Tensor of shape (B, L)
-            Their labels.
+            Labels of the batch.
 
         Raises
         ------
@@ -102,11 +115,18 @@ class MemoryQueue(nn.Module):
         TypeError
             If labels are floating (NaN possible) and the queue's label dtype is not.
         """
-        self._check(embeddings, labels)
+        members, d = self._embeddings.shape[:-2], self._embeddings.shape[-1]
+        check_shape("embeddings", embeddings.shape, (*members, len(labels), d))
+        check_shape("labels", labels.shape, (len(labels), self._labels.shape[1]))
+        if labels.is_floating_point() and not self._labels.is_floating_point():
+            raise TypeError(
+                f"labels are {labels.dtype} and may hold NaN, but the queue stores "
+                f"{self._labels.dtype}; give it a floating label_dtype"
+            )
         size = len(self._labels)
         batch = min(len(labels), size)
         slots = torch.arange(self._next, self._next + batch, device=self._labels.device) % size
-        # A copy, so that tensors handed out earlier (and saved for a backward pass) stay as is.
+        # A copy: tensors read earlier, perhaps saved for a backward pass, must not change.
         kept = slice(len(labels) - batch, None)
         self._embeddings = self._embeddings.index_copy(
             -2, slots, embeddings.detach()[..., kept, :].to(self._embeddings.dtype)
@@ -120,17 +140,3 @@ class MemoryQueue(nn.Module):
 
     def set_extra_state(self, state: Any) -> None:
         self._filled, self._next = state["filled"], state["next"]
-
-    def _check(self, embeddings: Tensor, labels: Tensor) -> None:
-        for name, given, stored in (
-            ("embeddings", embeddings, self._embeddings),
-            ("labels", labels, self._labels),
-        ):
-            expected = (*stored.shape[:-2], len(labels), stored.shape[-1])
-            if given.shape != expected:
-                raise ValueError(f"{name} must have shape {expected}, got {tuple(given.shape)}")
-        if labels.is_floating_point() and not self._labels.is_floating_point():
-            raise TypeError(
-                f"labels are {labels.dtype} and may hold NaN, but the queue stores "
-                f"{self._labels.dtype}; give it a floating label_dtype"
-            )

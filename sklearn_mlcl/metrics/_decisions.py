@@ -39,36 +39,37 @@ def exact_of_counts(hits: np.ndarray, predicted: np.ndarray, positives: np.ndarr
 
 
 def mean_over_samples(
-    entries: LabelEntries,
-    values: np.ndarray,
-    empty: np.ndarray,
-    empty_rows: float | None,
-    name: str,
+    entries: LabelEntries, values: np.ndarray, empty_rows: float | None, name: str
 ) -> float:
-    """Weighted mean of a value of each sample; where `empty`, it is `empty_rows` or is dropped."""
-    kept = entries.known_mask().any(axis=1)
+    """Weighted mean of a value of each sample.
+
+    The value of a sample without a positive, and without a decision if `entries` holds decisions,
+    is replaced by `empty_rows`, or dropped if that is None.
+    """
+    known, marked = entries.known_mask(), entries.positive
+    if entries.values.dtype == bool:
+        marked = marked | (entries.values & known)
+    kept, full = known.any(axis=1), marked.any(axis=1)
     if empty_rows is None:
-        kept &= ~empty
+        kept &= full
     else:
-        values = np.where(empty, empty_rows, values)
+        values = np.where(full, values, empty_rows)
     if not kept.any():
         return undefined(name, "no sample is left to average over")
     return float(np.average(values[kept], weights=entries.row_weight()[kept]))
 
 
+def _outcomes(entries: LabelEntries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which entries are hits, predicted and true positives."""
+    predicted = entries.values & entries.known_mask()
+    return predicted & entries.positive, predicted, entries.positive
+
+
 def _score_of_samples(
     entries: LabelEntries, score: CountScore, empty_rows: float | None, name: str
 ) -> float:
-    predicted, positive = entries.values & entries.known_mask(), entries.positive
-    counts = [part.sum(axis=1) for part in (predicted & positive, predicted, positive)]
-    empty = (counts[1] == 0) & (counts[2] == 0)
-    return mean_over_samples(entries, score(*counts), empty, empty_rows, name)
-
-
-def _label_counts(entries: LabelEntries) -> list[np.ndarray]:
-    """Weights of the hits, the predicted and the true positives of each label, shape (L,) each."""
-    predicted, positive = entries.values & entries.known_mask(), entries.positive
-    return [entries.label_sums(part) for part in (predicted & positive, predicted, positive)]
+    values = score(*(part.sum(axis=1) for part in _outcomes(entries)))
+    return mean_over_samples(entries, values, empty_rows, name)
 
 
 @document(check_decisions)
@@ -260,7 +261,7 @@ def f1_micro(
     0.8
     """
     entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    hits, predicted, positives = (counts.sum() for counts in _label_counts(entries))
+    hits, predicted, positives = (entries.label_sums(part).sum() for part in _outcomes(entries))
     if predicted + positives == 0:
         return undefined("f1_micro", "no entry is positive or predicted")
     return float(2 * hits / (predicted + positives))
@@ -299,7 +300,7 @@ def f1_macro(
     0.6666666666666666
     """
     entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    counts = _label_counts(entries)
+    counts = [entries.label_sums(part) for part in _outcomes(entries)]
     present = counts[2] > 0
     if not present.any():
         return undefined("f1_macro", "no label has a positive in y_true")

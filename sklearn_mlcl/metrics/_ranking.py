@@ -37,13 +37,6 @@ def _discounts_at(entries: LabelEntries, discounts: np.ndarray) -> np.ndarray:
     return np.where(entries.known, expected, 0.0)
 
 
-def _mean_of_ranked(
-    entries: LabelEntries, values: np.ndarray, empty_rows: float | None, name: str
-) -> float:
-    empty = np.asarray(~entries.positive.any(axis=1))
-    return mean_over_samples(entries, values, empty, empty_rows, name)
-
-
 @document(check_scores)
 def precision_at_k(
     y_true: Any,
@@ -92,7 +85,7 @@ def precision_at_k(
     k = check_k(k, L)
     hits = (_discounts_at(entries, (np.arange(L) < k) * 1.0) * entries.positive).sum(axis=1)
     ranked = np.minimum(k, entries.known_mask().sum(axis=1))
-    return _mean_of_ranked(entries, hits / np.maximum(ranked, 1), empty_rows, "precision_at_k")
+    return mean_over_samples(entries, hits / np.maximum(ranked, 1), empty_rows, "precision_at_k")
 
 
 @document(check_scores, precision_at_k)
@@ -145,7 +138,7 @@ def ndcg_at_k(
     discounts = (np.arange(L) < k) / np.log2(np.arange(L) + 2)
     gain = (_discounts_at(entries, discounts) * entries.positive).sum(axis=1)
     ideal = np.concatenate([[0.0], np.cumsum(discounts)])[entries.positive.sum(axis=1)]
-    return _mean_of_ranked(entries, gain / np.where(ideal > 0, ideal, 1), empty_rows, "ndcg_at_k")
+    return mean_over_samples(entries, gain / np.where(ideal > 0, ideal, 1), empty_rows, "ndcg_at_k")
 
 
 @document(check_scores, precision_at_k)
@@ -192,7 +185,7 @@ def coverage(
     entries = check_scores(y_true, y_score, sample_weight, missing_label)
     lowest = np.where(entries.positive, entries.values, np.inf).min(axis=1)
     depth = ((entries.values >= lowest[:, None]) & entries.known_mask()).sum(axis=1)
-    return _mean_of_ranked(entries, depth.astype(np.float64), empty_rows, "coverage")
+    return mean_over_samples(entries, depth.astype(np.float64), empty_rows, "coverage")
 
 
 def label_propensities(

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
-from sklearn.utils.metadata_routing import UNUSED
+from sklearn.base import clone
 
 from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
+from sklearn_mlcl.utils._sklearn_compat import ScorerMixin
 from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
 from sklearn_mlcl.utils.targets import missing_as_nan
 
 _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
 
 
-class MultiLabelScorer(BaseEstimator):
+class MultiLabelScorer(ScorerMixin):
     """Scorer ``scorer(estimator, X, y, sample_weight=None)`` made from a metric.
 
     It asks the estimator for decisions, scores or probabilities of shape (n, L). Their form may be
@@ -56,9 +56,6 @@ class MultiLabelScorer(BaseEstimator):
     >>> cross_val_score(forest, X, Y, scoring=scorer, cv=3).shape
     (3,)
     """
-
-    # The scorer's own first argument is no metadata.
-    __metadata_request__score = {"estimator": UNUSED}  # noqa: RUF012
 
     def __init__(
         self,
@@ -115,9 +112,6 @@ class MultiLabelScorer(BaseEstimator):
         method = first_method(estimator, _RESPONSES[self.response])
         n_labels = y.shape[1] if np.ndim(y) == 2 or hasattr(y, "toarray") else 1
         return label_scores(estimator, X, n_labels, method)
-
-    def _accept_sample_weight(self) -> bool:  # scikit-learn asks it of scorers without routing
-        return True
 
 
 def _ranked(metric: Callable[..., float], **options: Any) -> MultiLabelScorer:

@@ -12,23 +12,20 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import Bunch, Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import (
-    check_is_fitted,
-    has_fit_parameter,
-)
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_mlcl.metrics import subset_accuracy
 from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
 from sklearn_mlcl.model_selection._splitters import n_rows_of
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import (
+    DocumentationLinks,
     HasMethods,
     Interval,
     StrOptions,
-    _fit_context,
-    _safe_indexing,
+    fit_context,
+    safe_indexing,
 )
-from sklearn_mlcl.utils.doc_links import DocumentationLinks
 from sklearn_mlcl.utils.response import first_method, label_scores
 from sklearn_mlcl.utils.set_output import LabelFrames
 from sklearn_mlcl.utils.targets import as_1d_target, infer_format
@@ -50,11 +47,7 @@ class HeldOutClassifier(
             HasMethods(["fit", "decision_function"]),
         ],
         "response_method": [StrOptions({"auto", "predict_proba", "decision_function"})],
-        "cv": [
-            "cv_object",
-            StrOptions({"prefit"}),
-            Interval(Real, 0.0, 1.0, closed="neither"),
-        ],
+        "cv": ["cv_object", StrOptions({"prefit"}), Interval(Real, 0.0, 1.0, closed="neither")],
         "refit": ["boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -73,7 +66,7 @@ class HeldOutClassifier(
     def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
         """Learn from targets (n, L), scores (n, L) and weights of held-out samples."""
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> HeldOutClassifier:
         """Score held-out samples by cross-fitting, learn from the scores, and fit on all samples.
 
@@ -121,7 +114,7 @@ class HeldOutClassifier(
         options = self._methods if self.response_method == "auto" else (self.response_method,)
         self._method = first_method(self.estimator, options)
         rows, scores = self._held_out(X, y, routed)
-        Y = self._format.indicator(_safe_indexing(y, rows))
+        Y = self._format.indicator(safe_indexing(y, rows))
         self._learn(Y, scores, None if weight is None else weight[rows])
         self.classes_ = self._format.classes
         if self._format.label_names is not None:

@@ -16,7 +16,7 @@ from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedShuffleSplit,
     n_rows_of,
 )
-from sklearn_mlcl.utils._sklearn_compat import _check_method_params, _safe_indexing
+from sklearn_mlcl.utils._sklearn_compat import check_method_params, safe_indexing
 from sklearn_mlcl.utils.response import METHODS, label_scores
 from sklearn_mlcl.utils.targets import infer_format
 
@@ -49,9 +49,9 @@ def fit_and_score(
 ) -> tuple[Any, np.ndarray]:
     """Fit on the training part of a split; return the estimator and its scores of the test part."""
     train, test = split
-    params = _check_method_params(X, fit_params, indices=train)
-    estimator.fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
-    return estimator, label_scores(estimator, _safe_indexing(X, test), **response)
+    params = check_method_params(X, fit_params, indices=train)
+    estimator.fit(safe_indexing(X, train), safe_indexing(y, train), **params)
+    return estimator, label_scores(estimator, safe_indexing(X, test), **response)
 
 
 def cross_fit(

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.utils.chunking import chunks
 
+#: Bound on scaled features, whose square is finite in float64.
+LARGEST = 1e150
+
 
 class InputScaler(nn.Module):
     r"""Shift and scale each feature, and bring outliers in smoothly.
@@ -51,8 +54,10 @@ class InputScaler(nn.Module):
         scaled = (X - self.shift) * self.factor
         if self.limit is None:
             return scaled
-        # Not by a square, which overflows for the largest outliers and would bring them to 0.
-        return scaled / torch.hypot(scaled / self.limit, scaled.new_ones(()))
+        # The square of a float32 is finite in float64, and that of a clamped float64 is.
+        scaled = scaled.clamp(-(bound := min(LARGEST, torch.finfo(scaled.dtype).max)), bound)
+        size = (1 + (scaled / self.limit).double().square()).sqrt()
+        return scaled / size.to(scaled.dtype)
 
 
 class FeatureNoise(nn.Module):

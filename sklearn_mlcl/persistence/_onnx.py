@@ -20,15 +20,17 @@ from sklearn_mlcl.persistence._format import write_whole
 
 #: Bytes beyond which a graph does not fit into one file: a limit of protocol buffers.
 LARGEST = 2**31 - 2**20
+#: The exporter of earlier versions of torch fails on some graphs.
+FIRST_TORCH = "2.11"
 
 
 def write_onnx(graph: nn.Module, n_features: int, path: Any, metadata: dict[str, str]) -> None:
-    """Write a module that maps float32 rows (n, n_features) to probabilities, for any n.
+    """Write a module that maps float32 X (n, n_features) to probabilities, for any n.
 
     Raises
     ------
     ImportError
-        If onnx or onnxscript, the extra ``onnx``, is missing.
+        If onnx or onnxscript, the extra ``onnx``, is missing, or torch is older than FIRST_TORCH.
     ValueError
         If the graph is too large for one file.
     """
@@ -52,6 +54,10 @@ def _exported(graph: nn.Module, n_features: int) -> Any:
         raise ImportError(
             f"to_onnx needs the package {error.name!r}: pip install 'sklearn-mlcl[onnx]'."
         ) from error
+    if torch.torch_version.TorchVersion(torch.__version__) < FIRST_TORCH:
+        raise ImportError(
+            f"to_onnx needs torch >= {FIRST_TORCH}, found {torch.__version__}: upgrade it."
+        )
     with _quiet_exporter():
         return torch.onnx.export(
             graph.eval(),
@@ -66,7 +72,7 @@ def _exported(graph: nn.Module, n_features: int) -> Any:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Keep to ourselves that torch's exporter uses what torch deprecates and seeks torchvision."""
+    """Hide that torch's exporter uses deprecated parts of torch, and looks for torchvision."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -91,8 +97,8 @@ class OnnxExport:
         """Write :meth:`predict_proba` as an ONNX graph, to run without Python.
 
         The input ``X`` of the graph is dense float32 of shape (n_samples, n_features), for any
-        n_samples; its output ``probabilities`` agrees with :meth:`predict_proba` for float32 rows
-        to 1e-5. Names of labels are in the metadata of the model.
+        n_samples. Its output ``probabilities`` agrees with :meth:`predict_proba` for float32 X to
+        1e-5. The metadata of the model hold the names of the labels.
 
         Parameters
         ----------
@@ -102,7 +108,8 @@ class OnnxExport:
         Raises
         ------
         ImportError
-            If onnx or onnxscript is missing: ``pip install "sklearn-mlcl[onnx]"``.
+            If onnx or onnxscript is missing: ``pip install "sklearn-mlcl[onnx]"``. Also if torch
+            is too old for the export; the message names the first version that will do.
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         ValueError

@@ -9,10 +9,10 @@ from typing import Any, Self
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl.persistence._format import Content, read_file, write_file
-from sklearn_mlcl.persistence._objects import put_together, taken_apart
-from sklearn_mlcl.persistence._registry import class_named, is_allowed
-from sklearn_mlcl.persistence._skops import with_torch, without_torch
-from sklearn_mlcl.persistence._state import refusal
+from sklearn_mlcl.persistence._objects import decode, encode
+from sklearn_mlcl.persistence._registry import is_registered, registered
+from sklearn_mlcl.persistence._skops import decode_torch, encode_torch
+from sklearn_mlcl.persistence._state import unsavable
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -55,10 +55,10 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     MultiLabelLogisticRegression()
     """
     cls = type(estimator)
-    if not is_allowed("object", cls):
-        raise TypeError(refusal(estimator, "estimator"))
+    if not is_registered("object", cls):
+        raise TypeError(unsavable(estimator, "estimator"))
     check_is_fitted(estimator)
-    write_file(path, Content(cls.__name__, *taken_apart(estimator, cls.__name__)))
+    write_file(path, Content(cls.__name__, *encode(estimator, cls.__name__)))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -103,13 +103,13 @@ def load_as(cls: type, path: str | os.PathLike[str]) -> Any:
     """Return the estimator in a file, if it is of a class."""
     content = read_file(path)
     try:
-        found = class_named("object", content.root)
+        found = registered("object", content.root)
         if not issubclass(found, cls):
             raise TypeError(
                 f"{str(path)!r} holds a {content.root}, expected a {cls.__name__}; "
                 "sklearn_mlcl.load reads any."
             )
-        return put_together(content.tree, content.arrays)
+        return decode(content.tree, content.arrays)
     except ValueError as error:
         raise ValueError(f"{str(path)!r} cannot be loaded: {error}.") from error
 
@@ -127,10 +127,10 @@ class Persistent:
         return copyreg.__newobj__, (type(self),), vars(self).copy()  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
-        return without_torch(vars(self))
+        return encode_torch(vars(self))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(with_torch(state))
+        vars(self).update(decode_torch(state))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to a file that loads without running code.

@@ -8,38 +8,32 @@ from typing import Any
 import torch
 from torch import nn
 
-from sklearn_mlcl.persistence._objects import put_together, taken_apart
-from sklearn_mlcl.persistence._registry import allowed, is_allowed
+from sklearn_mlcl.persistence._objects import decode, encode
+from sklearn_mlcl.persistence._registry import is_registered, registered_classes
 
-#: Keys of what stands for a value that skops cannot store.
-_APART = {"tree", "arrays"}
-
-
-def without_torch(state: dict[str, Any]) -> dict[str, Any]:
-    """Return attributes with those of torch's kind as JSON and arrays."""
-    return {name: _apart(v, name) if _of_torch(v) else v for name, v in state.items()}
+#: Attribute that stands for those that skops cannot store.
+_TORCH = "_torch_state"
 
 
-def with_torch(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes that ``without_torch`` was given."""
-    return {name: _together(v) if _is_apart(v) else v for name, v in state.items()}
+def encode_torch(state: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes with those of torch's kind, together, as JSON and arrays."""
+    of_torch = {name: value for name, value in state.items() if _is_of_torch(value)}
+    tree, arrays = encode(of_torch, "the estimator")
+    rest = {name: value for name, value in state.items() if name not in of_torch}
+    return {**rest, _TORCH: {"tree": json.dumps(tree), "arrays": arrays}}
 
 
-def _of_torch(value: Any) -> bool:
-    return isinstance(value, (nn.Module, torch.device)) or is_allowed("stateful", type(value))
+def decode_torch(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that ``encode_torch`` was given; a pickle holds them as they are."""
+    if _TORCH not in state:
+        return state
+    rest = dict(state)
+    parts = rest.pop(_TORCH)
+    return {**rest, **decode(json.loads(parts["tree"]), parts["arrays"])}
 
 
-def _is_apart(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == _APART
-
-
-def _apart(value: Any, name: str) -> dict[str, Any]:
-    tree, arrays = taken_apart(value, name)
-    return {"tree": json.dumps(tree), "arrays": arrays}
-
-
-def _together(parts: dict[str, Any]) -> Any:
-    return put_together(json.loads(parts["tree"]), parts["arrays"])
+def _is_of_torch(value: Any) -> bool:
+    return isinstance(value, (nn.Module, torch.device)) or is_registered("stateful", type(value))
 
 
 def skops_trusted_types() -> list[str]:
@@ -59,5 +53,6 @@ def skops_trusted_types() -> list[str]:
     >>> "sklearn_mlcl.estimators.mlp.MultiLabelMLPClassifier" in sklearn_mlcl.skops_trusted_types()
     True
     """
-    classes = [cls for kind in ("object", "mapping", "stateful", "type") for cls in allowed(kind)]
+    kinds = ("object", "stateful", "type")
+    classes = [cls for kind in kinds for cls in registered_classes(kind)]
     return ["numpy.dtype", *sorted(f"{cls.__module__}.{cls.__name__}" for cls in classes)]

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-#: A JSON value; a dict has the key "$" with the kind of its codec.
+#: A JSON value. A dict has the key "$" with its kind: "tuple", "dict", "array", that of a codec, or
+#: "reference" for an object met before, which has the same "id".
 Node: TypeAlias = Any
 #: What JSON says by itself.
-_AS_THEY_ARE = (type(None), bool, int, str)
+_PLAIN = (type(None), bool, int, str)
 
 
-class Codec(ABC):
-    """How values of one kind become a node, and a node becomes a value again."""
+class Codec(NamedTuple):
+    """How objects of one kind are taken to pieces, and made from them.
 
-    kind: ClassVar[str]
+    Attributes
+    ----------
+    kind : str
+        Names the codec in the node.
+    takes : callable
+        Whether an object is of this kind.
+    pack : callable
+        Object -> (header, fields): what JSON says by itself, and other values by name.
+    unpack : callable
+        (header, fields) -> object.
+    """
 
-    @abstractmethod
-    def takes(self, value: Any) -> bool:
-        """Return whether the value is of this kind."""
-
-    @abstractmethod
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        """Return the fields of the node."""
-
-    @abstractmethod
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        """Return the value."""
+    kind: str
+    takes: Callable[[Any], bool]
+    pack: Callable[[Any], tuple[dict[str, Node], Mapping[str, Any]]]
+    unpack: Callable[[dict[str, Node], dict[str, Any]], Any]
 
 
 class Writer:
-    """Take values apart.
+    """Turn values into nodes; an object met twice is stored once.
 
     Attributes
     ----------
@@ -45,7 +49,8 @@ class Writer:
     def __init__(self, codecs: Mapping[str, Codec]) -> None:
         self.arrays: dict[str, np.ndarray] = {}
         self._codecs = codecs
-        self._names: dict[int, tuple[Any, str]] = {}
+        # The objects are kept: a dead one would leave its id to another.
+        self._met: dict[int, tuple[Any, int]] = {}
 
     def node(self, value: Any, where: str) -> Node:
         """Return a value as a node.
@@ -55,31 +60,53 @@ class Writer:
         TypeError
             If the value, which stands at ``where``, is not of a kind that files may hold.
         """
-        if type(value) in _AS_THEY_ARE or (type(value) is float and isfinite(value)):
+        if type(value) in _PLAIN or (type(value) is float and isfinite(value)):
             return value
         if type(value) is list:
             return [self.node(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        if type(value) is tuple:
+            return {"$": "tuple", "items": self.node(list(value), where)}
+        if type(value) in (dict, OrderedDict):
+            pairs = [
+                [self.node(key, f"a key of {where}"), self.node(item, f"{where}[{key!r}]")]
+                for key, item in value.items()
+            ]
+            return {"$": "dict", "items": pairs}
+        if id(value) in self._met:
+            return {"$": "reference", "id": self._met[id(value)][1]}
+        if type(value) in (np.ndarray, np.memmap) and value.dtype.kind in "biuf":
+            node = self._array(np.asarray(value))
+        else:
+            node = self._packed(value, where)
+        node["id"] = len(self._met)
+        self._met[id(value)] = value, node["id"]
+        return node
+
+    def _packed(self, value: Any, where: str) -> dict[str, Node]:
         for codec in self._codecs.values():
             if codec.takes(value):
-                return {"$": codec.kind, **codec.encode(value, self, where)}
-        raise TypeError(refusal(value, where))
+                header, fields = codec.pack(value)
+                nodes = {n: self.node(field, f"{where}.{n}") for n, field in fields.items()}
+                return {"$": codec.kind, **header, "fields": nodes}
+        raise TypeError(unsavable(value, where))
 
-    def fields(self, values: Mapping[str, Any], where: str) -> dict[str, Node]:
-        """Return named values as nodes."""
-        return {name: self.node(value, f"{where}.{name}") for name, value in values.items()}
+    def _array(self, array: np.ndarray) -> dict[str, Node]:
+        """Store an array in the order of its memory: products of it round as before.
 
-    def array(self, array: np.ndarray, owner: Any) -> str:
-        """Store an array and return its name; that of an owner met before is stored once."""
-        if id(owner) not in self._names:
-            name = str(len(self.arrays))
-            self.arrays[name] = array
-            # The owner is kept: a dead one would leave its id to another.
-            self._names[id(owner)] = (owner, name)
-        return self._names[id(owner)][1]
+        The order of the axes is noted where it is not that of C.
+        """
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        axes = list(range(array.ndim))
+        if not native.flags.c_contiguous:
+            axes.sort(key=lambda axis: -abs(native.strides[axis]))
+        shape = [native.shape[axis] for axis in axes]
+        name = str(len(self.arrays))
+        self.arrays[name] = np.ascontiguousarray(native.transpose(axes)).reshape(shape)
+        return {"$": "array", "name": name, "axes": axes}
 
 
 class Reader:
-    """Put values together again.
+    """Turn nodes into values.
 
     Parameters
     ----------
@@ -92,6 +119,7 @@ class Reader:
     def __init__(self, codecs: Mapping[str, Codec], arrays: Mapping[str, np.ndarray]) -> None:
         self._codecs = codecs
         self._arrays = arrays
+        self._met: dict[int, Any] = {}
 
     def value(self, node: Node) -> Any:
         """Return the value of a node."""
@@ -99,20 +127,26 @@ class Reader:
             return [self.value(item) for item in node]
         if not isinstance(node, dict):
             return node
-        if node["$"] not in self._codecs:
-            raise ValueError(f"it has values of the kind {node['$']!r}, unknown to this version")
-        return self._codecs[node["$"]].decode(node, self)
+        kind = node["$"]
+        if kind == "tuple":
+            return tuple(self.value(node["items"]))
+        if kind == "dict":
+            return {self.value(key): self.value(item) for key, item in node["items"]}
+        if kind != "reference":
+            self._met[node["id"]] = self._object(kind, node)
+        return self._met[node["id"]]
 
-    def fields(self, nodes: Mapping[str, Node]) -> dict[str, Any]:
-        """Return named values."""
-        return {name: self.value(node) for name, node in nodes.items()}
+    def _object(self, kind: str, node: dict[str, Node]) -> Any:
+        if kind == "array":
+            # A copy: NumPy aligns it, and it can be written to.
+            return self._arrays[node["name"]].transpose(np.argsort(node["axes"])).copy(order="K")
+        if kind not in self._codecs:
+            raise ValueError(f"it has values of the kind {kind!r}, unknown to this version")
+        fields = {name: self.value(field) for name, field in node["fields"].items()}
+        return self._codecs[kind].unpack(node, fields)
 
-    def array(self, name: str) -> np.ndarray:
-        """Return a stored array."""
-        return self._arrays[name]
 
-
-def refusal(value: Any, where: str) -> str:
+def unsavable(value: Any, where: str) -> str:
     """Say that a value cannot be saved, and what to do instead."""
     cls = value if isinstance(value, type) else type(value)
     return (

@@ -1,249 +1,122 @@
-"""Codecs of plain values that JSON does not know: tuples, dicts, NaN, scalars and dtypes."""
+"""Codecs of values: scalars, dtypes, devices and classes, arrays of objects, CSR, tensors."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch import nn
-
-from sklearn_mlcl.persistence._registry import class_named, is_allowed
-from sklearn_mlcl.persistence._state import Codec, Node, Reader, Writer, refusal
-
-
-class TupleCodec(Codec):
-    """Tuples, but not named ones."""
-
-    kind = "tuple"
-
-    def takes(self, value: Any) -> bool:
-        return type(value) is tuple
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        return {"items": writer.node(list(value), where)}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        return tuple(reader.value(node["items"]))
-
-
-class DictCodec(Codec):
-    """Dicts with keys of any kind, in their order."""
-
-    kind = "dict"
-
-    def takes(self, value: Any) -> bool:
-        return type(value) in (dict, OrderedDict)
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        pairs = [
-            [writer.node(key, f"a key of {where}"), writer.node(item, f"{where}[{key!r}]")]
-            for key, item in value.items()
-        ]
-        return {"items": pairs}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        return {reader.value(key): reader.value(item) for key, item in node["items"]}
-
-
-class NonFiniteCodec(Codec):
-    """NaN and infinity, for which JSON has no words."""
-
-    kind = "float"
-
-    def takes(self, value: Any) -> bool:
-        return type(value) is float
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        return {"value": repr(value)}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        return float(node["value"])
-
-
-class ScalarCodec(Codec):
-    """NumPy's scalars: they keep their type."""
-
-    kind = "scalar"
-
-    def takes(self, value: Any) -> bool:
-        return isinstance(value, np.generic) and value.dtype.kind in "biufU"
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        return {"dtype": value.dtype.str, "value": writer.node(value.item(), where)}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        return np.dtype(node["dtype"]).type(reader.value(node["value"]))
-
-
-class DtypeCodec(Codec):
-    """NumPy's dtypes."""
-
-    kind = "dtype"
-
-    def takes(self, value: Any) -> bool:
-        return isinstance(value, np.dtype)
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        if value.kind not in "biufUO":
-            raise TypeError(refusal(value, where))
-        return {"name": value.str}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        return np.dtype(node["name"])
-
-
-class DeviceCodec(Codec):
-    """Torch's devices."""
-
-    kind = "device"
-
-    def takes(self, value: Any) -> bool:
-        return isinstance(value, torch.device)
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        return {"name": str(value)}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        return torch.device(node["name"])
-
-
-class TypeCodec(Codec):
-    """Classes as values: optimizers, containers of sparse labels."""
-
-    kind = "type"
-
-    def takes(self, value: Any) -> bool:
-        return isinstance(value, type) and is_allowed("type", value)
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        return {"name": value.__name__}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        return class_named("type", node["name"])
-
-
-class RandomStateCodec(Codec):
-    """NumPy's legacy generators, as they stand."""
-
-    kind = "random_state"
-
-    def takes(self, value: Any) -> bool:
-        return type(value) is np.random.RandomState
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        return {"state": writer.node(value.get_state(legacy=False), where)}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        generator = np.random.RandomState()
-        generator.set_state(reader.value(node["state"]))
-        return generator
-
-
-def _stored(array: np.ndarray, owner: Any, writer: Writer) -> dict[str, Node]:
-    """Store an array in the order of its memory: products of it round as before.
-
-    The order of the axes is noted where it is not that of C.
-    """
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    if array.flags.c_contiguous:
-        axes = list(range(array.ndim))
-    data = np.ascontiguousarray(native.transpose(axes)).reshape([array.shape[a] for a in axes])
-    fields: dict[str, Node] = {"data": writer.array(data, owner)}
-    return fields if axes == sorted(axes) else {**fields, "axes": axes}
-
-
-def _restored(node: dict[str, Node], reader: Reader) -> np.ndarray:
-    array = reader.array(node["data"])
-    return array.transpose(np.argsort(node["axes"])) if "axes" in node else array
-
-
-class ArrayCodec(Codec):
-    """Arrays of numbers and booleans."""
-
-    kind = "array"
-
-    def takes(self, value: Any) -> bool:
-        return type(value) in (np.ndarray, np.memmap) and value.dtype.kind in "biuf"
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        return _stored(np.asarray(value), value, writer)
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        # A copy: two values may share one stored array.
-        return _restored(node, reader).copy(order="K")
-
-
-class ObjectArrayCodec(Codec):
-    """Arrays of strings, or of objects that are plain values."""
-
-    kind = "values"
-
-    def takes(self, value: Any) -> bool:
-        return type(value) is np.ndarray and value.dtype.kind in "UO"
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        items = writer.node(value.ravel().tolist(), where)
-        return {"dtype": value.dtype.str, "shape": list(value.shape), "items": items}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        array = np.empty(len(node["items"]), dtype=node["dtype"])
-        # One by one: NumPy would make further axes of items that are tuples.
-        for i, item in enumerate(reader.value(node["items"])):
-            array[i] = item
-        return array.reshape(node["shape"])
-
-
-class CSRCodec(Codec):
-    """CSR arrays and matrices."""
-
-    kind = "csr"
-
-    def takes(self, value: Any) -> bool:
-        return sp.issparse(value) and value.format == "csr" and is_allowed("type", type(value))
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        parts = {name: getattr(value, name) for name in ("data", "indices", "indptr")}
-        shape = [int(n) for n in value.shape]
-        return {
-            "container": type(value).__name__,
-            "shape": shape,
-            "parts": writer.fields(parts, where),
-        }
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        container = class_named("type", node["container"])
-        parts = reader.fields(node["parts"])
-        triple = (parts["data"], parts["indices"], parts["indptr"])
-        matrix = container(triple, shape=tuple(node["shape"]))
-        # SciPy's products trust the indices: those of a forged file could point anywhere.
-        matrix.check_format(full_check=True)
-        return matrix
-
-
-class TensorCodec(Codec):
-    """Torch tensors and parameters, brought to the CPU."""
-
-    kind = "tensor"
-
-    def takes(self, value: Any) -> bool:
-        return type(value) in (torch.Tensor, nn.Parameter) and value.layout == torch.strided
-
-    def encode(self, value: Any, writer: Writer, where: str) -> dict[str, Node]:
-        tensor = value.detach().cpu()
-        fields: dict[str, Node] = {}
-        if tensor.dtype == torch.bfloat16:  # no type of NumPy's
-            tensor, fields["bfloat16"] = tensor.view(torch.int16), True
-        if isinstance(value, nn.Parameter):
-            fields["trained"] = value.requires_grad
-        return {**_stored(tensor.numpy(), value, writer), **fields}
-
-    def decode(self, node: dict[str, Node], reader: Reader) -> Any:
-        # A copy lies where torch puts its own tensors: aligned alike, products round alike.
-        tensor = torch.from_numpy(_restored(node, reader)).clone()
-        if node.get("bfloat16"):
-            tensor = tensor.view(torch.bfloat16)
-        return nn.Parameter(tensor, node["trained"]) if "trained" in node else tensor
+from torch import Tensor, nn
+
+from sklearn_mlcl.persistence._registry import is_registered, registered
+from sklearn_mlcl.persistence._state import Codec, Node
+
+Parts = tuple[dict[str, Node], dict[str, Any]]
+_TENSOR_DTYPES = {
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+}  # fmt: skip
+
+
+def _random_state(header: dict[str, Node], fields: dict[str, Any]) -> np.random.RandomState:
+    generator = np.random.RandomState()
+    generator.set_state(fields)
+    return generator
+
+
+def _object_array(header: dict[str, Node], fields: dict[str, Any]) -> np.ndarray:
+    array = np.empty(len(fields["items"]), dtype=header["dtype"])
+    # One by one: NumPy would make further axes of items that are tuples.
+    for i, item in enumerate(fields["items"]):
+        array[i] = item
+    return array.reshape(header["shape"])
+
+
+def _is_csr(value: Any) -> bool:
+    return sp.issparse(value) and value.format == "csr" and is_registered("type", type(value))
+
+
+def _pack_csr(value: Any) -> Parts:
+    header = {"container": type(value).__name__, "shape": [int(n) for n in value.shape]}
+    return header, {name: getattr(value, name) for name in ("data", "indices", "indptr")}
+
+
+def _unpack_csr(header: dict[str, Node], fields: dict[str, Any]) -> Any:
+    parts = (fields["data"], fields["indices"], fields["indptr"])
+    matrix = registered("type", header["container"])(parts, shape=tuple(header["shape"]))
+    # SciPy's products trust the indices: those of a forged file could point anywhere.
+    matrix.check_format(full_check=True)
+    return matrix
+
+
+def _is_dense(value: Any) -> bool:
+    known = type(value) in (Tensor, nn.Parameter) and value.dtype in _TENSOR_DTYPES
+    return known and value.layout == torch.strided
+
+
+def _pack_tensor(value: Tensor) -> Parts:
+    tensor = value.detach().cpu()
+    half = tensor.dtype == torch.bfloat16  # unknown to NumPy
+    trained = value.requires_grad if isinstance(value, nn.Parameter) else None
+    data = (tensor.view(torch.int16) if half else tensor).numpy()
+    return {"bfloat16": half, "trained": trained}, {"data": data}
+
+
+def _unpack_tensor(header: dict[str, Node], fields: dict[str, Any]) -> Tensor:
+    # A copy lies where torch puts its own tensors: aligned alike, products round alike.
+    tensor = torch.from_numpy(fields["data"]).clone()
+    tensor = tensor.view(torch.bfloat16) if header["bfloat16"] else tensor
+    return tensor if header["trained"] is None else nn.Parameter(tensor, header["trained"])
+
+
+def _text_codec(
+    kind: str, make: Callable[[str], Any], text: Callable[[Any], str], takes: Callable[[Any], bool]
+) -> Codec:
+    """Return the codec of values that a text stands for."""
+    return Codec(
+        kind, takes, lambda v: ({"text": text(v)}, {}), lambda header, _: make(header["text"])
+    )
+
+
+VALUES = (
+    # NaN and infinity, for which JSON has no words.
+    _text_codec("float", float, repr, lambda v: type(v) is float),
+    _text_codec(
+        "dtype",
+        np.dtype,
+        lambda v: v.str,
+        lambda v: isinstance(v, np.dtype) and v.kind in "biufUO",
+    ),
+    _text_codec("device", torch.device, str, lambda v: isinstance(v, torch.device)),
+    # Optimizers, containers of sparse labels.
+    _text_codec(
+        "type",
+        partial(registered, "type"),
+        lambda v: v.__name__,
+        lambda v: isinstance(v, type) and is_registered("type", v),
+    ),
+    Codec(
+        "scalar",
+        lambda v: isinstance(v, np.generic) and v.dtype.kind in "biufU",
+        lambda v: ({"dtype": v.dtype.str}, {"value": v.item()}),
+        lambda header, fields: np.dtype(header["dtype"]).type(fields["value"]),
+    ),
+    Codec(
+        "random_state",
+        lambda v: type(v) is np.random.RandomState,
+        lambda v: ({}, v.get_state(legacy=False)),
+        _random_state,
+    ),
+    # Strings, or objects that are values themselves.
+    Codec(
+        "object_array",
+        lambda v: type(v) is np.ndarray and v.dtype.kind in "UO",
+        lambda v: ({"dtype": v.dtype.str, "shape": list(v.shape)}, {"items": v.ravel().tolist()}),
+        _object_array,
+    ),
+    Codec("csr", _is_csr, _pack_csr, _unpack_csr),
+    Codec("tensor", _is_dense, _pack_tensor, _unpack_tensor),
+)

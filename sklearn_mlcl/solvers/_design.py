@@ -74,15 +74,30 @@ class SparseOperator:
 Operator = DenseOperator | SparseOperator
 
 
+def csr_tensor(
+    crow_indices: Tensor,
+    col_indices: Tensor,
+    values: Tensor,
+    shape: tuple[int, ...],
+    check_invariants: bool = False,
+) -> Tensor:
+    """Return a CSR tensor, without torch's warnings that CSR is in beta and goes unchecked."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse", UserWarning)
+        return torch.sparse_compressed_tensor(
+            crow_indices,
+            col_indices,
+            values,
+            shape,
+            layout=torch.sparse_csr,
+            check_invariants=check_invariants,
+        )
+
+
 def _torch_csr(A: sp.csr_array, dtype: torch.dtype) -> Tensor:
     index = np.int32 if A.nnz < 2**31 else np.int64
     indptr, indices = (torch.from_numpy(part.astype(index)) for part in (A.indptr, A.indices))
-    values = torch.from_numpy(A.data).to(dtype)
-    with warnings.catch_warnings():  # torch announces once that its CSR layout is in beta
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.sparse_compressed_tensor(
-            indptr, indices, values, A.shape, layout=torch.sparse_csr, check_invariants=False
-        )
+    return csr_tensor(indptr, indices, torch.from_numpy(A.data).to(dtype), A.shape)
 
 
 EIGENBASIS_LIMIT = 4096

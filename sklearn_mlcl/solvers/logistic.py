@@ -26,19 +26,19 @@ MEMORY_BUDGET = 2**28
 
 @dataclass(frozen=True)
 class LogisticSolution:
-    """What `fit_logistic` returns: NumPy arrays, or tensors on its device where X was a tensor.
+    """Solution of `fit_logistic`: NumPy arrays, or tensors on the device of X if X is a tensor.
 
     Attributes
     ----------
     coef : array of shape (L, d), float64
     intercept : array of shape (L,), float64
     n_iter : array of shape (L,), int64
-        Newton steps.
+        Number of Newton steps.
     converged : array of shape (L,), bool
     objective : array of shape (L,), float64
         ``0.5 * ||w||^2 + C * sum_i s_i * loss_i`` at the solution.
     constant : array of shape (L,), bool
-        Labels of one class only among their observed rows of positive weight.
+        Labels with one class only among their entries that are not missing and have weight.
     """
 
     coef: Any
@@ -67,42 +67,41 @@ def fit_logistic(
 
     ``0.5 * ||w||^2 + C_l * sum_i s_il * log(1 + exp(-t_il * (x_i . w + b)))``,
 
-    the objective of :class:`~sklearn.linear_model.LogisticRegression`, by an inexact Newton method
-    in coordinates in which the Gram matrix shared by all labels is close to the identity.
+    the objective of :class:`~sklearn.linear_model.LogisticRegression`. An inexact Newton method
+    works in coordinates in which the Gram matrix shared by all labels is close to the identity.
 
     Parameters
     ----------
     X : array or tensor of shape (n, d), or SciPy CSR
-        Features; computed with in float64, on the device of a tensor. A CSR matrix stays sparse;
-        with fewer rows than columns (and at most 4096) its n x n Gram matrix is formed.
+        Features, converted to float64. A tensor stays on its device. A CSR matrix stays sparse;
+        with fewer rows than columns (and at most 4096 rows) its n x n Gram matrix is formed.
     Y : array or tensor of shape (n, L), or SciPy sparse
-        0, 1, and NaN for a missing label: that entry is left out. Sparse labels are made dense a
-        block at a time.
+        0, 1, and NaN for a missing label, whose entry is left out of the sum. Sparse labels are
+        made dense a block at a time.
     C : float or array of shape (L,), default=1.0
         Inverse strength of the regularisation.
     sample_weight : array of shape (n,) or (n, L), default=None
-        Weights of the rows or of the entries; None means 1. A weight of k equals k copies of a row.
+        Weights of the samples or of the entries; None means 1. A weight of k equals k copies.
     fit_intercept : bool, default=True
-        Whether to fit the unpenalised `b`; else it is 0.
+        Whether to fit the unpenalised `b`; otherwise it is 0.
     init : (coef, intercept), default=None
-        Start, of shapes (L, d) and (L,); None starts from zero coefficients.
+        Initial values of shapes (L, d) and (L,); None starts from zero coefficients.
     tol : float, default=1e-10
-        A label has converged once its gradient g satisfies ``g' M^-1 g <= (tol ** 2) * C * S``,
-        with S its observed weight and M a diagonal approximation of its Hessian. The relative
+        A label has converged when its gradient g satisfies ``g' M^-1 g <= (tol ** 2) * C * S``.
+        S is the weight of its entries and M a diagonal approximation of its Hessian. The relative
         error of the objective is about ``tol ** 2``.
     max_iter : int, default=100
         Largest number of Newton steps.
     memory_budget : int, default=2**28
-        Bytes for the working arrays of the labels solved at a time, of the shape of their logits
-        and of their coefficients; one label at a time at the least. On a CPU a block is narrower
-        than that where it would leave the caches.
+        Bytes for the working arrays of a block of labels, which is solved together. A block holds
+        at least one label. On a CPU it is narrower if it would not fit into the caches.
 
     Returns
     -------
     LogisticSolution
-        A label of one class among its observed rows of positive weight has zero coefficients and
-        the intercept ``log((s_pos + 0.5) / (s_neg + 0.5))``, 0 if nothing is observed. Without an
-        intercept it is fitted like the others: the penalty gives it a finite minimum.
+        A label with one class only has zero coefficients and the intercept
+        ``log((s_pos + 0.5) / (s_neg + 0.5))``, which is 0 if all its entries are missing. Without
+        an intercept it is fitted like the others: the penalty gives it a finite minimum.
 
     Raises
     ------
@@ -143,11 +142,11 @@ def fit_logistic_path(
     max_iter: int = 100,
     memory_budget: int = MEMORY_BUDGET,
 ) -> list[LogisticSolution]:
-    """Fit the regressions at each value of C, walking upwards, each started from those before.
+    """Fit the regressions at each value of C, in ascending order, with warm starts.
 
     X is prepared once. Each fit minimises the objective of :func:`fit_logistic` to the same
-    tolerance. It starts where the secant through the minima at the last two values points, drawn
-    for each coefficient in the scale on which the minimum of a quadratic loss is a line.
+    tolerance. It starts at an extrapolation of the minima at the last two values of C. Each
+    coefficient is extrapolated in the scale on which the minimum of a quadratic loss is a line.
 
     Parameters
     ----------
@@ -190,7 +189,7 @@ def fit_logistic_path(
 
 
 def as_grid(Cs: Sequence[float], L: int, device: torch.device) -> Tensor:
-    """The values of C, each for all labels: (n_C, L)."""
+    """The values of C for all labels, shape (n_C, L)."""
     if len(Cs) == 0:
         raise ValueError("Cs must hold one value at least, got none.")
     return torch.stack([as_C(C, L, device) for C in Cs])

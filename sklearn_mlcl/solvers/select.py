@@ -22,13 +22,14 @@ TIE = 1e-9  # relative difference of log loss below which two values of C are a 
 
 @dataclass(frozen=True)
 class SelectedC:
-    """What `select_C` returns: NumPy arrays, or tensors on its device where X was a tensor.
+    """Result of `select_C`: NumPy arrays, or tensors on the device of X if X is a tensor.
 
     Attributes
     ----------
     C : array of shape (L,), float64
     log_loss : array of shape (n_C, L), float64
-        Weighted mean held-out log loss at the sorted values `Cs`; NaN for an unobserved label.
+        Weighted mean held-out log loss at the sorted values `Cs`; NaN for a label without a
+        held-out entry.
     Cs : array of shape (n_C,), float64
     pooled : array of shape (L,), bool
         Labels with too few positives or negatives, which share one pooled choice.
@@ -55,13 +56,13 @@ def select_C(
     """Choose C per label from a grid by cross-validated log loss.
 
     Per label, minimises over the grid ``sum_i s_il * log(1 + exp(-t_il * f_il)) / sum_i s_il``,
-    where ``f_il`` is the logit of held-out row i by the fit of :func:`fit_logistic` on the training
-    rows of its fold. Each fold walks the grid upwards with warm starts. Values whose losses differ
-    by less than 1e-9 relative are a tie, and the smaller C wins.
+    where ``f_il`` is the logit of held-out sample i by the fit of :func:`fit_logistic` on the
+    training part of its fold. Each fold goes through the grid in ascending order with warm starts.
+    Losses that differ by less than 1e-9 relative are a tie, and the smaller C wins.
 
-    Labels that some training part shows in one class only, or that no held-out row observes, have
-    too few positives or negatives for the folds. They share one pooled choice: the C of the
-    smallest held-out loss summed over the entries of all labels.
+    A label is too rare for the folds if a training part has one class of it only, or if it has no
+    held-out entry. Such labels share one pooled choice: the C of the smallest held-out loss, summed
+    over the entries of all labels.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def select_C(
     Cs : sequence of float, default=(1e-5, 1e-4, ..., 1e3)
         The grid.
     cv : int or iterable of (train, test), default=5
-        Number of folds (shuffled with a fixed seed), or arrays of row numbers.
+        Number of folds (shuffled with a fixed seed), or pairs of arrays of row numbers.
     sample_weight : array of shape (n,) or (n, L), default=None
         Weights in the fits and in the held-out loss.
     fit_intercept, tol, max_iter, memory_budget

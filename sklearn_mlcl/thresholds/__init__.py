@@ -2,12 +2,10 @@
 
 from sklearn_mlcl.thresholds._decisions import choose_decision, threshold_decision, tune_topk
 from sklearn_mlcl.thresholds._engine import OBJECTIVES, threshold_score, tune_thresholds
-from sklearn_mlcl.thresholds._meta import MultiLabelThresholdClassifierCV
 from sklearn_mlcl.utils.topk import topk_decision
 
 __all__ = [
     "OBJECTIVES",
-    "MultiLabelThresholdClassifierCV",
     "choose_decision",
     "threshold_decision",
     "threshold_score",

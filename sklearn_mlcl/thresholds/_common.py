@@ -12,12 +12,7 @@ from sklearn_mlcl.metrics._decisions import (
     f1_of_counts,
     jaccard_of_counts,
 )
-from sklearn_mlcl.thresholds._curves import (
-    best_cut,
-    cut_above,
-    last_argmax,
-    midpoints,
-)
+from sklearn_mlcl.thresholds._curves import best_cut, cut_above, last_argmax, midpoints
 from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.validation import LabelEntries
 

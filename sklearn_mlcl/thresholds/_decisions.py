@@ -80,11 +80,7 @@ def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
 
 
 def choose_decision(
-    predictions: Mapping[str, object],
-    Y: Any,
-    *,
-    scoring: str = "f1_micro",
-    n_se: float = 1.0,
+    predictions: Mapping[str, object], Y: Any, *, scoring: str = "f1_micro", n_se: float = 1.0
 ) -> tuple[str, dict[str, float]]:
     r"""The best decision rule on held-out samples: the first one unless another is clearly better.
 

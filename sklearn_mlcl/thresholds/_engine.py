@@ -11,11 +11,7 @@ import numpy as np
 
 from sklearn_mlcl.thresholds._ascent import common_grid_cut, grid_ascent, row_ascent
 from sklearn_mlcl.thresholds._common import ROW_SCORES, common_cut
-from sklearn_mlcl.thresholds._curves import (
-    best_cut,
-    cut_above,
-    micro_f1_cuts,
-)
+from sklearn_mlcl.thresholds._curves import best_cut, cut_above, micro_f1_cuts
 from sklearn_mlcl.thresholds._objectives import METRICS, value_at
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.validation import LabelEntries, check_scores

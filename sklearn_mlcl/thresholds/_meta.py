@@ -81,7 +81,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
     --------
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn.ensemble import RandomForestClassifier
-    >>> from sklearn_mlcl.thresholds import MultiLabelThresholdClassifierCV
+    >>> from sklearn_mlcl import MultiLabelThresholdClassifierCV
     >>> X, Y = make_multilabel_classification(200, n_classes=3, random_state=0)
     >>> forest = RandomForestClassifier(20, random_state=0)
     >>> tuned = MultiLabelThresholdClassifierCV(forest, objective="f1_macro", cv=3).fit(X, Y)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_mlcl.losses._label_indices import active_labels, sample_negatives
-from sklearn_mlcl.losses._targets import mean_over_known
+from sklearn_mlcl.losses._sample_weight import mean_entry_weight
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LabelColumns:
         importance = None
         if sample_weight is not None and sample_weight.ndim == 2:
             labels = labels.to(sample_weight.dtype).masked_fill(sample_weight == 0, torch.nan)
-            of_row = mean_over_known(sample_weight, ~labels.isnan())[:, None]
+            of_row = mean_entry_weight(sample_weight, labels.isnan())[:, None]
             importance = sample_weight / torch.where(of_row > 0, of_row, 1.0)
         active, empty = active_labels(labels), (labels == 0).all(1)
         index, weight = None, None

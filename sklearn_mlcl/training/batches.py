@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+from torch.distributions import Dirichlet
 from torch.utils.data import Dataset
 
 from sklearn_mlcl.utils.chunking import MemmapView
@@ -178,31 +178,31 @@ class IndexBatches:
 
 
 def mixed(batch: Batch, alpha: float) -> Batch:
-    r"""Mix every row of a batch with another one, features and labels alike.
+    r"""Mix every sample of a batch with another one, features and labels alike.
 
     .. math::
         x_i' = \lambda_i x_i + (1 - \lambda_i) x_{\pi(i)}, \qquad
         y_i' = \lambda_i y_i + (1 - \lambda_i) y_{\pi(i)}
 
-    with a permutation :math:`\pi` and :math:`\max(\lambda_i, 1 - \lambda_i)` in place of
-    :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)`, so that a row keeps the larger share.
+    with a permutation :math:`\pi`. The share is :math:`\max(\lambda_i, 1 - \lambda_i)` for
+    :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)`, so that a sample keeps the larger part.
     Weights are mixed too, :math:`w' = \lambda w_i + (1 - \lambda) w_{\pi(i)}`, and labels by their
-    share of it: a loss that is linear in the labels, weighted by :math:`w'`, is the mixture of the
-    weighted losses of the two labels. An unknown label has the weight 0, so that the other one is
-    the label of the mixture, at its share of the weight.
+    part of it: a loss that is linear in the labels, weighted by :math:`w'`, is the mixture of the
+    weighted losses of the two labels. A missing label has weight 0: the mixture takes the other
+    label, at its part of the weight.
 
     Parameters
     ----------
     batch : (Tensor of shape (B, d), (Tensor of shape (B, L), Tensor or None))
         Features, labels and weights, the last of shape (B,) or (B, L).
     alpha : float
-        Above 0; 1 draws uniformly, smaller values stay closer to the rows.
+        Above 0; 1 draws uniformly, smaller values stay closer to the samples.
 
     Returns
     -------
     batch : tuple
-        Of the same shapes, the labels in the dtype of the features; where labels came as floats,
-        which may hold NaN, the weights are those of cells, (B, L).
+        Of the same shapes, the labels in the dtype of the features. Where labels came as floats,
+        which may hold NaN, every entry has a weight, (B, L).
 
     References
     ----------
@@ -219,31 +219,30 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     (True, True)
     """
     X, (labels, sample_weight) = batch
-    # As torch.distributions.Beta draws it, whose layers above this cost twice the drawing.
-    share = torch._sample_dirichlet(torch.full((len(X), 2), alpha, device=X.device))[:, :1]
-    share = torch.maximum(share, 1 - share).to(X.dtype)
+    # torch.distributions.Beta draws the same numbers, more slowly.
+    both = Dirichlet(torch.full((len(X), 2), alpha, device=X.device), validate_args=False).sample()
+    share = torch.maximum(both[:, :1], 1 - both[:, :1]).to(X.dtype)
     other = torch.randperm(len(X), device=X.device)
-    mix = partial(_mix, share=share, other=other)
-    Y, w = labels.to(X.dtype), _cell_weights(labels, sample_weight)
+
+    def mix(x: Tensor) -> Tensor:
+        return x.index_select(0, other).lerp(x, share)
+
+    Y, w = labels.to(X.dtype), _entry_weights(labels, sample_weight)
     if w is None:
         return mix(X), (mix(Y), None)
     w = w.to(X.dtype)
     weight = mix(w)
-    # Weighted labels mix linearly; a cell of which nothing is known becomes NaN again.
+    # Weighted labels mix linearly; an entry that is missing in both becomes NaN again.
     Y = torch.where(weight > 0, mix(w * Y.nan_to_num(nan=0.0)) / weight, torch.nan).clamp_max(1.0)
     return mix(X), (Y, weight if weight.shape == Y.shape else weight[:, 0])
 
 
-def _mix(x: Tensor, share: Tensor, other: Tensor) -> Tensor:
-    return x.index_select(0, other).lerp(x, share)
-
-
-def _cell_weights(labels: Tensor, sample_weight: Tensor | None) -> Tensor | None:
-    """Weights (B, 1) or (B, L), 0 where unknown; None where all are known and weigh 1."""
+def _entry_weights(labels: Tensor, sample_weight: Tensor | None) -> Tensor | None:
+    """Return weights (B, 1) or (B, L), 0 where missing; None if none is missing and all are 1."""
     w = sample_weight
     if w is not None and w.ndim == 1:
         w = w[:, None]
     if not labels.is_floating_point():
         return w
-    known = ~labels.isnan()
-    return known.to(labels.dtype) if w is None else known * w
+    given = ~labels.isnan()
+    return given.to(labels.dtype) if w is None else given * w

@@ -258,7 +258,8 @@ class IndexBatchNet(NeuralNet):
     ) -> None:
         if iterator is None:
             return
-        self._set_training(training)
+        self.module_.train(training)
+        self.criterion_.train(training)
         total: float | Tensor = 0.0
         n_rows = 0
         for batch in iterator:

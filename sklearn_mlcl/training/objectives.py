@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses import BinaryCrossEntropyLoss, ContrastiveLoss, MemoryQueue
-from sklearn_mlcl.losses._targets import known_cells, row_weight
+from sklearn_mlcl.losses._sample_weight import weight_per_sample
 from sklearn_mlcl.modules._heads import Head
 
 
@@ -36,7 +36,7 @@ class LogitObjective(nn.Module):
         value = loss_of_rows(self.loss, self.head(embedding), labels, sample_weight)
         if self.feature_decay > 0:
             squares = embedding.square().sum(-1)
-            weight = row_weight(known_cells(labels, sample_weight), sample_weight, squares.dtype)
+            weight = weight_per_sample(labels, sample_weight, squares.dtype)
             mean = squares.mean() if weight is None else _mean(squares, weight)
             value = value + self.feature_decay * mean
         return value

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_mlcl.losses._targets import known_cells, row_weight, weighted_mean
+from sklearn_mlcl.losses._sample_weight import weight_per_sample, weighted_mean
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._gaussian_mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms
@@ -103,7 +103,7 @@ class VariationalObjective(nn.Module):
     ) -> tuple[Terms, Tensor]:
         """Return the terms of a batch and the embedding (B, E) of the first draw."""
         columns = LabelColumns.of(labels, self.n_negatives, sample_weight)
-        of_rows = row_weight(known_cells(labels, sample_weight), sample_weight, X.dtype)
+        of_rows = weight_per_sample(labels, sample_weight, X.dtype)
         label_embeddings, bias = model.labels(columns.index)
         prior, members = _prior(model, columns, label_embeddings)
         x = model.scaler(X)

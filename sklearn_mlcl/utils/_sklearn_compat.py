@@ -1,15 +1,19 @@
-"""What we use of scikit-learn that is private there or younger than our lowest version.
+"""What we use of scikit-learn and joblib that is private there or missing in older versions.
 
-One file to mend when a scikit-learn release moves something.
+One file to mend when a release moves something. ``tests/test_private_names.py`` keeps such names
+out of all other files.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sklearn.base import _fit_context
-from sklearn.utils import _safe_indexing
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+import numpy as np
+from joblib.parallel import get_active_backend
+from sklearn.base import BaseEstimator
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils import _safe_indexing as safe_indexing
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as effective_n_threads
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -17,11 +21,15 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 from sklearn.utils._set_output import ADAPTERS_MANAGER
-from sklearn.utils.validation import _check_method_params, _check_sample_weight
+from sklearn.utils.metadata_routing import UNUSED, MetadataRequest
+from sklearn.utils.validation import _check_method_params as check_method_params
+from sklearn.utils.validation import _check_sample_weight
+
+from sklearn_mlcl.utils.doc_links import page_address
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # scikit-learn 1.8 has no callbacks
+except ImportError:  # before scikit-learn 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stand-in without behaviour: the callback protocol begins with scikit-learn 1.9."""
@@ -32,16 +40,145 @@ except ImportError:  # scikit-learn 1.8 has no callbacks
 
 
 __all__ = [
-    "ADAPTERS_MANAGER",
-    "CallbackSupportMixin",
-    "HasMethods",
-    "Interval",
-    "StrOptions",
-    "_check_method_params",
-    "_check_sample_weight",
-    "_fit_context",
-    "_openmp_effective_n_threads",
-    "_safe_indexing",
-    "validate_parameter_constraints",
-    "with_callbacks",
-]
+    "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
+    "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params", "check_sample_weight",
+    "effective_n_threads", "expand_metadata_requests", "fit_context", "flatten_metadata_requests",
+    "in_joblib_worker", "output_container", "output_containers", "safe_indexing",
+    "set_output_container", "validate_parameter_constraints", "validate_parameters",
+    "with_callbacks", "wrap_output",
+]  # fmt: skip
+
+
+def begin_fit_task(estimator: BaseEstimator, max_subtasks: int, given: dict[str, Any]) -> Any:
+    """Tell scikit-learn's callbacks that a ``fit`` begins.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With ``CallbackSupportMixin`` among its bases; the method that calls this one is decorated
+        with ``with_callbacks``.
+    max_subtasks : int
+        Number of epochs.
+    given : dict
+        Arguments of ``fit``: ``X``, ``y`` and ``metadata``.
+
+    Returns
+    -------
+    context : sklearn.callback.CallbackContext or None
+        None before scikit-learn 1.9.
+    """
+    if not hasattr(estimator, "_init_callback_context"):
+        return None
+    context = estimator._init_callback_context(max_subtasks=max_subtasks)
+    return context.call_on_fit_task_begin(estimator=estimator, **given)
+
+
+def check_sample_weight(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
+    """Return weights of shape (n_samples,), finite, not negative and not all zero.
+
+    Raises
+    ------
+    ValueError
+        For any others.
+    """
+    weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
+    if not weights.any():  # scikit-learn checks it from 1.9 on
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
+
+
+class CheckedParameters(BaseEstimator):
+    """Base of estimators that check more than their table of constraints does."""
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        """Raise for parameters that the table lets through; called where ``fit`` begins."""
+
+
+def validate_parameters(estimator: Any) -> None:
+    """Check the parameters of an estimator, as ``fit`` does where it begins."""
+    estimator._validate_params()
+
+
+def in_joblib_worker() -> bool:
+    """Return whether the caller is a task of ``joblib.Parallel``, in a thread or a process."""
+    return bool(get_active_backend()[0].nesting_level)
+
+
+# ---------------------------------------------------------------------- containers of answers
+
+
+def output_containers() -> list[str]:
+    """Return the names of the containers that ``set_output`` knows."""
+    return sorted(ADAPTERS_MANAGER.supported_outputs)
+
+
+def output_container(estimator: BaseEstimator, method: str) -> str:
+    """Return the container that was chosen for what a method returns."""
+    return getattr(estimator, "_sklearn_output_config", {}).get(method, "default")
+
+
+def set_output_container(estimator: Any, method: str, container: str) -> None:
+    """Store a choice where ``set_output`` stores its own, so that a clone keeps it."""
+    config = getattr(estimator, "_sklearn_output_config", {})
+    estimator._sklearn_output_config = {**config, method: container}
+
+
+def wrap_output(values: np.ndarray, X: Any, columns: np.ndarray, container: str) -> Any:
+    """Return an array as a container with named columns, and with the index of ``X`` if any."""
+    return ADAPTERS_MANAGER.adapters[container].create_container(values, X, columns=columns)
+
+
+# ---------------------------------------------------------------------- metadata routing
+
+
+_REQUESTS = "_metadata_request"
+
+
+def flatten_metadata_requests(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of an estimator, its metadata requests as method -> name -> request.
+
+    Requests are what ``set_fit_request`` and the like chose.
+    """
+    attributes = dict(attributes)
+    if _REQUESTS in attributes:
+        methods = {n: part for n, part in vars(attributes[_REQUESTS]).items() if n != "owner"}
+        attributes[_REQUESTS] = {n: dict(part.requests) for n, part in methods.items()}
+    return attributes
+
+
+def expand_metadata_requests(estimator: Any) -> None:
+    """Put metadata requests in the place of what :func:`flatten_metadata_requests` made of them."""
+    if _REQUESTS not in vars(estimator):
+        return
+    expanded = MetadataRequest(owner=estimator)
+    for method, requests in vars(estimator)[_REQUESTS].items():
+        for name, alias in requests.items():
+            getattr(expanded, method).add_request(param=name, alias=alias)
+    setattr(estimator, _REQUESTS, expanded)
+
+
+class ScorerMixin(BaseEstimator):
+    """Scorer ``score(estimator, X, y, sample_weight)``: what scikit-learn asks of one."""
+
+    # The first argument of ``score`` is no metadata.
+    __metadata_request__score = {"estimator": UNUSED}  # noqa: RUF012
+
+    def _accept_sample_weight(self) -> bool:  # asked where metadata routing is off
+        return True
+
+
+# ---------------------------------------------------------------------- HTML view
+
+
+class DocumentationLinks:
+    """Mixin: an estimator whose HTML view links to the page of its class."""
+
+    _doc_link_module = "sklearn_mlcl"
+    _doc_link_template = "{address}"
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        return {"address": page_address(type(self))}

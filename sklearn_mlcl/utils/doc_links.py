@@ -11,7 +11,7 @@ PACKAGE = "sklearn_mlcl"
 #: Names the address of the documentation, without what follows ``/generated``.
 URL_VARIABLE = "SKLEARN_MLCL_DOC_URL"
 #: Where ``make doc`` writes in a clone.
-BUILT_PAGES = Path(__file__).parents[1] / "doc" / "_build" / "html"
+BUILT_PAGES = Path(__file__).parents[2] / "doc" / "_build" / "html"
 
 
 def documentation_url() -> str:
@@ -34,19 +34,14 @@ def _published_url() -> str:
     return urls.get("Documentation", "")
 
 
-class DocumentationLinks:
-    """Mixin of estimators: what scikit-learn asks for to link its HTML view to our pages."""
+def page_address(cls: type) -> str:
+    """Return the address of the page of a class of this package; empty without documentation.
 
-    _doc_link_module = PACKAGE
-
-    @property
-    def _doc_link_template(self) -> str:
-        url = documentation_url()
-        return url and url + "/generated/{page}.html"
-
-    def _doc_link_url_param_generator(self) -> dict[str, str]:
-        """Name the page: the estimators of the top have theirs there, others in their module."""
-        name, module = type(self).__name__, type(self).__module__
-        if not hasattr(sys.modules[PACKAGE], name):
-            return {"page": f"{module.partition('._')[0]}.{name}"}
-        return {"page": f"{PACKAGE}.{name}"}
+    Classes of the top module have their page there, others in their module, or in the one that
+    they name by ``_doc_module``.
+    """
+    module = PACKAGE
+    if cls.__name__ not in sys.modules[PACKAGE].__all__:
+        module = getattr(cls, "_doc_module", cls.__module__).partition("._")[0]
+    url = documentation_url()
+    return url and f"{url}/generated/{module}.{cls.__name__}.html"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -170,7 +171,7 @@ def check_fit_data(
             f"{found.n_labels}."
         )
     check_consistent_length(X, Y)
-    if sample_weight is not None and np.ndim(sample_weight) == 0:
+    if isinstance(sample_weight, Real):
         sample_weight = np.full(X.shape[0], sample_weight)
     w = check_weights(sample_weight, X.shape[0], found.n_labels)
     if w is None or w.all():

@@ -1,4 +1,4 @@
-"""Scores of shape (n, L) from any classifier, in whichever form it gives them."""
+"""Scores of shape (n, L) from any classifier, whatever form its own answer has."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def label_scores(
     Parameters
     ----------
     estimator : classifier
-        Fitted; its answer may be a matrix (n, L), a list of L arrays (n, number of classes) with
-        a list of classes beside it, 1-D, or (n, 2) for one label.
+        Fitted classifier. Its answer may be a matrix (n, L), or a list of L arrays
+        (n, number of classes) with a list of classes. For one label it may be 1-D or (n, 2).
     X : array-like
-        Rows to score.
+        Samples to score.
     n_labels : int
-        Columns that the answer must have; 1 for a binary target.
+        Number of columns of the answer; 1 for a binary target.
     method : {"predict_proba", "decision_function"}
-        What to call.
+        Method to call.
     positive_class : object, default=1
-        The class whose score is wanted. A label of which training saw no positive scores 0.
+        Class whose score is returned. A label without a positive in training scores 0.
 
     Raises
     ------
@@ -67,6 +67,6 @@ def label_scores(
 
 
 def _class_column(probabilities: np.ndarray, classes: Any, positive_class: Any) -> np.ndarray:
-    """Column of the positive class; zeros where training saw none of it."""
+    """Column of the positive class; zeros if training had none of it."""
     at = np.flatnonzero(np.asarray(classes) == positive_class)
     return probabilities[:, at[0]] if len(at) else np.zeros(len(probabilities))

@@ -1,4 +1,4 @@
-"""Device, threads and random streams of one fit, each put back as it was found."""
+"""Device, threads and random generators of one fit; the global ones are restored after it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from joblib.parallel import get_active_backend
 
-#: Multiply-adds of one forward pass of a batch below which a second thread costs more than it
-#: brings: the products of a few hundred rows are over before a thread has woken up.
+from sklearn_mlcl.utils._sklearn_compat import in_joblib_worker
+
+#: With fewer multiply-adds in the forward pass of a batch, a second thread costs more than it
+#: saves: the products of a few hundred samples end before a thread has woken up.
 SINGLE_THREAD_WORK = 100_000_000
-#: What torch chose by itself; another number at the time of a fit is the caller's own choice.
+#: What torch chose by itself. Another number at the time of a fit is the caller's choice.
 THREADS_AT_IMPORT = torch.get_num_threads()
 #: With one of these in the environment the number at import is the caller's choice too.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
-# What ``device="auto"`` reckons with. Orders of magnitude for one CPU and one recent GPU, chosen
-# without a GPU at hand to measure on.
+# What ``device="auto"`` assumes: orders of magnitude for one CPU and one recent GPU, not measured.
 #: Multiply-adds a second on the CPU, on the GPU.
 CPU_RATE, GPU_RATE = 5e10, 5e12
-#: Seconds until a GPU computes for the first time in a process, and those that the kernels of a
-#: step take to start.
+#: Seconds that a process waits for the first result of a GPU, and that the kernels of one step
+#: take to start.
 GPU_START, GPU_STEP = 2.0, 1e-3
 
 
 def resolve_device(
     device: str | torch.device, multiply_adds: float = 0.0, n_steps: int = 1
 ) -> torch.device:
-    """Turn ``"auto"`` into a device; check that a named one is there.
+    """Turn ``"auto"`` into a device, and check that a named device exists.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def resolve_device(
 
 
 def gpu_pays(multiply_adds: float, n_steps: int) -> bool:
-    """Return whether ``n_steps`` steps of so many multiply-adds are reckoned faster on a GPU.
+    """Estimate whether a GPU runs ``n_steps`` steps of so many multiply-adds faster than the CPU.
 
     A step takes multiply_adds / CPU_RATE seconds on the CPU, and GPU_STEP + multiply_adds /
     GPU_RATE on the GPU, which takes GPU_START seconds more if the process has not used it yet.
@@ -73,7 +73,7 @@ def gpu_pays(multiply_adds: float, n_steps: int) -> bool:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[torch.Generator]:
-    """Seed torch's generator of the CPU for one fit and put its stream back afterwards.
+    """Seed torch's CPU generator for one fit, and restore its state afterwards.
 
     Parameters
     ----------
@@ -86,14 +86,15 @@ def seeded(seed: int) -> Iterator[torch.Generator]:
         A CPU generator for permutations.
     """
     with torch.random.fork_rng(devices=[]):
+        generator = torch.Generator().manual_seed(seed)
         # Not torch.manual_seed, which would seed the streams of all GPUs for good.
-        torch.default_generator.manual_seed(seed)
-        yield torch.Generator().manual_seed(seed)
+        torch.set_rng_state(generator.get_state())
+        yield generator
 
 
 @contextmanager
 def seeded_device(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the generator of a GPU and put its stream back; nothing happens on the CPU."""
+    """Seed the generator of a GPU and restore its state afterwards; do nothing on the CPU."""
     if device.type != "cuda":
         yield
         return
@@ -105,8 +106,8 @@ def seeded_device(seed: int, device: torch.device) -> Iterator[None]:
 def n_threads_for(work: float) -> int:
     """Return how many threads to compute with: never more than torch has now.
 
-    As many as now if the caller said so, by ``torch.set_num_threads`` or by the environment; one
-    in a worker of joblib; one where the products are small.
+    The number stays if the caller chose it, by ``torch.set_num_threads`` or by the environment.
+    It is one in a worker of joblib, and where the products are small.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def n_threads_for(work: float) -> int:
     n_threads = torch.get_num_threads()
     if n_threads != THREADS_AT_IMPORT:
         return n_threads
-    if get_active_backend()[0].nesting_level > 0:
+    if in_joblib_worker():
         return 1
     if any(os.environ.get(name) for name in THREAD_VARIABLES):
         return n_threads
@@ -125,7 +126,7 @@ def n_threads_for(work: float) -> int:
 
 @contextmanager
 def threads_for(work: float, device: torch.device) -> Iterator[None]:
-    """Use :func:`n_threads_for` threads for products on the CPU and put the number back."""
+    """Use :func:`n_threads_for` threads for products on the CPU, then the number from before."""
     before = torch.get_num_threads()
     if device.type == "cpu" and n_threads_for(work) != before:
         torch.set_num_threads(n_threads_for(work))

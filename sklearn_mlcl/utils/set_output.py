@@ -1,4 +1,4 @@
-"""Answers of a classifier as a DataFrame with the names of the labels, where asked for."""
+"""Predictions as DataFrames whose columns are the labels, chosen by ``set_output``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import TransformerMixin
 
-from sklearn_mlcl.utils._sklearn_compat import ADAPTERS_MANAGER
+from sklearn_mlcl.utils._sklearn_compat import (
+    output_container,
+    output_containers,
+    set_output_container,
+    wrap_output,
+)
 
 
 class LabelFrames:
@@ -53,11 +58,10 @@ class LabelFrames:
         """
         if predict is None:
             return self
-        known = sorted(ADAPTERS_MANAGER.supported_outputs)
+        known = output_containers()
         if predict not in known:
             raise ValueError(f"predict must be one of {known}, got {predict!r}.")
-        config = {**getattr(self, "_sklearn_output_config", {}), "predict": predict}
-        self._sklearn_output_config = config
+        set_output_container(self, "predict", predict)
         return self
 
 
@@ -97,7 +101,7 @@ def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any
     @wraps(method)
     def wrapped(self: Any, X: Any) -> Any:
         answer = method(self, X)
-        container = getattr(self, "_sklearn_output_config", {}).get("predict", "default")
+        container = output_container(self, "predict")
         if container == "default" or self._format.kind != "multilabel":
             return answer
         if sp.issparse(answer):
@@ -105,8 +109,7 @@ def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any
                 f"{method.__name__} returns CSR, as y was CSR, and CSR fits no DataFrame: fit a "
                 'dense y, or call set_output(predict="default").'
             )
-        adapter = ADAPTERS_MANAGER.adapters[container]
-        return adapter.create_container(answer, X, columns=_columns(self._format, container))
+        return wrap_output(answer, X, _columns(self._format, container), container)
 
     return wrapped
 

@@ -16,23 +16,23 @@ def simplex_etf(
     rotation: str = "random",
     random_state: Any = None,
 ) -> np.ndarray:
-    r"""Simplex equiangular tight frame: K vectors of equal norm, as far apart as K vectors can be.
+    r"""Simplex equiangular tight frame: L vectors of equal norm, as far apart as L vectors can be.
 
-    :math:`W = s \sqrt{K/(K-1)}\, B U^\top` with B (K, K-1) an orthonormal basis of the complement
-    of the ones vector and U (d, K-1) orthonormal columns, so that
-    :math:`W W^\top = s^2 \frac{K}{K-1} (I - \tfrac1K 1 1^\top)`.
+    :math:`W = s \sqrt{L/(L-1)}\, B U^\top` with B (L, L-1) an orthonormal basis of the complement
+    of the ones vector and U (d, L-1) orthonormal columns, so that
+    :math:`W W^\top = s^2 \frac{L}{L-1} (I - \tfrac1L 1 1^\top)`.
 
     Parameters
     ----------
     n_labels : int
-        Number of vectors K, at least 2.
+        Number of vectors L, at least 2.
     dim : int, default=None
-        Dimension d of the vectors, at least K-1; None stands for K-1.
+        Dimension d of the vectors, at least L-1; None stands for L-1.
     scale : float, default=1.0
         Norm s of every vector.
     rotation : {"random", "identity"}, default="random"
-        How the frame lies in the space: along a random (K-1)-dimensional subspace, or along the
-        first K-1 axes.
+        How the frame lies in the space: along a random (L-1)-dimensional subspace, or along the
+        first L-1 axes.
     random_state : int, RandomState instance or None, default=None
         Seeds the random rotation.
 
@@ -60,23 +60,23 @@ def simplex_etf(
     >>> np.round(W @ W.T, 3)[0]
     array([ 1.   , -0.333, -0.333, -0.333])
     """
-    K, d = int(n_labels), int(n_labels) - 1 if dim is None else int(dim)
-    if K < 2:
+    L, d = int(n_labels), int(n_labels) - 1 if dim is None else int(dim)
+    if L < 2:
         raise ValueError(f"n_labels must be at least 2 for a simplex, got {n_labels!r}.")
-    if d < K - 1:
+    if d < L - 1:
         raise ValueError(
-            f"dim={d} is too small: a simplex of n_labels={K} vectors needs dim >= {K - 1}."
+            f"dim={d} is too small: a simplex of n_labels={L} vectors needs dim >= {L - 1}."
         )
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale!r}.")
-    U = _orthonormal_columns(d, K - 1, rotation, random_state)
-    return scale * np.sqrt(K / (K - 1)) * _helmert(K) @ U.T
+    U = _orthonormal_columns(d, L - 1, rotation, random_state)
+    return scale * np.sqrt(L / (L - 1)) * _helmert(L) @ U.T
 
 
-def _helmert(K: int) -> np.ndarray:
-    """(K, K-1) orthonormal basis of the complement of the ones vector."""
-    j = np.arange(1, K)
-    B = np.triu(np.ones((K, K - 1)))
+def _helmert(L: int) -> np.ndarray:
+    """(L, L-1) orthonormal basis of the complement of the ones vector."""
+    j = np.arange(1, L)
+    B = np.triu(np.ones((L, L - 1)))
     B[j, j - 1] = -j
     return B / np.sqrt(j * (j + 1))
 

@@ -193,7 +193,7 @@ def check_indicator_values(values: Any, name: str = "y") -> None:
             code = f"{strange[0]:g}"
             hint = f". If {code} marks missing labels, pass missing_label={code}."
         raise ValueError(
-            f"Unknown label type: {name} must hold 0, 1 and, for a missing label, NaN; got also "
+            f"Unknown label type: {name} must hold 0, 1 and NaN (a missing label) only, got also "
             f"{strange}{hint}"
         )
 

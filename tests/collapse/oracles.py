@@ -7,12 +7,12 @@ from itertools import combinations
 import numpy as np
 
 
-def all_sets(K, sizes):
-    """(n_sets, K) indicator rows of all sets of the sizes, smaller then lexicographic first."""
+def all_sets(L, sizes):
+    """(n_sets, L) indicator rows of all sets of the sizes, smaller then lexicographic first."""
     rows = []
     for m in sizes:
-        for S in combinations(range(K), m):
-            row = np.zeros(K)
+        for S in combinations(range(L), m):
+            row = np.zeros(L)
             row[list(S)] = 1
             rows.append(row)
     return np.array(rows)
@@ -25,12 +25,12 @@ def nearest_listed(H, prototypes):
 
 def listed_marginals(scores, sizes, slopes, offsets):
     """Marginals and total log mass of every size, by listing the sets, one row at a time."""
-    K = scores.shape[1]
-    marginals = np.zeros((len(scores), len(sizes), K))
+    L = scores.shape[1]
+    marginals = np.zeros((len(scores), len(sizes), L))
     log_mass = np.zeros((len(scores), len(sizes)))
     for i, s in enumerate(scores):
         for j, (m, b, o) in enumerate(zip(sizes, slopes, offsets, strict=True)):
-            sets = all_sets(K, [m])
+            sets = all_sets(L, [m])
             logw = b * sets @ s + o
             top = logw.max()
             w = np.exp(logw - top)
@@ -39,13 +39,13 @@ def listed_marginals(scores, sizes, slopes, offsets):
     return marginals, log_mass
 
 
-def collapsed(K, d, sets, repeats, offset=0.0, noise=0.0, scale=None, seed=0):
+def collapsed(L, d, sets, repeats, offset=0.0, noise=0.0, scale=None, seed=0):
     """Features on an ETF with scales per size, an offset and noise; and their labels."""
     from sklearn_mlcl.collapse import simplex_etf
 
     rng = np.random.default_rng(seed)
     scale = (lambda m: m**-0.3) if scale is None else scale
-    T = 2.0 * simplex_etf(K, d, random_state=seed)
+    T = 2.0 * simplex_etf(L, d, random_state=seed)
     Y = np.repeat(np.asarray(sets), repeats, axis=0)
     H = np.array([scale(y.sum()) * (y @ T) for y in Y]) + offset
     return H + noise * rng.standard_normal(H.shape), Y, T

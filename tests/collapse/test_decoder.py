@@ -1,8 +1,7 @@
-"""The tag fit, the fitted decoder, the decision rules and the ONN classifier."""
+"""The tag fit and the fitted decoder of label sets."""
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -10,19 +9,12 @@ import pytest
 import scipy.sparse as sp
 import torch
 from scipy.special import comb
-from sklearn.base import clone
-from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import f1_score
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_mlcl.collapse import ONNDecoder, fit_onn_decoder, fit_tag_prototypes
-from sklearn_mlcl.estimators.nearest_label_set import ONNClassifier
+from sklearn_mlcl.collapse import VARIANTS, fit_onn_decoder, fit_tag_prototypes
 from sklearn_mlcl.heads.decision import tune_onn_prior
-from sklearn_mlcl.thresholds import choose_decision, threshold_decision, topk_decision, tune_topk
 
 from .oracles import all_sets, collapsed
-
-VARIANTS = ("tags", "etf", "cosine", "observed")
 
 
 @pytest.mark.parametrize("sizes", [[1, 2, 3], [2], [2, 3], [1]])
@@ -62,6 +54,17 @@ def test_tags_of_labels_without_positives_and_duplicates():
         fitted.prototypes(np.eye(6)[4:5])
 
 
+def test_a_label_of_the_full_set_alone():
+    """Without the full set four labels are left, and the set of these four is full in its turn."""
+    sets = np.vstack([all_sets(4, [1, 2, 4]) @ np.eye(4, 5), np.ones((1, 5))])
+    H, Y, _ = collapsed(5, 6, sets, 3, noise=0.2)
+    fitted = fit_tag_prototypes(H, Y)
+    assert fitted.labels.tolist() == [0, 1, 2, 3] and fitted.multiplicities.tolist() == [1, 2]
+    decoder = fit_onn_decoder(H, Y)
+    assert decoder.own_sets.toarray().tolist() == [[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+    np.testing.assert_allclose(decoder.own_prototypes[0], H[Y.sum(axis=1) == 4].mean(axis=0))
+
+
 def test_singles_method_and_its_error():
     H, Y, T = collapsed(4, 5, all_sets(4, [1, 2]), 3, offset=2.0)
     np.testing.assert_allclose(fit_tag_prototypes(H, Y, method="singles").tags, T, atol=1e-12)
@@ -69,8 +72,8 @@ def test_singles_method_and_its_error():
         fit_tag_prototypes(H[Y.sum(1) == 2], Y[Y.sum(1) == 2], method="singles")
     with pytest.raises(ValueError, match="neither empty nor full"):
         fit_tag_prototypes(H, np.ones_like(Y))
-    with pytest.raises(ValueError, match="0, 1 or NaN"):
-        fit_tag_prototypes(H, 2 * Y)
+    with pytest.raises(ValueError, match="must hold 0, 1 and NaN"):
+        fit_tag_prototypes(H, 2 * Y.astype(int))
     with pytest.raises(ValueError, match="rows where Y has"):
         fit_tag_prototypes(H[1:], Y)
 
@@ -84,9 +87,6 @@ def test_decoder_recovers_the_training_sets(variant):
     np.testing.assert_array_equal(decoder.decode(H).toarray(), Y)
     p = decoder.marginals(H)
     assert ((p > 0.5) == (Y == 1)).all()
-    copy = ONNDecoder.from_arrays(decoder.to_arrays())
-    np.testing.assert_array_equal(copy.decode(H).toarray(), Y)
-    np.testing.assert_array_equal(copy.marginals(H), p)
     with pytest.raises(ValueError, match="columns"):
         decoder.decode(H[:, 1:])
 
@@ -162,98 +162,3 @@ def test_sample_weight_counts_as_repetition():
     b = fit_onn_decoder(np.repeat(H, weight, axis=0), np.repeat(Y, weight, axis=0))
     np.testing.assert_allclose(a.tags, b.tags, atol=1e-10)
     np.testing.assert_allclose(a.marginals(H), b.marginals(H), atol=1e-8)
-
-
-def test_decision_rules():
-    P = np.array([[0.2, 0.9, 0.9], [0.5, 0.1, 0.4]])
-    assert threshold_decision(P, 0.5).tolist() == [[False, True, True], [True, False, False]]
-    assert topk_decision(P, 1).toarray().tolist() == [[0, 1, 0], [1, 0, 0]]
-    assert topk_decision(P, [0, 2]).toarray().tolist() == [[0, 0, 0], [1, 0, 1]]
-    assert tune_topk(P, np.array([[0, 1, 1], [1, 0, 1]])) == 2
-    with pytest.raises(ValueError, match="k must be"):
-        topk_decision(P, 4)
-    with pytest.raises(ValueError, match="threshold"):
-        threshold_decision(P, [0.1, 0.2])
-
-
-@pytest.mark.parametrize("scoring", ["f1_micro", "f1_macro", "f1_samples"])
-def test_choose_decision_scores_and_caution(scoring):
-    rng = np.random.default_rng(0)
-    Y = rng.integers(0, 2, (300, 4))
-    flip = rng.random(Y.shape)
-    rules = {"threshold": np.where(flip < 0.2, 1 - Y, Y), "onn": np.where(flip < 0.1, 1 - Y, Y)}
-    name, scores = choose_decision(rules, Y, scoring=scoring)
-    assert name == "onn"
-    average = scoring.split("_")[1]
-    for rule, P in rules.items():
-        expected = f1_score(Y, P, average=average, zero_division=0)
-        assert scores[rule] == pytest.approx(expected, abs=1e-12)
-    nearly = Y.copy()
-    nearly[0, 0] = 1 - nearly[0, 0]  # one entry better is no evidence
-    base = nearly.copy()
-    base[1, 0] = 1 - base[1, 0]
-    assert choose_decision({"a": base, "b": nearly}, Y, scoring=scoring, n_se=2)[0] == "a"
-    missing = np.where(rng.random(Y.shape) < 0.3, np.nan, Y)
-    assert choose_decision(rules, missing, scoring=scoring)[0] == "onn"
-
-
-@parametrize_with_checks([ONNClassifier(variant) for variant in VARIANTS])
-def test_estimator_checks(estimator, check):
-    check(estimator)
-
-
-@pytest.fixture(scope="module")
-def label_rows():
-    return make_multilabel_classification(200, 10, n_classes=5, n_labels=2, random_state=0)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_classifier_forms_of_y(variant, label_rows):
-    X, Y = label_rows
-    onn = ONNClassifier(variant, max_labels=4).fit(X, Y)
-    expected = onn.predict(X)
-    assert expected.shape == Y.shape and expected.dtype == Y.dtype
-    p = onn.predict_proba(X)
-    assert p.shape == Y.shape and (p > 0).all() and (p < 1).all()
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(onn)).predict(X), expected)
-    sparse = clone(onn).fit(X, sp.csr_matrix(Y)).predict(X)
-    assert sp.issparse(sparse) and type(sparse) is sp.csr_matrix
-    np.testing.assert_array_equal(sparse.toarray(), expected)
-    holes = np.vstack([Y.astype(float), np.full((3, 5), np.nan)])
-    with_holes = clone(onn).fit(np.vstack([X, X[:3]]), holes).predict(X)
-    assert with_holes.dtype == np.int64
-    np.testing.assert_array_equal(with_holes, expected)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize(
-    "columns", [[0], [0, 0], [0, 1]], ids=["one label", "duplicates", "two labels"]
-)
-def test_classifier_on_few_labels(variant, columns, label_rows):
-    X, Y = label_rows
-    Y = Y[:, columns]
-    onn = ONNClassifier(variant).fit(X, Y)
-    assert onn.predict(X).shape == Y.shape and np.isfinite(onn.predict_proba(X)).all()
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_classifier_warns_of_absent_labels_and_keeps_constant_ones(variant, label_rows):
-    X, Y = label_rows
-    Y = np.column_stack([Y, np.zeros(len(Y), int), np.ones(len(Y), int)])
-    with pytest.warns(UserWarning, match=r"Labels \[5\] have no positive"):
-        onn = ONNClassifier(variant).fit(X, Y)
-    assert not onn.predict(X)[:, 5].any()
-    every = np.ones((len(Y), 3), int)
-    assert ONNClassifier(variant).fit(X, every).predict(X).all()
-
-
-def test_classifier_errors(label_rows):
-    X, Y = label_rows
-    with pytest.raises(ValueError, match="variant"):
-        ONNClassifier("nearest").fit(X, Y)
-    with pytest.raises(ValueError, match="prior"):
-        ONNClassifier(prior=2.0).fit(X, Y)
-    with pytest.raises(ValueError, match="all its labels observed"):
-        ONNClassifier().fit(X, np.full(Y.shape, np.nan))
-    with pytest.raises(ValueError, match="at most max_labels=1"):
-        fit_onn_decoder(X, np.tile([1, 1, 0, 0], (len(X), 1)), max_labels=1)

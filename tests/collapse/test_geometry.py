@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sklearn_mlcl.collapse import (
     etf_deviation,
-    etf_deviation_floor,
+    neural_collapse_metrics,
     phi_matrix,
     simplex_etf,
 )
@@ -18,12 +18,12 @@ from sklearn_mlcl.modules._etf import ETFLinear
 
 
 @pytest.mark.parametrize("rotation", ["random", "identity"])
-@pytest.mark.parametrize("K", [2, 3, 10])
-@pytest.mark.parametrize("dim_of", [lambda K: K - 1, lambda K: K, lambda K: 5 * K])
-def test_simplex_etf_gram(K, dim_of, rotation):
-    W = simplex_etf(K, dim_of(K), scale=1.5, rotation=rotation, random_state=3)
-    ideal = 1.5**2 * (K * np.eye(K) - 1) / (K - 1)
-    assert W.shape == (K, dim_of(K))
+@pytest.mark.parametrize("L", [2, 3, 10])
+@pytest.mark.parametrize("dim_of", [lambda L: L - 1, lambda L: L, lambda L: 5 * L])
+def test_simplex_etf_gram(L, dim_of, rotation):
+    W = simplex_etf(L, dim_of(L), scale=1.5, rotation=rotation, random_state=3)
+    ideal = 1.5**2 * (L * np.eye(L) - 1) / (L - 1)
+    assert W.shape == (L, dim_of(L))
     np.testing.assert_allclose(W @ W.T, ideal, atol=1e-13)
 
 
@@ -44,17 +44,17 @@ def test_simplex_etf_seed_and_errors():
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(3, 12), st.integers(0, 10_000))
-def test_phi_is_pearson_and_the_cosine_on_a_simplex(K, seed):
+def test_phi_is_pearson_and_the_cosine_on_a_simplex(L, seed):
     rng = np.random.default_rng(seed)
-    Y = rng.integers(0, 2, (12, K))
-    Y = Y[(Y.sum(axis=1) > 0) & (Y.sum(axis=1) < K)]
-    P = Y @ simplex_etf(K, K + 2, random_state=seed)
+    Y = rng.integers(0, 2, (12, L))
+    Y = Y[(Y.sum(axis=1) > 0) & (Y.sum(axis=1) < L)]
+    P = Y @ simplex_etf(L, L + 2, random_state=seed)
     norms = np.linalg.norm(P, axis=1)
     phi = phi_matrix(Y)
     np.testing.assert_allclose(phi, P @ P.T / np.outer(norms, norms), atol=1e-12)
     np.testing.assert_allclose(phi, np.atleast_2d(np.corrcoef(Y)), atol=1e-12)
     m = Y.sum(axis=1)
-    np.testing.assert_allclose(norms**2, m * (K - m) / (K - 1), atol=1e-12)
+    np.testing.assert_allclose(norms**2, m * (L - m) / (L - 1), atol=1e-12)
 
 
 def test_phi_of_trivial_sets_is_nan_and_shapes_are_checked():
@@ -64,21 +64,20 @@ def test_phi_of_trivial_sets_is_nan_and_shapes_are_checked():
         phi_matrix([[1, 0, 0]], [[1, 0]])
 
 
-@pytest.mark.parametrize(("K", "golden"), [(9, 0.3382), (10, 0.3204), (20, 0.2250), (100, 0.1001)])
-def test_uncentred_orthogonal_means_have_a_floor(K, golden):
-    assert etf_deviation(np.eye(K), center=False) == pytest.approx(golden, abs=5e-5)
-    assert etf_deviation(np.eye(K)) < 1e-12
+@pytest.mark.parametrize(("L", "golden"), [(9, 0.3382), (10, 0.3204), (20, 0.2250), (100, 0.1001)])
+def test_uncentred_orthogonal_means_have_a_floor(L, golden):
+    assert etf_deviation(np.eye(L), center=False) == pytest.approx(golden, abs=5e-5)
+    assert etf_deviation(np.eye(L)) < 1e-12
 
 
-@pytest.mark.parametrize("d", [1, 2, 3])
-def test_rank_floor_is_reached_by_a_projected_simplex(d):
+@pytest.mark.parametrize(("d", "floor"), [(2, 0.765), (3, 0.518), (4, 0.0)])
+def test_a_projected_simplex_reaches_the_floor_of_its_rank(d, floor):
     W = simplex_etf(5, 4, rotation="identity")[:, :d]
-    floor = etf_deviation_floor(5, d)
-    assert etf_deviation(W) == pytest.approx(floor, abs=1e-12)
+    assert etf_deviation(W) == pytest.approx(floor, abs=5e-4)
     random = np.random.default_rng(0).standard_normal((20, 5, d))
-    assert min(etf_deviation(R) for R in random) >= floor - 1e-12
-    assert etf_deviation_floor(5, 3) == pytest.approx(0.518, abs=5e-4)
-    assert etf_deviation_floor(5, 2) == pytest.approx(0.765, abs=5e-4)
+    assert min(etf_deviation(R) for R in random) >= etf_deviation(W) - 1e-12
+    Y = np.repeat(np.eye(5), 5, axis=0)
+    assert neural_collapse_metrics(Y @ W, Y, W)["nc2_w_excess"] == pytest.approx(0, abs=1e-7)
 
 
 @pytest.mark.parametrize("learn_scale", [False, True])

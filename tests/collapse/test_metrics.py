@@ -20,16 +20,16 @@ def angle(u, v):
 
 
 @pytest.mark.parametrize(
-    ("K", "d", "sizes"), [(5, 8, [1, 2, 3]), (6, 5, [2]), (5, 40, [2, 3])], ids=str
+    ("L", "d", "sizes"), [(5, 8, [1, 2, 3]), (6, 5, [2]), (5, 40, [2, 3])], ids=str
 )
-def test_exact_collapse_with_an_offset(K, d, sizes):
-    H, Y, T = collapsed(K, d, all_sets(K, sizes), 4, offset=np.linspace(-50, 50, d))
+def test_exact_collapse_with_an_offset(L, d, sizes):
+    H, Y, T = collapsed(L, d, all_sets(L, sizes), 4, offset=np.linspace(-50, 50, d))
     report = neural_collapse_metrics(H, Y, T, 0.3 - T @ np.linspace(-50, 50, d))
     zero = ["nc2_h", "nc2_w", "nc3", "nc2_w_excess", "phi_rmse", "tag_norm_cv", "tag_cos_std"]
     for m in sizes:
         zero += [f"nc1_m{m}", f"nc1_trace_m{m}"]
         assert report[f"ncm_deg_m{m}"] < 1e-4
-        balanced = m * (K - m) / (K * (K - 1))
+        balanced = m * (L - m) / (L * (L - 1))
         assert report[f"kappa_m{m}"] == pytest.approx(balanced, abs=1e-12)
         assert report[f"imbalance_m{m}"] == 1
     for name in zero:
@@ -39,11 +39,11 @@ def test_exact_collapse_with_an_offset(K, d, sizes):
 
 
 @pytest.mark.parametrize(
-    ("K", "m", "golden"),
+    ("L", "m", "golden"),
     [(5, 2, 87.79), (5, 3, 87.79), (9, 2, 89.05), (10, 2, 89.18), (10, 3, 89.69), (20, 2, 89.66)],
 )
-def test_chance_angle_at_exact_collapse(K, m, golden):
-    H, Y, _ = collapsed(K, K - 1, all_sets(K, [m]), 2)
+def test_chance_angle_at_exact_collapse(L, m, golden):
+    H, Y, _ = collapsed(L, L - 1, all_sets(L, [m]), 2)
     report = neural_collapse_metrics(H, Y, max_rows=None)
     assert report[f"ncm_chance_deg_m{m}"] == pytest.approx(golden, abs=0.006)
 

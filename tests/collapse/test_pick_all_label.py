@@ -154,5 +154,5 @@ def test_errors():
         PickAllLabelLoss(empty_rows="error")(logits, labels)
     with pytest.raises(ValueError, match="constant 0"):
         PickAllLabelLoss()(logits[:, :1], labels[:, :1])
-    with pytest.raises(ValueError, match=r"\(B, K \+ 1\)"):
+    with pytest.raises(ValueError, match=r"\(B, L \+ 1\)"):
         PickAllLabelLoss(empty_rows="none_class")(logits, labels)

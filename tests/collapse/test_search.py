@@ -19,10 +19,10 @@ from sklearn_mlcl.collapse import (
 
 from .oracles import all_sets, listed_marginals, nearest_listed
 
-K = 8
-SIZES = np.arange(1, K)
+L = 8
+SIZES = np.arange(1, L)
 SCALES = SIZES**-0.3
-SETS = all_sets(K, SIZES)
+SETS = all_sets(L, SIZES)
 
 
 def vectors(T, seed=0, n=500):
@@ -33,14 +33,14 @@ def vectors(T, seed=0, n=500):
 
 
 def uneven_tags(d, seed):
-    T = np.random.default_rng(seed).standard_normal((K, d))
+    T = np.random.default_rng(seed).standard_normal((L, d))
     return T - T.mean(axis=0)
 
 
 def test_etf_search_is_exact():
-    T = simplex_etf(K, 11, random_state=0)
+    T = simplex_etf(L, 11, random_state=0)
     H, P = vectors(T)
-    costs = SCALES**2 * SIZES * (K - SIZES) / (K - 1)
+    costs = SCALES**2 * SIZES * (L - SIZES) / (L - 1)
     sets, distances = nearest_equinorm(H @ T.T, SIZES, SCALES, costs)
     best = nearest_listed(H, P)
     np.testing.assert_array_equal(sets.toarray(), SETS[best])
@@ -49,7 +49,7 @@ def test_etf_search_is_exact():
 
 
 def test_cosine_search_is_exact_and_is_otsu():
-    T = simplex_etf(K, K - 1)
+    T = simplex_etf(L, L - 1)
     Z, _ = vectors(T)
     Z = Z @ T.T + 3.0
     sets, distances = nearest_cosine(Z)
@@ -61,9 +61,9 @@ def test_cosine_search_is_exact_and_is_otsu():
     for z, y in zip(Z[:50], sets.toarray()[:50], strict=True):  # least within-class variance
         within = [
             sum(part.var() * len(part) for part in np.split(np.sort(z), [cut]))
-            for cut in range(1, K)
+            for cut in range(1, L)
         ]
-        assert y.sum() == K - 1 - int(np.argmin(within))
+        assert y.sum() == L - 1 - int(np.argmin(within))
 
 
 @pytest.mark.parametrize("d", [4, 8, 16])
@@ -88,7 +88,7 @@ def test_general_tags_are_exact_while_listed_and_close_beyond(d):
 
 
 def test_swaps_are_exact_on_a_simplex():
-    T = simplex_etf(K)
+    T = simplex_etf(L)
     H, P = vectors(T)
     zero = np.zeros(len(SIZES))
     sets, _ = nearest_tags(H @ T.T, T @ T.T, SIZES, SCALES, zero, max_candidates=0)

@@ -22,11 +22,11 @@ GOLDEN = {
 REPEATS = {1: 7, 2: 4, 3: 3}
 
 
-def label_rows(K, repeats):
+def label_rows(L, repeats):
     rows = [
-        np.isin(np.arange(K), S).astype(float)
+        np.isin(np.arange(L), S).astype(float)
         for m, n in repeats.items()
-        for S in combinations(range(K), m)
+        for S in combinations(range(L), m)
         for _ in range(n)
     ]
     return np.array(rows)
@@ -35,9 +35,9 @@ def label_rows(K, repeats):
 def train_ufm(Y, d, lam_w, lam_h, norm, seed=0):
     """Features and classifier minimising the regularised loss, by L-BFGS in float64."""
     generator = torch.Generator().manual_seed(seed)
-    n, K = Y.shape
+    n, L = Y.shape
     G = torch.randn(n, d, generator=generator, dtype=torch.float64).mul_(0.03).requires_grad_()
-    W = torch.randn(K, d, generator=generator, dtype=torch.float64).mul_(0.3).requires_grad_()
+    W = torch.randn(L, d, generator=generator, dtype=torch.float64).mul_(0.3).requires_grad_()
     labels, loss = torch.tensor(Y), PickAllLabelLoss(norm)
     optimizer = torch.optim.LBFGS(
         [G, W],

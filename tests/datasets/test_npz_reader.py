@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -52,6 +53,15 @@ def test_sparse_file_stays_csr():
     assert bunch.target_names == ["label0", "label1"]
 
 
+def test_entries_that_occur_twice_are_summed():
+    parts = csr_parts("X", [[3.0, 0], [0, 1]]) | {
+        "X_data": [1.0, 2, 1], "X_indices": [0, 0, 1], "X_indptr": [0, 2, 3],
+    }  # fmt: skip
+    data = load_npz(npz(**parts, Y=Y[:2])).data
+    assert data.nnz == 2
+    assert_array_equal(data.toarray(), [[3, 0], [0, 1]])
+
+
 def test_missing_labels_stay_nan():
     holes = np.where([[1, 0], [0, 0], [0, 0], [0, 0]], np.nan, Y)
     target = load_npz(npz(X=X, Y=holes)).target
@@ -90,10 +100,15 @@ def test_frames():
         ({"X": X, "Y": Y[:3]}, "X has 4 rows, Y has 3"),
         ({"X": X, "Y": Y[:, 0]}, "Y must have 2 dimensions"),
         ({"X": X, "Y": Y * 2}, "entries other than 0, 1 and NaN"),
-        ({"X": X, "Y": Y, "train_idx": np.array([0, 1])}, "each of the 4 rows exactly once"),
-        ({"X": X, "Y": Y, "train_idx": np.array([0, 1, 2, 4])}, "each of the 4 rows exactly once"),
+        ({"X": X, "Y": Y, "train_idx": np.array([0, 1])}, "each of the 4 samples exactly once"),
+        (
+            {"X": X, "Y": Y, "train_idx": np.array([0, 1, 2, 4])},
+            "each of the 4 samples exactly once",
+        ),
         ({"X": X, "Y": Y, "label_names": np.array(["a"])}, "label_names has 1 entries for 2"),
+        ({"X": X, "Y": Y, "train_idx": np.array([0.9, 1, 2, 3])}, "each of the 4 samples exactly"),
         ({"X": np.array([{}, None]), "Y": Y}, "allow_pickle"),
+        (csr_parts("X", X) | {"X_shape": [4, 2**33], "Y": Y}, "X has 8589934592 columns"),
     ],
 )
 def test_files_that_disagree_with_themselves(arrays, message):
@@ -121,6 +136,19 @@ def test_damaged_and_missing_files(tmp_path):
         load_npz(tmp_path / "absent.npz")
 
 
+def test_a_file_that_declares_more_than_memory_holds():
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 1000)}
+    )
+    file = npz(Y=Y)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("X.npy", header.getvalue())
+    file.seek(0)
+    with pytest.raises(ValueError, match="no readable multi-label npz file: Unable to allocate"):
+        load_npz(file)
+
+
 def test_subset_of_a_file_without_split():
-    with pytest.raises(ValueError, match="no 'train' rows; it has no split"):
+    with pytest.raises(ValueError, match="no 'train' samples; it has no split"):
         load_npz(npz(X=X, Y=Y), subset="train")

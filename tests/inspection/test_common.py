@@ -59,24 +59,13 @@ def test_estimator_and_its_predictions_look_the_same(
     display_class: Any, heads: Any, named_data: Any
 ) -> None:
     X, Y = named_data
-    of_estimator = display_class.from_estimator(heads, X, sp.csr_array(Y.to_numpy()))
     of_predictions = display_class.from_predictions(Y, heads.predict_proba(X))
-    for name, value in vars(of_predictions).items():
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            np.testing.assert_allclose(getattr(of_estimator, name), value, err_msg=name)
-
-
-@of_scores
-def test_predictions_in_frames_look_the_same(
-    display_class: Any, heads: Any, named_data: Any
-) -> None:
-    X, Y = named_data
-    of_arrays = display_class.from_estimator(heads, X, Y)
-    of_frames = display_class.from_estimator(copy(heads).set_output(predict="pandas"), X, Y)
-    assert isinstance(heads.predict_proba(X), np.ndarray)
-    for name, value in vars(of_arrays).items():
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            np.testing.assert_array_equal(getattr(of_frames, name), value, err_msg=name)
+    in_frames = copy(heads).set_output(predict="pandas")
+    for classifier, y in ((heads, sp.csr_array(Y.to_numpy())), (in_frames, Y)):
+        display = display_class.from_estimator(classifier, X, y)
+        for name, value in vars(of_predictions).items():
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                np.testing.assert_allclose(getattr(display, name), value, err_msg=name)
 
 
 @curves

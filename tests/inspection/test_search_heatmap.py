@@ -32,7 +32,7 @@ def search(label_data: Any) -> GridSearchCV:
     return search_over({k: GRID[k] for k in ("clf__C", "clf__threshold")}, label_data)
 
 
-def test_cells_are_the_mean_scores(search: Any) -> None:
+def test_entries_are_the_mean_scores(search: Any) -> None:
     display = SearchHeatmapDisplay.from_estimator(search)
     assert (display.x_name, display.y_name) == ("C", "threshold")
     assert display.x_values == [0.01, 0.1, 1.0] and display.y_values == [0.3, 0.5]
@@ -48,7 +48,7 @@ def test_cells_are_the_mean_scores(search: Any) -> None:
     assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["0.01", "0.1", "1"]
 
 
-def test_the_best_cell_has_the_frame(search: Any) -> None:
+def test_the_best_entry_has_the_frame(search: Any) -> None:
     display = SearchHeatmapDisplay.from_estimator(search)
     x, y = (int(corner + 0.5) for corner in display.best_.get_xy())
     assert display.x_values[x] == search.best_params_["clf__C"]
@@ -84,6 +84,8 @@ def test_temperature_and_clamp_come_first() -> None:
     assert display.scores.shape == (2, 3) and display.scores.max() == 11
     other = SearchHeatmapDisplay.from_cv_results(table, x="dropout", y="temperature")
     assert other.x_values == [0.1, 0.4]
+    del table["param_net__lambda_reg"]
+    assert SearchHeatmapDisplay.from_cv_results(table).x_name == "temperature"
 
 
 def test_several_metrics(label_data: Any) -> None:

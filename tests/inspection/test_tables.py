@@ -33,11 +33,11 @@ def test_the_figures_are_those_of_scikit_learn(heads: Any, named_data: Any, weig
     expected = {
         "positives": rows @ truth,
         "predicted": rows @ decided,
+        "precision": precision,
         "recall": recall,
         "f1": f1,
         "average_precision": average_precision_score(truth, scores, **mean),
         "roc_auc": roc_auc_score(truth, scores, **mean),
-        "net_params": {"precision": precision},
     }
     assert list(table.columns) == list(expected)
     for name, values in expected.items():
@@ -56,7 +56,7 @@ def test_names_are_given_or_of_the_frame_or_of_the_fit(heads: Any, named_data: A
         label_table(heads, X, Y, label_names=["a", "b"])
 
 
-def test_unknown_cells_do_not_count(heads: Any, named_data: Any) -> None:
+def test_missing_labels_do_not_count(heads: Any, named_data: Any) -> None:
     X, Y = named_data
     hidden = np.random.default_rng(0).random(Y.shape) < 0.3
     table = label_table(heads, X, Y.astype(float).mask(hidden))

@@ -45,6 +45,8 @@ CASES = {
 }
 
 DENSE = 2**28
+LEAVES = ("embeddings", "prototypes")
+OF_MEMBERS = (*LEAVES, "queue")
 
 
 def tile_budget(edge: int, itemsize: int = 8) -> int:
@@ -61,13 +63,13 @@ class Batch:
     prototypes: np.ndarray
     queue: np.ndarray
     queue_labels: np.ndarray
-    sample_weight: np.ndarray
+    weights: dict[str | None, np.ndarray | None]
 
     @classmethod
     def random(
         cls, seed: int, B: int, L: int, *, d: int = 3, Q: int = 3, missing: float = 0.0
     ) -> Batch:
-        """Random label rows with an empty one, a full one and an exact duplicate."""
+        """Random labels with an empty row, a full one and an exact duplicate."""
         rng = np.random.default_rng(seed)
         labels = (rng.random((B + Q, L)) < rng.choice([0.2, 0.5])).astype(float)
         labels[0], labels[B // 2] = 0.0, 1.0
@@ -75,23 +77,34 @@ class Batch:
         if B > 3:
             embeddings[2], labels[2] = embeddings[1], labels[1]
         labels[rng.random(labels.shape) < missing] = np.nan
-        weight = rng.uniform(0.0, 2.0, size=B)
+        weights = {None: None, "sample": rng.uniform(0.0, 2.0, size=B)}
+        weights["entry"] = rng.uniform(0.2, 3.0, (B, L)) * (rng.random((B, L)) < 0.8)
         prototypes = rng.normal(size=(L, d))
-        return cls(embeddings[:B], labels[:B], prototypes, embeddings[B:], labels[B:], weight)
+        return cls(embeddings[:B], labels[:B], prototypes, embeddings[B:], labels[B:], weights)
 
     def arguments(
         self, loss: ContrastiveLoss, *, prototypes: bool = True, queue: bool = False,
-        weighted: bool = False,
+        weights: str | None = None, n_members: int | None = None,
     ) -> dict[str, np.ndarray]:  # fmt: skip
-        """The arguments that this loss takes."""
+        """The arguments that this loss takes; the first member has the vectors of the batch."""
         chosen = {"embeddings": self.embeddings, "labels": self.labels}
         if loss.uses_prototypes and prototypes:
             chosen["prototypes"] = self.prototypes
         if loss.accepts_queue and queue:
             chosen |= {"queue": self.queue, "queue_labels": self.queue_labels}
-        if weighted:
-            chosen["sample_weight"] = self.sample_weight
+        if weights is not None:
+            chosen["sample_weight"] = self.weights[weights]
+        if n_members is not None:
+            rng = np.random.default_rng(0)
+            for name in set(OF_MEMBERS) & set(chosen):
+                others = rng.normal(size=(n_members - 1, *chosen[name].shape))
+                chosen[name] = np.stack([chosen[name], *others])
         return chosen
+
+
+def of_member(arguments: dict[str, Any], m: int) -> dict[str, Any]:
+    """The arguments of one member."""
+    return {name: x[m] if name in OF_MEMBERS else x for name, x in arguments.items()}
 
 
 def as_tensors(
@@ -99,9 +112,8 @@ def as_tensors(
 ) -> dict[str, torch.Tensor]:
     """Tensors of the arguments; embeddings and prototypes are leaves that want a gradient."""
     tensors = {name: torch.tensor(array, dtype=dtype) for name, array in arguments.items()}
-    for name in ("embeddings", "prototypes"):
-        if name in tensors:
-            tensors[name].requires_grad_()
+    for name in set(LEAVES) & set(tensors):
+        tensors[name].requires_grad_()
     return tensors
 
 
@@ -112,11 +124,8 @@ def evaluate(
     tensors = as_tensors(arguments, dtype)
     value = loss(**tensors)
     value.sum().backward()
-    out = {"value": value.detach().numpy()}
-    for name in ("embeddings", "prototypes"):
-        if name in tensors:
-            out[name] = tensors[name].grad.numpy()
-    return out
+    gradients = {name: tensors[name].grad.numpy() for name in LEAVES if name in tensors}
+    return {"value": value.detach().numpy(), **gradients}
 
 
 def expect(case: Case, arguments: dict[str, np.ndarray], **settings: Any) -> dict[str, Any]:

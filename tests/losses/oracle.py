@@ -1,7 +1,7 @@
 """The contrastive family written out in loops over points and labels, float64, sets of labels.
 
 Slow and obvious on purpose: no matrix product, no shared code with the package.  Points are a list
-of (vector, known positives, known labels); a prototype is a point with one label.
+of (vector, positives, missing labels); a prototype is a point with one label.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Point:
 
     vector: np.ndarray
     positive: set
-    known: set
+    missing: set
     kind: str
     weight: dict = field(default_factory=dict)
 
@@ -42,27 +42,25 @@ def unit(vectors):
 
 
 def points_of(vectors, labels, kind, weights=None):
-    """Points of an indicator matrix with NaN, or weight 0, for unknown."""
+    """Points of an indicator matrix; NaN, or weight 0, is missing."""
     points = []
     labels = np.asarray(labels, dtype=np.float64)
     weights = np.ones(labels.shape) if weights is None else weights
     for vector, row, weight in zip(unit(vectors), labels, weights, strict=True):
-        known = {j for j, y in enumerate(row) if not np.isnan(y) and weight[j] > 0}
-        positive = {j for j in known if row[j] == 1}
-        points.append(Point(vector, positive, known, kind, dict(enumerate(weight))))
+        missing = {j for j, y in enumerate(row) if np.isnan(y) or weight[j] == 0}
+        positive = {j for j, y in enumerate(row) if y == 1} - missing
+        points.append(Point(vector, positive, missing, kind, dict(enumerate(weight))))
     return points
 
 
 def prototypes_of(vectors):
     """One point a label."""
-    every = set(range(len(vectors)))
-    return [Point(v, {j}, every, "prototype") for j, v in enumerate(unit(vectors))]
+    return [Point(v, {j}, set(), "prototype") for j, v in enumerate(unit(vectors))]
 
 
 def seen(i, j):
-    """Both label sets on the jointly known labels."""
-    both = i.known & j.known
-    return i.positive & both, j.positive & both
+    """Both label sets without the labels that are missing in either."""
+    return i.positive - j.missing, j.positive - i.missing
 
 
 def jaccard(i, j):
@@ -197,12 +195,13 @@ def row_terms(name, anchor, Wbar, options):
 
 
 def anchor_importance(name, instances, sample_weight):
-    """Weights of rows; of cells: nothing more where labels have their share of them."""
+    """Weights of samples; those of entries only where labels have no share of them."""
     if np.ndim(sample_weight) == 1:
         return sample_weight
     if name in BY_LABEL:
         return np.ones(len(instances))
-    return [np.mean([i.of(j) for j in i.known]) if i.known else 0.0 for i in instances]
+    weights = [[w for j, w in i.weight.items() if j not in i.missing] for i in instances]
+    return [np.mean(w) if w else 0.0 for w in weights]
 
 
 def repulsion(name, i, j, options):
@@ -213,11 +212,11 @@ def repulsion(name, i, j, options):
 
 def contrastive(
     name, embeddings, labels, prototypes=None, queue=None, queue_labels=None, *, temperature=0.1,
-    lambda_reg=0.0, sample_weight=None, **options,
+    lambda_reg=0.0, reduction="mean", sample_weight=None, **options,
 ):  # fmt: skip
-    """Value, per-anchor terms, W, and the gradients in embeddings and prototypes."""
-    by_cell = sample_weight if np.ndim(sample_weight) == 2 else None
-    instances = points_of(embeddings, labels, "instance", by_cell)
+    """Value, W, and the gradients of the sum of values in embeddings and prototypes."""
+    by_entry = sample_weight if np.ndim(sample_weight) == 2 else None
+    instances = points_of(embeddings, labels, "instance", by_entry)
     past = [] if queue is None else points_of(queue, queue_labels, "queue")
     protos = [] if prototypes is None else prototypes_of(prototypes)
     anchors = instances + (protos if name == "reg" else [])
@@ -228,8 +227,9 @@ def contrastive(
         importance[: len(instances)] = anchor_importance(name, instances, sample_weight)
     terms = [row_terms(name, i, W[r].sum(), options) for r, i in enumerate(anchors)]
     mass = sum(m * w for (_, m), w in zip(terms, importance, strict=True))
+    mass = 1.0 if reduction == "none" else mass
     gradients = {id(p): np.zeros(len(p.vector)) for p in candidates + anchors}
-    rows, value = np.zeros(len(anchors)), 0.0
+    rows = np.zeros(len(anchors))
     for r, i in enumerate(anchors):
         a = terms[r][0] * importance[r] / mass if mass > 0 else 0.0
         Wbar = W[r].sum()
@@ -248,10 +248,9 @@ def contrastive(
                 g -= lambda_reg * max(g, 0.0)
             gradients[id(i)] += a * g * j.vector / temperature
             gradients[id(j)] += a * g * i.vector / temperature
-    value = rows.sum() / mass if mass > 0 else 0.0
+    mean = rows.sum() / mass if mass > 0 else 0.0
     return {
-        "value": value,
-        "rows": rows,
+        "value": rows if reduction == "none" else mean,
         "W": W,
         "embeddings": raw_gradients(embeddings, instances, gradients),
         "prototypes": None if not protos else raw_gradients(prototypes, protos, gradients),

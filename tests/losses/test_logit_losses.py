@@ -1,4 +1,4 @@
-"""Losses on logits against loops over cells, rows and labels."""
+"""Losses on logits against loops over entries, samples and labels."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sklearn_mlcl.losses import (
     AsymmetricLoss,
     BinaryCrossEntropyLoss,
     FocalLoss,
+    PickAllLabelLoss,
     TwoWayLoss,
     ZLPRLoss,
 )
@@ -25,16 +26,16 @@ def sigmoid(x):
     return 1 / (1 + exp(-x))
 
 
-def bce_cell(x, y):
+def bce_entry(x, y):
     return -log(sigmoid(x)) if y else -log(1 - sigmoid(x))
 
 
-def focal_cell(x, y, gamma=2.0):
+def focal_entry(x, y, gamma=2.0):
     p_t = sigmoid(x) if y else 1 - sigmoid(x)
     return -((1 - p_t) ** gamma) * log(p_t)
 
 
-def asl_cell(x, y, gamma_neg=4.0, gamma_pos=1.0, clip=0.05):
+def asl_entry(x, y, gamma_neg=4.0, gamma_pos=1.0, clip=0.05):
     p = sigmoid(x)
     if y:
         return -((1 - p) ** gamma_pos) * log(p)
@@ -42,93 +43,125 @@ def asl_cell(x, y, gamma_neg=4.0, gamma_pos=1.0, clip=0.05):
     return -(p_m**gamma_neg) * log(1 - p_m)
 
 
-CELLS = {
-    "bce": (BinaryCrossEntropyLoss(), bce_cell),
-    "focal": (FocalLoss(), focal_cell),
-    "focal-0": (FocalLoss(0.0), bce_cell),
-    "asl": (AsymmetricLoss(), asl_cell),
-    "asl-study": (AsymmetricLoss(1.0, 0.0, 0.0), lambda x, y: asl_cell(x, y, 1.0, 0.0, 0.0)),
-    "asl-root": (AsymmetricLoss(0.5, 0.5, 0.1), lambda x, y: asl_cell(x, y, 0.5, 0.5, 0.1)),
+def mean(values, weights):
+    mass = sum(weights)
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / mass if mass else 0.0
+
+
+def over_entries(entry):
+    """The loop of a weighted mean over the entries that are not missing."""
+
+    def expected(x, Y, w):
+        there = [tuple(index) for index in np.argwhere(~np.isnan(Y))]
+        return mean([entry(x[ij], Y[ij]) for ij in there], [w[ij] for ij in there])
+
+    return expected
+
+
+def sample_weights(Y, w):
+    """Mean weight of the entries of each sample that are not missing."""
+    there = ~np.isnan(Y)
+    return [v[t].mean() if t.any() else 0.0 for v, t in zip(w, there, strict=True)]
+
+
+def zlpr(x, Y, w):
+    values = []
+    for z, y in zip(x, Y, strict=True):
+        negatives, positives = sum(map(exp, z[y == 0])), sum(map(exp, -z[y == 1]))
+        values.append(log1p(negatives) + log1p(positives))
+    return mean(values, sample_weights(Y, w))
+
+
+def two_way_terms(x, Y, copies):
+    """Value of each row, and whether it has a positive."""
+    values = []
+    for z, y, c in zip(x, Y, copies, strict=True):
+        negatives = sum(n * exp(v) for n, v in zip(c[y == 0], z[y == 0], strict=True))
+        positives = sum(n * exp(-v / 4) for n, v in zip(c[y == 1], z[y == 1], strict=True))
+        values.append(log1p(negatives * positives**4))
+    return values, (Y == 1).any(1).astype(float)
+
+
+def two_way(x, Y, w):
+    rows, row_has_positive = two_way_terms(x, Y, np.ones_like(w))
+    columns, column_has_positive = two_way_terms(x.T, Y.T, w.T)
+    return mean(rows, row_has_positive * sample_weights(Y, w)) + mean(columns, column_has_positive)
+
+
+def pick_all_label(gamma):
+    def expected(x, Y, w):
+        total = mass = 0.0
+        for z, y, v in zip(x, Y, w, strict=True):
+            S, log_sum = np.flatnonzero(y == 1), log(sum(map(exp, z[~np.isnan(y)])) or 1.0)
+            if len(S):
+                total += len(S) ** -gamma * sum(v[k] * (log_sum - z[k]) for k in S)
+                mass += v[S].mean()
+        return total / mass if mass else 0.0
+
+    return expected
+
+
+LOOPS = {
+    "bce": (BinaryCrossEntropyLoss(), over_entries(bce_entry)),
+    "focal": (FocalLoss(), over_entries(focal_entry)),
+    "focal-0": (FocalLoss(0.0), over_entries(bce_entry)),
+    "asl": (AsymmetricLoss(), over_entries(asl_entry)),
+    "asl-study": (
+        AsymmetricLoss(1.0, 0.0, 0.0),
+        over_entries(lambda x, y: asl_entry(x, y, 1.0, 0.0, 0.0)),
+    ),
+    "asl-root": (
+        AsymmetricLoss(0.5, 0.5, 0.1),
+        over_entries(lambda x, y: asl_entry(x, y, 0.5, 0.5, 0.1)),
+    ),
+    "zlpr": (ZLPRLoss(), zlpr),
+    "two_way": (TwoWayLoss(), two_way),
+    "pal": (PickAllLabelLoss(), pick_all_label(1.0)),
+    "pal-sum": (PickAllLabelLoss("sum"), pick_all_label(0.0)),
 }
 
 
 def batch(seed, B, L, missing):
+    """Logits, labels, and weights of samples and of entries, of which a fifth is 0."""
     rng = np.random.default_rng(seed)
     Y = (rng.random((B, L)) < 0.4).astype(float)
     Y[0], Y[-1] = 0.0, 1.0
     Y[rng.random((B, L)) < missing] = np.nan
-    return rng.normal(size=(B, L)) * 3, Y, rng.uniform(0, 2, size=B)
+    entries = rng.uniform(0.2, 3.0, (B, L)) * (rng.random((B, L)) < 0.8)
+    weights = {None: np.ones(B), "sample": rng.uniform(0.1, 2.0, B), "entry": entries}
+    return rng.normal(size=(B, L)) * 3, Y, weights
 
 
-shapes = {
-    "seed": st.integers(0, 10**6),
-    "B": st.integers(1, 6),
-    "L": st.integers(1, 5),
-    "missing": st.sampled_from([0.0, 0.3, 1.0]),
-    "weighted": st.booleans(),
-}
+@pytest.mark.parametrize("name", LOOPS)
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 10**6),
+    B=st.integers(1, 6),
+    L=st.integers(1, 5),
+    missing=st.sampled_from([0.0, 0.3, 1.0]),
+    kind=st.sampled_from([None, "sample", "entry"]),
+)
+def test_against_loops(name, seed, B, L, missing, kind):
+    loss, expected = LOOPS[name]
+    # A softmax over one label is refused.
+    x, Y, weights = batch(seed, B, max(L, 2) if name.startswith("pal") else L, missing)
+    w = weights[kind]
+    value = loss(torch.tensor(x), torch.tensor(Y), None if kind is None else torch.tensor(w))
+    of_entries = w if w.ndim == 2 else np.repeat(w[:, None], Y.shape[1], axis=1)
+    hidden = np.where(of_entries == 0, np.nan, Y)
+    assert value.item() == pytest.approx(expected(x, hidden, of_entries), rel=1e-10, abs=1e-10)
 
 
-def check(loss, x, Y, w, weighted, expected):
-    value = loss(torch.tensor(x), torch.tensor(Y), torch.tensor(w) if weighted else None)
-    assert value.item() == pytest.approx(expected, rel=1e-10, abs=1e-10)
-
-
-@pytest.mark.parametrize("name", CELLS)
-@settings(deadline=None, max_examples=20)
-@given(**shapes)
-def test_cells(name, seed, B, L, missing, weighted):
-    loss, cell = CELLS[name]
-    x, Y, w = batch(seed, B, L, missing)
-    total = mass = 0.0
-    for i in range(B):
-        for j in range(L):
-            if not np.isnan(Y[i, j]):
-                weight = w[i] if weighted else 1.0
-                total, mass = total + weight * cell(x[i, j], Y[i, j]), mass + weight
-    check(loss, x, Y, w, weighted, total / mass if mass else 0.0)
-
-
-@settings(deadline=None, max_examples=20)
-@given(**shapes)
-def test_zlpr(seed, B, L, missing, weighted):
-    x, Y, w = batch(seed, B, L, missing)
-    total = mass = 0.0
-    for i in range(B):
-        negatives = sum(exp(x[i, j]) for j in range(L) if Y[i, j] == 0)
-        positives = sum(exp(-x[i, j]) for j in range(L) if Y[i, j] == 1)
-        weight = (w[i] if weighted else 1.0) * float(not np.isnan(Y[i]).all())
-        total += weight * (log1p(negatives) + log1p(positives))
-        mass += weight
-    check(ZLPRLoss(), x, Y, w, weighted, total / mass if mass else 0.0)
-
-
-def two_way_term(x, Y, w):
-    """One direction, over rows; w are the copies of the columns, summed inside."""
-    out = []
-    for row, labels in zip(x, Y, strict=True):
-        negatives = sum(c * exp(v) for v, y, c in zip(row, labels, w, strict=True) if y == 0)
-        positives = sum(c * exp(-v / 4) for v, y, c in zip(row, labels, w, strict=True) if y == 1)
-        if positives == 0:
-            out.append(None)
-        elif negatives == 0:
-            out.append(0.0)
-        else:
-            out.append(log1p(exp(log(negatives) + 4 * log(positives))))
-    return out
-
-
-@settings(deadline=None, max_examples=20)
-@given(**shapes)
-def test_two_way(seed, B, L, missing, weighted):
-    x, Y, w = batch(seed, B, L, missing)
-    copies = w if weighted else np.ones(B)
-    terms = zip(copies, two_way_term(x, Y, np.ones(L)), strict=True)
-    rows = [(c, v) for c, v in terms if v is not None]
-    columns = [v for v in two_way_term(x.T, Y.T, copies) if v is not None]
-    expected = sum(c * v for c, v in rows) / sum(c for c, _ in rows) if rows else 0.0
-    expected += np.mean(columns) if columns else 0.0
-    check(TwoWayLoss(), x, Y, w, weighted, expected)
+def test_excess_of_pick_all_label_is_zero_at_the_weighted_optimum():
+    """The softmax that fits a sample best is proportional to the weights of its labels."""
+    labels = torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64)
+    weight = torch.tensor([[3.0, 1.0, 5.0]], dtype=torch.float64)
+    best = torch.tensor([[3.0, 1.0, 1e-300]], dtype=torch.float64).log()
+    loss = PickAllLabelLoss()
+    assert loss.excess(best, labels, weight).item() == pytest.approx(0.0, abs=1e-12)
+    other = best.flip(1)
+    gap = loss(other, labels, weight) - loss(best, labels, weight)
+    assert loss.excess(other, labels, weight).item() == pytest.approx(gap.item())
 
 
 @pytest.mark.parametrize("name", LOGIT_LOSSES)
@@ -145,10 +178,10 @@ def test_a_weight_counts_copies(name):
 
 @pytest.mark.parametrize("name", LOGIT_LOSSES)
 def test_gradcheck(name):
-    x, Y, w = batch(1, 4, 3, 0.2)
-    x = torch.tensor(x, requires_grad=True)
+    x, Y, weights = batch(1, 4, 3, 0.2)
+    x, w = torch.tensor(x, requires_grad=True), torch.tensor(weights["entry"])
     loss = LOGIT_LOSSES[name]()
-    assert torch.autograd.gradcheck(lambda v: loss(v, torch.tensor(Y), torch.tensor(w)), x)
+    assert torch.autograd.gradcheck(lambda v: loss(v, torch.tensor(Y), w), x)
 
 
 def test_zlpr_gradient_formula():
@@ -167,7 +200,7 @@ EXTREME = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 80.0]])
 @pytest.mark.parametrize("fill", [0.0, 1.0, np.nan])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_finite(name, fill, dtype):
-    loss = LOGIT_LOSSES[name]() if name in LOGIT_LOSSES else CELLS[name][0]
+    loss = LOGIT_LOSSES[name]() if name in LOGIT_LOSSES else LOOPS[name][0]
     one_label = [] if name == "pal" else [torch.zeros(1, 1)]  # a softmax over one label is refused
     for logits in (EXTREME, torch.zeros(1, 2), torch.randn(4, 3), *one_label):
         x = logits.clone().to(dtype).requires_grad_()
@@ -195,13 +228,16 @@ def test_bce_is_torch(weight):
 
 def test_errors():
     x = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match="labels must have the shape of logits"):
+    with pytest.raises(ValueError, match=r"labels must have shape \(2, 3\), got \(2, 2\)"):
         BinaryCrossEntropyLoss()(x, torch.zeros(2, 2))
     with pytest.raises(ValueError, match="logits must be a floating tensor"):
         ZLPRLoss()(x.int(), x)
-    with pytest.raises(ValueError, match=r"sample_weight must have shape \(2,\)"):
-        TwoWayLoss()(x, x, torch.ones(3))
-    with pytest.raises(ValueError, match="clip must be below 1"):
+    for loss in (TwoWayLoss(), PickAllLabelLoss()):
+        with pytest.raises(ValueError, match=r"sample_weight must have shape \(2,\) or \(2, 3\)"):
+            loss(x, x, torch.ones(3))
+    with pytest.raises(
+        ValueError, match=r"'clip' parameter of AsymmetricLoss must be .* \[0.0, 1.0\)"
+    ):
         AsymmetricLoss(clip=1.0)
-    with pytest.raises(ValueError, match="gamma must be finite and >= 0"):
+    with pytest.raises(ValueError, match="'gamma' parameter of FocalLoss"):
         FocalLoss(-1.0)

@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 
 from sklearn_mlcl.losses import LabelIndices, MSCLoss, PrototypeLoss, RegularizedContrastiveLoss
-from tests.losses.cases import CASES, Batch, as_tensors
+from tests.losses.cases import CASES, Batch, as_tensors, of_member
 
 SAMPLED = (PrototypeLoss, MSCLoss, RegularizedContrastiveLoss)
 
@@ -19,6 +19,7 @@ def lists_of(labels):
 
 def test_lists_csr_and_indicator_are_the_same_labels():
     Y = (np.random.default_rng(0).random((6, 5)) < 0.4).astype(float)
+    assert lists_of(Y).shape == (6, 5)
     rows = [np.flatnonzero(row) for row in Y]
     for labels in (lists_of(Y), LabelIndices.from_lists(rows, 5), lists_of(Y).to("cpu")):
         assert len(labels) == 6
@@ -32,11 +33,11 @@ def test_stored_zeros_and_repeated_indices_count_once():
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("queue", [False, True])
-def test_index_lists_are_the_indicator_matrix(name, queue):
+@pytest.mark.parametrize(("queue", "weights"), [(False, None), (True, None), (True, "entry")])
+def test_index_lists_are_the_indicator_matrix(name, queue, weights):
     loss = CASES[name].loss()
-    dense = as_tensors(Batch.random(6, 8, 12).arguments(loss, queue=queue))
-    lists = as_tensors(Batch.random(6, 8, 12).arguments(loss, queue=queue))
+    dense = as_tensors(Batch.random(6, 8, 12).arguments(loss, queue=queue, weights=weights))
+    lists = as_tensors(Batch.random(6, 8, 12).arguments(loss, queue=queue, weights=weights))
     for key in ("labels", "queue_labels"):
         if key in lists:
             lists[key] = lists_of(dense[key].numpy())
@@ -53,14 +54,14 @@ def test_index_lists_are_the_indicator_matrix(name, queue):
 
 
 @pytest.mark.parametrize("build", SAMPLED)
-@pytest.mark.parametrize("listed", [False, True])
-def test_drawing_all_negatives_is_the_full_loss(build, listed):
+@pytest.mark.parametrize(("listed", "weights"), [(False, None), (True, None), (False, "entry")])
+def test_drawing_all_negatives_is_the_full_loss(build, listed, weights):
     batch = Batch.random(7, 6, 12)
     batch.labels[:, 6:] = 0.0
     grads = []
     for n_negatives in (None, 12):
         loss = build(n_negatives=n_negatives)
-        tensors = as_tensors(batch.arguments(loss))
+        tensors = as_tensors(batch.arguments(loss, weights=weights))
         if listed:
             tensors["labels"] = lists_of(batch.labels)
         value = loss(**tensors)
@@ -106,3 +107,16 @@ def test_no_negatives_leaves_the_active_prototypes():
         labels, prototypes = tensors["labels"][:, :6], tensors["prototypes"][:6]
         expected = build()(tensors["embeddings"], labels, prototypes)
         torch.testing.assert_close(build(n_negatives=0)(**tensors), expected)
+
+
+@pytest.mark.parametrize("build", SAMPLED)
+def test_members_share_one_draw(build):
+    batch = Batch.random(4, 6, 12)
+    batch.labels[:, 6:] = 0
+    loss = build(n_negatives=3)
+    tensors = as_tensors(batch.arguments(loss, n_members=3)) | {"labels": lists_of(batch.labels)}
+    torch.manual_seed(0)
+    found = loss(**tensors)
+    for m in range(3):
+        torch.manual_seed(0)
+        torch.testing.assert_close(found[m], loss(**of_member(tensors, m)), rtol=1e-11, atol=0)

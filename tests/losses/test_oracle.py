@@ -1,4 +1,4 @@
-"""Every loss against the loops, on random label matrices with empty, full and duplicate rows."""
+"""Every contrastive loss against the loops, on random label matrices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.losses.cases import CASES, DENSE, Batch, evaluate, expect, tile_budget
+from tests.losses.cases import CASES, DENSE, Batch, evaluate, expect, of_member, tile_budget
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
@@ -20,51 +20,41 @@ batches = st.builds(
     Q=st.integers(1, 4),
     missing=st.sampled_from([0.0, 0.0, 0.3, 1.0]),
 )
+every_loss = pytest.mark.parametrize("name", CASES)
 
 
-def assert_same(got, expected):
-    np.testing.assert_allclose(got["value"], expected["value"], **EXACT)
-    np.testing.assert_allclose(got["embeddings"], expected["embeddings"], **EXACT)
-    if "prototypes" in got:
-        np.testing.assert_allclose(got["prototypes"], expected["prototypes"], **EXACT)
-
-
-@pytest.mark.parametrize("name", CASES)
-@settings(deadline=None, max_examples=25)
+@every_loss
+@settings(deadline=None, max_examples=40)
 @given(
     batch=batches,
     temperature=st.sampled_from([0.1, 0.5]),
     lambda_reg=st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+    reduction=st.sampled_from(["mean", "mean", "none"]),
     queue=st.booleans(),
-    weighted=st.booleans(),
     prototypes=st.booleans(),
+    weights=st.sampled_from([None, "sample", "entry"]),
+    n_members=st.sampled_from([None, 2]),
     edge=st.sampled_from([None, 1, 2, 5]),
 )
 def test_value_and_gradients(
-    name, batch, temperature, lambda_reg, queue, weighted, prototypes, edge
+    name, batch, temperature, lambda_reg, reduction, queue, prototypes, weights, n_members, edge
 ):
-    case = CASES[name]
-    budget = DENSE if edge is None else tile_budget(edge)
-    how = {"temperature": temperature, "lambda_reg": lambda_reg}
+    case, members = CASES[name], n_members or 1
+    budget = DENSE if edge is None else members * tile_budget(edge)
+    how = {"temperature": temperature, "lambda_reg": lambda_reg, "reduction": reduction}
     loss = case.loss(**how, memory_budget=budget)
-    prototypes = prototypes or loss.requires_prototypes
-    arguments = batch.arguments(loss, prototypes=prototypes, queue=queue, weighted=weighted)
-    assert_same(evaluate(loss, arguments), expect(case, arguments, **how))
+    given = {"prototypes": prototypes or loss.requires_prototypes, "queue": queue}
+    arguments = batch.arguments(loss, **given, weights=weights, n_members=n_members)
+    found = evaluate(loss, arguments)
+    for m in range(members):
+        alone = of_member(arguments, m) if n_members else arguments
+        expected = expect(case, alone, **how)
+        for part, array in found.items():
+            got = array[m] if n_members else array
+            np.testing.assert_allclose(got, expected[part], **EXACT, err_msg=part)
 
 
-@pytest.mark.parametrize("name", CASES)
-@settings(deadline=None, max_examples=8)
-@given(batch=batches, weighted=st.booleans())
-def test_rows_of_an_unreduced_loss(name, batch, weighted):
-    case = CASES[name]
-    loss = case.loss(reduction="none")
-    arguments = batch.arguments(loss, weighted=weighted)
-    np.testing.assert_allclose(
-        evaluate(loss, arguments)["value"], expect(case, arguments)["rows"], **EXACT
-    )
-
-
-@pytest.mark.parametrize("name", CASES)
+@every_loss
 @settings(deadline=None, max_examples=8)
 @given(batch=batches, queue=st.booleans(), prototypes=st.booleans())
 def test_pair_weights(name, batch, queue, prototypes):
@@ -79,22 +69,18 @@ def test_pair_weights(name, batch, queue, prototypes):
     np.testing.assert_allclose(W.numpy(), expect(case, arguments)["W"], **EXACT)
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_loss
 def test_boolean_labels_are_complete_float_labels(name):
-    batch = Batch.random(0, 8, 4)
     loss = CASES[name].loss()
-    arguments = batch.arguments(loss)
+    arguments = Batch.random(0, 8, 4).arguments(loss)
     tensors = {key: torch.tensor(array) for key, array in arguments.items()}
     expected = loss(**tensors)
     for dtype in (torch.bool, torch.uint8, torch.int64):
         assert loss(**tensors | {"labels": tensors["labels"].to(dtype)}) == expected
 
 
-WITHOUT_PROTOTYPES = [name for name, case in CASES.items() if not case.build.uses_prototypes]
-
-
-@pytest.mark.parametrize("name", WITHOUT_PROTOTYPES)
-def test_fully_unknown_labels_can_be_left_out(name):
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if not case.build.uses_prototypes])
+def test_labels_missing_everywhere_can_be_left_out(name):
     batch = Batch.random(3, 8, 4, missing=0.2)
     batch.labels[:, -1] = np.nan
     loss = CASES[name].loss()

@@ -15,9 +15,9 @@ from sklearn_mlcl.losses import (
     RegularizedContrastiveLoss,
     SupConLoss,
 )
-from sklearn_mlcl.losses._kernel import Problem
-from sklearn_mlcl.losses._pair_weights import LabelPairs, LabelSets
-from tests.losses.cases import CASES, DENSE, Batch, as_tensors, evaluate, tile_budget
+from sklearn_mlcl.losses._kernel import PairKernel
+from sklearn_mlcl.losses._pair_weights import LabelPairs
+from tests.losses.cases import CASES, DENSE, LEAVES, Batch, as_tensors, evaluate, tile_budget
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 every_loss = pytest.mark.parametrize("name", CASES)
@@ -63,15 +63,15 @@ def test_2_order_does_not_matter(name, seed):
 def logit_gradient(loss, batch):
     """G and W of every anchor, the factor in both, and sigma."""
     tensors = as_tensors(batch.arguments(loss))
-    points = torch.cat([tensors[key] for key in ("embeddings", "prototypes") if key in tensors])
-    sets = LabelSets.of(tensors["labels"], torch.float64)
-    n_prototypes = len(points) - len(sets.size)
+    points = torch.cat([tensors[key] for key in LEAVES if key in tensors])
+    pairs = LabelPairs.of(tensors["labels"], None, torch.float64)
     with torch.no_grad():
-        weights = loss._weights(LabelPairs(sets, sets), n_prototypes, None)
+        weights = loss._weights(pairs, len(points) - len(batch.labels), None)
         points = torch.nn.functional.normalize(points)
-        problem = Problem(points, weights, loss.temperature, loss.lambda_reg)
-        s, W = problem.logits(), weights.tile()
-        pull = problem._pull(W, s.softmax(1), slice(None), torch.empty_like(s))
+        kernel = PairKernel(weights, loss.temperature, loss.lambda_reg, points)
+        ((rows, columns),) = weights.tiles()
+        s, W = kernel.logits(rows, columns), weights.tile(rows, columns)
+        pull = kernel.pull(W, s.softmax(1), rows, torch.empty_like(s))
     factor = weights.factor[:, None]
     return -pull * factor, W * factor, s.softmax(1)
 
@@ -112,9 +112,9 @@ def test_4_row_sums_of_the_weights(name, seed, missing):
 def test_5_clamped_gradient(name, seed):
     batch = Batch.random(seed, 7, 4)
     G, W, sigma = logit_gradient(CASES[name].loss(lambda_reg=1.0), batch)
-    active = W.sum(1) > 0
-    expected = torch.where(W > 0, (sigma - W).clamp_max(0.0), sigma)[active]
-    torch.testing.assert_close(G[active], expected, **EXACT)
+    anchors = W.sum(1) > 0
+    expected = torch.where(W > 0, (sigma - W).clamp_max(0.0), sigma)[anchors]
+    torch.testing.assert_close(G[anchors], expected, **EXACT)
 
 
 def test_5_without_overshoot_the_clamp_does_nothing():
@@ -132,14 +132,19 @@ def test_5_without_overshoot_the_clamp_does_nothing():
 
 
 @every_loss
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-@pytest.mark.parametrize("budget", [DENSE, tile_budget(3)], ids=["dense", "tiled"])
-def test_6_gradcheck_without_clamp(name, reduction, budget):
+@pytest.mark.parametrize(
+    ("reduction", "budget", "n_members"),
+    [("mean", DENSE, 2), ("mean", tile_budget(3), None), ("none", DENSE, None),
+     ("none", 2 * tile_budget(3), 2)],
+)  # fmt: skip
+def test_6_gradcheck_without_clamp(name, reduction, budget, n_members):
+    """Also of members, where the loss of one has no slope in the vectors of another."""
     loss = CASES[name].loss(
         temperature=0.5, lambda_reg=0.0, reduction=reduction, memory_budget=budget
     )
-    tensors = as_tensors(Batch.random(1, 5, 3).arguments(loss, queue=True, weighted=True))
-    leaves = [key for key in ("embeddings", "prototypes") if key in tensors]
+    how = {"queue": True, "weights": "sample", "n_members": n_members}
+    tensors = as_tensors(Batch.random(1, 5, 3).arguments(loss, **how))
+    leaves = [key for key in LEAVES if key in tensors]
 
     def call(*values):
         return loss(**tensors | dict(zip(leaves, values, strict=True)))
@@ -231,3 +236,13 @@ def test_prototype_loss_of_a_row_ignores_the_others():
     rows = loss(**tensors)
     alone = tensors | {key: tensors[key][3:4] for key in ("embeddings", "labels")}
     torch.testing.assert_close(loss(**alone)[0], rows[3], **EXACT)
+
+
+@every_loss
+def test_equal_weights_within_a_sample_are_a_weight_of_the_sample(name):
+    loss, batch = CASES[name].loss(), Batch.random(1, 7, 4, missing=0.15)
+    arguments = batch.arguments(loss, queue=True, weights="sample")
+    by_entry = np.repeat(arguments["sample_weight"][:, None], 4, axis=1)
+    expected = evaluate(loss, arguments)
+    for part, value in evaluate(loss, arguments | {"sample_weight": by_entry}).items():
+        np.testing.assert_allclose(value, expected[part], **EXACT)

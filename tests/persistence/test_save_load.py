@@ -21,6 +21,7 @@ from sklearn.base import clone
 
 import sklearn_mlcl
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl.persistence._skops import decode_torch, encode_torch
 from tests.persistence._cases import CASES, FRAMES, PARTLY, X, Y, contrastive, fitted, mlp, rows
 
 #: What an installation without extras lacks.
@@ -121,8 +122,15 @@ def test_a_fresh_process_with_the_runtime_requirements_alone(tmp_path: Path) -> 
         fitted(name).save(tmp_path / f"{i}.safetensors")
     script = f"""
 import sys
-for extra in {EXTRAS}:
-    sys.modules[extra] = None  # an import of it fails
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+    def find_spec(self, name, *args):
+        extra = name.partition(".")[0] in {EXTRAS}
+        return None if extra else self.finder.find_spec(name, *args)
+sys.meta_path[:] = map(Without, sys.meta_path)
 import numpy as np, sklearn_mlcl
 X = np.load("X.npy")
 for i in range({len(names)}):
@@ -156,6 +164,18 @@ def test_a_prefitted_base_is_stored_once(tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     base.save(alone)
     assert (tmp_path / "model").stat().st_size < 1.5 * alone.stat().st_size
+
+
+def test_the_net_and_a_predictor_share_their_encoder(tmp_path: Path) -> None:
+    """In a file and in what skops stores; weights that training moves are those that predict."""
+    estimator = copy.deepcopy(fitted("MLP"))
+    estimator.predictor_ = torch.nn.Sequential(estimator.net_.module_, torch.nn.Identity())
+    state = decode_torch(encode_torch(vars(estimator)))
+    loaded = again(estimator, tmp_path)
+    for predictor, net in ((state["predictor_"], state["net_"]), (loaded.predictor_, loaded.net_)):
+        assert predictor[0] is net.module_
+        (trained,) = net.optimizer_.param_groups[0]["params"][:1]
+        assert any(trained is parameter for parameter in predictor.parameters())
 
 
 def test_requests_of_metadata_routing_are_kept(tmp_path: Path) -> None:

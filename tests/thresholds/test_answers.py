@@ -13,7 +13,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
-from sklearn_mlcl.thresholds import MultiLabelThresholdClassifierCV, tune_thresholds
+from sklearn_mlcl import MultiLabelThresholdClassifierCV
+from sklearn_mlcl.thresholds import tune_thresholds
 
 FOREST = RandomForestClassifier(5, random_state=0)
 ANSWERS = ("predict", "predict_proba", "decision_function")

@@ -21,9 +21,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_mlcl import metrics
+from sklearn_mlcl import MultiLabelThresholdClassifierCV, metrics
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
-from sklearn_mlcl.thresholds import MultiLabelThresholdClassifierCV, tune_thresholds
+from sklearn_mlcl.thresholds import tune_thresholds
 
 FOREST = RandomForestClassifier(10, random_state=0)
 

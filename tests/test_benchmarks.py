@@ -1,0 +1,240 @@
+"""Benchmarks and studies in small: every file imports, fits and reports; killed runs go on."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import time
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Bunch
+
+from benchmarks import _cgmvae_fit, accuracy, study_cgmvae, study_losses
+from benchmarks._accuracy_fit import evaluate, oracle_scores, tuned_thresholds
+from benchmarks._accuracy_models import MODELS, VARIANTS
+from benchmarks._accuracy_report import METRICS, ORACLE, tied_ranks, write_report
+from benchmarks._performance_page import write_page
+from benchmarks._report import Bar
+from benchmarks._resumable import KilledError, RowFile, run_missing, within_budget
+from benchmarks._scores import DECISION_SCORES, scores
+from sklearn_mlcl import CGMVAEClassifier
+from sklearn_mlcl.datasets import make_multilabel_digits
+from sklearn_mlcl.metrics import f1_macro, f1_micro
+
+FILES = sorted(path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("*.py"))
+ESTIMATORS = ("ours", "forest", "neighbours")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_imports(name: str) -> None:
+    importlib.import_module(f"benchmarks.{name}")
+
+
+@pytest.fixture(scope="module")
+def digits() -> Bunch:
+    bunch = make_multilabel_digits((10, 2), (3, 1))
+    X, Y, train, test = bunch.data[:, ::8], bunch.target, bunch.train_idx, bunch.test_idx
+    return Bunch(X=X[train], Y=Y[train], X_test=X[test], Y_test=Y[test])
+
+
+# ---------------------------------------------------------------------- accuracy
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.*single value", "ignore:Label .* is present in all")
+@pytest.mark.parametrize("name", [*MODELS, *VARIANTS])
+def test_every_model_is_fitted_and_scored(name: str, digits: Bunch) -> None:
+    model = {**MODELS, **VARIANTS}[name](False, 0)
+    small = {"max_epochs": 1, "max_iter": 5, "n_estimators": 5}
+    model.set_params(**{k: v for k, v in small.items() if k in model.get_params()})
+    if hasattr(model, "param_grid"):
+        model.set_params(param_grid={k: v[:1] for k, v in model.param_grid.items()}, cv=2)
+    row = evaluate(model, digits, seed=0)
+    assert json.loads(json.dumps(row)) == row
+    assert all(0 <= row[score] <= 1 for score in (*METRICS, *ORACLE))
+
+
+class Recorder(ClassifierMixin, BaseEstimator):
+    """Takes the first L features for probabilities, and notes the samples it sees."""
+
+    seen: list = []  # noqa: RUF012 - shared by the clones on purpose
+
+    def fit(self, X: Any, y: Any) -> Recorder:
+        self.n_labels_ = y.shape[1]
+        self.seen.append(X[:, -1].astype(int).tolist())
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        self.seen.append(X[:, -1].astype(int).tolist())
+        return X[:, : self.n_labels_]
+
+
+def test_test_samples_are_predicted_once_and_enter_no_choice() -> None:
+    rng = np.random.default_rng(0)
+    Y = rng.integers(2, size=(80, 3))
+    P = np.clip(0.35 * Y + rng.uniform(0, 0.6, Y.shape), 0, 1)
+    X = np.column_stack([P, np.arange(80)])
+    Recorder.seen.clear()
+    row = evaluate(Recorder(), Bunch(X=X[:60], Y=Y[:60], X_test=X[60:], Y_test=Y[60:]), seed=0)
+    fitted, predicted = Recorder.seen[::2], Recorder.seen[1::2]
+    assert sorted(chain.from_iterable(predicted[:3])) == list(range(60))
+    assert not any(set(a) & set(b) for a, b in zip(fitted, predicted, strict=True))
+    assert (fitted[3], predicted[3]) == (list(range(60)), list(range(60, 80)))
+    assert row["thresholds"] == tuned_thresholds(Y[:60], P[:60])
+    decided = (P[60:] >= row["thresholds"]["f1_macro"]).astype(int)
+    assert row["f1_macro"] == pytest.approx(f1_macro(Y[60:], decided), abs=1e-6)
+    nine = [f1_micro(Y[60:], (P[60:] >= t / 10).astype(int)) for t in range(1, 10)]
+    assert oracle_scores(Y[60:], P[60:])["f1_micro_oracle"] == max(nine)
+
+
+@pytest.mark.parametrize(
+    ("scores", "ranks"),
+    [
+        ([0.700, 0.705, 0.5], [1.5, 1.5, 3]),
+        ([0.700, 0.706, 0.5], [2, 1, 3]),
+        # The middle one ties with both ends, which do not tie with each other.
+        ([0.500, 0.504, 0.508], [2.5, 2, 1.5]),
+    ],
+)
+def test_ranks_with_ties(scores: list[float], ranks: list[float]) -> None:
+    np.testing.assert_array_equal(tied_ranks(np.array(scores)), ranks)
+
+
+# ---------------------------------------------------------------------- killed and restarted
+
+
+def row_of(task: dict) -> dict:
+    """A row without a fit, always the same for the same task."""
+    seed = sum(map(ord, task["dataset"] + task["estimator"])) + task["seed"]
+    values = np.random.default_rng(seed).uniform(size=len(METRICS) + len(ORACLE)).tolist()
+    row = dict(zip([*METRICS, *ORACLE], values, strict=True))
+    return {**task, "status": "ok", **row, "fit_seconds": 1.0, "budget_s": 10.0}
+
+
+def run_all(path: Path) -> tuple[RowFile, list]:
+    results, fitted = RowFile(path, accuracy.KEY), []
+
+    def work(task: dict) -> dict:
+        fitted.append(results.key_of(task))
+        return row_of(task)
+
+    run_missing(accuracy.plan(["a", "b"], ESTIMATORS), results, work)
+    return results, fitted
+
+
+def test_a_torn_file_is_completed_and_reported(tmp_path: Path) -> None:
+    results, first = run_all(tmp_path / "whole.jsonl")
+    assert len(set(first)) == len(first) == 2 * len(ESTIMATORS) * accuracy.N_SEEDS
+    content = results.path.read_bytes()
+    ends = [place + 1 for place, byte in enumerate(content) if byte == ord("\n")]
+    for cut in (0, ends[3] - 1, ends[3], ends[3] + 1, len(content) - 1, len(content)):
+        torn = tmp_path / "torn.jsonl"
+        torn.write_bytes(content[:cut])
+        assert run_all(torn)[1] == first[sum(end <= cut for end in ends) :], cut
+        assert torn.read_bytes() == content, cut
+    with mpl.rc_context({"backend": "agg"}):
+        write_report([*results.rows.values()], ESTIMATORS, ["ours"], tmp_path)
+    tables = ("macro", "oracle", "ours", "ranks", "scores", "spread", "wins")
+    found = sorted(path.name for path in (tmp_path / "_data").iterdir())
+    assert found == [f"accuracy_{name}.csv" for name in tables]
+
+
+def test_over_budget_is_killed_and_a_failure_is_told() -> None:
+    with pytest.raises(TimeoutError, match=r"sleep took more than 0\.2 s"):
+        within_budget(time.sleep, 60, seconds=0.2)
+    assert within_budget(max, 2, 3, seconds=60) == 3
+    with pytest.raises(RuntimeError, match="died with exit code 3"):
+        within_budget(os._exit, 3, seconds=60)
+    with pytest.raises(KilledError, match="died with exit code -9"):
+        within_budget(signal.raise_signal, signal.SIGKILL, seconds=60)
+
+
+# ---------------------------------------------------------------------- studies
+
+
+@pytest.mark.parametrize("recipe", study_losses.RECIPES)
+def test_study_of_losses_fits_a_test_after_its_holdout(
+    recipe: str, digits: Bunch, tmp_path: Path
+) -> None:
+    loss = "bce" if "end" in recipe else "reg"
+    holdout = study_losses.Fit("digits", recipe, {"loss": loss, "max_epochs": 1})
+    test = study_losses.Fit("digits", recipe, holdout.params, rows="test")
+    cache = study_losses.Cache(tmp_path / "cache.jsonl")
+    assert study_losses.run([holdout, test], cache, "", lambda name: digits) == 2
+    again = study_losses.Cache(cache.path)
+    assert study_losses.run([holdout, test], again, "", lambda name: digits) == 0
+    found = again.rows.values()
+    assert len({json.dumps(row["thresholds"]) for row in found}) == 1
+    assert [len(row["prr"]) for row in found] == [int(recipe == "two-stage")] * 2
+
+
+def test_study_of_losses_is_reported(tmp_path: Path, monkeypatch: Any, digits: Bunch) -> None:
+    rng = np.random.default_rng(0)
+    names = scores(digits.Y, digits.Y, dict.fromkeys(DECISION_SCORES, 0.5))
+
+    def fitted(fit: Any, *others: Any) -> dict:
+        values = dict(zip(names, rng.random(len(names)).tolist(), strict=True))
+        return {**vars(fit), "fit_seconds": 1.0, "thresholds": {}, "prr": [0.2, 0.3], **values}
+
+    monkeypatch.setattr(study_losses, "run_fit", fitted)
+    monkeypatch.setattr(study_losses, "load", lambda name: Bunch(Y=np.zeros((1, len(name)))))
+    cache = study_losses.Cache(tmp_path / "cache.jsonl")
+    study_losses.run_all(["emotions", "bibtex"], cache, lambda name: digits)
+    with mpl.rc_context({"backend": "agg"}):
+        study_losses.report(["emotions", "bibtex"], cache, tmp_path)
+    assert len(list((tmp_path / "_data").iterdir())) == 6
+    assert len(list((tmp_path / "_static").iterdir())) == 5
+
+
+def test_study_of_cgmvae(label_data: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    X, Y = label_data[0].astype(np.float32), label_data[1].astype(float)
+    monkeypatch.setattr(_cgmvae_fit, "load", lambda name: (X, Y))
+    small = {"max_epochs": 4, "learning_rate": 0.02, "net_params": {"embedding_dim": 32}}
+    row = _cgmvae_fit.run_fit("any", 1, small, best_epoch=True, fraction=1.0)
+    assert 1 <= row["best_epoch"] <= 4 and row["kl"] > 0 and row["separation"] > 0
+    for name in _cgmvae_fit.SCORES:
+        assert row[f"{name}_permuted_cost"] <= row[name] <= row[f"{name}_oracle"] <= 1
+    tasks = [task for part in study_cgmvae.PARTS.values() for task in part()]
+    rows = [{**row, **{k: task[k] for k in study_cgmvae.KEY}} for task in tasks]
+    study_cgmvae.write_report(rows, list(study_cgmvae.ABLATIONS), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_codes_of_other_samples_and_the_best_epoch(label_data: Any) -> None:
+    X, Y = label_data[0].astype(np.float32), label_data[1].astype(float)
+    keeper = _cgmvae_fit.BestEpoch(X[150:], Y[150:])
+    clf = CGMVAEClassifier(
+        max_epochs=6, learning_rate=0.05, neighbor_weight=0, callbacks=[keeper], random_state=0,
+        net_params={"embedding_dim": 32},
+    ).fit(X[:150], Y[:150])  # fmt: skip
+    P = clf.predict_proba(X)
+    assert keeper.best_ == pytest.approx(_cgmvae_fit.f1_by_threshold(Y[150:], P[150:])[:, 2].max())
+    permuted = _cgmvae_fit.with_permuted_codes(clf, X, np.random.RandomState(0))
+    order = np.random.RandomState(0).permutation(len(X))
+    np.testing.assert_allclose(permuted, P[order], atol=1e-5)  # z is all that is decoded
+
+
+# ---------------------------------------------------------------------- performance
+
+
+def test_a_run_becomes_a_page(tmp_path: Path) -> None:
+    (tmp_path / "_data").mkdir()
+    (tmp_path / "_static").mkdir()
+    bars = [
+        Bar("ours / torch", 1.1, 1.2, config={"n": 5}),
+        *(Bar(f"n = {n}", None, n, "s", config={"curve": "n", "value": n}) for n in (10, 100)),
+        Bar("exponent", 1.1, 1.0, "", config={"exponent": "n"}),
+    ]
+    machine = {"processor": "Cheetah", "cores": 2, "threads": 1, "python": "3.11"}
+    tables = {"epoch": {"machine": machine, "bars": [vars(bar) for bar in bars]}}
+    write_page(tables, tmp_path)
+    assert "at most 1.1 x,1.2 x,**missed**" in (tmp_path / "_data/performance_bars.txt").read_text()
+    assert (tmp_path / "_static/performance_cost.svg").exists()
