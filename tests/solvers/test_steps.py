@@ -179,6 +179,55 @@ def test_slope_and_curvature_of_a_line_are_its_differences(monkeypatch):
     assert slopes
 
 
+def test_steps_are_in_single_precision_until_the_last_ones(monkeypatch):
+    """Fifteen systems in single; a point before the fifteenth is in double only near the end."""
+    systems, points = [], []
+    direction, evaluate = _newton.newton_direction, _newton.evaluate
+
+    def system(A, problems, point, eta):
+        systems.append((A.dtype, point.curvature.dtype))
+        return direction(A, problems, point, eta)
+
+    def at(A, *rest):
+        points.append(A.dtype)
+        return evaluate(A, *rest)
+
+    X, Y = problem(150, 6, 1)
+    start = (np.full((1, 6), 1000.0), np.array([-1000.0]))
+    monkeypatch.setattr(_newton, "newton_direction", system)
+    monkeypatch.setattr(_newton, "_line_search", lambda A, p, theta, way: torch.ones(1) * 2.0**-9)
+    monkeypatch.setattr(_newton, "evaluate", at)
+    fit_logistic(X, Y, C=10.0, init=start, max_iter=18)
+    single, double = torch.float32, torch.float64
+    assert systems == [(single, single)] * 15 + [(double, double)] * 3
+    full_steps = [points[0], *points[1::2]]
+    # The start may be a minimum; the fifteenth step is the first whose point is in double.
+    assert full_steps == [double] + [single] * 14 + [double] * 4
+    points.clear()
+    fit_logistic(X, Y, max_iter=3)
+    assert points == [single, single, single, double]  # the last that is allowed
+
+
+def test_line_search_finds_its_step_in_few_slopes(monkeypatch):
+    X, Y = problem(150, 6, 1)
+    counts = []
+    search, slope = _newton._line_search, _newton._slope
+
+    def counted(*args):
+        counts[-1] += 1
+        return slope(*args)
+
+    def searched(*args):
+        counts.append(0)
+        return search(*args)
+
+    monkeypatch.setattr(_newton, "_slope", counted)
+    monkeypatch.setattr(_newton, "_line_search", searched)
+    for size in (3.0, 30.0, 300.0):
+        fit_logistic(X, Y, C=10.0, init=(np.full((1, 6), size), np.array([-size])))
+    assert np.mean(counts) <= 6
+
+
 @pytest.mark.parametrize(
     ("shape", "C", "most"),
     [((200, 8, 5), 1.0, 6), ((200, 8, 5), 1e3, 7), ((40, 90, 3), 1.0, 7), ((300, 30, 2), 1e-3, 4)],
