@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 from scipy.special import expit
 
-from sklearn_mlcl.solvers import _newton, fit_logistic, fit_logistic_path
+from sklearn_mlcl.solvers import _newton, _task, fit_logistic, fit_logistic_path
 from sklearn_mlcl.solvers._conjugate_gradient import Hessian, conjugate_gradients
 from sklearn_mlcl.solvers._design import DenseOperator, SparseOperator
 from sklearn_mlcl.solvers._objective import Buffer
@@ -310,6 +310,25 @@ def test_a_fine_path_takes_hardly_a_step_each():
     path = fit_logistic_path(X, Y, 10.0 ** np.linspace(-1, 1, 21), tol=1e-6)
     assert all(step.converged.all() for step in path)
     assert np.mean([step.n_iter for step in path[2:]]) <= 1.6
+
+
+def test_a_start_close_to_its_minimum_is_judged_in_double_at_once(monkeypatch):
+    """On a path the start is that close where a tenth of the last one was within `tol`."""
+    X, Y = problem(400, 10, 3)
+    near = []
+    minimise = _task.minimise
+
+    def recorded(*arguments):
+        minimum = minimise(*arguments)
+        near.append((arguments[-1], float(minimum.start.median())))
+        return minimum
+
+    monkeypatch.setattr(_task, "minimise", recorded)
+    tol = 1e-3
+    fit_logistic_path(X, Y, 10.0 ** np.arange(-2, 5), tol=tol)
+    for (_, before), (now, _) in pairwise(near):
+        assert now == (0.1 * before <= tol)
+    assert [now for now, _ in near] == [False] * 4 + [True] * 3
 
 
 # ---------------------------------------------------------------------- blocks of labels
