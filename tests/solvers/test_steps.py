@@ -13,7 +13,7 @@ from scipy.special import expit
 from sklearn_mlcl.solvers import _newton, _task, fit_logistic, fit_logistic_path
 from sklearn_mlcl.solvers._conjugate_gradient import Hessian, conjugate_gradients
 from sklearn_mlcl.solvers._design import DenseOperator, SparseOperator
-from sklearn_mlcl.solvers._objective import Buffer
+from sklearn_mlcl.solvers._objective import Buffer, Problems
 from sklearn_mlcl.solvers._preconditioner import Preconditioner
 from sklearn_mlcl.solvers._task import Secant
 
@@ -206,6 +206,21 @@ def test_steps_are_in_single_precision_until_the_last_ones(monkeypatch):
     points.clear()
     fit_logistic(X, Y, max_iter=3)
     assert points == [single, single, single, double]  # the last that is allowed
+
+
+def test_line_search_aims_at_a_quarter_of_the_slope():
+    """Where only the penalty bends, the slope is a line and the first aim is the answer."""
+    L = 3
+    theta = torch.tensor([[-1.0, -2.0, -0.5], [0.0, 1.0, 3.0]]).double()
+    rho = torch.tensor([[1.0, 2.0, 8.0], [0.5, 0.0, 0.0]]).double()
+    way = torch.tensor([[4.0, 8.0, 1.5], [0.0, 2.0, -1.0]]).double()
+    flat = DenseOperator(torch.zeros(1, 2, dtype=torch.float64))
+    sign, total = torch.ones(1, L, dtype=torch.int8), torch.ones(L, dtype=torch.float64)
+    problems = Problems(sign, None, total, rho, Buffer(1, L, CPU), None)
+    first, bend = (rho * way * theta).sum(0), (rho * way * way).sum(0)
+    torch.testing.assert_close(
+        _newton._line_search(flat, problems, theta, way), -0.75 * first / bend
+    )
 
 
 def test_line_search_finds_its_step_in_few_slopes(monkeypatch):
