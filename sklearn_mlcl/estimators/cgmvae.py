@@ -24,9 +24,9 @@ from sklearn_mlcl.estimators.contrastive import HEAD_C
 from sklearn_mlcl.estimators.net import Heads, NetClassifier, encoder_of, layer_sizes, scaler_of
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
 from sklearn_mlcl.heads.logistic import fit_embedding_heads
-from sklearn_mlcl.heads.predictor import AffineHead, MeanPredictor, Spread
+from sklearn_mlcl.heads.predictor import AffineHead, DrawnPredictor
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
-from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES, LatentDraw, Posterior, plain_encoder
+from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES, Posterior, plain_encoder
 from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
@@ -286,14 +286,10 @@ class CGMVAEClassifier(NetClassifier):
         n_draws = setting(self, "n_predict_samples")
         return self._draws(n_draws) if n_draws > 0 else self._current_predictor()
 
-    def _draws(self, n_draws: int) -> MeanPredictor:
-        """Return the predictor with each of ``n_draws`` draws in the place of the mean."""
-        predictor, model = self._current_predictor(), self.net_.module_
+    def _draws(self, n_draws: int) -> DrawnPredictor:
         size = (n_draws, setting(self, "latent_dim"))
         noise = np.random.RandomState(self._noise_seed).normal(size=size)
-        return MeanPredictor(
-            predictor.encoding(LatentDraw(model, torch.from_numpy(draw).float())) for draw in noise
-        )
+        return DrawnPredictor(self._current_predictor(), noise)
 
     def uncertainty(self, X: Any, n_samples: int = 32) -> np.ndarray:
         r"""Return how far each probability moves with the latent code.
@@ -319,7 +315,9 @@ class CGMVAEClassifier(NetClassifier):
         if n_samples < 2:
             raise ValueError(f"n_samples must be at least 2, got {n_samples!r}.")
         X = check_features(self, X, reset=False)
-        return outputs(Spread(self._draws(n_samples)), X, **self._inference)
+        options = self._inference
+        options["entries"] *= n_samples
+        return outputs(self._draws(n_samples), X, deviation=True, **options)
 
     def sample_latent(
         self, X: Any, n_samples: int | None = None, random_state: Any = None

@@ -648,7 +648,9 @@ class NetClassifier(
     @property
     def _inference(self) -> dict[str, Any]:
         """Where to predict, and the numbers of memory that a sample needs for it."""
-        entries = 2 * getattr(self, "_n_features_out", 0) + 4 * self._format.n_labels
+        n_draws = max(1, setting(self, "n_predict_samples", 1))
+        width = getattr(self, "_n_features_out", 0)
+        entries = n_draws * (2 * width + 4 * self._format.n_labels)
         return {"device": self.device, "entries": entries}
 
     def __sklearn_tags__(self) -> Tags:
