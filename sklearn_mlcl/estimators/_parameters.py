@@ -138,8 +138,8 @@ class DeclaredParameters(CheckedParameters):
         """
         params = super().get_params(deep=deep)
         if deep:
-            for name in [name for name in self._dict_parameters() if name in params]:
-                params.update({f"{name}__{k}": v for k, v in self._options_of(name).items()})
+            for name in [name for name in dict_parameters(self) if name in params]:
+                params.update({f"{name}__{k}": v for k, v in options_of(self, name).items()})
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -162,7 +162,7 @@ class DeclaredParameters(CheckedParameters):
         """
         # A subclass with an ``__init__`` of its own may not have them all.
         own = super().get_params(deep=False)
-        dicts = {name: p for name, p in self._dict_parameters().items() if name in own}
+        dicts = {name: p for name, p in dict_parameters(self).items() if name in own}
         by_key = {k: v for k, v in params.items() if k.partition("__")[0] in dicts and "__" in k}
         super().set_params(**{k: v for k, v in params.items() if k not in by_key})
         for name, value in by_key.items():
@@ -171,19 +171,10 @@ class DeclaredParameters(CheckedParameters):
             setattr(self, parent, {**(getattr(self, parent) or {}), key: value})
         return self
 
-    def _dict_parameters(self) -> dict[str, Parameter]:
-        return {name: p for name, p in self._declared.items() if p.keys}
-
-    def _options_of(self, name: str) -> dict[str, Any]:
-        """Return a dict parameter with the defaults of the keys that it leaves out."""
-        defaults = {key: p.default for key, p in self._declared[name].keys.items()}
-        given = getattr(self, name)
-        return {**defaults, **given} if isinstance(given, Mapping) else defaults
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         cls = type(self).__name__
-        for name, parameter in self._dict_parameters().items():
+        for name, parameter in dict_parameters(self).items():
             given = getattr(self, name) or {}
             _check_keys(cls, name, given, parameter.keys)
             validate_parameter_constraints(
@@ -191,6 +182,24 @@ class DeclaredParameters(CheckedParameters):
                 {f"{name}__{key}": value for key, value in given.items()},
                 caller_name=cls,
             )
+
+
+def dict_parameters(estimator: DeclaredParameters) -> dict[str, Parameter]:
+    """Return the parameters that are dicts of known keys."""
+    return {name: p for name, p in estimator._declared.items() if p.keys}
+
+
+def options_of(estimator: DeclaredParameters, name: str) -> dict[str, Any]:
+    """Return a dict parameter with the defaults of the keys that it leaves out."""
+    defaults = {key: p.default for key, p in estimator._declared[name].keys.items()}
+    given = getattr(estimator, name)
+    return {**defaults, **given} if isinstance(given, Mapping) else defaults
+
+
+def setting(estimator: DeclaredParameters, name: str, absent: Any = None) -> Any:
+    """Return a key of a dict parameter, or its default; ``absent`` where there is no such key."""
+    options = (options_of(estimator, parent) for parent in dict_parameters(estimator))
+    return next((given[name] for given in options if name in given), absent)
 
 
 def _check_keys(cls: str, name: str, given: Any, known: dict[str, Parameter]) -> None:

@@ -40,6 +40,16 @@ def rollback_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
+def set_format(estimator: Any, target_format: TargetFormat) -> None:
+    """Store how the targets looked, and what users read of it."""
+    estimator._format = target_format
+    estimator.classes_ = target_format.classes
+    if target_format.label_names is not None:
+        estimator.label_names_ = target_format.label_names
+    elif hasattr(estimator, "label_names_"):
+        del estimator.label_names_
+
+
 class MultiLabelClassifier(
     Persistent, OnnxExport, DocumentationLinks, LabelFrames, ClassifierMixin, BaseEstimator
 ):
@@ -56,14 +66,6 @@ class MultiLabelClassifier(
     @abstractmethod
     def _module(self) -> nn.Module:
         """Return a module that maps samples (n, d) to log-odds (n, L)."""
-
-    def _set_format(self, target_format: TargetFormat) -> None:
-        self._format = target_format
-        self.classes_ = target_format.classes
-        if target_format.label_names is not None:
-            self.label_names_ = target_format.label_names
-        elif hasattr(self, "label_names_"):
-            del self.label_names_
 
     # ------------------------------------------------------------------ predictions
 

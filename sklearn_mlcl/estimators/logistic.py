@@ -19,7 +19,7 @@ from sklearn_mlcl.estimators._parameters import (
     DeclaredParameters,
     param,
 )
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error, set_format
 from sklearn_mlcl.heads.logistic import fit_heads
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.solvers.select import DEFAULT_CS
@@ -130,7 +130,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
         """
         with rollback_on_error(self):
             data, target_format = check_fit_data(self, X, y, sample_weight)
-            self._set_format(target_format)
+            set_format(self, target_format)
             data = data.weighted(data.class_weights(self.class_weight, target_format))
             heads = fit_heads(
                 data.X,

@@ -17,7 +17,7 @@ from sklearn_mlcl.estimators._parameters import (
     DeclaredParameters,
     param,
 )
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error, set_format
 from sklearn_mlcl.heads.decision import tune_onn_prior
 from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.predictor import DecoderHead
@@ -130,7 +130,7 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
         """
         with rollback_on_error(self):
             data, target_format = check_fit_data(self, X, y, sample_weight)
-            self._set_format(target_format)
+            set_format(self, target_format)
             if target_format.kind == "multilabel":
                 warn_constant_labels(LabelStats.of(data).constant, target_format.label_names)
             elif target_format.kind == "binary":  # either class is a set, as with more classes
