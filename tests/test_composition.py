@@ -114,21 +114,6 @@ def test_a_user_stops_nets_by_a_score_through_pipeline_and_search(
     assert search.best_estimator_[-1].n_iter_ == len(patience.scores[-1])
 
 
-@with_sklearn_callbacks
-@every_net
-def test_progress_bar_of_a_pipeline(
-    make: Any, label_data: Any, capsys: Any, monkeypatch: Any
-) -> None:
-    from sklearn.callback import ProgressBar
-
-    monkeypatch.setenv("COLUMNS", "200")
-    pipe = make_pipeline(StandardScaler(), small(make, max_epochs=2))
-    pipe.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(*label_data)
-    lines = capsys.readouterr().out.splitlines()
-    name = make.__name__
-    assert [line for line in lines if f"{name} - fit" in line]
-
-
 def test_without_the_callbacks_of_1_9_the_nets_train_alike() -> None:
     """scikit-learn 1.8 played: its callback module cannot be imported, all else is there."""
     script = """
