@@ -18,7 +18,7 @@ from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
-from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelThresholdClassifierCV
@@ -247,11 +247,3 @@ def test_feature_names_from_columns_to_embedding(estimator: Any, frames: Any) ->
     name = type(estimator).__name__.lower()
     assert list(pipe.transform(X).columns) == [f"{name}{k}" for k in range(width)]
     assert list(pipe.get_feature_names_out()) == list(pipe.transform(X).columns)
-
-
-def test_a_feature_union_of_embeddings_keeps_index_and_names(frames: Any) -> None:
-    X, Y = frames
-    union = FeatureUnion([("net", clone(NETS[1])), ("raw", StandardScaler())])
-    joined = union.set_output(transform="pandas").fit_transform(X, Y)
-    assert list(joined.index) == list(X.index)
-    assert list(joined.columns)[-1] == "raw__x19" and joined.columns[0].startswith("net__")
