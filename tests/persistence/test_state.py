@@ -35,7 +35,7 @@ def round_trip(value: Any) -> Any:
     return decode(json.loads(json.dumps(tree, allow_nan=False)), stored)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(PLAIN)
 def test_plain_values(value: Any) -> None:
     assert repr(round_trip(value)) == repr(value)

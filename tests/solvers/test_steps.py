@@ -17,7 +17,7 @@ from sklearn_mlcl.solvers._objective import Buffer, Problems
 from sklearn_mlcl.solvers._preconditioner import Preconditioner
 from sklearn_mlcl.solvers._task import Secant
 
-from .oracles import problem
+from .oracles import count_widths, problem
 
 CPU = torch.device("cpu")
 
@@ -355,14 +355,7 @@ def test_the_budget_says_how_many_labels_are_solved_at_a_time(monkeypatch, width
     n, d, L = 90, 4, 7
     X, Y = problem(n, d, L)
     bytes_a_label = 56 * n + 160 * (d + 1)
-    widths = []
-    forward = DenseOperator.forward
-
-    def counted(self, T, out=None):
-        widths.append(T.shape[1])
-        return forward(self, T, out)
-
-    monkeypatch.setattr(DenseOperator, "forward", counted)
+    widths = count_widths(monkeypatch, DenseOperator)
     fit_logistic(X, Y, memory_budget=width * bytes_a_label)
     assert max(widths) == width
     widths.clear()
@@ -373,15 +366,7 @@ def test_the_budget_says_how_many_labels_are_solved_at_a_time(monkeypatch, width
 @pytest.mark.parametrize("sparse", [False, True])
 def test_on_a_cpu_blocks_stay_within_the_caches(monkeypatch, sparse):
     """2**21 logits, or 64 labels where that is more; always 64 where X is sparse."""
-    operator = SparseOperator if sparse else DenseOperator
-    widths = []
-    forward = operator.forward
-
-    def counted(self, T, out=None):
-        widths.append(T.shape[1])
-        return forward(self, T, out)
-
-    monkeypatch.setattr(operator, "forward", counted)
+    widths = count_widths(monkeypatch, SparseOperator if sparse else DenseOperator)
     rng = np.random.default_rng(0)
     for n, expected in ((2**14, 128), (2**16, 64)):
         X, Y = rng.standard_normal((n, 1)), rng.random((n, 150)) < 0.5

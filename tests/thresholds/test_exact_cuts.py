@@ -7,18 +7,7 @@ import pytest
 
 from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
 
-BY_ROWS = ("f1_samples", "jaccard", "subset_accuracy")
-
-
-def random_case(seed, n=24, L=3, missing=0.2):
-    """Tied scores of eighths, missing labels, weights of quarters by turns."""
-    rng = np.random.default_rng(seed)
-    scores = rng.integers(-8, 9, (n, L)) / 8
-    Y = (rng.random((n, L)) < 0.4).astype(float)
-    Y[rng.random((n, L)) < missing] = np.nan
-    Y[0] = 1
-    weight = rng.integers(1, 5, n) / 4 if seed % 2 else None
-    return Y, scores, weight
+from .oracles import BY_ROWS, random_case
 
 
 def cuts_of(scores):
@@ -48,7 +37,7 @@ def nearness(y, accepted, w):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("seed", range(10))
 def test_common_threshold_is_the_highest_halfway_point(objective, seed):
-    Y, scores, weight = random_case(seed)
+    Y, scores, weight = random_case(seed, 24, 3, lightest=1)
     keywords = {"objective": objective, "sample_weight": weight}
     candidates = cuts_of(scores[~np.isnan(Y)])
     candidates[-1] = np.nextafter(scores.max(), np.inf)
@@ -62,7 +51,7 @@ def test_common_threshold_is_the_highest_halfway_point(objective, seed):
 )
 @pytest.mark.parametrize("seed", range(10))
 def test_threshold_of_a_label_is_the_highest_halfway_point(objective, value, seed):
-    Y, scores, weight = random_case(seed, L=4)
+    Y, scores, weight = random_case(seed, 24, 4, lightest=1)
     Y[:, 3] = np.where(np.isnan(Y[:, 3]), np.nan, 0)  # without a positive
     w = np.ones(len(Y)) if weight is None else weight
     cuts = tune_thresholds(Y, scores, objective=objective, sample_weight=weight)
@@ -86,7 +75,7 @@ def test_threshold_of_a_label_is_the_highest_halfway_point(objective, value, see
 @pytest.mark.parametrize("seed", range(6))
 def test_coordinate_ascent_is_the_loop(objective, seed, max_passes):
     """From the common threshold, label by label, to the highest best; until a round gains less."""
-    Y, scores, _ = random_case(seed, n=20)
+    Y, scores, _ = random_case(seed, 20, 3)
     weight = np.random.default_rng(seed).random(20) + 0.1  # no two sums are equal by chance
 
     def value(cuts):
@@ -131,7 +120,7 @@ def test_a_callable_is_tried_on_scores_spread_evenly(grid_size, accepted):
 @pytest.mark.parametrize("max_passes", [1, 20])
 @pytest.mark.parametrize("seed", range(4))
 def test_ascent_of_a_callable_is_the_loop(seed, max_passes):
-    Y, scores, _ = random_case(seed, n=12, missing=0.0)
+    Y, scores, _ = random_case(seed, 12, 3, missing=False)
 
     def objective(y_true, y_pred):
         both, either = (y_true & y_pred).sum(axis=1), (y_true | y_pred).sum(axis=1)
