@@ -14,9 +14,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
-    n_rows_of,
 )
-from sklearn_mlcl.utils._sklearn_compat import check_method_params, safe_indexing
+from sklearn_mlcl.utils._sklearn_compat import check_method_params, num_samples, safe_indexing
 from sklearn_mlcl.utils.response import METHODS, label_scores
 from sklearn_mlcl.utils.targets import infer_format
 
@@ -143,7 +142,7 @@ def cross_val_predict(
         )
     splits = splits_of(cv, X, y, missing_label=missing_label)
     tested = np.sort(np.concatenate([np.asarray(test) for _, test in splits]))
-    if not np.array_equal(tested, np.arange(n_rows_of(X))):
+    if not np.array_equal(tested, np.arange(num_samples(X))):
         raise ValueError("The test parts of cv must hold each row once: they are no partition.")
     response = {"n_labels": target_format.n_labels, "method": method}
     _, rows, scores = cross_fit(estimator, X, y, splits, params or {}, n_jobs, **response)
