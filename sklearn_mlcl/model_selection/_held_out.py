@@ -29,17 +29,12 @@ def splits_of(
     missing_label: float = np.nan,
 ) -> list[tuple[Any, Any]]:
     """Return the splits that `cv` stands for: a number of folds, a share, a splitter, a list."""
+    options = {"random_state": random_state, "missing_label": missing_label}
     if cv is None or isinstance(cv, Integral):
-        cv = MultilabelStratifiedKFold(
-            5 if cv is None else int(cv),
-            shuffle=random_state is not None,
-            random_state=random_state,
-            missing_label=missing_label,
-        )
+        n_folds = 5 if cv is None else int(cv)
+        cv = MultilabelStratifiedKFold(n_folds, shuffle=random_state is not None, **options)
     elif isinstance(cv, Real):
-        cv = MultilabelStratifiedShuffleSplit(
-            1, test_size=float(cv), random_state=random_state, missing_label=missing_label
-        )
+        cv = MultilabelStratifiedShuffleSplit(1, test_size=float(cv), **options)
     return list(check_cv(cv).split(X, y, **(split_params or {})))
 
 

@@ -74,17 +74,11 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
     _methods = ("predict_proba", "decision_function")
 
     def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
+        options: dict[str, Any] = {"objective": self.objective, "sample_weight": weight}
         self.thresholds_ = tune_thresholds(
-            Y,
-            scores,
-            objective=self.objective,
-            per_label=self.per_label,
-            shrinkage=self.shrinkage,
-            sample_weight=weight,
+            Y, scores, per_label=self.per_label, shrinkage=self.shrinkage, **options
         )
-        self.best_score_ = threshold_score(
-            Y, scores, self.thresholds_, objective=self.objective, sample_weight=weight
-        )
+        self.best_score_ = threshold_score(Y, scores, self.thresholds_, **options)
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:
