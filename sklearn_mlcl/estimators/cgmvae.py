@@ -12,14 +12,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.estimators._parameters import (
-    ABOVE_0,
-    AT_LEAST_0,
-    AT_LEAST_1,
-    options_of,
-    param,
-    setting,
-)
 from sklearn_mlcl.estimators.contrastive import HEAD_C
 from sklearn_mlcl.estimators.net import Heads, NetClassifier, encoder_of, layer_sizes, scaler_of
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
@@ -31,6 +23,14 @@ from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats, check_features
+from sklearn_mlcl.utils.parameters import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    options_of,
+    param,
+    setting,
+)
 
 
 class CGMVAEClassifier(NetClassifier):

@@ -10,14 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.estimators._parameters import (
-    ABOVE_0,
-    AT_LEAST_0,
-    AT_LEAST_1,
-    options_of,
-    param,
-    setting,
-)
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_ESTIMATORS,
@@ -34,6 +26,14 @@ from sklearn_mlcl.modules._heads import head_arrays, linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
+from sklearn_mlcl.utils.parameters import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    options_of,
+    param,
+    setting,
+)
 
 HEAD_C = param(0.01, ABOVE_0, StrOptions({"cv"}), "array-like")
 

@@ -10,7 +10,6 @@ import numpy as np
 from torch import nn
 
 from sklearn_mlcl.collapse import ONNDecoder, fit_onn_decoder
-from sklearn_mlcl.estimators._parameters import AT_LEAST_0, AT_LEAST_1, SHARE, param, setting
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
@@ -28,6 +27,7 @@ from sklearn_mlcl.modules._heads import FixedETFHead, Head, head_arrays, linear_
 from sklearn_mlcl.training import IndexBatchNet, LogitObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
+from sklearn_mlcl.utils.parameters import AT_LEAST_0, AT_LEAST_1, SHARE, param, setting
 
 
 class MultiLabelMLPClassifier(NetClassifier):

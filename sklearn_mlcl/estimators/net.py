@@ -18,23 +18,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl.callbacks._fit import EarlyStopping, FitTaskCallback, epoch_log, fit_listener
-from sklearn_mlcl.estimators._parameters import (
-    ABOVE_0,
-    AT_LEAST_0,
-    AT_LEAST_1,
-    CLASS_WEIGHT,
-    MISSING_LABEL,
-    SHARE,
-    DeclaredParameters,
-    param,
-    setting,
-)
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error, set_format
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.decision import Decision, HeldOut, chosen
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.linear import AUTO_WEIGHT, fit_linear, linear_share
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
+from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import (
     ACTIVATIONS,
@@ -67,6 +57,17 @@ from sklearn_mlcl.utils.fit_data import (
     LabelStats,
     check_features,
     check_fit_data,
+)
+from sklearn_mlcl.utils.parameters import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    CLASS_WEIGHT,
+    MISSING_LABEL,
+    SHARE,
+    DeclaredParameters,
+    param,
+    setting,
 )
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import resolve_device, seeded, seeded_device, threads_for
@@ -611,7 +612,6 @@ class NetClassifier(
             Indicator matrix in the dtype and storage that the targets had (int64 where they had
             NaN); classes of shape (n_samples,) for 1-D targets.
         """
-        check_is_fitted(self)
         if self.decision_.rule == "threshold":
             return super().predict(X)
         X = check_features(self, X, reset=False)

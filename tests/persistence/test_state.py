@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 
 from sklearn_mlcl.modules import Dropout
 from sklearn_mlcl.persistence._objects import CODECS, decode, encode
-from sklearn_mlcl.persistence._registry import KINDS, is_registered, registered_classes
+from sklearn_mlcl.persistence._registry import _NAMES, is_registered, registered_classes
 from sklearn_mlcl.persistence._state import Writer
 
 PLAIN = st.recursive(
@@ -182,7 +182,7 @@ def test_a_class_that_only_has_the_name_of_an_allowed_one_is_refused() -> None:
         encode(NeighborVote(), "value")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", _NAMES)
 def test_every_allowed_name_is_found(kind: str) -> None:
     classes = registered_classes(kind)
     assert classes

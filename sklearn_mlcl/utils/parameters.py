@@ -26,6 +26,8 @@ ABOVE_0 = Interval(Real, 0, None, closed="neither")
 AT_LEAST_0 = Interval(Real, 0, None, closed="left")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="both")
+#: Default of a parameter that must be given.
+REQUIRED = inspect.Parameter.empty
 #: Sections of a docstring: everyday parameters, then advanced ones.
 SECTIONS = ("Parameters", "Other Parameters")
 
@@ -72,7 +74,20 @@ def param(default: Any, *allowed: Any, keys: dict[str, Any] | None = None) -> An
     return Parameter(default, allowed, keys or {})
 
 
-@dataclass_transform(kw_only_default=True)
+def required(*allowed: Any, kw_only: bool) -> Any:
+    """Declare a constructor parameter without a default, to be given by place or by name.
+
+    Parameters
+    ----------
+    *allowed : constraints
+        As scikit-learn's parameter validation takes them.
+    kw_only : bool
+        False; type checkers read it where the parameter is declared.
+    """
+    return Parameter(REQUIRED, allowed)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(required,))
 class DeclaredParameters(CheckedParameters):
     """Base of estimators that declare their parameters in the class body with :func:`param`.
 
@@ -113,10 +128,11 @@ class DeclaredParameters(CheckedParameters):
             delattr(cls, name)
         doc = inspect.cleandoc(vars(cls).get("__doc__") or "")
         cls._texts = texts = _merged(cls._texts, _texts_in(doc))
-        # Everyday ones first, and those of the subclass before those of its base.
+        # Required ones first, then everyday ones; those of the subclass before those of its base.
         merged = declared | {name: p for name, p in known.items() if name not in declared}
         advanced = {name: name in texts and texts[name].section == SECTIONS[1] for name in merged}
-        cls._declared = {name: merged[name] for name in sorted(merged, key=advanced.__getitem__)}
+        rank = {name: advanced[name] - (p.default is REQUIRED) for name, p in merged.items()}
+        cls._declared = {name: merged[name] for name in sorted(merged, key=rank.__getitem__)}
         cls._parameter_constraints = {n: list(p.allowed) for n, p in cls._declared.items()}
         if "__init__" not in vars(cls):
             cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
@@ -213,14 +229,15 @@ def _check_keys(cls: str, name: str, given: Any, known: dict[str, Parameter]) ->
 
 
 def _constructor(cls: type[DeclaredParameters]) -> Any:
-    """Return an ``__init__`` that stores its keyword arguments, with an explicit signature."""
+    """Return an ``__init__`` that stores its arguments, with an explicit signature."""
     names = list(cls._declared)
-    head = ", ".join(f"{name}=defaults[{name!r}]" for name in names)
+    required = [f"{name}, " for name in names if cls._declared[name].default is REQUIRED]
+    head = ", ".join(f"{name}=defaults[{name!r}]" for name in names[len(required) :])
     body = "\n".join(f"    self.{name} = {name}" for name in names)
     # The names in annotations are those of the module that declares the class.
     space = dict(vars(sys.modules[cls.__module__]))
     space["defaults"] = {n: p.default for n, p in cls._declared.items()}
-    exec(f"def __init__(self, *, {head}):\n{body}", space)
+    exec(f"def __init__(self, {''.join(required)}*, {head}):\n{body}", space)
     init = space["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
@@ -312,9 +329,8 @@ def _entry(head: str, text: Text, parameter: Parameter) -> str:
     ]
     body = "\n\n".join(part for part in (text.body, "\n".join(items)) if part)
     indent = "  " if head.startswith("-") else "    "
-    return f"{head}{text.kind}, default={_shown(parameter.default)}\n" + textwrap.indent(
-        body, indent
-    )
+    default = "" if parameter.default is REQUIRED else f", default={_shown(parameter.default)}"
+    return f"{head}{text.kind}{default}\n" + textwrap.indent(body, indent)
 
 
 def _shown(default: Any) -> str:
