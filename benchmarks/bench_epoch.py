@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from benchmarks._report import Bar, interleaved, median_ratio, report
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, BinaryCrossEntropyLoss
 from sklearn_mlcl.modules import MLPEncoder, ProjectionHead
-from sklearn_mlcl.modules._heads import LinearHead
+from sklearn_mlcl.modules._heads import linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, LogitObjective, RowTensors
+from sklearn_mlcl.utils.fit_data import FitData
 
 N_ROWS, N_FEATURES, N_LABELS = 10_000, 100, 14
 GOALS = {64: 1.10, 256: 1.05, 1024: 1.05}
@@ -50,7 +51,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 def bce_objective() -> nn.Module:
     """Return what ``MultiLabelMLPClassifier`` minimises by default."""
-    return LogitObjective(LinearHead(256, np.zeros(N_LABELS)), BinaryCrossEntropyLoss())
+    return LogitObjective(linear_head(256, np.zeros(N_LABELS)), BinaryCrossEntropyLoss())
 
 
 def contrastive_objective() -> nn.Module:
@@ -60,7 +61,7 @@ def contrastive_objective() -> nn.Module:
     return ContrastiveObjective(
         loss,
         ProjectionHead(256, 128),
-        LinearHead(256, np.zeros(N_LABELS)),
+        linear_head(256, np.zeros(N_LABELS)),
         prototypes=prototypes,
         lambda_joint=1.0,
     )
@@ -71,7 +72,7 @@ def our_epoch(module: nn.Module, objective: nn.Module, batch_size: int) -> Calla
     net = IndexBatchNet(
         module, objective, lr=LEARNING_RATE, weight_decay=0.01, batch_size=batch_size, verbose=0
     ).initialize()
-    rows = RowTensors(*data(), None, CPU)
+    rows = RowTensors(FitData(*data()), CPU)
     generator = torch.Generator().manual_seed(0)
 
     def epoch() -> None:

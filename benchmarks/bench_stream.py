@@ -26,7 +26,7 @@ from benchmarks._report import Bar, report
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.losses import BinaryCrossEntropyLoss
 from sklearn_mlcl.modules import MLPEncoder
-from sklearn_mlcl.modules._heads import LinearHead
+from sklearn_mlcl.modules._heads import linear_head
 from sklearn_mlcl.training import LogitObjective
 
 ROWS, FEATURES, LABELS, BATCH = 1_000_000, 100, 50, 1024
@@ -81,7 +81,7 @@ def raw_epoch(folder: Path) -> dict[str, float]:
     X, Y = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in "XY")
     torch.set_num_threads(1)
     module = MLPEncoder(FEATURES)
-    objective = LogitObjective(LinearHead(256, np.zeros(LABELS)), BinaryCrossEntropyLoss())
+    objective = LogitObjective(linear_head(256, np.zeros(LABELS)), BinaryCrossEntropyLoss())
     parameters = [*module.parameters(), *objective.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
     Y = Y.bool()

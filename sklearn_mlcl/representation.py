@@ -11,7 +11,6 @@ from sklearn.utils import gen_batches
 from torch import Tensor
 
 from sklearn_mlcl.losses._kernel import to_unit
-from sklearn_mlcl.losses._pair_weights import LabelPairs
 
 # Samples whose pairs are looked at together.
 _BLOCK = 512
@@ -22,7 +21,6 @@ def alignment(
     labels: ArrayLike | Tensor,
     *,
     exponent: float = 2.0,
-    weighting: str = "any",
 ) -> float:
     r"""Mean distance of positive pairs, :math:`E_{(i,j) \in pos} \|z_i - z_j\|^a`.
 
@@ -33,12 +31,9 @@ def alignment(
     embeddings : array-like of shape (n, d)
         Divided by their length first.
     labels : array-like of shape (n, L)
-        Indicator matrix.  A pair is judged on the labels that are missing (NaN) in neither.
+        Indicator matrix.  A pair is positive if the two share a label; NaN marks a missing label.
     exponent : float, default=2
         The power a.
-    weighting : {"any", "jaccard"}, default="any"
-        Weights of the pairs: "any" is 1 for pairs that share a label, "jaccard" the Jaccard
-        similarity of their label sets.
 
     Returns
     -------
@@ -48,7 +43,7 @@ def alignment(
     Raises
     ------
     ValueError
-        If the numbers of samples differ, or ``weighting`` is not one of the two.
+        If the numbers of samples differ.
 
     References
     ----------
@@ -64,15 +59,10 @@ def alignment(
     z, Y = _unit(embeddings), _tensor(labels)
     if len(Y) != len(z):
         raise ValueError(f"embeddings has {len(z)} rows but labels has {len(Y)}")
-    if weighting not in ("any", "jaccard"):
-        raise ValueError(f"weighting must be 'any' or 'jaccard', got {weighting!r}")
-    # Labels without NaN cost one product of matrices instead of three.
-    pairs = LabelPairs.of(Y if Y.isnan().any() else Y > 0, None, z.dtype)
+    Y = (Y > 0).to(z.dtype)
     total = mass = 0.0
     for rows in gen_batches(len(z), _BLOCK):
-        weight = pairs.jaccard(rows, slice(0, len(z))).triu(rows.start + 1)
-        if weighting == "any":
-            weight = weight.sign()
+        weight = (Y[rows] @ Y.T).sign().triu(rows.start + 1)
         total += (weight * _squared_distances(z[rows], z).pow_(exponent / 2)).sum().item()
         mass += weight.sum().item()
     return total / mass if mass > 0 else float("nan")

@@ -288,7 +288,7 @@ def test_early_stopping_puts_the_best_members_back(
     losses = clf.fit(X, Y).history_["valid_loss"]
     assert len(losses) - 1 - losses.argmin() == patience and len(losses) < 200
     _, held_out = next(splitter.split(X, Y))
-    net, valid = clf.net_, RowTensors.of(FitData(X[held_out], Y[held_out]), torch.device("cpu"))
+    net, valid = clf.net_, RowTensors(FitData(X[held_out], Y[held_out]), torch.device("cpu"))
     net._set_training(False)
     batches = list(IndexBatches(valid, net.batch_size))
     sums = [net.validation_step(batch)["loss"].item() * len(batch[0]) for batch in batches]

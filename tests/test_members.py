@@ -25,9 +25,7 @@ from sklearn_mlcl.modules import (
     side_by_side,
 )
 from sklearn_mlcl.modules._heads import (
-    FixedETFHead,
-    LinearHead,
-    StackedLinearHead,
+    etf_head,
     head_arrays,
     linear_head,
 )
@@ -200,7 +198,7 @@ def test_decay_spares_the_biases_and_gains_of_members() -> None:
 # ---------------------------------------------------------------------- heads
 
 
-@pytest.mark.parametrize(("n_members", "kind"), [(1, LinearHead), (M, StackedLinearHead)])
+@pytest.mark.parametrize(("n_members", "kind"), [(1, nn.Linear), (M, StackedLinear)])
 def test_a_head_starts_at_the_log_odds(n_members: int, kind: type) -> None:
     head = linear_head(WIDTH, LOG_ODDS, n_members)
     logits = head(torch.zeros(*(() if n_members == 1 else (M,)), 2, WIDTH))
@@ -214,7 +212,7 @@ def test_heads_on_embeddings_side_by_side_give_the_mean_logit(kind: str) -> None
         head = linear_head(WIDTH, LOG_ODDS, M).double()
         nn.init.normal_(head.bias)
     else:
-        head = FixedETFHead(WIDTH, LOG_ODDS, learn_scale=True).double()
+        head = etf_head(WIDTH, LOG_ODDS, learn_scale=True).double()
     embedding = torch.randn(M, N_ROWS, WIDTH, dtype=torch.float64)
     coef, intercept = head_arrays(head, M)
     assert coef.shape == (N_LABELS, M * WIDTH) and intercept.shape == (N_LABELS,)

@@ -17,6 +17,7 @@ from sklearn_mlcl.modules import _scaling
 from sklearn_mlcl.training import IndexBatches, RowTensors
 from sklearn_mlcl.utils import chunking, fit_data
 from sklearn_mlcl.utils.chunking import MemmapView, as_memmap_view, is_mapped, take_rows
+from sklearn_mlcl.utils.fit_data import FitData
 from tests.small import every_net, small
 
 CPU = torch.device("cpu")
@@ -81,8 +82,9 @@ def test_mapped_batches_equal_those_in_memory(dtype: Any, mode: str, tmp_path: P
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(23, 7)).astype(dtype), rng.random((23, 3)) < 0.4
     weight = rng.random(23)
-    in_memory = RowTensors(X, Y.astype(float), weight, CPU)
-    streamed = RowTensors(MemmapView(on_disk(X, tmp_path, mode)), Y.astype(float), weight, CPU)
+    in_memory = RowTensors(FitData(X, Y.astype(float), weight), CPU)
+    mapped = MemmapView(on_disk(X, tmp_path, mode))
+    streamed = RowTensors(FitData(mapped, Y.astype(float), weight), CPU)
     assert streamed.streams and not in_memory.streams
     for seed in (None, 0):
         batches = [
@@ -106,7 +108,7 @@ def test_the_next_batch_is_gathered_meanwhile_by_one_thread(tmp_path: Path) -> N
             return super().__getitem__(key)
 
     X = Watched(on_disk(np.zeros((40, 2), dtype=np.float32), tmp_path))
-    iterator = iter(IndexBatches(RowTensors(X, np.zeros((40, 1)), None, CPU), 10))
+    iterator = iter(IndexBatches(RowTensors(FitData(X, np.zeros((40, 1))), CPU), 10))
     next(iterator)
     for _ in range(200):  # the second batch comes without being asked for
         if X.asked == 2:
@@ -124,7 +126,7 @@ def test_an_error_while_gathering_reaches_the_caller(tmp_path: Path) -> None:
 
     X = Broken(on_disk(np.zeros((4, 2), dtype=np.float32), tmp_path))
     with pytest.raises(OSError, match="the disk is gone"):
-        list(IndexBatches(RowTensors(X, np.zeros((4, 1)), None, CPU), 2))
+        list(IndexBatches(RowTensors(FitData(X, np.zeros((4, 1))), CPU), 2))
 
 
 # ---------------------------------------------------------------------- fits

@@ -26,7 +26,7 @@ from sklearn_mlcl.losses import (
     MemoryQueue,
 )
 from sklearn_mlcl.modules import MLPEncoder, ProjectionHead
-from sklearn_mlcl.modules._heads import LinearHead
+from sklearn_mlcl.modules._heads import linear_head
 from sklearn_mlcl.training import (
     SCHEDULES,
     ContrastiveObjective,
@@ -36,6 +36,7 @@ from sklearn_mlcl.training import (
     RowTensors,
 )
 from sklearn_mlcl.training.optimizers import make_optimizer, parameter_groups
+from sklearn_mlcl.utils.fit_data import FitData
 from tests.small import small
 
 CPU = torch.device("cpu")
@@ -44,7 +45,7 @@ CPU = torch.device("cpu")
 def numbered_rows(n: int) -> RowTensors:
     """Row i has feature i, label i % 2 and weight i."""
     i = np.arange(n, dtype=float)
-    return RowTensors(i[:, None], (i % 2)[:, None], i, CPU)
+    return RowTensors(FitData(i[:, None], (i % 2)[:, None], i), CPU)
 
 
 def seeds(seed: int) -> torch.Generator:
@@ -103,7 +104,7 @@ def test_csr_batches_equal_dense_batches(as_csr: Any) -> None:
     rng = np.random.default_rng(0)
     X = np.where(rng.random((23, 7)) < 0.3, rng.normal(size=(23, 7)), 0)
     Y = (rng.random((23, 3)) < 0.4).astype(float)
-    dense, sparse = RowTensors(X, Y, None, CPU), RowTensors(as_csr(X), as_csr(Y), None, CPU)
+    dense, sparse = RowTensors(FitData(X, Y), CPU), RowTensors(FitData(as_csr(X), as_csr(Y)), CPU)
     pairs = zip(IndexBatches(dense, 5, seeds(0)), IndexBatches(sparse, 5, seeds(0)), strict=True)
     for (X_dense, (Y_dense, _)), (X_sparse, (Y_sparse, weight)) in pairs:
         assert X_dense.dtype == X_sparse.dtype == torch.float32
@@ -114,7 +115,7 @@ def test_csr_batches_equal_dense_batches(as_csr: Any) -> None:
 
 def test_missing_labels_stay_missing() -> None:
     Y = np.array([[0.0, np.nan], [1.0, 0.0]])
-    _, (labels, _) = RowTensors(np.zeros((2, 1)), Y, None, CPU).rows(torch.tensor([1, 0]))
+    _, (labels, _) = RowTensors(FitData(np.zeros((2, 1)), Y), CPU).rows(torch.tensor([1, 0]))
     assert labels.dtype == torch.float32
     assert_array_equal(labels, Y[::-1])
 
@@ -197,11 +198,11 @@ N_ROWS, N_FEATURES, N_LABELS, BATCH_SIZE = 64, 6, 3, 16
 def small_rows(seed: int = 0) -> RowTensors:
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(N_ROWS, N_FEATURES))
-    return RowTensors(X, X[:, :N_LABELS] + X[:, N_LABELS:] > 0, None, CPU)
+    return RowTensors(FitData(X, X[:, :N_LABELS] + X[:, N_LABELS:] > 0), CPU)
 
 
 def bce_objective() -> nn.Module:
-    return LogitObjective(LinearHead(8, np.zeros(N_LABELS)), BinaryCrossEntropyLoss())
+    return LogitObjective(linear_head(8, np.zeros(N_LABELS)), BinaryCrossEntropyLoss())
 
 
 def contrastive_objective(loss: str = "reg", **options: Any) -> ContrastiveObjective:
@@ -210,7 +211,7 @@ def contrastive_objective(loss: str = "reg", **options: Any) -> ContrastiveObjec
     return ContrastiveObjective(
         made,
         ProjectionHead(8, 4),
-        LinearHead(8, np.zeros(N_LABELS)),
+        linear_head(8, np.zeros(N_LABELS)),
         **{"prototypes": prototypes, "lambda_joint": 0.5, **options},
     )
 

@@ -13,8 +13,9 @@ from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 
 from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
+from sklearn_mlcl.collapse._metrics import stratified
 from sklearn_mlcl.modules import side_by_side
-from sklearn_mlcl.modules._heads import FixedETFHead, LinearHead, StackedLinearHead, head_arrays
+from sklearn_mlcl.modules._heads import head_arrays
 from sklearn_mlcl.training.batches import RowTensors
 from sklearn_mlcl.training.objectives import LogitObjective
 
@@ -104,7 +105,7 @@ class NeuralCollapseMonitor(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         self._check_arguments()
-        Y = _labels_of(X)
+        Y = (X.Y.cpu().numpy() if isinstance(X.Y, torch.Tensor) else X.Y).astype(np.float32)
         rows = _stratified_rows(Y, self.n_rows, check_random_state(self.random_state))
         self.rows_, self.Y_ = torch.from_numpy(rows).to(X.device), Y[rows]
         self.epochs_before_ = len(net.history)
@@ -143,11 +144,6 @@ class NeuralCollapseMonitor(Callback):
             net.history.record(name, report[name])
 
 
-def _labels_of(rows: RowTensors) -> np.ndarray | sp.csr_array:
-    Y = rows.Y.cpu().numpy() if isinstance(rows.Y, torch.Tensor) else rows.Y
-    return Y.astype(np.float32)
-
-
 def _stratified_rows(
     Y: np.ndarray | sp.csr_array, n_rows: int, random_state: np.random.RandomState
 ) -> np.ndarray:
@@ -159,9 +155,7 @@ def _stratified_rows(
             "NeuralCollapseMonitor needs rows with all labels known, of which some have a label "
             f"but not all; there is none among {Y.shape[0]} rows with {Y.shape[1]} labels."
         )
-    n = min(n_rows, len(known))
-    order = np.lexsort((random_state.random_sample(len(known)), sizes[known]))
-    return np.sort(known[order[np.arange(n) * len(known) // n]])
+    return np.sort(known[stratified(sizes[known], min(n_rows, len(known)), random_state)])
 
 
 def _embed(module: torch.nn.Module, rows: RowTensors, index: torch.Tensor) -> np.ndarray:
@@ -177,8 +171,7 @@ def _embed(module: torch.nn.Module, rows: RowTensors, index: torch.Tensor) -> np
 
 def _logit_head(net: Any, n_labels: int) -> tuple[Any, Any]:
     """Weights of the labels in a head that the loss on logits trains, else None."""
-    head = net.criterion_.head if isinstance(net.criterion_, LogitObjective) else None
-    if not isinstance(head, LinearHead | StackedLinearHead | FixedETFHead):
+    if not isinstance(net.criterion_, LogitObjective):
         return None, None
-    weight, bias = head_arrays(head, net.n_members)
+    weight, bias = head_arrays(net.criterion_.head, net.n_members)
     return weight[:n_labels], bias[:n_labels]

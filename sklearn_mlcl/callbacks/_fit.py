@@ -41,7 +41,8 @@ class EarlyStopping(Callback):
         loss = net.history[-1, "valid_loss"]
         if loss < self.best_loss_ - self.tol:
             self.best_loss_, self.best_epoch_, self.misses_ = loss, len(net.history), 0
-            self._best_states = [copy.deepcopy(m.state_dict()) for m in self._modules(net)]
+            modules = net.module_, net.criterion_
+            self._best_states = [copy.deepcopy(module.state_dict()) for module in modules]
             return
         self.misses_ += 1
         if self.misses_ >= self.n_iter_no_change:
@@ -49,13 +50,9 @@ class EarlyStopping(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         if self.best_epoch_:
-            for module, state in zip(self._modules(net), self._best_states, strict=True):
-                module.load_state_dict(state)
+            net.module_.load_state_dict(self._best_states[0])
+            net.criterion_.load_state_dict(self._best_states[1])
             del self._best_states
-
-    @staticmethod
-    def _modules(net: Any) -> tuple[Any, Any]:
-        return net.module_, net.criterion_
 
 
 class FitTaskCallback(Callback):

@@ -78,7 +78,9 @@ def _ratio_of_points(
 ) -> float:
     points = projection if prototypes is None else torch.cat([projection, prototypes])
     weights = loss.pair_weights(labels, prototypes=prototypes is not None)
-    candidates = None
+    candidates, repulsion = None, np.ones(weights.shape[1])
+    if isinstance(loss, MSCLoss):  # its prototypes push back more than its instances
+        repulsion[: len(labels)] = loss.beta
     if weights.shape[1] != len(points):  # the prototype loss: instances are no candidates
         points, candidates = projection, prototypes
     return positive_regularization_ratio(
@@ -86,13 +88,5 @@ def _ratio_of_points(
         weights,
         temperature=loss.temperature,
         candidates=candidates,
-        repulsion=_repulsion(loss, len(labels), weights.shape[1]),
+        repulsion=repulsion,
     )
-
-
-def _repulsion(loss: ContrastiveLoss, n_instances: int, n_candidates: int) -> np.ndarray:
-    """b of every candidate: the prototypes of MSC push back more than its instances."""
-    repulsion = np.ones(n_candidates)
-    if isinstance(loss, MSCLoss):
-        repulsion[:n_instances] = loss.beta
-    return repulsion

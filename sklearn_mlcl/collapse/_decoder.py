@@ -81,15 +81,13 @@ class ONNDecoder:
     variance: float
     prior: float
 
-    def decode(self, features: Any, *, max_candidates: int = 4096) -> sp.csr_array:
+    def decode(self, features: Any) -> sp.csr_array:
         """Label set of the prototype that is nearest to each sample.
 
         Parameters
         ----------
         features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
             Features h.
-        max_candidates : int, default=4096
-            For general tags: list the sets, which is exact, up to this number; see `nearest_tags`.
 
         Returns
         -------
@@ -102,7 +100,7 @@ class ONNDecoder:
             If the features have another width than in the fit, or hold NaN or infinity.
         """
         features = self._checked(features)
-        nearest = self._modelled_search(max_candidates) if len(self.sizes) else None
+        nearest = self._modelled_search() if len(self.sizes) else None
         parts = [
             self._decode_block(block - self.intercept, nearest)
             for _, block in row_blocks(features, width=len(self.labels))
@@ -204,7 +202,7 @@ class ONNDecoder:
         n = len(centered)
         return sp.vstack([sets, own], format="csr")[np.arange(n) + n * (own_distances < distances)]
 
-    def _modelled_search(self, max_candidates: int) -> Search:
+    def _modelled_search(self) -> Search:
         """The search over the sets of the tag model, as a function of the tag scores."""
         if self.variant == "cosine":
             return partial(nearest_cosine, sizes=self.sizes)
@@ -218,7 +216,6 @@ class ONNDecoder:
             sizes=self.sizes,
             scales=self.scales,
             costs=costs,
-            max_candidates=max_candidates,
         )
 
     def _own(self, centered: np.ndarray) -> tuple[sp.csr_array, np.ndarray]:

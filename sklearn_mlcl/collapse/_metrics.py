@@ -23,11 +23,13 @@ from sklearn_mlcl.collapse._label_sets import (
     set_means,
 )
 from sklearn_mlcl.collapse._search import every_set
-from sklearn_mlcl.collapse._tags import TagPrototypes, fit_tags, set_weights
+from sklearn_mlcl.collapse._tags import TagPrototypes, fit_tags
 from sklearn_mlcl.collapse._within import within_between
 from sklearn_mlcl.utils.topk import topk_decision
 
 MAX_BASELINE_MEANS = 1000  # means that enter the chance level: an average close to 90 degrees
+N_RANDOM_SETS = 4000  # arbitrary sets for the chance level, where listing all takes more
+N_PAIRS = 20000  # pairs of sets for phi, where listing all takes more
 MIN_POSITIVES = 5  # labels with fewer stay out of NC2 and NC3: their tags are noise
 MAX_DECODED_ROWS = 5000  # samples that nc4 decodes: a share to within 0.01
 
@@ -66,12 +68,8 @@ def neural_collapse_metrics(
     W: Any = None,
     b: Any = None,
     *,
-    method: str = "lstsq",
-    weights: str = "sqrt",
     min_count: int = 2,
     max_rows: int | None = 20000,
-    n_random_sets: int = 4000,
-    n_pairs: int = 20000,
     random_state: Any = 0,
 ) -> CollapseReport:
     r"""How far features have collapsed onto the geometry of the pick-all-label optimum.
@@ -107,18 +105,13 @@ def neural_collapse_metrics(
         Classifier rows, for ``nc2_w``, ``nc3`` and ``nc4``.
     b : array-like of shape (L,), default=None
         Classifier bias, for ``nc4``.
-    method : {"lstsq", "singles"}, default="lstsq"
-        How tags are fitted; see `fit_tag_prototypes`.
-    weights : {"sqrt", "rows", "sets"}, default="sqrt"
-        Weight of a label set by its samples; see `fit_tag_prototypes`.
     min_count : int, default=2
         Samples that a label set needs to enter all but the tag fit.
     max_rows : int or None, default=20000
         Of more samples so many are drawn, stratified on the number of labels.
-    n_random_sets, n_pairs : int, default=4000, 20000
-        Sampled sets for the chance angle and pairs for phi, where listing all takes more.
     random_state : int, RandomState instance or None, default=0
-        Seeds the three draws.
+        Draws the samples; at most 4,000 arbitrary m-sets for the chance angle, and at most 20,000
+        pairs of sets for the phi coefficients.
 
     Returns
     -------
@@ -153,20 +146,22 @@ def neural_collapse_metrics(
     if max_rows is not None and n_complete > max_rows:
         groups = label_sets(Y, _stratified_rows(groups, max_rows, rng))
     means = set_means(features, groups)
-    tags = fit_tags(means, groups, method, weights)
+    tags = fit_tags(means, groups)
     used = groups.proper() & (groups.counts >= min_count)
     sets = sp.csr_array(groups.sets[used][:, tags.labels])
-    sizes, directions = groups.sizes[used], means[used] - tags.intercept
-    share = set_weights(groups, weights)[used]
+    directions = means[used] - tags.intercept
     frequent = tags.labels[(groups.counts @ groups.sets)[tags.labels] >= MIN_POSITIVES]
     values = {"tag_r2": tags.r2, "n_incomplete": float(n_total - n_complete)}
     values |= within_between(features, groups, means, len(tags.labels), min_count)
-    values |= _tag_angles(directions, sets, sizes, share, tags, n_random_sets, rng)
-    pairs = _phi_alignment(directions, sets, sizes, n_pairs, rng)
+    values |= _tag_angles(directions, sets, np.sqrt(groups.weights[used]), tags, rng)
+    pairs = _phi_alignment(directions, sets, rng)
     values |= _phi_agreement(pairs["cosine"], pairs["phi"]) | _tag_shape(tags, frequent)
     values |= _balance(groups, tags, used)
     if W is not None:
-        W, b = _checked_head(W, b, groups.n_labels, means.shape[1])
+        L, d = groups.n_labels, means.shape[1]
+        W, b = as_float64(W, "W"), np.zeros(L) if b is None else as_float64(b, "b")
+        if W.shape != (L, d) or b.shape != (L,):
+            raise ValueError(f"W, b must be ({L}, {d}) and ({L},), got {W.shape} and {b.shape}.")
         values |= _head_metrics(W, tags, frequent)
         decoder = decoder_from_means(groups, means, "tags", None, 0.0)
         values["nc4"] = _agreement(features, groups, decoder, W, b)
@@ -186,10 +181,15 @@ def neural_collapse_metrics(
 def _stratified_rows(groups: LabelSets, max_rows: int, rng: np.random.RandomState) -> np.ndarray:
     """0/1 weights of a systematic sample along (multiplicity, random order)."""
     rows = np.flatnonzero(groups.of_row >= 0)
-    rows = rows[np.lexsort((rng.random_sample(len(rows)), groups.sizes[groups.of_row[rows]]))]
     weight = np.zeros(len(groups.of_row))
-    weight[rows[np.arange(max_rows) * len(rows) // max_rows]] = 1.0
+    weight[rows[stratified(groups.sizes[groups.of_row[rows]], max_rows, rng)]] = 1.0
     return weight
+
+
+def stratified(sizes: np.ndarray, n: int, rng: np.random.RandomState) -> np.ndarray:
+    """Numbers of n samples, evenly spaced along their sizes, in random order within a size."""
+    order = np.lexsort((rng.random_sample(len(sizes)), sizes))
+    return order[np.arange(n) * len(order) // n]
 
 
 def _unit(A: np.ndarray) -> np.ndarray:
@@ -201,17 +201,15 @@ def _unit(A: np.ndarray) -> np.ndarray:
 def _tag_angles(
     directions: np.ndarray,
     sets: sp.csr_array,
-    sizes: np.ndarray,
     weights: np.ndarray,
     fitted: TagPrototypes,
-    n_random_sets: int,
     rng: np.random.RandomState,
 ) -> dict[str, float]:
     """NC_m per size: "ncm_deg_m{m}", its chance level, and the ratio of the two.
 
     `directions` (U, d) are set means about the intercept, `sets` (U, L) CSR of the tagged labels.
     """
-    tags = fitted.tags[fitted.labels]
+    tags, sizes = fitted.tags[fitted.labels], np.diff(sets.indptr)
     a, b = _unit(directions), _unit(sets @ tags)
     # Accurate near 0 and 180 degrees too, where the arc cosine is not.
     apart, together = np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1)
@@ -222,19 +220,17 @@ def _tag_angles(
         degrees = chance = float("nan")
         if mine.any() and len(tags) > 2:
             degrees = float(np.average(angles[mine], weights=weights[mine]))
-            chance = _chance_angle(a[mine], m, tags, n_random_sets, rng)
+            chance = _chance_angle(a[mine], m, tags, rng)
         out[f"ncm_deg_m{m}"], out[f"ncm_chance_deg_m{m}"] = degrees, chance
         out[f"ncm_m{m}"] = degrees / chance
     return out
 
 
-def _chance_angle(
-    u: np.ndarray, m: int, tags: np.ndarray, n_random_sets: int, rng: np.random.RandomState
-) -> float:
+def _chance_angle(u: np.ndarray, m: int, tags: np.ndarray, rng: np.random.RandomState) -> float:
     """Mean angle between unit set means and the tag sums of arbitrary m-sets, matched or not."""
     if len(u) > MAX_BASELINE_MEANS:
         u = u[rng.choice(len(u), MAX_BASELINE_MEANS, replace=False)]
-    sums = _unit(_random_sets(len(tags), m, n_random_sets, rng) @ tags)
+    sums = _unit(_random_sets(len(tags), m, rng) @ tags)
     sums = sums[np.isfinite(sums[:, 0])]
     total = 0.0
     for part in block_slices(len(u), len(sums)):
@@ -242,27 +238,23 @@ def _chance_angle(
     return float(np.degrees(total / (len(u) * len(sums))))
 
 
-def _random_sets(L: int, m: int, n: int, rng: np.random.RandomState) -> sp.csr_array:
-    """All m-sets of L labels if at most n, else n drawn uniformly, as CSR indicator rows."""
-    if comb(L, m) <= n:
+def _random_sets(L: int, m: int, rng: np.random.RandomState) -> sp.csr_array:
+    """All m-sets of L labels if few, else a uniform draw of them, as CSR indicator rows."""
+    if comb(L, m) <= (n := N_RANDOM_SETS):
         return every_set(L, [m])
     members = np.argsort(rng.random_sample((n, L)), axis=1)[:, :m]
     return sp.csr_array((np.ones(n * m), members.ravel(), np.arange(n + 1) * m), (n, L))
 
 
 def _phi_alignment(
-    directions: np.ndarray,
-    sets: sp.csr_array,
-    sizes: np.ndarray,
-    n_pairs: int,
-    rng: np.random.RandomState,
+    directions: np.ndarray, sets: sp.csr_array, rng: np.random.RandomState
 ) -> dict[str, np.ndarray]:
     """Cosines of pairs of set means, their phi coefficients, and the sizes of the pairs."""
-    n_sets, L = sets.shape
-    if n_sets * (n_sets - 1) // 2 <= n_pairs:
+    (n_sets, L), sizes = sets.shape, np.diff(sets.indptr)
+    if n_sets * (n_sets - 1) // 2 <= N_PAIRS:
         first, second = np.triu_indices(n_sets, 1)
     else:
-        first, second = rng.randint(0, n_sets, n_pairs), rng.randint(0, n_sets - 1, n_pairs)
+        first, second = rng.randint(0, n_sets, N_PAIRS), rng.randint(0, n_sets - 1, N_PAIRS)
         second += second >= first
     u = _unit(directions)
     cosine, overlap = np.empty((2, len(first)))
@@ -301,13 +293,6 @@ def _shape(T: np.ndarray) -> tuple[float, float, float]:
         return (float("nan"),) * 3
     off = (unit @ unit.T)[~np.eye(L, dtype=bool)] + 1 / (L - 1)
     return float(norms.std() / norms.mean()), float(off.mean()), float(off.std())
-
-
-def _checked_head(W: Any, b: Any, L: int, d: int) -> tuple[np.ndarray, np.ndarray]:
-    W, b = as_float64(W, "W"), np.zeros(L) if b is None else as_float64(b, "b")
-    if W.shape != (L, d) or b.shape != (L,):
-        raise ValueError(f"W, b must be ({L}, {d}) and ({L},), got {W.shape} and {b.shape}.")
-    return W, b
 
 
 def _head_metrics(W: np.ndarray, tags: TagPrototypes, frequent: np.ndarray) -> dict[str, float]:

@@ -33,8 +33,6 @@ class TagPrototypes:
         Labels with a tag vector.
     r2 : float
         1 - weighted residual / weighted between-set scatter: 1 at collapse. NaN for a single set.
-    rank : int
-        Rank of the label design; less than L'-1 means that some tags share their vectors.
 
     Examples
     --------
@@ -42,8 +40,8 @@ class TagPrototypes:
     >>> from sklearn_mlcl.collapse import fit_tag_prototypes, simplex_etf
     >>> Y = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
     >>> fitted = fit_tag_prototypes(Y @ simplex_etf(3), Y)
-    >>> fitted.prototypes([[0, 1, 1]]).shape
-    (1, 2)
+    >>> fitted.tags.shape
+    (3, 2)
     """
 
     tags: np.ndarray
@@ -52,51 +50,17 @@ class TagPrototypes:
     scales: np.ndarray
     labels: np.ndarray
     r2: float
-    rank: int
-
-    def prototypes(self, label_sets: Any) -> np.ndarray:
-        """Compute the prototypes g + alpha_m * sum of tags of label sets.
-
-        Parameters
-        ----------
-        label_sets : {array-like, CSR} of shape (n, L)
-            Indicator rows.
-
-        Returns
-        -------
-        ndarray of shape (n, d)
-            The prototypes as rows.
-
-        Raises
-        ------
-        ValueError
-            If a set holds a label without a tag, or a number of labels that was not observed.
-        """
-        sets = sp.csr_array(label_sets, dtype=np.float64)
-        sizes = np.diff(sets.indptr)
-        if np.isnan(self.tags[sets.indices]).any():
-            raise ValueError("label_sets holds a label without a tag vector; see `labels`.")
-        if not np.isin(sizes, self.multiplicities).all():
-            raise ValueError(f"label_sets may only have {self.multiplicities.tolist()} labels.")
-        scale = self.scales[np.searchsorted(self.multiplicities, sizes)]
-        return self.intercept + scale[:, None] * (sets @ np.nan_to_num(self.tags))
 
 
-def fit_tag_prototypes(
-    features: Any,
-    Y: Any,
-    *,
-    sample_weight: Any = None,
-    method: str = "lstsq",
-    weights: str = "sqrt",
-) -> TagPrototypes:
+def fit_tag_prototypes(features: Any, Y: Any, *, sample_weight: Any = None) -> TagPrototypes:
     r"""Fit one vector per label such that label-set means are scaled sums of them.
 
     .. math:: \min_{g, t, \alpha} \sum_S \omega_S \Big\| M_S - g - \alpha_{|S|} \sum_{k\in S} t_k
        \Big\|^2, \qquad \sum_k t_k = 0,
 
-    over the observed label sets S with mean :math:`M_S`, by alternating least squares: the tags
-    and g given the scales, then each scale by a projection. No sample with a single
+    over the observed label sets S with mean :math:`M_S`, where :math:`\omega_S` is the square root
+    of the weight of their samples. Alternating least squares fits the tags and g given the scales,
+    then each scale by a projection. No sample with a single
     label is needed. Samples without a label or with every label are dropped: the model gives both
     the prototype g.
 
@@ -109,11 +73,6 @@ def fit_tag_prototypes(
         dropped.
     sample_weight : array-like of shape (n,), default=None
         Weights of the samples.
-    method : {"lstsq", "singles"}, default="lstsq"
-        "singles" takes the centred single-label means as tags instead, as in [1]_, and fits only
-        the scales.
-    weights : {"sqrt", "rows", "sets"}, default="sqrt"
-        Weight of a set with n_S samples: its square root, n_S, or 1.
 
     Returns
     -------
@@ -123,8 +82,8 @@ def fit_tag_prototypes(
     Raises
     ------
     ValueError
-        If no sample has a label set that is neither empty nor full, if ``method="singles"`` and
-        no sample has a label alone, or if an argument is outside its range.
+        If no sample has a label set that is neither empty nor full, or an argument is outside its
+        range.
 
     References
     ----------
@@ -142,29 +101,15 @@ def fit_tag_prototypes(
     (array([1. , 0.8]), array([5., 5.]), 1.0)
     """
     features, groups = grouped(features, Y, sample_weight)
-    return fit_tags(set_means(features, groups), groups, method, weights)
+    return fit_tags(set_means(features, groups), groups)
 
 
-def set_weights(groups: LabelSets, weights: str) -> np.ndarray:
-    """Weight of each label set in a fit or an average over sets."""
-    powers = {"sqrt": 0.5, "rows": 1.0, "sets": 0.0}
-    if weights not in powers:
-        raise ValueError(f"weights must be one of {sorted(powers)}, got {weights!r}.")
-    return groups.weights ** powers[weights]
-
-
-def fit_tags(
-    means: np.ndarray, groups: LabelSets, method: str = "lstsq", weights: str = "sqrt"
-) -> TagPrototypes:
+def fit_tags(means: np.ndarray, groups: LabelSets) -> TagPrototypes:
     """`fit_tag_prototypes` from the means of the label sets."""
-    if method not in ("lstsq", "singles"):
-        raise ValueError(f'method must be "lstsq" or "singles", got {method!r}.')
     proper = groups.proper()
     if not proper.any():
         raise ValueError("No sample of Y has a label set that is neither empty nor full.")
-    problem = _TagProblem(means[proper], groups, proper, set_weights(groups, weights)[proper])
-    if method == "singles":
-        return problem.expand(*_from_singles(problem))
+    problem = _TagProblem(means[proper], groups, proper)
     tags, scale = _alternate(problem)
     return problem.expand(tags, problem.intercept(tags, scale), scale)
 
@@ -172,21 +117,20 @@ def fit_tags(
 def no_tags(n_labels: int, intercept: np.ndarray) -> TagPrototypes:
     """The model of label sets that are all empty or full: an intercept and nothing else."""
     tags, none = np.full((n_labels, len(intercept)), np.nan), np.zeros(0, dtype=np.intp)
-    return TagPrototypes(tags, intercept, none, np.zeros(0), none, np.nan, 0)
+    return TagPrototypes(tags, intercept, none, np.zeros(0), none, np.nan)
 
 
 class _TagProblem:
     """The weighted regression of set means on scaled, centred labels."""
 
-    def __init__(
-        self, means: np.ndarray, groups: LabelSets, proper: np.ndarray, weight: np.ndarray
-    ) -> None:
+    def __init__(self, means: np.ndarray, groups: LabelSets, proper: np.ndarray) -> None:
         sets = groups.sets[proper]
         self.n_all = groups.n_labels
         self.labels = np.flatnonzero(np.asarray(sets.sum(axis=0)) > 0)
         self.sets = sp.csr_array(sets[:, self.labels])
         self.sizes = groups.sizes[proper]
         self.multiplicities, self.at = np.unique(self.sizes, return_inverse=True)
+        weight = np.sqrt(groups.weights[proper])
         self.weight = weight / weight.sum()
         self.center = self.weight @ means
         self.means = means - self.center  # the offset of the features leaves before any product
@@ -234,7 +178,6 @@ class _TagProblem:
             scales=scale / unit,
             labels=self.labels,
             r2=float(r2),
-            rank=int(np.linalg.matrix_rank(self.gram(scale), hermitian=True)),
         )
 
 
@@ -266,20 +209,3 @@ def _solve_tags(problem: _TagProblem, tags: np.ndarray, scale: np.ndarray) -> np
 
 def _change(new: np.ndarray, old: np.ndarray) -> float:
     return float(np.linalg.norm(new - old) / max(np.linalg.norm(new), np.finfo(float).tiny))
-
-
-def _from_singles(problem: _TagProblem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tags and intercept from the means of single labels, scales by projection."""
-    single = problem.sizes == 1
-    labels = problem.sets[single].indices
-    lacking = np.setdiff1d(np.arange(len(problem.labels)), labels)
-    if len(lacking):
-        raise ValueError(
-            'method="singles" needs a sample with that label alone for every label that occurs; '
-            f"none for labels {problem.labels[lacking].tolist()}."
-        )
-    tags = np.empty((len(problem.labels), problem.means.shape[1]))
-    tags[labels] = problem.means[single]
-    g = tags.mean(axis=0)
-    tags = tags - g
-    return tags, g, problem.project_scales(tags, g)

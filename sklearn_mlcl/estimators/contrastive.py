@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
@@ -214,7 +215,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             return copy.deepcopy(self.loss)
         factory = CONTRASTIVE_LOSSES[self.loss]
         given = options_of(self, "loss_params")
-        options = {name: given[name] for name in factory.options if name in given}
+        options = {name: given[name] for name in signature(factory).parameters if name in given}
         return factory(temperature=self.temperature, lambda_reg=self.lambda_reg, **options)
 
     def _initial_prototypes(self, n_labels: int, n_projection: int) -> Tensor:

@@ -23,7 +23,7 @@ from sklearn_mlcl.heads.evaluation import CachedEmbedding
 from sklearn_mlcl.heads.predictor import AffineHead, DecoderHead
 from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss
 from sklearn_mlcl.modules import embedding_width
-from sklearn_mlcl.modules._heads import FixedETFHead, Head, head_arrays, linear_head
+from sklearn_mlcl.modules._heads import Head, etf_head, head_arrays, linear_head
 from sklearn_mlcl.training import IndexBatchNet, LogitObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
@@ -150,7 +150,7 @@ class MultiLabelMLPClassifier(NetClassifier):
         width = embedding_width(encoder, data.n_features, self.n_estimators)
         head: Head
         if self.classifier == "etf":
-            head = FixedETFHead(width, log_odds, learn_scale=self.loss != "pal")
+            head = etf_head(width, log_odds, learn_scale=self.loss != "pal")
         else:
             head = linear_head(width, log_odds, self.n_estimators)
         loss = self._loss(data.n_labels)

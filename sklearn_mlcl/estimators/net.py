@@ -33,7 +33,6 @@ from sklearn_mlcl.modules import (
     MemberList,
     MLPEncoder,
     ScaledEncoder,
-    SelectiveEncoder,
     embedding_width,
     linear,
 )
@@ -473,10 +472,10 @@ class NetClassifier(
                 callbacks.append(listener)
             with seeded_device(task.seed, device), threads_for(work, device), net.kept_on_error():
                 net.to(device).train_rows(
-                    RowTensors.of(task.train, device),
+                    RowTensors(task.train, device),
                     None
                     if task.valid is None
-                    else RowTensors.of(task.valid.weighted(task.class_weights), device),
+                    else RowTensors(task.valid.weighted(task.class_weights), device),
                     max_epochs=task.n_epochs,
                     schedule=task.schedule,
                     generator=generator,
@@ -730,6 +729,5 @@ def scaled_encoder(
         width = embedding_width(encoder, n_features, clf.n_estimators)
         encoder = nn.Sequential(encoder, linear(width, n_outputs, clf.n_estimators))
     scaler, noise = scaler_of(clf, data), FeatureNoise(clf.feature_noise)
-    if kept is None:
-        return ScaledEncoder(scaler, encoder, noise)
-    return SelectiveEncoder(scaler, encoder, noise, torch.from_numpy(kept))
+    index = None if kept is None else torch.from_numpy(kept)
+    return ScaledEncoder(scaler, encoder, noise, index)

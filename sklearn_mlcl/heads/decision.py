@@ -101,7 +101,14 @@ def chosen(
     """
     if isinstance(threshold, str) or rule == "auto":
         objective = threshold if isinstance(threshold, str) else "f1_micro"
-        threshold = _common_threshold(held_out, objective)
+        common = tune_thresholds(
+            held_out.Y,
+            held_out.probabilities,
+            objective=objective,
+            per_label=False,
+            sample_weight=held_out.sample_weight,
+        )
+        threshold = float(common[0])
     if rule == "threshold":
         return Decision("threshold"), threshold
     if rule == "topk":
@@ -124,38 +131,19 @@ def chosen(
     return rules[choose_decision(predictions, held_out.Y)[0]], threshold
 
 
-def _common_threshold(held_out: HeldOut, objective: str) -> float:
-    """Return the one threshold for all labels that is best for an objective."""
-    cuts = tune_thresholds(
-        held_out.Y,
-        held_out.probabilities,
-        objective=objective,
-        per_label=False,
-        sample_weight=held_out.sample_weight,
-    )
-    return float(np.ravel(cuts)[0])
-
-
 def tune_onn_prior(
-    decoder: ONNDecoder,
-    features: Any,
-    Y: Any,
-    *,
-    scoring: str = "f1_micro",
-    grid: Sequence[float] = PRIORS,
+    decoder: ONNDecoder, features: Any, Y: Any, *, grid: Sequence[float] = PRIORS
 ) -> ONNDecoder:
-    """The decoder with the prior strength that scores best on held-out rows.
+    """Return the decoder with the prior strength of the best micro-F1 on held-out samples.
 
     Parameters
     ----------
     decoder : ONNDecoder
-        Its variance should come from held-out rows as well.
+        Its variance should come from held-out samples as well.
     features : {array-like, CSR, memory map, torch tensor} of shape (n, d)
-        Held-out rows.
-    Y : {array-like, CSR} of shape (n, K)
+        Held-out samples.
+    Y : {array-like, CSR} of shape (n, L)
         Their indicator matrix; NaN entries do not count.
-    scoring : {"f1_micro", "f1_macro", "f1_samples"}, default="f1_micro"
-        What is best.
     grid : sequence of float, default=(0, 0.25, 0.5, 0.75, 1)
         Strengths t in [0, 1] to try; the first wins ties.
 
@@ -175,5 +163,5 @@ def tune_onn_prior(
     0.0
     """
     tried = [replace(decoder, prior=float(t)) for t in grid]
-    values = [score_and_influence(each.decode(features), Y, scoring)[0] for each in tried]
+    values = [score_and_influence(each.decode(features), Y, "f1_micro")[0] for each in tried]
     return tried[int(np.argmax(values))]

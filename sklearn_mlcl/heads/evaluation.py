@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.modules import side_by_side
-from sklearn_mlcl.utils.chunking import chunk_rows, map_chunks, stacked, take_rows
+from sklearn_mlcl.utils.chunking import as_tensor, chunk_rows, map_chunks, stacked, take_rows
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for
 
 #: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory.
@@ -78,9 +78,7 @@ def chunk_outputs(
 
 def _tensor(samples: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
     dense = samples.toarray() if sp.issparse(samples) else samples
-    # from_numpy warns about read-only memory, which a memory map is.
-    dense = dense if dense.flags.writeable else dense.copy()
-    return torch.from_numpy(dense).to(device=device, dtype=dtype)
+    return as_tensor(dense).to(device=device, dtype=dtype)
 
 
 class CachedEmbedding:

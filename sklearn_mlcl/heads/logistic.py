@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -13,32 +13,12 @@ from sklearn.model_selection import check_cv
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
-from sklearn_mlcl.solvers import fit_logistic, select_C
+from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, select_C
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils.class_weight import row_weights
 
 #: Tolerance on embeddings, which are float32: more digits than this are not theirs to give.
 EMBEDDING_TOL = 1e-6
-
-
-@dataclass(frozen=True)
-class LogisticHeads:
-    """Solved heads.
-
-    Attributes
-    ----------
-    coef : ndarray of shape (L, d)
-    intercept : ndarray of shape (L,)
-    C : ndarray of shape (L,)
-    n_iter : ndarray of shape (L,)
-    converged : ndarray of shape (L,)
-    """
-
-    coef: np.ndarray
-    intercept: np.ndarray
-    C: np.ndarray
-    n_iter: np.ndarray
-    converged: np.ndarray
 
 
 def fit_heads(
@@ -50,7 +30,7 @@ def fit_heads(
     Cs: Sequence[float],
     cv: Any = 5,
     **solver_options: Any,
-) -> LogisticHeads:
+) -> LogisticSolution:
     """Solve one logistic regression per label; ``C="cv"`` chooses C per label first.
 
     Parameters
@@ -58,9 +38,9 @@ def fit_heads(
     X : ndarray or CSR of shape (n, d)
         Features or embeddings.
     Y : ndarray or CSR of shape (n, L)
-        Indicator matrix, NaN where unknown.
+        Indicator matrix, NaN where missing.
     sample_weight : ndarray of shape (n,) or (n, L), or None
-        Weights of the rows or of the cells.
+        Weights of the samples or of the entries.
     C : float, ndarray of shape (L,) or "cv"
         Inverse regularisation.
     Cs : sequence of float
@@ -72,16 +52,12 @@ def fit_heads(
     """
     if isinstance(C, str):
         intercept = {k: v for k, v in solver_options.items() if k == "fit_intercept"}
-        splits = list(_splitter(cv, X.shape[0]).split(X, Y))
+        if isinstance(cv, Integral):
+            n_splits = min(int(cv), X.shape[0])
+            cv = MultilabelStratifiedKFold(n_splits, shuffle=True, random_state=0)
+        splits = list(check_cv(cv).split(X, Y))
         C = select_C(X, Y, Cs, cv=splits, sample_weight=sample_weight, **intercept).C
-    solution = fit_logistic(X, Y, C=C, sample_weight=sample_weight, **solver_options)
-    return LogisticHeads(
-        solution.coef,
-        solution.intercept,
-        np.broadcast_to(np.asarray(C, dtype=np.float64), solution.intercept.shape).copy(),
-        solution.n_iter,
-        solution.converged,
-    )
+    return fit_logistic(X, Y, C=C, sample_weight=sample_weight, **solver_options)
 
 
 def fit_embedding_heads(
@@ -89,13 +65,13 @@ def fit_embedding_heads(
     Y: Any,
     sample_weight: np.ndarray | None,
     C: float | np.ndarray | str,
-) -> LogisticHeads:
+) -> LogisticSolution:
     """Solve heads on the standardised embedding and state them for the embedding as it is.
 
     Parameters
     ----------
     embedding : ndarray of shape (n, h)
-        What an encoder makes of the rows.
+        What an encoder makes of the samples.
     Y, sample_weight, C
         As for :func:`fit_heads`.
     """
@@ -105,9 +81,3 @@ def fit_embedding_heads(
     heads = fit_heads(standardised, Y, sample_weight, C, Cs=DEFAULT_CS, tol=EMBEDDING_TOL)
     coef = heads.coef / scaler.scale_
     return replace(heads, coef=coef, intercept=heads.intercept - coef @ scaler.mean_)
-
-
-def _splitter(cv: Any, n_rows: int) -> Any:
-    if not isinstance(cv, Integral):
-        return check_cv(cv)
-    return MultilabelStratifiedKFold(min(int(cv), n_rows), shuffle=True, random_state=0)

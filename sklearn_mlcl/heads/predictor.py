@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -139,11 +140,8 @@ class Predictor(nn.Module):
         )
 
     def _with(self, **changes: Any) -> Predictor:
-        names = (
-            "encoder", "head", "counts", "pseudo_count", "neighbors", "linear", "neighbor_weight",
-            "linear_weight",
-        )  # fmt: skip
-        return Predictor(**{name: getattr(self, name) for name in names} | changes)
+        own = {name: getattr(self, name) for name in signature(Predictor).parameters}
+        return Predictor(**own | changes)
 
 
 class DrawnPredictor(nn.Module):

@@ -56,8 +56,6 @@ class ContrastiveLoss(nn.Module):
 
     Attributes
     ----------
-    options : tuple of str
-        Names of the constructor arguments that only this loss has.
     uses_prototypes : bool
         Whether trainable prototypes, one per label, are part of the published loss.
     requires_prototypes : bool
@@ -66,7 +64,6 @@ class ContrastiveLoss(nn.Module):
         Whether past embeddings may be further candidates.
     """
 
-    options: ClassVar[tuple[str, ...]] = ()
     uses_prototypes: ClassVar[bool] = False
     requires_prototypes: ClassVar[bool] = False
     accepts_queue: ClassVar[bool] = True
@@ -110,9 +107,7 @@ class ContrastiveLoss(nn.Module):
         return f"temperature={self.temperature}, lambda_reg={self.lambda_reg}"
 
     @abstractmethod
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
         """The recipe of the loss: W, its row sums, the factor and the mass of each anchor."""
 
     @property
@@ -179,8 +174,8 @@ class ContrastiveLoss(nn.Module):
                 torch.promote_types(embeddings.dtype, torch.float32),
                 _entry_weight(sample_weight, columns),
             )
-            memory_budget = self.memory_budget // embeddings.shape[:-2].numel()
-            weights = self._weights(pairs, n_prototypes, memory_budget)
+            budget = self.memory_budget // embeddings.shape[:-2].numel()
+            weights = self._weights(pairs, n_prototypes, budget)
             weights.log_b = self._log_repulsion(weights, n_prototypes, pairs, log_weight)
             return pair_loss(
                 embeddings,

@@ -37,12 +37,8 @@ class _OverlapLoss(ContrastiveLoss):
     def _overlap(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
         """Overlap of the label sets of each pair in a tile, before the division of rows."""
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
-        return OverlapWeights(
-            pairs, self._overlap, memory_budget, divide_by_count=self._divide_by_count
-        )
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
+        return OverlapWeights(pairs, self._overlap, budget, divide_by_count=self._divide_by_count)
 
 
 @dataclass(eq=False, repr=False)
@@ -80,7 +76,6 @@ class SupConLoss(_OverlapLoss):
     1.5635
     """
 
-    options: ClassVar[tuple[str, ...]] = ("positives",)
     positives: str = "any"
 
     def _overlap(self, pairs: LabelPairs, rows: slice, columns: slice) -> Tensor:
@@ -95,7 +90,6 @@ class SupConLoss(_OverlapLoss):
 class SupConAllLoss(SupConLoss):
     """``SupConLoss("all")`` under a name of its own, for the registry."""
 
-    options: ClassVar[tuple[str, ...]] = ()
     positives: str = field(default="all", init=False)
 
 
@@ -165,7 +159,6 @@ class MultiSupConLoss(_OverlapLoss):
     1.0345
     """
 
-    options: ClassVar[tuple[str, ...]] = ("overlap_threshold",)
     _divide_by_count: ClassVar[bool] = True
     overlap_threshold: float = 0.5
 
@@ -253,14 +246,11 @@ class MulSupConLoss(ContrastiveLoss):
     1.8312
     """
 
-    options: ClassVar[tuple[str, ...]] = ("anchor_weighting",)
     _factor_in_weights: ClassVar[bool] = False
     anchor_weighting: str = "label"
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
-        weights = FactorisedWeights(pairs, memory_budget)
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
+        weights = FactorisedWeights(pairs, budget)
         if self.anchor_weighting == "label":
             weights.factor = torch.ones_like(weights.factor)
             weights.mass = pairs.anchors.weight_of_positives
@@ -331,18 +321,15 @@ class RegularizedContrastiveLoss(_LossWithPrototypes):
     2.0162
     """
 
-    options: ClassVar[tuple[str, ...]] = ("alpha", "n_negatives")
     accepts_queue: ClassVar[bool] = False
     alpha: float = 0.0
     _: KW_ONLY
     lambda_reg: float = 1.0
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
         return FactorisedWeights(
             pairs,
-            memory_budget,
+            budget,
             similarity=self._share if self.alpha else None,
             n_prototypes=n_prototypes,
             prototype_anchors=n_prototypes > 0,
@@ -403,7 +390,6 @@ class MSCLoss(_LossWithPrototypes):
     1.337
     """
 
-    options: ClassVar[tuple[str, ...]] = ("beta", "n_negatives")
     _factor_in_weights: ClassVar[bool] = False
     beta: float = 0.1
 
@@ -411,11 +397,9 @@ class MSCLoss(_LossWithPrototypes):
     def _instance_repulsion(self) -> float:
         return self.beta
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
         return FactorisedWeights(
-            pairs, memory_budget, similarity=_inverse_union, n_prototypes=n_prototypes
+            pairs, budget, similarity=_inverse_union, n_prototypes=n_prototypes
         )
 
 
@@ -452,11 +436,8 @@ class PrototypeLoss(_LossWithPrototypes):
     1.0491
     """
 
-    options: ClassVar[tuple[str, ...]] = ("n_negatives",)
     requires_prototypes: ClassVar[bool] = True
     accepts_queue: ClassVar[bool] = False
 
-    def _weights(
-        self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None
-    ) -> PairWeights:
-        return PrototypeWeights(pairs, n_prototypes, memory_budget)
+    def _weights(self, pairs: LabelPairs, n_prototypes: int, budget: int | None) -> PairWeights:
+        return PrototypeWeights(pairs, n_prototypes, budget)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,8 +33,9 @@ class LabelIndices:
 
     Examples
     --------
+    >>> from scipy.sparse import csr_array
     >>> from sklearn_mlcl.losses import LabelIndices
-    >>> labels = LabelIndices.from_lists([[0, 3], [], [1]], n_labels=4)
+    >>> labels = LabelIndices.from_csr(csr_array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]))
     >>> len(labels), labels.dense().int().tolist()
     (3, [[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]])
     """
@@ -50,27 +50,6 @@ class LabelIndices:
                 "indices must have shape (n_positives,) and offsets shape (n_samples + 1,); got "
                 f"{tuple(self.indices.shape)} and {tuple(self.offsets.shape)}"
             )
-
-    @classmethod
-    def from_lists(cls, rows: Sequence[Iterable[int]], n_labels: int) -> LabelIndices:
-        """Read an iterable of label indices for each sample.
-
-        Parameters
-        ----------
-        rows : sequence of iterables of int
-            The labels of each sample.
-        n_labels : int
-            Number of labels L.
-
-        Returns
-        -------
-        LabelIndices
-            The labels as index lists.
-        """
-        lists = [list(row) for row in rows]
-        sizes = torch.tensor([0, *map(len, lists)])
-        flat = torch.tensor([label for row in lists for label in row], dtype=torch.int64)
-        return cls(flat, sizes.cumsum(0), n_labels)
 
     @classmethod
     def from_csr(cls, matrix: sparse.csr_array | sparse.csr_matrix) -> LabelIndices:
@@ -120,34 +99,24 @@ class LabelIndices:
         """
         return LabelIndices(self.indices.to(device), self.offsets.to(device), self.n_labels)
 
-    def dense(self) -> Tensor:
-        """Build the indicator matrix.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_labels), bool
-            True for the labels of a sample.
-        """
-        return self._scatter(self.indices, self.n_labels)
-
-    def restrict(self, active: Tensor) -> Tensor:
-        """Build some columns of the indicator matrix.
+    def dense(self, columns: Tensor | None = None) -> Tensor:
+        """Build the indicator matrix, or some columns of it.
 
         Parameters
         ----------
-        active : Tensor of shape (n_active,), int64
-            The columns, sorted; they include all labels of the samples.
+        columns : Tensor of shape (n_columns,), int64, optional
+            The columns, sorted; they include all labels of the samples.  By default all columns.
 
         Returns
         -------
-        Tensor of shape (n_samples, n_active), bool
+        Tensor of shape (n_samples, n_columns), bool
             True for the labels of a sample.
         """
-        return self._scatter(torch.searchsorted(active, self.indices), len(active))
-
-    def _scatter(self, columns: Tensor, width: int) -> Tensor:
-        Y = torch.zeros(len(self), width, dtype=torch.bool, device=columns.device)
-        Y[self.rows, columns] = True
+        places, width = self.indices, self.n_labels
+        if columns is not None:
+            places, width = torch.searchsorted(columns, places), len(columns)
+        Y = torch.zeros(len(self), width, dtype=torch.bool, device=places.device)
+        Y[self.rows, places] = True
         return Y
 
 
@@ -157,7 +126,7 @@ Labels = Tensor | LabelIndices
 def indicator(labels: Labels, columns: Tensor | None = None) -> Tensor:
     """Indicator matrix of all labels, or of some columns that include all positives."""
     if isinstance(labels, LabelIndices):
-        return labels.dense() if columns is None else labels.restrict(columns)
+        return labels.dense(columns)
     return labels if columns is None else labels[:, columns]
 
 

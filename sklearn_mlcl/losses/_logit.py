@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -27,13 +28,14 @@ from sklearn_mlcl.losses._validation import (
 from sklearn_mlcl.utils._sklearn_compat import Interval
 
 
+@dataclass(eq=False, repr=False)
 class _LogitLoss(nn.Module):
     """Base of the losses on logits: it reads what comes in."""
 
     #: Whether labels between 0 and 1 are valid targets.
-    takes_mixed_labels = False
+    takes_mixed_labels: ClassVar[bool] = False
     #: Whether the value is a mean over samples, so that ensemble members can share one call.
-    is_mean_over_rows = True
+    is_mean_over_rows: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "gamma": NON_NEGATIVE,
         "gamma_neg": NON_NEGATIVE,
@@ -42,6 +44,10 @@ class _LogitLoss(nn.Module):
         "positive_temperature": POSITIVE,
         "negative_temperature": POSITIVE,
     }
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        check_parameters(self, vars(self))
 
     @abstractmethod
     def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
@@ -91,35 +97,21 @@ class _LogitLoss(nn.Module):
 class _EntryLoss(_LogitLoss):
     """Weighted mean over the entries that are not missing."""
 
-    pos_weight: Tensor | None
-    takes_mixed_labels = True
-
-    def __init__(self, pos_weight: Tensor | None = None) -> None:
-        super().__init__()
-        self.register_buffer("pos_weight", pos_weight)
+    takes_mixed_labels: ClassVar[bool] = True
 
     @abstractmethod
     def _entries(self, x: Tensor, y: Tensor) -> Tensor:
-        """Loss of every entry, before the weight of the positives."""
+        """Loss of every entry."""
 
     def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         y = labels.to(x)
         if labels.is_floating_point():
             y = y.nan_to_num(nan=0.0)
-        entries = self._entries(x, y)
-        if self.pos_weight is not None:
-            positive = self._entries(x, torch.ones_like(y))
-            entries = entries + y * (self.pos_weight.to(entries) - 1.0) * positive
-        return weighted_mean(entries, weight_per_entry(labels, sample_weight, x.dtype))
+        return weighted_mean(self._entries(x, y), weight_per_entry(labels, sample_weight, x.dtype))
 
 
 class BinaryCrossEntropyLoss(_EntryLoss):
     r"""Binary cross-entropy, :math:`-y \log p - (1 - y) \log(1 - p)` with p the sigmoid.
-
-    Parameters
-    ----------
-    pos_weight : Tensor of shape (L,), optional
-        Factor on the loss of the positives of each label.
 
     Examples
     --------
@@ -134,6 +126,7 @@ class BinaryCrossEntropyLoss(_EntryLoss):
         return functional.binary_cross_entropy_with_logits(x, y, reduction="none")
 
 
+@dataclass(eq=False, repr=False)
 class FocalLoss(_EntryLoss):
     r"""Cross-entropy of an entry times :math:`(1 - p_t)^\gamma`, p_t the probability of its label.
 
@@ -141,8 +134,6 @@ class FocalLoss(_EntryLoss):
     ----------
     gamma : float, default=2.0
         Focusing; 0 is binary cross-entropy.
-    pos_weight : Tensor of shape (L,), optional
-        Factor on the loss of the positives of each label.
 
     Raises
     ------
@@ -162,15 +153,13 @@ class FocalLoss(_EntryLoss):
     0.0122
     """
 
-    def __init__(self, gamma: float = 2.0, *, pos_weight: Tensor | None = None) -> None:
-        super().__init__(pos_weight)
-        self.gamma = gamma
-        check_parameters(self, vars(self))
+    gamma: float = 2.0
 
     def _entries(self, x: Tensor, y: Tensor) -> Tensor:
         return _focused(x, y, self.gamma, self.gamma, 0.0)
 
 
+@dataclass(eq=False, repr=False)
 class AsymmetricLoss(_EntryLoss):
     r"""Cross-entropy with separate focusing for negatives, and a shift that drops the easy ones.
 
@@ -189,8 +178,6 @@ class AsymmetricLoss(_EntryLoss):
         Focusing of positives.
     clip : float, default=0.05
         The shift m, in [0, 1).
-    pos_weight : Tensor of shape (L,), optional
-        Factor on the loss of the positives of each label.
 
     Raises
     ------
@@ -210,19 +197,9 @@ class AsymmetricLoss(_EntryLoss):
     0.0078
     """
 
-    def __init__(
-        self,
-        gamma_neg: float = 4.0,
-        gamma_pos: float = 1.0,
-        clip: float = 0.05,
-        *,
-        pos_weight: Tensor | None = None,
-    ) -> None:
-        super().__init__(pos_weight)
-        self.gamma_neg = gamma_neg
-        self.gamma_pos = gamma_pos
-        self.clip = clip
-        check_parameters(self, vars(self))
+    gamma_neg: float = 4.0
+    gamma_pos: float = 1.0
+    clip: float = 0.05
 
     def _entries(self, x: Tensor, y: Tensor) -> Tensor:
         return _focused(x, y, self.gamma_neg, self.gamma_pos, self.clip)
@@ -288,6 +265,7 @@ class ZLPRLoss(_LogitLoss):
         return weighted_mean(above + below, weight_per_sample(labels, sample_weight, x.dtype))
 
 
+@dataclass(eq=False, repr=False)
 class TwoWayLoss(_LogitLoss):
     r"""Positives against negatives, within each sample and within each label.
 
@@ -324,15 +302,9 @@ class TwoWayLoss(_LogitLoss):
     0.0486
     """
 
-    is_mean_over_rows = False
-
-    def __init__(
-        self, positive_temperature: float = 4.0, negative_temperature: float = 1.0
-    ) -> None:
-        super().__init__()
-        self.positive_temperature = positive_temperature
-        self.negative_temperature = negative_temperature
-        check_parameters(self, vars(self))
+    is_mean_over_rows: ClassVar[bool] = False
+    positive_temperature: float = 4.0
+    negative_temperature: float = 1.0
 
     def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         positive, negative = _split(labels, sample_weight)

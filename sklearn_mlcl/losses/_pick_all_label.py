@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from sklearn_mlcl.losses._validation import check_parameters, check_sample_weigh
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 
 
+@dataclass(eq=False, repr=False)
 class PickAllLabelLoss(nn.Module):
     r"""Pick-all-label loss, with a choice of normalisation by the number of labels.
 
@@ -22,7 +24,7 @@ class PickAllLabelLoss(nn.Module):
 
     averaged over the samples with a positive, by their weights.  The gradient in the logits is
     :math:`m^{-\gamma} (m\, \mathrm{softmax}(z) - y)`.  The smallest value for a sample is
-    :math:`m^{1-\gamma} \log m`; `excess` is the loss above it.  The softmax is no marginal: with
+    :math:`m^{1-\gamma} \log m`.  The softmax is no marginal: with
     gamma = 0 it estimates :math:`\eta_k / \sum_j \eta_j` with :math:`\eta_k = P(y_k = 1|x)`,
     with gamma = 1 :math:`E[y_k / m | x]`.
 
@@ -62,23 +64,19 @@ class PickAllLabelLoss(nn.Module):
     0.9818
     """
 
-    is_mean_over_rows = True
+    is_mean_over_rows: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "pal_norm": [StrOptions({"mean", "sum"}), Interval(Real, 0, 1, closed="both")],
         "empty_rows": [StrOptions({"ignore", "none_class", "uniform", "error"})],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def __init__(
-        self,
-        pal_norm: str | float = "mean",
-        empty_rows: str = "ignore",
-        label_smoothing: float = 0.0,
-    ) -> None:
+    pal_norm: str | float = "mean"
+    empty_rows: str = "ignore"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.pal_norm = pal_norm
-        self.empty_rows = empty_rows
-        self.label_smoothing = label_smoothing
         check_parameters(self, vars(self))
 
     @property
@@ -86,12 +84,6 @@ class PickAllLabelLoss(nn.Module):
         """The exponent of ``pal_norm``."""
         names = {"sum": 0.0, "mean": 1.0}
         return names[self.pal_norm] if isinstance(self.pal_norm, str) else self.pal_norm
-
-    def extra_repr(self) -> str:
-        return (
-            f"pal_norm={self.pal_norm!r}, empty_rows={self.empty_rows!r}, "
-            f"label_smoothing={self.label_smoothing}"
-        )
 
     def forward(
         self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None
@@ -113,46 +105,19 @@ class PickAllLabelLoss(nn.Module):
         -------
         Tensor, scalar
         """
-        return self._mean(logits, labels, sample_weight, above_minimum=False)
-
-    def excess(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """The loss above the smallest value these labels allow: 0 is a perfect fit.
-
-        Parameters
-        ----------
-        logits : Tensor of shape (B, L), or (B, L + 1) with ``empty_rows="none_class"``
-            As in `forward`.
-        labels : Tensor of shape (B, L)
-            As in `forward`.
-        sample_weight : Tensor of shape (B,) or (B, L), optional
-            As in `forward`.
-
-        Returns
-        -------
-        Tensor, scalar
-            Weighted mean over the samples with a positive.
-        """
-        return self._mean(logits, labels, sample_weight, above_minimum=True)
-
-    def _mean(
-        self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None, *, above_minimum: bool
-    ) -> Tensor:
         self._check(logits, labels, sample_weight)
         dtype = torch.promote_types(logits.dtype, torch.float32)
         target, missing, weight = self._target(labels, sample_weight, dtype)
         m = target.sum(1)
         if weight is not None:
             target = target * weight
-        mass = target.sum(1)
         # If every label is missing the logits stay: a softmax of nothing has NaN gradients.
         masked = missing & ~missing.all(1, keepdim=True)
         log_p = logits.to(dtype).masked_fill(masked, -torch.inf).log_softmax(1)
         # where, not a product: 0 * -inf is NaN.
         losses = -torch.where(target > 0, target * log_p, 0.0).sum(1)
-        if above_minimum:
-            losses = losses - torch.xlogy(mass, mass) + torch.xlogy(target, target).sum(1)
         m = m.clamp_min(1.0)  # 0 or at least 1
-        total = (mass / m).sum()
+        total = (target.sum(1) / m).sum()
         return (losses * m**-self.gamma).sum() / torch.where(total > 0, total, 1.0)
 
     def _check(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from sklearn_mlcl.losses._validation import COUNT, check_parameters, check_shape
 
 
+@dataclass(eq=False, repr=False)
 class MemoryQueue(nn.Module):
     """Ring buffer of the last ``queue_size`` embeddings and their labels.
 
@@ -48,36 +50,28 @@ class MemoryQueue(nn.Module):
     (3, [2.0, 3.0, 4.0])
     """
 
-    _embeddings: Tensor
-    _labels: Tensor
     _parameter_constraints: ClassVar[dict[str, Any]] = dict.fromkeys(
         ("queue_size", "embedding_dim", "n_labels", "n_members"), COUNT
     )
 
-    def __init__(
-        self,
-        queue_size: int,
-        embedding_dim: int,
-        n_labels: int,
-        *,
-        dtype: torch.dtype = torch.float32,
-        label_dtype: torch.dtype = torch.bool,
-        n_members: int = 1,
-    ) -> None:
+    queue_size: int
+    embedding_dim: int
+    n_labels: int
+    _: KW_ONLY
+    dtype: InitVar[torch.dtype] = torch.float32
+    label_dtype: InitVar[torch.dtype] = torch.bool
+    n_members: int = 1
+    _embeddings: Tensor = field(init=False)
+    _labels: Tensor = field(init=False)
+
+    def __post_init__(self, dtype: torch.dtype, label_dtype: torch.dtype) -> None:
         super().__init__()
-        check_parameters(
-            self,
-            {
-                "queue_size": queue_size,
-                "embedding_dim": embedding_dim,
-                "n_labels": n_labels,
-                "n_members": n_members,
-            },
-        )
-        members = () if n_members == 1 else (n_members,)
-        shape = (*members, queue_size, embedding_dim)
-        self.register_buffer("_embeddings", torch.zeros(shape, dtype=dtype))
-        self.register_buffer("_labels", torch.zeros(queue_size, n_labels, dtype=label_dtype))
+        check_parameters(self, vars(self))
+        members = () if self.n_members == 1 else (self.n_members,)
+        embeddings = torch.zeros(*members, self.queue_size, self.embedding_dim, dtype=dtype)
+        labels = torch.zeros(self.queue_size, self.n_labels, dtype=label_dtype)
+        self.register_buffer("_embeddings", embeddings)
+        self.register_buffer("_labels", labels)
         self.reset()
 
     def __len__(self) -> int:
@@ -115,9 +109,9 @@ class MemoryQueue(nn.Module):
         TypeError
             If labels are floating (NaN possible) and the queue's label dtype is not.
         """
-        members, d = self._embeddings.shape[:-2], self._embeddings.shape[-1]
-        check_shape("embeddings", embeddings.shape, (*members, len(labels), d))
-        check_shape("labels", labels.shape, (len(labels), self._labels.shape[1]))
+        members = self._embeddings.shape[:-2]
+        check_shape("embeddings", embeddings.shape, (*members, len(labels), self.embedding_dim))
+        check_shape("labels", labels.shape, (len(labels), self.n_labels))
         if labels.is_floating_point() and not self._labels.is_floating_point():
             raise TypeError(
                 f"labels are {labels.dtype} and may hold NaN, but the queue stores "

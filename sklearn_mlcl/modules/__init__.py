@@ -22,7 +22,6 @@ from sklearn_mlcl.modules._scaling import (
     FeatureNoise,
     InputScaler,
     ScaledEncoder,
-    SelectiveEncoder,
     embedding_width,
 )
 from sklearn_mlcl.modules.gmvae import GaussianMixtureVAE
@@ -38,7 +37,6 @@ __all__ = [
     "MemberList",
     "ProjectionHead",
     "ScaledEncoder",
-    "SelectiveEncoder",
     "SharedDropout",
     "StackedLayerNorm",
     "StackedLinear",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
 from sklearn_mlcl.modules._members import dropout as dropout_layer
 from sklearn_mlcl.modules._members import layer_norm, linear
@@ -65,7 +65,7 @@ class MLPEncoder(nn.Sequential):
         super().__init__(*layers)
 
 
-class ProjectionHead(nn.Module):
+class ProjectionHead(nn.Sequential):
     """Map embeddings to the space in which the contrastive loss compares them.
 
     ``Linear -> activation -> Linear``. It is thrown away after training: heads and
@@ -93,11 +93,8 @@ class ProjectionHead(nn.Module):
     def __init__(
         self, n_embedding: int, n_projection: int, activation: str = "silu", n_members: int = 1
     ) -> None:
-        super().__init__()
-        self.hidden = linear(n_embedding, n_projection, n_members)
-        self.activation = ACTIVATIONS[activation]()
-        self.output = linear(n_projection, n_projection, n_members)
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Return projections of shape (n, n_projection), with the members in front."""
-        return self.output(self.activation(self.hidden(embedding)))
+        super().__init__(
+            linear(n_embedding, n_projection, n_members),
+            ACTIVATIONS[activation](),
+            linear(n_projection, n_projection, n_members),
+        )

@@ -30,10 +30,8 @@ class ETFLinear(nn.Module):
     learn_scale : bool, default=False
         Learn log s. Useful with losses per label and no feature decay, from ``scale=10``; the
         pick-all-label loss with feature decay sets the feature norm itself.
-    rotation : {"random", "identity"}, default="random"
-        As in `simplex_etf`.
     random_state : int, RandomState instance or None, default=None
-        Seeds the rotation; torch's generators are left alone.
+        Seeds the frame; torch's generators are left alone.
 
     Attributes
     ----------
@@ -73,14 +71,12 @@ class ETFLinear(nn.Module):
         *,
         scale: float = 1.0,
         learn_scale: bool = False,
-        rotation: str = "random",
         random_state: Any = None,
     ) -> None:
         super().__init__()
         if not scale > 0:
             raise ValueError(f"scale must be positive, got {scale!r}.")
-        frame = simplex_etf(out_features, in_features, rotation=rotation, random_state=random_state)
-        self.in_features, self.out_features = in_features, out_features
+        frame = simplex_etf(out_features, in_features, random_state=random_state)
         self.register_buffer("etf", torch.tensor(frame, dtype=torch.get_default_dtype()))
         log_scale = torch.tensor(float(scale)).log()
         if learn_scale:
@@ -106,9 +102,3 @@ class ETFLinear(nn.Module):
         Tensor of shape (..., K)
         """
         return nn.functional.linear(features, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}, learn_scale={isinstance(self.log_scale, nn.Parameter)}"
-        )

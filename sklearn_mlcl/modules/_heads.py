@@ -6,77 +6,50 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_mlcl.modules import ETFLinear, StackedLinear
+from sklearn_mlcl.modules import ETFLinear, StackedLinear, linear
+
+Head = nn.Linear | StackedLinear | ETFLinear
 
 
-class LinearHead(nn.Linear):
-    """One logit per label, with biases that start at the log-odds of the labels.
-
-    Parameters
-    ----------
-    n_embedding : int
-        Width of the embedding.
-    log_odds : ndarray of shape (L,)
-        Log-odds of each label in the training rows.
-    """
-
-    def __init__(self, n_embedding: int, log_odds: np.ndarray) -> None:
-        super().__init__(n_embedding, len(log_odds))
-        with torch.no_grad():
-            self.bias.copy_(torch.as_tensor(log_odds))
-
-
-class StackedLinearHead(StackedLinear):
-    """A :class:`LinearHead` for each member of an ensemble.
+def linear_head(n_embedding: int, log_odds: np.ndarray, n_members: int = 1) -> Head:
+    """Return the trained head of one net, or of the members of an ensemble.
 
     Parameters
     ----------
     n_embedding : int
         Width of the embedding of a member.
     log_odds : ndarray of shape (L,)
-        Log-odds of each label in the training rows.
-    n_members : int
+        Log-odds of each label in the training samples, where the biases start.
+    n_members : int, default=1
         Number of members.
     """
+    head = linear(n_embedding, len(log_odds), n_members)
+    with torch.no_grad():
+        head.bias.copy_(torch.as_tensor(log_odds).repeat(n_members))
+    return head
 
-    def __init__(self, n_embedding: int, log_odds: np.ndarray, n_members: int) -> None:
-        super().__init__(n_members, n_embedding, len(log_odds))
-        with torch.no_grad():
-            self.bias.copy_(torch.as_tensor(log_odds).repeat(n_members))
 
-
-class FixedETFHead(ETFLinear):
-    """One logit per label from a fixed simplex ETF, with biases that start at the log-odds.
+def etf_head(n_embedding: int, log_odds: np.ndarray, learn_scale: bool) -> ETFLinear:
+    """Return a head whose weight is a fixed simplex ETF.
 
     Parameters
     ----------
     n_embedding : int
         Width of the embedding, at least the number of logits less one.
     log_odds : ndarray of shape (L,)
-        Log-odds of each label in the training rows.
+        Log-odds of each label in the training samples, where the biases start.
     learn_scale : bool
-        Learn the common norm of the rows.
+        Learn the common norm of the rows of the weight.
     """
-
-    def __init__(self, n_embedding: int, log_odds: np.ndarray, learn_scale: bool) -> None:
-        super().__init__(
-            n_embedding,
-            len(log_odds),
-            scale=10.0 if learn_scale else 1.0,
-            learn_scale=learn_scale,
-            random_state=int(torch.randint(2**31 - 1, (1,))),
-        )
-        self.bias = nn.Parameter(torch.as_tensor(log_odds, dtype=torch.float32))
-
-
-Head = LinearHead | StackedLinearHead | FixedETFHead
-
-
-def linear_head(n_embedding: int, log_odds: np.ndarray, n_members: int) -> Head:
-    """Return the trained head of one net, or of the members of an ensemble."""
-    if n_members == 1:
-        return LinearHead(n_embedding, log_odds)
-    return StackedLinearHead(n_embedding, log_odds, n_members)
+    head = ETFLinear(
+        n_embedding,
+        len(log_odds),
+        scale=10.0 if learn_scale else 1.0,
+        learn_scale=learn_scale,
+        random_state=int(torch.randint(2**31 - 1, (1,))),
+    )
+    head.bias = nn.Parameter(torch.as_tensor(log_odds, dtype=torch.float32))
+    return head
 
 
 def head_arrays(head: Head, n_members: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +61,7 @@ def head_arrays(head: Head, n_members: int = 1) -> tuple[np.ndarray, np.ndarray]
         tensor.detach().cpu().double().numpy()
         for tensor in (head.weight, head.get_parameter("bias"))
     )
-    if isinstance(head, StackedLinearHead):
+    if isinstance(head, StackedLinear):
         weight, bias = np.hstack(list(weight.swapaxes(1, 2))), bias.reshape(len(weight), -1).mean(0)
     else:
         weight = np.tile(weight, n_members)

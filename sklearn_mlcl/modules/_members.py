@@ -31,14 +31,17 @@ class Dropout(nn.Dropout):
     [0.0, 2.0]
     """
 
+    #: First dimension of the samples that gets factors of its own.
+    first_dim = 0
+
     def __init__(self, p: float) -> None:
         super().__init__(p)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Return the rows with units zeroed while training, of the shape of ``X``."""
+        """Return the samples with units zeroed while training, of the shape of ``X``."""
         if not self.training or self.p == 0:
             return X
-        return X * dropout_factors(X.shape, self.p, X)
+        return X * dropout_factors(X.shape[self.first_dim :], self.p, X)
 
 
 def dropout_factors(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
@@ -152,11 +155,8 @@ class StackedLayerNorm(nn.Module):
         normal = nn.functional.layer_norm(X, self.shape[-1:])
         return torch.addcmul(self.shift.view(self.shape), normal, self.gain.view(self.shape))
 
-    def extra_repr(self) -> str:
-        return f"n_members={self.shape[0]}, width={self.shape[2]}"
 
-
-class SharedDropout(nn.Module):
+class SharedDropout(Dropout):
     """Dropout that zeroes the same units of every member.
 
     Unit k of one member has nothing to do with unit k of another, so each member sees ordinary
@@ -176,18 +176,7 @@ class SharedDropout(nn.Module):
     True
     """
 
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return rows of the shape of ``X``, (M, n, width)."""
-        if not self.training:
-            return X
-        return X * dropout_factors(X.shape[1:], self.p, X)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
+    first_dim = 1
 
 
 class MemberList(nn.Module):
@@ -215,7 +204,7 @@ class MemberList(nn.Module):
         return torch.stack([member(X) for member in self.members])
 
 
-def linear(n_in: int, n_out: int, n_members: int) -> nn.Module:
+def linear(n_in: int, n_out: int, n_members: int) -> nn.Linear | StackedLinear:
     """Return the linear layer of one net, or of the members of an ensemble.
 
     Parameters

@@ -86,22 +86,21 @@ class FeatureNoise(nn.Module):
             return X
         return torch.add(X, torch.randn_like(X), alpha=self.scale)
 
-    def extra_repr(self) -> str:
-        return f"scale={self.scale}"
-
 
 class ScaledEncoder(nn.Module):
-    """An encoder behind an :class:`InputScaler`.
+    """An encoder behind an :class:`InputScaler`, which sees all of the features or some.
 
     Parameters
     ----------
     scaler : InputScaler
-        The first layer.
+        The first layer, of all features.
     encoder : torch.nn.Module
-        Takes (n, n_features), returns embeddings of shape (n, n_embedding), or
+        Takes (n, n_kept), returns embeddings of shape (n, n_embedding), or
         (n_members, n, n_embedding).
     noise : FeatureNoise, default=None
-        What training does to the scaled features.
+        What training does to the scaled features that are kept.
+    index : Tensor of shape (n_kept,), int64, default=None
+        Numbers of the features that are kept; None keeps all of them.
 
     Examples
     --------
@@ -110,56 +109,30 @@ class ScaledEncoder(nn.Module):
     >>> scaler = InputScaler(torch.zeros(5), torch.ones(5))
     >>> ScaledEncoder(scaler, MLPEncoder(5, hidden_layer_sizes=(8, 3)))(torch.ones(2, 5)).shape
     torch.Size([2, 3])
+    >>> ScaledEncoder(scaler, torch.nn.Identity(), index=torch.tensor([0, 2]))(torch.ones(1, 5))
+    tensor([[1., 1.]])
     """
 
+    index: Tensor | None
+
     def __init__(
-        self, scaler: InputScaler, encoder: nn.Module, noise: nn.Module | None = None
+        self,
+        scaler: InputScaler,
+        encoder: nn.Module,
+        noise: nn.Module | None = None,
+        index: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.scaler = scaler
         self.encoder = encoder
         self.noise = nn.Identity() if noise is None else noise
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return the embeddings of the rows of ``X``."""
-        return self.encoder(self.noise(self.scaler(X)))
-
-
-class SelectiveEncoder(ScaledEncoder):
-    """A :class:`ScaledEncoder` whose encoder sees some of the features.
-
-    Parameters
-    ----------
-    scaler : InputScaler
-        The first layer, of all features.
-    encoder : torch.nn.Module
-        Takes (n, n_kept), returns embeddings as that of a :class:`ScaledEncoder`.
-    noise : FeatureNoise or None
-        What training does to the scaled features that are kept.
-    index : Tensor of shape (n_kept,), int64
-        Numbers of the features that are kept.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_mlcl.modules import InputScaler, SelectiveEncoder
-    >>> scaler = InputScaler(torch.zeros(3), torch.ones(3))
-    >>> module = SelectiveEncoder(scaler, torch.nn.Identity(), None, torch.tensor([0, 2]))
-    >>> module(torch.tensor([[5.0, 6.0, 7.0]]))
-    tensor([[5., 7.]])
-    """
-
-    index: Tensor
-
-    def __init__(
-        self, scaler: InputScaler, encoder: nn.Module, noise: nn.Module | None, index: Tensor
-    ) -> None:
-        super().__init__(scaler, encoder, noise)
         self.register_buffer("index", index)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Return the embeddings of the rows of ``X``, of all features."""
-        return self.encoder(self.noise(self.scaler(X).index_select(-1, self.index)))
+        """Return the embeddings of the samples of ``X``, which has all features."""
+        scaled = self.scaler(X)
+        kept = scaled if self.index is None else scaled.index_select(-1, self.index)
+        return self.encoder(self.noise(kept))
 
 
 def embedding_width(module: nn.Module, n_features: int, n_members: int = 1) -> int:

@@ -95,13 +95,10 @@ class Decoder(nn.Module):
         self.from_features = nn.Linear(n_features, n_hidden, bias=False) if n_features else None
         # One layer in two parts: as wide as both together, which sets the scale of its weights.
         bound = (n_features + latent_dim) ** -0.5
-        for parameter in (*self.from_latent.parameters(), *self._feature_parameters()):
+        for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
         self.activation = ACTIVATIONS[activation]()
         self.output = nn.Linear(n_hidden, embedding_dim)
-
-    def _feature_parameters(self) -> list[nn.Parameter]:
-        return [] if self.from_features is None else list(self.from_features.parameters())
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Return embeddings of shape (..., B, E) for codes (..., B, D) of rows x (B, d)."""

@@ -39,12 +39,11 @@ _NAMES: dict[str, dict[str, str]] = {
         ),
         "sklearn_mlcl.modules": (
             "Dropout ETFLinear FeatureNoise GaussianMixtureVAE InputScaler MLPEncoder "
-            "MemberList ProjectionHead ScaledEncoder SelectiveEncoder SharedDropout "
-            "StackedLayerNorm StackedLinear"
+            "MemberList ProjectionHead ScaledEncoder SharedDropout StackedLayerNorm "
+            "StackedLinear"
         ),
         "sklearn_mlcl.heads.neighbors": "NeighborHead",
         "sklearn_mlcl.heads.predictor": "AffineHead DecoderHead Predictor",
-        "sklearn_mlcl.modules._heads": "FixedETFHead LinearHead StackedLinearHead",
         "sklearn_mlcl.modules.gmvae": "Decoder GaussianHead",
         "sklearn_mlcl.training.objectives": "ContrastiveObjective LogitObjective",
         "sklearn_mlcl.training.variational": "VariationalObjective",

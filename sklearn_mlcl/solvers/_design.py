@@ -74,30 +74,13 @@ class SparseOperator:
 Operator = DenseOperator | SparseOperator
 
 
-def csr_tensor(
-    crow_indices: Tensor,
-    col_indices: Tensor,
-    values: Tensor,
-    shape: tuple[int, ...],
-    check_invariants: bool = False,
-) -> Tensor:
-    """Return a CSR tensor, without torch's warnings that CSR is in beta and goes unchecked."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse", UserWarning)
-        return torch.sparse_compressed_tensor(
-            crow_indices,
-            col_indices,
-            values,
-            shape,
-            layout=torch.sparse_csr,
-            check_invariants=check_invariants,
-        )
-
-
 def _torch_csr(A: sp.csr_array, dtype: torch.dtype) -> Tensor:
     index = np.int32 if A.nnz < 2**31 else np.int64
     indptr, indices = (torch.from_numpy(part.astype(index)) for part in (A.indptr, A.indices))
-    return csr_tensor(indptr, indices, torch.from_numpy(A.data).to(dtype), A.shape)
+    values = torch.from_numpy(A.data).to(dtype)
+    with warnings.catch_warnings():  # that CSR is in beta and goes unchecked
+        warnings.filterwarnings("ignore", "Sparse", UserWarning)
+        return torch.sparse_csr_tensor(indptr, indices, values, A.shape, check_invariants=False)
 
 
 EIGENBASIS_LIMIT = 4096
@@ -139,10 +122,8 @@ class Design:
 def make_design(X: Tensor | sp.csr_array, weight: Tensor | None, fit_intercept: bool) -> Design:
     """Coordinates for X with row weights of shape (n,), None meaning one."""
     n, d = X.shape
-    if isinstance(X, Tensor):
-        weight = X.new_ones(n) if weight is None else weight
-    else:
-        weight = torch.ones(n, dtype=torch.float64) if weight is None else weight
+    if weight is None:
+        weight = X.new_ones(n) if isinstance(X, Tensor) else torch.ones(n, dtype=torch.float64)
     weight = weight / weight.sum()
     mean = _times(X.T, weight[:, None])[:, 0] if fit_intercept else None
     if n < d and n <= EIGENBASIS_LIMIT:

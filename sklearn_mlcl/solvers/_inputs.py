@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.chunking import as_tensor, chunks
 from sklearn_mlcl.utils.targets import as_label_matrix, check_indicator_values
 from sklearn_mlcl.utils.validation import check_weights
 
@@ -18,11 +18,7 @@ BLOCK_ENTRIES = 2**20
 
 
 def _as_tensor(array: ArrayLike) -> Tensor:
-    """A tensor; read-only memory, which a memory map is and torch warns about, is copied."""
-    if isinstance(array, Tensor):
-        return array
-    array = np.asarray(array)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    return array if isinstance(array, Tensor) else as_tensor(np.asarray(array))
 
 
 def as_features(X: ArrayLike) -> Tensor | sp.csr_array:

@@ -123,14 +123,23 @@ def _close(
     positive: Tensor,
     negative: Tensor,
 ) -> Tensor:
-    """Labels that need no solver: of one class with an intercept, or unobserved."""
+    """Labels that need no solver: of one class with an intercept, or unobserved.
+
+    With an intercept, labels of one class have no coefficients, and the log odds of the weights
+    plus one half.
+    """
     constant = (positive == 0) | (negative == 0)
     closed = constant if design.intercept else positive + negative == 0
+    at, softplus = constant.nonzero()[:, 0], torch.nn.functional.softplus
+    positive, negative = positive[at], negative[at]
+    logit = torch.log((positive + 0.5) / (negative + 0.5))
+    loss = positive * softplus(-logit) + negative * softplus(logit)
     for fit, C in walk:
         fit.constant[columns] = constant
         fit.converged[columns] = closed
         if design.intercept:
-            _set_log_odds(fit, C[columns], columns.start, constant, positive, negative)
+            fit.theta[-1, columns.start + at] = logit
+            fit.objective[columns.start + at] = C[columns.start + at] * loss
     return closed
 
 
@@ -169,18 +178,6 @@ def _class_weights(y: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:
         weight = s[:, 0].double()
         return weight @ y.double(), weight @ (~y).double()
     return (s * y).sum(0).double(), (s * ~y).sum(0).double()
-
-
-def _set_log_odds(
-    fit: Fits, C: Tensor, first: int, constant: Tensor, positive: Tensor, negative: Tensor
-) -> None:
-    """Labels of one class: no coefficients, and the log odds of the weights plus one half."""
-    at = constant.nonzero()[:, 0]
-    positive, negative = positive[at], negative[at]
-    logit = torch.log((positive + 0.5) / (negative + 0.5))
-    softplus = torch.nn.functional.softplus
-    fit.theta[-1, first + at] = logit
-    fit.objective[first + at] = C[at] * (positive * softplus(-logit) + negative * softplus(logit))
 
 
 @dataclass

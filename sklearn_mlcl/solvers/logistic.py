@@ -39,6 +39,8 @@ class LogisticSolution:
         ``0.5 * ||w||^2 + C * sum_i s_i * loss_i`` at the solution.
     constant : array of shape (L,), bool
         Labels with one class only among their entries that are not missing and have weight.
+    C : array of shape (L,), float64
+        Inverse strength of the regularisation.
     """
 
     coef: Any
@@ -47,6 +49,7 @@ class LogisticSolution:
     converged: Any
     objective: Any
     constant: Any
+    C: Any
 
 
 def fit_logistic(
@@ -125,9 +128,9 @@ def fit_logistic(
     """
     design, rows = prepare(X, Y, sample_weight, fit_intercept)
     start = None if init is None else _start(design, init, rows.Y.shape[1], X.shape[1])
-    grid = as_C(C, rows.Y.shape[1], design.penalty.device)[None]
+    grid = as_grid([C], rows.Y.shape[1], design.penalty.device)
     fits = solve(rows, design, grid, start, tol, max_iter, memory_budget)
-    return _solution(design, fits[0], isinstance(X, Tensor))
+    return _solution(design, fits[0], grid[0], isinstance(X, Tensor))
 
 
 @document(fit_logistic)
@@ -185,10 +188,12 @@ def fit_logistic_path(
     design, rows = prepare(X, Y, sample_weight, fit_intercept)
     grid = as_grid(Cs, rows.Y.shape[1], design.penalty.device)
     fits = solve(rows, design, grid, None, tol, max_iter, memory_budget)
-    return [_solution(design, fit, isinstance(X, Tensor)) for fit in fits]
+    return [
+        _solution(design, *each, isinstance(X, Tensor)) for each in zip(fits, grid, strict=True)
+    ]
 
 
-def as_grid(Cs: Sequence[float], L: int, device: torch.device) -> Tensor:
+def as_grid(Cs: Sequence[ArrayLike], L: int, device: torch.device) -> Tensor:
     """The values of C for all labels, shape (n_C, L)."""
     if len(Cs) == 0:
         raise ValueError("Cs must hold one value at least, got none.")
@@ -218,7 +223,8 @@ def _start(design: Design, init: tuple[ArrayLike, ArrayLike], L: int, d: int) ->
     return design.into(coef.T.contiguous(), intercept)
 
 
-def _solution(design: Design, fit: Fits, tensors: bool) -> LogisticSolution:
+def _solution(design: Design, fit: Fits, C: Tensor, tensors: bool) -> LogisticSolution:
     coef, intercept = design.back(fit.theta)
-    parts = (coef.T.contiguous(), intercept, fit.n_iter, fit.converged, fit.objective, fit.constant)
+    of_fit = fit.n_iter, fit.converged, fit.objective, fit.constant
+    parts = (coef.T.contiguous(), intercept, *of_fit, C)
     return LogisticSolution(*(parts if tensors else (part.cpu().numpy() for part in parts)))

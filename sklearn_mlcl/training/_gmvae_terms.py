@@ -1,4 +1,4 @@
-"""The terms of C-GMVAE on logits: sums over labels, one value a row, from one pass each."""
+"""The terms of C-GMVAE on logits: sums over labels, one value per sample."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ class LabelColumns:
     active : Tensor of shape (U,)
         Columns with a positive in the batch.
     positive : bool Tensor of shape (B, C)
-        Known positives.
-    unknown : bool Tensor of shape (B, C) or None
-        LabelEntries that are not known; None where all are.
+        The positives.
+    missing : bool Tensor of shape (B, C) or None
+        The missing entries; None if there cannot be any.
     empty : bool Tensor of shape (B,)
-        Rows of which all labels are known, and none is positive.
+        Samples without a positive and without a missing label.
     weight : Tensor of shape (C,) or None
-        How many labels a column stands for; None where it is one each.
+        Number of labels that each column stands for; None if it is 1 for all.
     importance : Tensor of shape (B, C) or None
-        Weight of each cell over the mean of its row's known ones; None where all are 1.
+        Weight of each entry over the mean weight of the observed entries of its sample; None if
+        all are 1.
     """
 
     index: Tensor | None
     active: Tensor
     positive: Tensor
-    unknown: Tensor | None
+    missing: Tensor | None
     empty: Tensor
     weight: Tensor | None = None
     importance: Tensor | None = None
@@ -46,15 +47,16 @@ class LabelColumns:
     def of(
         cls, labels: Tensor, n_negatives: int | None = None, sample_weight: Tensor | None = None
     ) -> LabelColumns:
-        """Read labels (B, L), NaN for unknown; keep the active ones and some drawn others.
+        """Read labels (B, L), NaN where missing; keep the active ones and some drawn others.
 
-        Weights of cells (B, L) become their importance within the row; of weight 0 is unknown.
+        Weights of entries (B, L) become their importance within the sample. An entry with a
+        weight of 0 is missing.
         """
         importance = None
         if sample_weight is not None and sample_weight.ndim == 2:
             labels = labels.to(sample_weight.dtype).masked_fill(sample_weight == 0, torch.nan)
-            of_row = mean_entry_weight(sample_weight, labels.isnan())[:, None]
-            importance = sample_weight / torch.where(of_row > 0, of_row, 1.0)
+            of_sample = mean_entry_weight(sample_weight, labels.isnan())[:, None]
+            importance = sample_weight / torch.where(of_sample > 0, of_sample, 1.0)
         active, empty = active_labels(labels), (labels == 0).all(1)
         index, weight = None, None
         if n_negatives is not None and len(active) + n_negatives < labels.shape[1]:
@@ -65,12 +67,12 @@ class LabelColumns:
             labels = labels.index_select(1, index)
             importance = None if importance is None else importance.index_select(1, index)
             active = torch.arange(len(active), device=labels.device)
-        unknown = labels.isnan() if labels.is_floating_point() else None
-        return cls(index, active, labels == 1, unknown, empty, weight, importance)
+        missing = labels.isnan() if labels.is_floating_point() else None
+        return cls(index, active, labels == 1, missing, empty, weight, importance)
 
     @property
     def has_positive(self) -> Tensor:
-        """Whether a row has a known positive, of shape (B,)."""
+        """Whether a sample has a positive, of shape (B,)."""
         return self.positive.any(1)
 
     def members(self) -> Tensor:
@@ -81,15 +83,15 @@ class LabelColumns:
 
 
 def label_terms(logits: Tensor, columns: LabelColumns, temperature: float) -> tuple[Tensor, Tensor]:
-    r"""Cross-entropy and contrastive loss of each row, from the same logits s.
+    r"""Cross-entropy and contrastive loss of each sample, from the same logits s.
 
     .. math::
         \ell_{bce} = \sum_l \log(1 + e^{s_l}) - \sum_{l \in P} s_l, \qquad
         \ell_{cl} = \log \sum_l e^{s_l / \tau} - \frac{1}{|P|} \sum_{l \in P} s_l / \tau
 
-    The second is the contrastive loss of an anchor against all label embeddings, its positives
-    being those of its labels. Sums leave unknown labels out and count a drawn one as often as it
-    stands for others. Under weights of cells, the terms of a label count by their importance
+    The second is the contrastive loss of an anchor against all label embeddings; its positives are
+    the embeddings of its labels. The sums skip missing labels and count a drawn label as often as
+    it stands for others. Under weights of entries, the terms of a label count by their importance
     :math:`v_l`: the sums of the first are :math:`\sum_l v_l \log(1 + e^{s_l}) - \sum_{l \in P} v_l
     s_l`, and the second is :math:`\frac{1}{|P|} \sum_{l \in P} v_l (\log \sum_k e^{s_k / \tau} -
     s_l / \tau)`.
@@ -97,7 +99,7 @@ def label_terms(logits: Tensor, columns: LabelColumns, temperature: float) -> tu
     Parameters
     ----------
     logits : Tensor of shape (S, B, C)
-        Logits of S embeddings a row.
+        Logits of S embeddings per sample.
     columns : LabelColumns
         The labels.
     temperature : float
@@ -106,7 +108,7 @@ def label_terms(logits: Tensor, columns: LabelColumns, temperature: float) -> tu
     Returns
     -------
     cross_entropy, contrastive : Tensor of shape (S, B)
-        The second is 0 for a row without a positive.
+        The second is 0 for a sample without a positive.
 
     References
     ----------
@@ -125,19 +127,20 @@ def label_terms(logits: Tensor, columns: LabelColumns, temperature: float) -> tu
     return cross_entropy, log_sum * share - chosen / (n_positives * temperature)
 
 
-def _sum(cells: Tensor, columns: LabelColumns) -> Tensor:
+def _sum(entries: Tensor, columns: LabelColumns) -> Tensor:
     if columns.importance is not None:
-        cells = cells * columns.importance.to(cells.dtype)
-    if columns.unknown is not None:
-        cells = cells.masked_fill(columns.unknown, 0.0)
-    return cells.sum(-1) if columns.weight is None else cells @ columns.weight.to(cells.dtype)
+        entries = entries * columns.importance.to(entries.dtype)
+    if columns.missing is not None:
+        entries = entries.masked_fill(columns.missing, 0.0)
+    return entries.sum(-1) if columns.weight is None else entries @ columns.weight.to(entries.dtype)
 
 
 def _exponents(logits: Tensor, columns: LabelColumns, temperature: float) -> Tensor:
     exponents = logits / temperature if temperature != 1 else logits
     if columns.weight is not None:
         exponents = exponents + columns.weight.to(logits.dtype).log()
-    if columns.unknown is None:
+    if columns.missing is None:
         return exponents
-    # A row without a positive has no part in it and keeps its cells: a sum of nothing has no log.
-    return exponents.masked_fill(columns.unknown & columns.has_positive[:, None], -torch.inf)
+    # A sample without a positive has no such loss and keeps its entries: a sum of nothing has no
+    # logarithm.
+    return exponents.masked_fill(columns.missing & columns.has_positive[:, None], -torch.inf)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Dirichlet
 from torch.utils.data import Dataset
 
-from sklearn_mlcl.utils.chunking import MemmapView
+from sklearn_mlcl.utils.chunking import MemmapView, as_tensor
 from sklearn_mlcl.utils.fit_data import FitData
 
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
@@ -28,9 +28,7 @@ def _stored(array: Any, device: torch.device, dtype: type = np.float32) -> Tenso
         return array
     if sp.issparse(array):
         return sp.csr_array(array, dtype=dtype)
-    dense: np.ndarray = np.asarray(array, dtype=dtype)
-    # torch has no read-only tensors: what is read-only is copied rather than warned about.
-    tensor = torch.from_numpy(dense if dense.flags.writeable else dense.copy())
+    tensor = as_tensor(np.asarray(array, dtype=dtype))
     return tensor.to(device) if _has_room(tensor, device) else tensor
 
 
@@ -42,16 +40,12 @@ def _has_room(tensor: Tensor, device: torch.device) -> bool:
 
 
 class RowTensors(Dataset[Batch]):
-    """The rows of one fit: features, labels and weights, ready to be indexed.
+    """The samples of one fit: features, labels and weights, ready to be indexed.
 
     Parameters
     ----------
-    X : ndarray, MemmapView or CSR of shape (n, d)
-        Features. CSR and memory maps stay what they are and become tensors a batch at a time.
-    Y : ndarray or CSR of shape (n, L)
-        Indicator matrix, NaN where a label is unknown.
-    sample_weight : ndarray of shape (n,) or (n, L), or None
-        Weights of the rows or of the cells.
+    data : FitData
+        The samples. CSR and memory maps stay what they are and become tensors a batch at a time.
     device : torch.device
         Where the batches live.
 
@@ -61,28 +55,17 @@ class RowTensors(Dataset[Batch]):
         Whether a batch has to be gathered on the host, which is worth doing ahead.
     """
 
-    def __init__(
-        self,
-        X: np.ndarray | MemmapView | sp.csr_array,
-        Y: np.ndarray | sp.csr_array,
-        sample_weight: np.ndarray | None,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, data: FitData, device: torch.device) -> None:
         self.device = device
-        self.X = _stored(X, device)
-        # Boolean labels tell the losses that none is unknown, which makes them cheaper.
-        known = sp.issparse(Y) or not np.isnan(Y).any()
-        self.Y = _stored(Y, device, bool if known else np.float32)
-        self.sample_weight = None if sample_weight is None else _stored(sample_weight, device)
+        self.X = _stored(data.X, device)
+        # Boolean labels tell the losses that none is missing, which makes them cheaper.
+        self.Y = _stored(data.Y, device, np.float32 if data.has_missing() else bool)
+        weight = data.sample_weight
+        self.sample_weight = None if weight is None else _stored(weight, device)
         self.streams = any(
             not isinstance(array, Tensor) or array.device.type != device.type
             for array in (self.X, self.Y)
         )
-
-    @classmethod
-    def of(cls, data: FitData, device: torch.device) -> RowTensors:
-        """Return the samples of ``data``."""
-        return cls(data.X, data.Y, data.sample_weight, device)
 
     @property
     def labels_known(self) -> bool:

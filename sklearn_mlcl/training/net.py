@@ -129,12 +129,8 @@ class IndexBatchNet(NeuralNet):
         return [*timer, ("print_log", PrintLog())] if self.verbose else timer
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> IndexBatchNet:
-        options = {
-            key.removeprefix("optimizer__"): value
-            for key, value in self.get_params(deep=False).items()
-            if key.startswith("optimizer__")
-        }
         parameters = [parameter for _, parameter in self.get_all_learnable_params()]
+        options = self.get_params_for("optimizer")
         self.optimizer_ = make_optimizer(
             self.optimizer_name, parameters, self.lr, self.weight_decay, **options
         )

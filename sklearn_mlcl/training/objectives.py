@@ -17,7 +17,7 @@ class LogitObjective(nn.Module):
 
     Parameters
     ----------
-    head : LinearHead, StackedLinearHead or FixedETFHead
+    head : torch.nn.Linear, StackedLinear or ETFLinear
         Maps embeddings h to logits.
     loss : torch.nn.Module
         ``loss(logits, labels, sample_weight)``.
@@ -37,13 +37,9 @@ class LogitObjective(nn.Module):
         if self.feature_decay > 0:
             squares = embedding.square().sum(-1)
             weight = weight_per_sample(labels, sample_weight, squares.dtype)
-            mean = squares.mean() if weight is None else _mean(squares, weight)
+            mean = squares.mean() if weight is None else (squares @ weight).mean() / weight.sum()
             value = value + self.feature_decay * mean
         return value
-
-
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    return (values @ weight).mean() / weight.sum()
 
 
 def loss_of_rows(
@@ -86,7 +82,7 @@ class ContrastiveObjective(nn.Module):
         ``queue`` and ``queue_labels``, ``sample_weight``.
     projection : torch.nn.Module
         The projection head g, maps embeddings h to projections.
-    head : LinearHead or StackedLinearHead
+    head : torch.nn.Linear or StackedLinear
         The head (V, b); trained only if it has a part in the objective.
     prototypes : Tensor of shape (L, p) or (M, L, p), default=None
         Start of the trainable prototypes P.
@@ -166,14 +162,8 @@ class ContrastiveObjective(nn.Module):
         """Return the loss of each member; a loss from elsewhere sees one member at a time."""
         if isinstance(self.loss, ContrastiveLoss) or projection.ndim == 2:
             return self.loss(projection, labels, **terms)
-        by_member = ("prototypes", "queue")
-        return torch.stack(
-            [
-                self.loss(
-                    rows,
-                    labels,
-                    **{name: x[m] if name in by_member else x for name, x in terms.items()},
-                )
-                for m, rows in enumerate(projection)
-            ]
-        )
+        values = []
+        for m, own in enumerate(projection):
+            by_member = {name: terms[name][m] for name in ("prototypes", "queue") if name in terms}
+            values.append(self.loss(own, labels, **terms | by_member))
+        return torch.stack(values)

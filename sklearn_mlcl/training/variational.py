@@ -1,7 +1,8 @@
-"""Training of C-GMVAE: its objective, and the net that hands it the model and the rows."""
+"""Training of C-GMVAE: its objective, and the net that hands it the model and the samples."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -17,23 +18,24 @@ from sklearn_mlcl.training.net import IndexBatchNet, encoded
 
 
 class Terms(NamedTuple):
-    """Scalars of a batch, each averaged over the rows that have the term."""
+    """Scalars of a batch, each averaged over the samples that have the term."""
 
     bce: Tensor
     kl: Tensor
     contrastive: Tensor
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class VariationalObjective(nn.Module):
-    r"""What C-GMVAE minimises, averaged over the rows of a batch.
+    r"""What C-GMVAE minimises, averaged over the samples of a batch.
 
     .. math::
         \mathcal L = \lambda_{bce} \sum_a \ell_{bce}(e_a) + \lambda_{kl} \max(KL, f)
         + \lambda_{con} \big( \ell_{con}(e_1) + \ell_{con}(e_y) \big) / 2
 
     :math:`e_1, e_2, \dots` are decoded from draws of :math:`q(z|x)`, :math:`e_y` from the mean of
-    the means of the row's labels. KL is that from :math:`q(z|x)` to the mixture of the Gaussians
-    of the row's labels, f the free bits.
+    the means of the sample's labels. KL is that from :math:`q(z|x)` to the mixture of the Gaussians
+    of the sample's labels, f the free bits.
 
     Parameters
     ----------
@@ -55,32 +57,21 @@ class VariationalObjective(nn.Module):
         Labels without a positive in the batch that are drawn for the sums over labels.
     """
 
-    def __init__(
-        self,
-        *,
-        temperature: float = 1.0,
-        lambda_bce: float = 0.5,
-        lambda_kl: float = 1.0,
-        lambda_contrastive: float = 1.0,
-        label_branch: bool = True,
-        n_latent_samples: int = 1,
-        kl_estimator: str = "mc",
-        kl_warmup_epochs: int = 0,
-        free_bits: float = 0.0,
-        n_negatives: int | None = None,
-    ) -> None:
+    temperature: float = 1.0
+    lambda_bce: float = 0.5
+    lambda_kl: float = 1.0
+    lambda_contrastive: float = 1.0
+    label_branch: bool = True
+    n_latent_samples: int = 1
+    kl_estimator: str = "mc"
+    kl_warmup_epochs: int = 0
+    free_bits: float = 0.0
+    n_negatives: int | None = None
+    #: Share of the weight of the KL in the current epoch.
+    kl_share: float = field(default=1.0, init=False)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.temperature = temperature
-        self.lambda_bce = lambda_bce
-        self.lambda_kl = lambda_kl
-        self.lambda_contrastive = lambda_contrastive
-        self.label_branch = label_branch
-        self.n_latent_samples = n_latent_samples
-        self.kl_estimator = kl_estimator
-        self.kl_warmup_epochs = kl_warmup_epochs
-        self.free_bits = free_bits
-        self.n_negatives = n_negatives
-        self.kl_share = 1.0
 
     def begin_epoch(self, n_epochs_before: int) -> None:
         """Set the share of the KL's weight for an epoch, counted from 0."""
@@ -103,7 +94,7 @@ class VariationalObjective(nn.Module):
     ) -> tuple[Terms, Tensor]:
         """Return the terms of a batch and the embedding (B, E) of the first draw."""
         columns = LabelColumns.of(labels, self.n_negatives, sample_weight)
-        of_rows = weight_per_sample(labels, sample_weight, X.dtype)
+        of_samples = weight_per_sample(labels, sample_weight, X.dtype)
         label_embeddings, bias = model.labels(columns.index)
         prior, members = _prior(model, columns, label_embeddings)
         x = model.scaler(X)
@@ -116,38 +107,23 @@ class VariationalObjective(nn.Module):
             functional.linear(embedding, label_embeddings, bias), columns, self.temperature
         )
         kl = mixture_kl(*q, *prior, members, estimator=self.kl_estimator)
-        weights = _RowWeights(columns, members, of_rows, kl)
-        return self._averaged(bce, contrastive, kl, weights), embedding[0]
-
-    def _averaged(
-        self, bce: Tensor, contrastive: Tensor, kl: Tensor, weights: _RowWeights
-    ) -> Terms:
-        n_draws = self.n_latent_samples
-        total = torch.stack([weighted_mean(rows, weights.known) for rows in bce[:n_draws]]).sum()
-        anchors = weighted_mean(contrastive[0], weights.positive)
+        # Each term is a mean over the samples that have it.
+        weight = torch.ones_like(kl) if of_samples is None else of_samples.to(kl)
+        observed = weight if columns.missing is None else weight * ~columns.missing.all(1)
+        with_prior, anchor = weight * members.any(1), weight * columns.has_positive
+        draws = bce[: self.n_latent_samples]
+        total = torch.stack([weighted_mean(values, observed) for values in draws]).sum()
+        pairs = weighted_mean(contrastive[0], anchor)
         if self.label_branch:
-            total = total + weighted_mean(bce[-1], weights.member)
-            anchors = (anchors + weighted_mean(contrastive[-1], weights.positive)) / 2
-        return Terms(total, weighted_mean(kl, weights.member), anchors)
-
-
-class _RowWeights:
-    """Weights (B,) of the rows that have a term: a known label, a prior, a positive label."""
-
-    def __init__(
-        self, columns: LabelColumns, members: Tensor, sample_weight: Tensor | None, like: Tensor
-    ) -> None:
-        weight = torch.ones_like(like) if sample_weight is None else sample_weight.to(like)
-        unknown = columns.unknown
-        self.known = weight if unknown is None else weight * ~unknown.all(1)
-        self.member = weight * members.any(1)
-        self.positive = weight * columns.has_positive
+            total = total + weighted_mean(bce[-1], with_prior)
+            pairs = (pairs + weighted_mean(contrastive[-1], anchor)) / 2
+        return Terms(total, weighted_mean(kl, with_prior), pairs), embedding[0]
 
 
 def _prior(
     model: GaussianMixtureVAE, columns: LabelColumns, label_embeddings: Tensor
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Gaussians (K, D) of the labels at hand, and which (B, K) make up the prior of each row."""
+    """Gaussians (K, D) of the labels at hand, and which (B, K) make up the prior of each sample."""
     embeddings, members = label_embeddings, columns.members()
     if len(columns.active) < len(embeddings):
         embeddings = embeddings.index_select(0, columns.active)
@@ -160,7 +136,7 @@ def _prior(
 
 
 def _mean_of_means(means: Tensor, members: Tensor) -> Tensor:
-    """Mean (B, D) of the means of each row's members; 0 without members."""
+    """Mean (B, D) of the means of each sample's members; 0 without members."""
     rows, components = members.nonzero(as_tuple=True)
     return segment_mean(means[components], rows, len(members))
 
@@ -169,7 +145,7 @@ class VariationalNet(IndexBatchNet):
     """The net of C-GMVAE: its module is the model, its criterion a :class:`VariationalObjective`.
 
     The history has the terms of the objective beside the loss: ``bce``, ``kl`` and
-    ``contrastive``, means over the training rows.
+    ``contrastive``, means over the training samples.
     """
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:

@@ -58,10 +58,23 @@ def map_chunks(
         except torch.OutOfMemoryError:
             if part.stop - part.start == 1:
                 raise
-            size = _halved(part.stop - part.start)
+            size = (part.stop - part.start) // 2
+            warnings.warn(
+                f"The device ran out of memory at {part.stop - start} rows at once; going on with "
+                f"{size}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
             continue
         yield part, made
         start = part.stop
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """Return an array as a tensor; read-only memory, which torch does not have, is copied."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def stacked(parts: Iterable[Any], n_rows: int) -> Any:
@@ -81,18 +94,6 @@ def stacked(parts: Iterable[Any], n_rows: int) -> Any:
         out[start : start + len(made)] = made
         start += len(made)
     return out
-
-
-def _halved(size: int) -> int:
-    """Say that chunks become smaller, and give back what the failed one took."""
-    warnings.warn(
-        f"The device ran out of memory at {size} rows at once; going on with {size // 2}.",
-        RuntimeWarning,
-        stacklevel=4,
-    )
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-    return size // 2
 
 
 #: Bytes up to which a memory map is read into memory like any other array.

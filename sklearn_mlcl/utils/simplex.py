@@ -13,7 +13,6 @@ def simplex_etf(
     dim: int | None = None,
     *,
     scale: float = 1.0,
-    rotation: str = "random",
     random_state: Any = None,
 ) -> np.ndarray:
     r"""Simplex equiangular tight frame: L vectors of equal norm, as far apart as L vectors can be.
@@ -30,11 +29,8 @@ def simplex_etf(
         Dimension d of the vectors, at least L-1; None stands for L-1.
     scale : float, default=1.0
         Norm s of every vector.
-    rotation : {"random", "identity"}, default="random"
-        How the frame lies in the space: along a random (L-1)-dimensional subspace, or along the
-        first L-1 axes.
     random_state : int, RandomState instance or None, default=None
-        Seeds the random rotation.
+        Seeds the draw of U, which is uniform.
 
     Returns
     -------
@@ -44,8 +40,7 @@ def simplex_etf(
     Raises
     ------
     ValueError
-        If ``n_labels < 2``, ``dim < n_labels - 1``, ``scale`` is not positive or ``rotation`` is
-        unknown.
+        If ``n_labels < 2``, ``dim < n_labels - 1`` or ``scale`` is not positive.
 
     References
     ----------
@@ -69,7 +64,8 @@ def simplex_etf(
         )
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale!r}.")
-    U = _orthonormal_columns(d, L - 1, rotation, random_state)
+    Q, R = np.linalg.qr(check_random_state(random_state).standard_normal((d, L - 1)))
+    U = Q * np.sign(np.diag(R))  # uniform draw, whatever signs the LAPACK build chose
     return scale * np.sqrt(L / (L - 1)) * _helmert(L) @ U.T
 
 
@@ -79,12 +75,3 @@ def _helmert(L: int) -> np.ndarray:
     B = np.triu(np.ones((L, L - 1)))
     B[j, j - 1] = -j
     return B / np.sqrt(j * (j + 1))
-
-
-def _orthonormal_columns(d: int, r: int, rotation: str, random_state: Any) -> np.ndarray:
-    if rotation == "identity":
-        return np.eye(d, r)
-    if rotation != "random":
-        raise ValueError(f'rotation must be "random" or "identity", got {rotation!r}.')
-    Q, R = np.linalg.qr(check_random_state(random_state).standard_normal((d, r)))
-    return Q * np.sign(np.diag(R))  # uniform draw, whatever signs the LAPACK build chose

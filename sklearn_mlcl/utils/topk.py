@@ -38,9 +38,14 @@ def largest_to_csr(scores: np.ndarray, cut: np.ndarray, sizes: np.ndarray) -> sp
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.arange(scores.shape[1])[None, :], axis=1)
         mask[tied] = rank < sizes[tied, None]
-    indices = np.nonzero(mask)[1]
+    return _indicator(np.nonzero(mask)[1], sizes, scores.shape[1])
+
+
+def _indicator(labels: np.ndarray, sizes: np.ndarray, n_labels: int) -> sp.csr_array:
+    """CSR indicator rows from the labels of all rows, ``sizes[i]`` of row i."""
     indptr = np.concatenate([[0], np.cumsum(sizes)])
-    return sp.csr_array((np.ones(len(indices), dtype=np.int8), indices, indptr), scores.shape)
+    data = np.ones(len(labels), dtype=np.int8)
+    return sp.csr_array((data, labels, indptr), (len(sizes), n_labels))
 
 
 def _largest(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,11 +75,7 @@ def largest_of_rows(scores: np.ndarray, k: int) -> sp.csr_matrix:
 
 def members_to_csr(members: np.ndarray, sizes: np.ndarray, n_labels: int) -> sp.csr_array:
     """Return CSR indicator rows from the first ``sizes[i]`` entries of ``members[i]``."""
-    keep = np.arange(members.shape[1]) < sizes[:, None]
-    indptr = np.concatenate([[0], np.cumsum(sizes)])
-    indices = members[keep]
-    data = np.ones(len(indices), dtype=np.int8)
-    out = sp.csr_array((data, indices, indptr), shape=(len(members), n_labels))
+    out = _indicator(members[np.arange(members.shape[1]) < sizes[:, None]], sizes, n_labels)
     out.sort_indices()
     return out
 

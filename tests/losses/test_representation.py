@@ -33,17 +33,16 @@ def pairs_of(batch):
             yield points[i], points[j], np.linalg.norm(points[i].vector - points[j].vector)
 
 
-@pytest.mark.parametrize("weighting", ["any", "jaccard"])
 @pytest.mark.parametrize("exponent", [1.0, 2.0])
 @settings(deadline=None, max_examples=15)
 @given(batch=batches)
-def test_alignment(batch, weighting, exponent):
+def test_alignment(batch, exponent):
     total = mass = 0.0
     for i, j, distance in pairs_of(batch):
-        weight = jaccard(i, j) if weighting == "jaccard" else float(jaccard(i, j) > 0)
+        weight = float(jaccard(i, j) > 0)
         total, mass = total + weight * distance**exponent, mass + weight
     expected = total / mass if mass else float("nan")
-    got = alignment(batch.embeddings, batch.labels, exponent=exponent, weighting=weighting)
+    got = alignment(batch.embeddings, batch.labels, exponent=exponent)
     # A distance is the root of a difference: a duplicate is only 0 up to the root of the precision.
     assert got == pytest.approx(expected, abs=1e-7, nan_ok=True)
     assert isinstance(got, float)
@@ -96,8 +95,6 @@ def test_errors():
         uniformity([[1.0, 0.0]])
     with pytest.raises(ValueError, match="embeddings has 2 rows but labels has 1"):
         alignment(np.ones((2, 2)), [[1]])
-    with pytest.raises(ValueError, match="weighting must be"):
-        alignment(np.ones((2, 2)), [[1], [1]], weighting="all")
     with pytest.raises(ValueError, match=r"must have shape \(n, d\)"):
         uniformity([1.0, 2.0])
     with pytest.raises(ValueError, match="weights must have 2 columns"):
