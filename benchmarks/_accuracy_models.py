@@ -28,7 +28,7 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
     recipes,
 )
-from sklearn_mlcl.metrics import average_precision_macro_scorer, neg_log_loss_scorer
+from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 
 Builder = Callable[[bool, int], BaseEstimator]
@@ -70,13 +70,15 @@ def _searched(estimator: BaseEstimator, grid: dict[str, Any], scorer: Any, seed:
 
 def _one_vs_rest(sparse: bool, seed: int) -> BaseEstimator:
     model = _scaled(OneVsRestClassifier(LogisticOrConstant(max_iter=1000)), sparse)
-    return _searched(model, {"onevsrestclassifier__estimator__C": CS}, neg_log_loss_scorer, seed)
+    return _searched(
+        model, {"onevsrestclassifier__estimator__C": CS}, get_scorer("neg_log_loss"), seed
+    )
 
 
 def _chain(sparse: bool, seed: int) -> BaseEstimator:
     chain = ClassifierChain(LogisticOrConstant(max_iter=1000), order="random", random_state=seed)
     grid = {"classifierchain__estimator__C": CS}
-    return _searched(_scaled(chain, sparse), grid, neg_log_loss_scorer, seed)
+    return _searched(_scaled(chain, sparse), grid, get_scorer("neg_log_loss"), seed)
 
 
 def _neighbors(sparse: bool, seed: int) -> BaseEstimator:
@@ -85,7 +87,7 @@ def _neighbors(sparse: bool, seed: int) -> BaseEstimator:
         "kneighborsclassifier__metric": ("euclidean", "cosine"),
     }
     model = _scaled(KNeighborsClassifier(weights="distance"), sparse)
-    return _searched(model, grid, average_precision_macro_scorer, seed)
+    return _searched(model, grid, get_scorer("average_precision_macro"), seed)
 
 
 def _mlp(sparse: bool, seed: int) -> BaseEstimator:

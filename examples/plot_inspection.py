@@ -34,7 +34,7 @@ from sklearn_mlcl.inspection import (
     ThresholdCurveDisplay,
     TrainingCurveDisplay,
 )
-from sklearn_mlcl.metrics import f1_macro_scorer
+from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -56,7 +56,7 @@ search = GridSearchCV(
     net,
     {"temperature": [0.1, 0.3, 1.0], "lambda_reg": [0.0, 0.5, 1.0]},
     cv=MultilabelStratifiedKFold(2, shuffle=True, random_state=0),
-    scoring=f1_macro_scorer,
+    scoring=get_scorer("f1_macro"),
 ).fit(X_train, Y_train)
 SearchHeatmapDisplay.from_estimator(search)
 

@@ -35,7 +35,7 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.datasets import fetch_multilabel, make_multilabel_digits
-from sklearn_mlcl.metrics import average_precision, f1_macro, f1_macro_scorer, f1_micro, f1_samples
+from sklearn_mlcl.metrics import average_precision, f1_macro, f1_micro, f1_samples, get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 from sklearn_mlcl.thresholds import tune_thresholds
 
@@ -77,7 +77,7 @@ def searched(classifier: Any, grid: dict[str, list], sparse: bool, n_jobs: int) 
     scale = "passthrough" if sparse else StandardScaler()
     pipeline = Pipeline([("scale", scale), ("classify", classifier)])
     grid = {f"classify__{name}": values for name, values in grid.items()}
-    return GridSearchCV(pipeline, grid, cv=FOLDS, scoring=f1_macro_scorer, n_jobs=n_jobs)
+    return GridSearchCV(pipeline, grid, cv=FOLDS, scoring=get_scorer("f1_macro"), n_jobs=n_jobs)
 
 
 def show_progress(search: GridSearchCV) -> GridSearchCV:

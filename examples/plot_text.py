@@ -26,7 +26,7 @@ from sklearn.utils.discovery import all_estimators, all_functions
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
 from sklearn_mlcl.inspection import LabelCorrelationDisplay
-from sklearn_mlcl.metrics import average_precision, average_precision_macro_scorer, f1_macro
+from sklearn_mlcl.metrics import average_precision, f1_macro, get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.recipes import FAST
 
@@ -64,7 +64,7 @@ search = GridSearchCV(
     pipeline,
     {"words__ngram_range": [(1, 1), (1, 2)], "labels__lambda_joint": [0.2, 2.0]},
     cv=MultilabelStratifiedKFold(3),
-    scoring=average_precision_macro_scorer,
+    scoring=get_scorer("average_precision_macro"),
 ).fit(texts[train], Y.iloc[train])
 print(search.best_params_)
 search.best_estimator_

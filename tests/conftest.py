@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+# Before NumPy and PyTorch start threads: on matrices of this size they wait more than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from sklearn.datasets import make_multilabel_classification

@@ -16,6 +16,8 @@ from sklearn_mlcl import (
 )
 
 ENSEMBLES = [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier]
+#: Of the five labels of ``label_data``.
+NAMES = ["beach", "sunset", "foliage", "field", "mountain"]
 NETS = [*ENSEMBLES, CGMVAEClassifier]
 CLASSIFIERS = [*NETS, MultiLabelLogisticRegression]
 

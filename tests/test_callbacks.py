@@ -24,7 +24,7 @@ from skorch.callbacks import (
 )
 
 from sklearn_mlcl import MultiLabelMLPClassifier
-from tests.small import every_ensemble, small, with_sklearn_callbacks
+from tests.small import every_ensemble, every_net, small, with_sklearn_callbacks
 
 
 def net_of(make: Any, **changes: Any) -> Any:
@@ -363,7 +363,7 @@ def test_monitored_constant_labels_warn_once(label_data: Any) -> None:
 
 
 @with_sklearn_callbacks
-@every_ensemble
+@every_net
 def test_progress_bar_through_a_grid_search(
     make: Any, label_data: Any, capsys: Any, monkeypatch: Any
 ) -> None:

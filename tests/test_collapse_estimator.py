@@ -18,26 +18,13 @@ from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifie
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import NearestLabelSetClassifier, neural_collapse_metrics
 from sklearn_mlcl.datasets import make_multilabel_digits
+from tests.small import plain
 
 #: Collapse is what a net does to the rows it is trained on, all of them as they are.
 ONE_NET: dict[str, Any] = {"n_estimators": 1, "feature_noise": 0.0, "net_params": {"mixup": 0.0}}
-TINY: dict[str, Any] = {
-    "n_estimators": 2,
-    "hidden_layer_sizes": (16,),
-    "max_epochs": 6,
-    "neighbor_weight": 0.0,
-    "linear_weight": 0.0,
-    "random_state": 0,
-    "net_params": {"pseudo_count": 0.0},
-}
-PAL = MultiLabelMLPClassifier(**TINY, loss="pal", validation=0.2).set_params(
-    net_params__feature_dim=8
-)
-NETS = [
-    PAL,
-    MultiLabelMLPClassifier(**TINY),
-    ContrastiveMultiLabelClassifier(**TINY),
-]
+MLP = plain(MultiLabelMLPClassifier, max_epochs=6)
+PAL = clone(MLP).set_params(loss="pal", validation=0.2, net_params__feature_dim=8)
+NETS = [PAL, MLP, plain(ContrastiveMultiLabelClassifier, n_estimators=2, max_epochs=6)]
 every_net = pytest.mark.parametrize("net", NETS, ids=["pal", "bce", "contrastive"])
 
 
@@ -77,7 +64,7 @@ def test_training_is_the_same_with_the_monitor(net: Any, label_data: Any) -> Non
 def test_the_last_entry_is_that_of_the_fitted_net(label_data: Any) -> None:
     X, Y = label_data
     monitor = NeuralCollapseMonitor(n_rows=10**6)
-    clf = MultiLabelMLPClassifier(**TINY, callbacks=[monitor]).fit(X, Y)
+    clf = clone(MLP).set_params(callbacks=[monitor]).fit(X, Y)
     report = neural_collapse_metrics(
         clf.transform(X.astype(np.float32)),
         Y,
@@ -94,7 +81,7 @@ def test_rows_are_stratified_on_the_number_of_labels(label_data: Any) -> None:
     Y = Y.astype(float)
     Y[::10, 0] = np.nan
     monitor = NeuralCollapseMonitor(n_rows=90, metrics=["tag_r2"])
-    MultiLabelMLPClassifier(**TINY, callbacks=[monitor]).fit(X, Y)
+    clone(MLP).set_params(callbacks=[monitor]).fit(X, Y)
     report = monitor.reports_[6]
     assert report["n_incomplete"] == 0
     complete = Y[~np.isnan(Y).any(axis=1)]
@@ -120,7 +107,7 @@ def test_monitor_on_sparse_rows_and_pickles(sparse: bool, label_data: Any) -> No
 
 def test_monitor_follows_a_warm_start(label_data: Any) -> None:
     monitor = NeuralCollapseMonitor(every=4, keep_reports=True)
-    clf = MultiLabelMLPClassifier(**TINY, warm_start=True, callbacks=[monitor])
+    clf = clone(MLP).set_params(warm_start=True, callbacks=[monitor])
     clf.fit(*label_data).fit(*label_data)
     assert list(monitor.reports_) == [1, 5, 6, 7, 11, 12]
     assert len(clf.history_["phi_rmse"]) == 12
@@ -144,14 +131,14 @@ def test_monitor_of_a_fixed_frame_with_a_class_for_empty_rows(label_data: Any) -
     ],
 )
 def test_monitor_refuses_bad_arguments(options: dict, message: str, label_data: Any) -> None:
-    clf = MultiLabelMLPClassifier(**TINY, callbacks=[NeuralCollapseMonitor(**options)])
+    clf = clone(MLP).set_params(callbacks=[NeuralCollapseMonitor(**options)])
     with pytest.raises(ValueError, match=message):
         clf.fit(*label_data)
 
 
 def test_monitor_refuses_rows_without_a_label_set(label_data: Any) -> None:
     X, Y = label_data
-    clf = MultiLabelMLPClassifier(**TINY, callbacks=[NeuralCollapseMonitor()])
+    clf = clone(MLP).set_params(callbacks=[NeuralCollapseMonitor()])
     with pytest.raises(ValueError, match="there is none among 200 rows with 1 labels"):
         clf.fit(X, Y[:, 0])
 
@@ -188,7 +175,7 @@ def test_nearest_prototypes_beat_a_softmax_cut_on_the_digits() -> None:
     X, Y = data.data[data.train_idx], data.target[data.train_idx]
     X_test, Y_test = data.data[data.test_idx], data.target[data.test_idx]
     gains = []
-    for seed in range(3):
+    for seed in range(2):
         clf = MultiLabelMLPClassifier(**recipes.PAL_COLLAPSE, decision="onn", random_state=seed)
         clf.set_params(max_epochs=12).fit(X, Y)
         with torch.no_grad():

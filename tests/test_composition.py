@@ -8,9 +8,11 @@ import textwrap
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -103,30 +105,15 @@ def test_a_user_stops_nets_by_a_score_through_pipeline_and_search(
     make: Any, label_data: Any
 ) -> None:
     pipe = Pipeline([("scale", StandardScaler()), ("clf", small(make))])
-    grid = {"clf__max_epochs": [30], "clf__learning_rate": [1e-9, 3e-3]}
+    grid = {"clf__max_epochs": [12], "clf__learning_rate": [1e-9, 3e-3]}
     search = GridSearchCV(pipe, grid, cv=FOLDS, scoring="roc_auc")
     patience = Patience("average_precision", n_epochs=2)
     search.set_callbacks(patience).fit(*label_data)
     assert len(patience.scores) == 2 * 2 + 1
     for scores in patience.scores:
-        assert len(scores) == 30 or len(scores) - np.argmax(scores) == 3
-    assert min(map(len, patience.scores)) < 30
+        assert len(scores) == 12 or len(scores) - np.argmax(scores) == 3
+    assert min(map(len, patience.scores)) < 12
     assert search.best_estimator_[-1].n_iter_ == len(patience.scores[-1])
-
-
-@with_sklearn_callbacks
-@every_net
-def test_progress_bar_of_a_pipeline(
-    make: Any, label_data: Any, capsys: Any, monkeypatch: Any
-) -> None:
-    from sklearn.callback import ProgressBar
-
-    monkeypatch.setenv("COLUMNS", "200")
-    pipe = make_pipeline(StandardScaler(), small(make, max_epochs=2))
-    pipe.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(*label_data)
-    lines = capsys.readouterr().out.splitlines()
-    name = make.__name__
-    assert [line for line in lines if f"{name} - fit" in line]
 
 
 def test_without_the_callbacks_of_1_9_the_nets_train_alike() -> None:
@@ -180,6 +167,9 @@ def test_weights_are_routed_through_a_search_to_fit_and_score(make: Any, label_d
         weighted = get_label_scorer("f1_macro").set_score_request(sample_weight=True)
         search = GridSearchCV(pipe, {}, cv=FOLDS, scoring=weighted)
         search.fit(X, Y, sample_weight=weight)
+        asking_nothing = make_pipeline(StandardScaler(), small(make))
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            asking_nothing.fit(X, Y, sample_weight=weight)
     by_hand = small(make).fit(scaled, Y, sample_weight=weight)
     assert_allclose(search.predict_proba(X), by_hand.predict_proba(scaled), atol=1e-10)
     unweighted = small(make).fit(scaled, Y)

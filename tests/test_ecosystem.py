@@ -8,18 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import StackingClassifier
-from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.metrics import average_precision_score, f1_score, get_scorer, roc_auc_score
 from sklearn.model_selection import (
     GridSearchCV,
     KFold,
     cross_val_predict,
-    cross_val_score,
     cross_validate,
 )
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
@@ -194,31 +191,22 @@ def test_stacking(cv: Any, label_data: Any) -> None:
 def test_embeddings_feed_another_step(make: Any, label_data: Any) -> None:
     """``transform`` in a pipeline and beside other features, with names all the way."""
     X, Y = label_data
-    frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    index = [f"sample {i}" for i in range(len(X))]
+    frame = pd.DataFrame(X, index=index, columns=[f"x{i}" for i in range(X.shape[1])])
     union = FeatureUnion([("net", small(make)), ("raw", StandardScaler())])
     pipe = make_pipeline(union, MultiLabelLogisticRegression()).set_output(transform="pandas")
     pipe.fit(frame, Y)
     name = make.__name__.lower()
     expected = [f"net__{name}{i}" for i in range(2 * 16)] + [f"raw__x{i}" for i in range(20)]
     assert list(pipe[-1].feature_names_in_) == expected
+    assert list(pipe[:-1].transform(frame).index) == index
     embedding = small(make).fit(X, Y).transform(X)
     features = np.hstack([embedding, StandardScaler().fit_transform(X)])
     by_hand = MultiLabelLogisticRegression().fit(features, Y).predict_proba(features)
     assert_allclose(pipe.predict_proba(frame), by_hand, rtol=1e-6)
 
 
-@every_classifier
-def test_label_frames_through_a_pipeline(make: Any, label_data: Any) -> None:
-    X, Y = label_data
-    labels = pd.DataFrame(Y, columns=list("abcde"))
-    pipe = make_pipeline(StandardScaler(), small(make)).fit(X, labels)
-    assert list(pipe[-1].label_names_) == list("abcde")
-    options = {"cv": MultilabelStratifiedKFold(2), "scoring": "roc_auc"}
-    of_frames, of_arrays = (cross_val_score(pipe, X, y, **options) for y in (labels, Y))
-    assert_array_equal(of_frames, of_arrays)
-
-
-# ---------------------------------------------------------------------- cloning, routing, display
+# ---------------------------------------------------------------------- cloning and display
 
 
 @every_classifier
@@ -231,34 +219,6 @@ def test_clones_and_nested_parameters(make: Any, label_data: Any) -> None:
     assert again[-1].get_params() == pipe[-1].get_params()
     assert not [name for name in vars(again[-1]) if name.endswith("_") and name[0] != "_"]
     assert_array_equal(again.fit(X, Y).predict_proba(X), pipe.predict_proba(X))
-
-
-@every_classifier
-def test_sample_weight_is_routed_through_a_pipeline(make: Any, label_data: Any) -> None:
-    X, Y = label_data
-    weights = np.where(Y[:, 0] == 1, 5.0, 0.2)
-    with config_context(enable_metadata_routing=True):
-        pipe = make_pipeline(
-            StandardScaler().set_fit_request(sample_weight=False),
-            small(make).set_fit_request(sample_weight=True),
-        )
-        routed = pipe.fit(X, Y, sample_weight=weights).predict_proba(X)
-        cross_validate(
-            pipe,
-            X,
-            Y,
-            cv=MultilabelStratifiedKFold(2),
-            params={"sample_weight": weights},
-            scoring=get_scorer("roc_auc").set_score_request(sample_weight=True),
-            error_score="raise",
-        )
-        asking_nothing = make_pipeline(StandardScaler(), small(make))
-        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
-            asking_nothing.fit(X, Y, sample_weight=weights)
-    scaled = StandardScaler().fit_transform(X)
-    by_hand = small(make).fit(scaled, Y, sample_weight=weights).predict_proba(scaled)
-    assert_allclose(routed, by_hand, atol=1e-12)
-    assert np.abs(routed - small(make).fit(scaled, Y).predict_proba(scaled)).max() > 1e-3
 
 
 @every_classifier

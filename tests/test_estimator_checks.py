@@ -28,8 +28,8 @@ def allowed_failures(estimator: Any) -> dict[str, str]:
 
 def short(make: Any, **changes: Any) -> Any:
     """Return an estimator that learns the data of the checks."""
-    epochs = {} if make is MultiLabelLogisticRegression else {"max_epochs": 20}
-    return small(make, **epochs | changes)
+    steps = {} if make is MultiLabelLogisticRegression else {"max_epochs": 8, "learning_rate": 0.02}
+    return small(make, **steps | changes)
 
 
 @parametrize_with_checks(

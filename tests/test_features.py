@@ -12,6 +12,7 @@ import torch
 from skorch.callbacks import Callback
 
 from sklearn_mlcl import MultiLabelMLPClassifier
+from tests.small import small
 
 ROOT = Path(__file__).parents[1]
 NAMED_TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
@@ -36,9 +37,7 @@ def test_the_rows_of_early_stopping_are_stratified_over_the_labels() -> None:
     rng = np.random.default_rng(0)
     counts = np.array([8, 12, 20, 40, 100])
     Y = np.stack([rng.permutation(np.arange(200) < count) for count in counts], axis=1).astype(int)
-    MultiLabelMLPClassifier(
-        hidden_layer_sizes=(4,), n_estimators=1, max_epochs=1, early_stopping=True,
-        validation=0.25, callbacks=[HeldOutLabels()], random_state=0,
-    ).fit(rng.normal(size=(200, 3)), Y)  # fmt: skip
+    options = {"early_stopping": True, "validation": 0.25, "callbacks": [HeldOutLabels()]}
+    small(MultiLabelMLPClassifier, **options).fit(rng.normal(size=(200, 3)), Y)
     assert HeldOutLabels.labels.shape == (50, 5)
     np.testing.assert_allclose(HeldOutLabels.labels.sum(axis=0), counts / 4, atol=1.5)

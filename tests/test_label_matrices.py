@@ -78,7 +78,14 @@ def test_every_mark_of_a_missing_label_is_nan(form: str) -> None:
     assert_array_equal(known, ~MISSING)
 
 
-@pytest.mark.parametrize("code", [0, 1, np.inf, "-1", None])
+def test_nan_is_missing_beside_a_code() -> None:
+    Y = np.array([[1.0, np.nan], [-1.0, 0.0]])
+    assert_array_equal(np.isnan(missing_as_nan(Y, -1)), [[False, True], [True, False]])
+    assert missing_as_nan(Y) is Y
+    assert np.isnan(missing_as_nan(sp.csr_matrix(Y), -1).toarray()).sum() == 2
+
+
+@pytest.mark.parametrize("code", [0, 1, True, np.inf, "-1", None])
 def test_a_code_is_no_label(code: Any) -> None:
     with pytest.raises(ValueError, match="missing_label must be NaN or a finite number other"):
         missing_as_nan(Y, code)

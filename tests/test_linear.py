@@ -13,20 +13,12 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.heads.linear import AUTO_WEIGHT, CS, N_FOLDS, common_C, linear_share
 from sklearn_mlcl.utils.fit_data import FitData
+from tests.small import every_ensemble, plain
 
-SMALL: dict[str, Any] = {
-    "n_estimators": 1,
-    "hidden_layer_sizes": (8,),
-    "max_epochs": 2,
-    "neighbor_weight": 0.0,
-    "net_params": {"pseudo_count": 0.0},
-    "random_state": 0,
-}
-NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
-every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda e: type(e).__name__)
+MLP = plain(MultiLabelMLPClassifier, linear_weight="auto")
 
 
 def one_vs_rest(X: np.ndarray, Y: np.ndarray, C: float, X_test: np.ndarray) -> np.ndarray:
@@ -45,12 +37,10 @@ def scaled_by(clf: Any, X: np.ndarray) -> np.ndarray:
     return clf.net_.module_.scaler.double()(torch.from_numpy(X).double()).numpy()
 
 
-@every_net
-def test_alone_they_are_logistic_regressions_on_scaled_features(
-    estimator: Any, label_data: Any
-) -> None:
+@every_ensemble
+def test_alone_they_are_logistic_regressions_on_scaled_features(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(linear_weight=1.0).fit(X, Y)
+    clf = plain(make, linear_weight=1.0).fit(X, Y)
     scaled = scaled_by(clf, X)
     assert_allclose(clf.decision_function(X), one_vs_rest(scaled, Y, 0.05, scaled), atol=2e-3)
 
@@ -58,7 +48,7 @@ def test_alone_they_are_logistic_regressions_on_scaled_features(
 def test_sparse_features_give_what_dense_ones_do(label_data: Any) -> None:
     X, Y = label_data
     X = np.where(X > 0.5, X, 0.0)
-    clf = clone(NETS[1]).set_params(linear_weight=1.0).fit(sp.csr_matrix(X), Y)
+    clf = clone(MLP).set_params(linear_weight=1.0).fit(sp.csr_matrix(X), Y)
     factor = clf.net_.module_.scaler.factor.double().numpy()
     assert_allclose(
         clf.decision_function(X), one_vs_rest(X * factor, Y, 0.05, X * factor), atol=5e-3
@@ -66,10 +56,10 @@ def test_sparse_features_give_what_dense_ones_do(label_data: Any) -> None:
     assert_allclose(clf.decision_function(sp.csr_matrix(X)), clf.decision_function(X), atol=1e-9)
 
 
-@every_net
-def test_their_share_is_that_of_the_log_odds(estimator: Any, label_data: Any) -> None:
+@every_ensemble
+def test_their_share_is_that_of_the_log_odds(make: Any, label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(estimator).set_params(linear_weight=0.25).fit(X, Y)
+    clf = plain(make, linear_weight=0.25).fit(X, Y)
     blend = clf.decision_function(X)
     linear = clf.set_params(linear_weight=1).decision_function(X)
     net = clf.set_params(linear_weight=0).decision_function(X)
@@ -79,15 +69,15 @@ def test_their_share_is_that_of_the_log_odds(estimator: Any, label_data: Any) ->
 
 def test_auto_is_for_sparse_features(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
-    assert clone(NETS[1]).fit(X, Y).predictor_.linear is None
+    assert clone(MLP).fit(X, Y).predictor_.linear is None
     sparse = sp.csr_matrix(np.where(X > 0.5, X, 0.0))
-    clf = clone(NETS[1]).fit(sparse, Y)
+    clf = clone(MLP).fit(sparse, Y)
     assert clf.linear_weight == "auto" and clf.predictor_.linear is not None
     as_auto = clf.decision_function(sparse)
     clf.set_params(linear_weight=AUTO_WEIGHT)
     assert_array_equal(as_auto, clf.decision_function(sparse))
     monkeypatch.setattr("sklearn_mlcl.heads.linear.AUTO_COEFFICIENTS", X.shape[1] * Y.shape[1] - 1)
-    clf = clone(NETS[1]).fit(sparse, Y)
+    clf = clone(MLP).fit(sparse, Y)
     assert clf.predictor_.linear is None
     as_auto = clf.decision_function(sparse)
     assert_array_equal(as_auto, clf.set_params(linear_weight=0).decision_function(sparse))
@@ -98,7 +88,7 @@ def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_SAMPLES", 30)
     X = np.where(X > 0.5, X, 0.0)
     sparse = sp.csr_matrix(X)
-    clf = clone(NETS[1]).set_params(linear_weight=1.0)
+    clf = clone(MLP).set_params(linear_weight=1.0)
 
     def logits(rows: Any) -> np.ndarray:
         return clf.fit(rows, Y).decision_function(sparse)
@@ -127,11 +117,11 @@ def test_the_common_C_has_the_smallest_held_out_loss(
     X = X + noise * np.random.default_rng(0).normal(size=X.shape)
     losses = []
     for C in CS:
-        cells = []
+        entries = []
         for train, test in KFold(N_FOLDS, shuffle=True, random_state=0).split(X):
             logits = one_vs_rest(X[train], Y[train], C, X[test])
-            cells.append(np.logaddexp(0, logits) - Y[test] * logits)
-        losses.append(np.concatenate(cells).mean())
+            entries.append(np.logaddexp(0, logits) - Y[test] * logits)
+        losses.append(np.concatenate(entries).mean())
     monkeypatch.setattr("sklearn_mlcl.heads.linear.CS", CS)
     chosen = common_C(FitData(X, Y))
     assert losses[CS.index(chosen)] <= min(losses) * 1.001
@@ -141,7 +131,7 @@ def test_the_common_C_has_the_smallest_held_out_loss(
 
 def test_a_share_that_was_not_fitted_is_refused(label_data: Any) -> None:
     X, Y = label_data
-    clf = clone(NETS[0]).set_params(linear_weight=0).fit(X, Y).set_params(linear_weight=0.5)
+    clf = clone(MLP).set_params(linear_weight=0).fit(X, Y).set_params(linear_weight=0.5)
     with pytest.raises(ValueError, match=r"linear_weight=0\.5 needs the logistic regressions"):
         clf.predict_proba(X)
 
@@ -152,7 +142,7 @@ def test_labels_unknown_or_of_one_value(label_data: Any) -> None:
     Y[:, 0] = 1.0
     Y[: len(Y) // 3, 1] = np.nan
     with pytest.warns(UserWarning, match="single value"):
-        clf = clone(NETS[1]).set_params(linear_weight=1.0).fit(X, Y)
+        clf = clone(MLP).set_params(linear_weight=1.0).fit(X, Y)
     logits = clf.decision_function(X)
     assert_allclose(logits[:, 0], np.log((len(Y) + 0.5) / 0.5), rtol=1e-6)
     known = slice(len(Y) // 3, None)

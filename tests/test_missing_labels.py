@@ -17,7 +17,7 @@ from sklearn_mlcl.model_selection import (
     MultilabelStratifiedShuffleSplit,
 )
 from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
-from sklearn_mlcl.utils.targets import infer_format, missing_as_nan
+from sklearn_mlcl.utils.targets import infer_format
 
 DECISIONS = {
     "f1_samples": metrics.f1_samples,
@@ -130,19 +130,6 @@ def test_splitters_take_a_code(form: str, rows: Any) -> None:
             splitter(**parameters).split(Y, coded)
 
 
-def test_nan_is_missing_beside_a_code() -> None:
-    Y = np.array([[1.0, np.nan], [-1.0, 0.0]])
-    assert_array_equal(np.isnan(missing_as_nan(Y, -1)), [[False, True], [True, False]])
-    assert missing_as_nan(Y) is Y
-    assert np.isnan(missing_as_nan(sp.csr_matrix(Y), -1).toarray()).sum() == 2
-
-
-@pytest.mark.parametrize("code", [0, 1, True, np.inf, None, "?"])
-def test_a_code_that_cannot_be_one(code: Any) -> None:
-    with pytest.raises(ValueError, match="missing_label must be NaN or a finite number"):
-        metrics.f1_micro([[1, 0]], [[1, 0]], missing_label=code)
-
-
 def test_format_of_coded_targets() -> None:
     Y = np.array([[1, -1], [0, 1]], dtype=np.int8)
     target_format = infer_format(Y, missing_label=-1)
@@ -150,8 +137,6 @@ def test_format_of_coded_targets() -> None:
     assert_array_equal(target_format.indicator(Y), [[1, np.nan], [0, 1]])
     one_label = np.array([[1], [-1], [0]])
     assert infer_format(one_label, missing_label=-1).kind == "multilabel"
-    with pytest.raises(ValueError, match="1-D and holds missing_label=-1"):
-        infer_format(np.array([1, -1, 0]), missing_label=-1)
 
 
 # ---------------------------------------------------------------------- weights of entries

@@ -258,11 +258,14 @@ def test_large_csr_is_never_made_dense():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: MultilabelStratifiedKFold(1), ValueError, "n_splits must be an integer of at lea"),
-        (lambda: MultilabelStratifiedKFold(2.0), ValueError, "n_splits must be an integer"),
+        (lambda: MultilabelStratifiedKFold(1), ValueError, "n_splits=2 or more"),
+        (lambda: MultilabelStratifiedKFold(2.0), ValueError, "must be of Integral type"),
         (lambda: MultilabelStratifiedKFold(shuffle=1), TypeError, "shuffle must be True or False"),
-        (lambda: MultilabelStratifiedKFold(random_state=0), ValueError, "random_state has no eff"),
-        (lambda: MultilabelStratifiedShuffleSplit(0), ValueError, "n_splits must be an integer"),
+        (
+            lambda: MultilabelStratifiedKFold(random_state=0),
+            ValueError,
+            "random_state has no effect",
+        ),
     ],
 )
 def test_bad_parameters(make, error, message):
@@ -277,7 +280,7 @@ def test_bad_parameters(make, error, message):
         (np.array([[0, -1], [1, 0], [0, 0]]), r"got also \[-1.0\]"),
         ([("a",), ("b", "c"), ()], "MultiLabelBinarizer"),
         (np.array([0.1, 0.7, 0.3]), "must hold classes"),
-        (np.zeros((4, 2)), "X has 3 rows, y has 4"),
+        (np.zeros((4, 2)), r"inconsistent numbers of samples: \[3, 4\]"),
     ],
 )
 def test_bad_y(y, message):
@@ -287,7 +290,9 @@ def test_bad_y(y, message):
 
 def test_more_folds_than_rows_and_impossible_sizes():
     Y = np.eye(3, dtype=int)
-    with pytest.raises(ValueError, match="n_splits=4 cannot be greater than the number of rows, 3"):
+    with pytest.raises(
+        ValueError, match="n_splits=4 greater than the number of samples: n_samples=3"
+    ):
         list(MultilabelStratifiedKFold(4).split(Y, Y))
     with pytest.raises(ValueError, match="test_size=5"):
         list(MultilabelStratifiedShuffleSplit(test_size=5).split(Y, Y))

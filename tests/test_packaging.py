@@ -17,7 +17,9 @@ CONFIG.read(ROOT / "setup.cfg")
 def requirements(text: str) -> dict[str, str]:
     """Lowest versions by name, "" where there is none; references to other extras are left out."""
     lines = [line for line in text.splitlines() if line and not line.startswith("%")]
-    return dict(re.match(r"([\w.-]+)(?:>=([\d.]+))?", line).groups("") for line in lines)
+    return dict(
+        re.match(r"([\w.-]+)(?:\[[^]]*\])?(?:>=([\d.]+))?", line).groups("") for line in lines
+    )
 
 
 def test_requirements_have_lower_bounds() -> None:

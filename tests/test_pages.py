@@ -30,6 +30,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").glob("*.rst"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 DIRECTIVE = re.compile(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", re.MULTILINE)
+SHORT: dict[str, Any] = {"max_epochs": 1, "n_estimators": 1, "hidden_layer_sizes": (16,)}
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -40,7 +41,7 @@ def blocks_of(page: Path) -> list[str]:
 
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Few digits, one epoch by default, threads in place of processes, no windows."""
+    """Few digits, one epoch of a narrow net by default, threads for processes, no windows."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["script"])
     small = partial(datasets.make_multilabel_digits, (6, 1), (2, 1))
@@ -48,9 +49,9 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for recipe in (recipes.FAST, recipes.PLAIN, recipes.PAL_COLLAPSE):
         monkeypatch.setitem(recipe, "max_epochs", 1)
     for name in sklearn_mlcl.__all__:
-        fit = getattr(getattr(sklearn_mlcl, name), "__init__", None)
-        if "max_epochs" in (getattr(fit, "__kwdefaults__", None) or {}):
-            monkeypatch.setitem(fit.__kwdefaults__, "max_epochs", 1)
+        defaults = getattr(getattr(sklearn_mlcl, name).__init__, "__kwdefaults__", None) or {}
+        for parameter in defaults.keys() & SHORT.keys():
+            monkeypatch.setitem(defaults, parameter, SHORT[parameter])
     threads = joblib.parallel_config("threading")
     with threads, threadpool_limits(1), mpl.rc_context({"backend": "agg"}):
         yield
@@ -62,7 +63,7 @@ def names() -> dict[str, Any]:
     """What the pages take for granted: data and a fitted classifier."""
     X, Y = datasets.make_multilabel_digits((6, 1), (1,), return_X_y=True)
     X = X[:, 100:110]
-    classifier = MultiLabelMLPClassifier(max_epochs=1, random_state=0).fit(X, Y)
+    classifier = MultiLabelMLPClassifier(**SHORT, random_state=0).fit(X, Y)
     return {
         "X": X, "X_train": X, "X_test": X[:9], "X_new": X[:3], "Y": Y, "Y_train": Y,
         "Y_test": Y[:9], "classifier": classifier, "pipeline": make_pipeline(classifier),

@@ -14,18 +14,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
 from sklearn.base import clone
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, recipes
+from sklearn_mlcl import MultiLabelMLPClassifier, recipes
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
-
-SMALL: dict[str, Any] = {
-    "n_estimators": 1,
-    "hidden_layer_sizes": (8,),
-    "max_epochs": 2,
-    "random_state": 0,
-}
-NETS = [ContrastiveMultiLabelClassifier(**SMALL), MultiLabelMLPClassifier(**SMALL)]
-every_net = pytest.mark.parametrize("estimator", NETS, ids=lambda e: type(e).__name__)
+from tests.small import every_ensemble, small
 
 Rows = tuple[np.ndarray, np.ndarray]
 
@@ -104,7 +96,7 @@ def test_samples_are_counted_whatever_they_weigh() -> None:
 
 def test_chunks_add_up_and_a_fit_counts_anew(rare_data: Rows) -> None:
     X, Y = rare_data
-    clf = clone(NETS[1])
+    clf = small(MultiLabelMLPClassifier)
     for part in (slice(0, 20), slice(20, None)):
         clf.partial_fit(X[part], Y[part])
     assert_array_equal(clf.label_counts_, [Y.sum(0), len(Y) - Y.sum(0)])
@@ -140,10 +132,10 @@ def test_either_stays_finite() -> None:
 # ---------------------------------------------------------------- the estimators
 
 
-@every_net
-def test_predictions_rise_by_the_shift(estimator: Any, rare_data: Rows) -> None:
+@every_ensemble
+def test_predictions_rise_by_the_shift(make: Any, rare_data: Rows) -> None:
     X, Y = rare_data
-    clf = clone(estimator).fit(X, Y)
+    clf = small(make).fit(X, Y)
     raised = clf.decision_function(X)
     plain = clf.set_params(net_params__pseudo_count=0).decision_function(X)
     shift = shift_of(clf.label_counts_, 2.0)
@@ -152,11 +144,11 @@ def test_predictions_rise_by_the_shift(estimator: Any, rare_data: Rows) -> None:
     assert_array_equal(plain, clone(clf).fit(X, Y).decision_function(X))
 
 
-@every_net
-def test_of_one_row_either_model_may_be_right(estimator: Any, rare_data: Rows) -> None:
+@every_ensemble
+def test_of_one_row_either_model_may_be_right(make: Any, rare_data: Rows) -> None:
     X, Y = rare_data
     sparse = sp.csr_matrix(np.where(X > 0.5, X, 0.0))
-    clf = clone(estimator).fit(sparse, Y)
+    clf = small(make).fit(sparse, Y)
     whole = clf.decision_function(sparse)
     shift = shift_of(clf.label_counts_, 2.0)
     net, linear = (
@@ -174,7 +166,7 @@ def test_published_recipes_leave_rare_labels_alone(name: str) -> None:
     assert getattr(recipes, name)["net_params"]["pseudo_count"] == 0
 
 
-@every_net
-def test_a_negative_count_is_refused(estimator: Any, rare_data: Rows) -> None:
+@every_ensemble
+def test_a_negative_count_is_refused(make: Any, rare_data: Rows) -> None:
     with pytest.raises(ValueError, match="'net_params__pseudo_count' parameter"):
-        clone(estimator).set_params(net_params__pseudo_count=-1.0).fit(*rare_data)
+        small(make).set_params(net_params__pseudo_count=-1.0).fit(*rare_data)

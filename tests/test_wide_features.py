@@ -13,15 +13,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, load
 from sklearn_mlcl.estimators import net
 from sklearn_mlcl.estimators.net import frequent_features
+from tests.small import every_ensemble, small
 
 N_ROWS, N_WORDS, N_KEPT = 80, 30, 12
-NETS = [ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier]
-SMALL: dict[str, Any] = {
-    "n_estimators": 2,
-    "hidden_layer_sizes": (16,),
-    "max_epochs": 2,
-    "random_state": 0,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +45,10 @@ def test_the_most_frequent_are_kept_in_order(words: Any, monkeypatch: pytest.Mon
     assert frequent_features(X) is None
 
 
-@pytest.mark.parametrize("make", NETS)
+@every_ensemble
 def test_the_encoder_sees_only_these(make: Any, words: Any) -> None:
     X, Y = words
-    clf = make(**SMALL).fit(X, Y)
+    clf = small(make).fit(X, Y)
     dropped = np.setdiff1d(np.arange(N_WORDS), frequent_features(X))
     other = X.tolil()
     other[:, dropped] = 0
@@ -64,29 +58,29 @@ def test_the_encoder_sees_only_these(make: Any, words: Any) -> None:
     assert_allclose(clf.predict_proba(other.tocsr()), clf.predict_proba(X), rtol=1e-6)
 
 
-@pytest.mark.parametrize("make", NETS)
+@every_ensemble
 def test_the_first_layer_is_as_narrow(make: Any, words: Any) -> None:
-    clf = make(**SMALL).fit(*words)
+    clf = small(make).fit(*words)
     first = next(clf.net_.module_.encoder.parameters())
     assert first.shape == (2, N_KEPT, 16)
 
 
 def test_dense_samples_keep_all(words: Any) -> None:
     X, Y = words
-    clf = MultiLabelMLPClassifier(**SMALL).fit(X.toarray(), Y)
+    clf = small(MultiLabelMLPClassifier).fit(X.toarray(), Y)
     assert next(clf.net_.module_.encoder.parameters()).shape == (2, N_WORDS, 16)
 
 
 def test_saved_and_loaded(words: Any, tmp_path: Path) -> None:
     X, Y = words
-    clf = ContrastiveMultiLabelClassifier(**SMALL).fit(X, Y)
+    clf = small(ContrastiveMultiLabelClassifier).fit(X, Y)
     clf.save(tmp_path / "words.mlcl")
     assert_array_equal(load(tmp_path / "words.mlcl").predict_proba(X), clf.predict_proba(X))
 
 
 def test_further_rows_meet_the_features_of_the_first(words: Any) -> None:
     X, Y = words
-    clf = MultiLabelMLPClassifier(**SMALL).partial_fit(X[:40], Y[:40])
+    clf = small(MultiLabelMLPClassifier).partial_fit(X[:40], Y[:40])
     index = clf.net_.module_.index.numpy().copy()
     assert_array_equal(index, frequent_features(X[:40]))
     clf.partial_fit(X[40:], Y[40:])

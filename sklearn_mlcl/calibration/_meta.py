@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl.calibration._scaling import METHODS, fit_calibration
 from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
+from sklearn_mlcl.utils.parameters import param
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
 from sklearn_mlcl.utils.set_output import in_chosen_container
 
@@ -26,27 +26,13 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
 
     Parameters
     ----------
-    estimator : classifier
-        Any with ``predict_proba`` or ``decision_function`` for label matrices.
-    method : {"platt", "temperature"}, default="platt"
+    method : {"platt", "temperature"}
         Slope and offset of the log-odds of each label, or the slope alone. Temperature scaling
         needs probabilities, or a ``decision_function`` that returns log-odds.
-    response_method : {"auto", "predict_proba", "decision_function"}, default="auto"
+    response_method : {"auto", "predict_proba", "decision_function"}
         What is calibrated; "auto" takes ``decision_function`` if there is one. Probabilities become
         log-odds, and a forest's 0 is not a certainty. So they are kept away from 0 and 1 by half
         the smallest distance among the held-out samples (at least 1e-7).
-    cv : int, float, splitter, iterable of splits, "prefit" or None, default=None
-        How samples are held out, as in
-        :class:`~sklearn_mlcl.MultiLabelThresholdClassifierCV`.
-    refit : bool, default=True
-        Whether to fit on all samples after cross-fitting. False only with a single split.
-    n_jobs : int or None, default=None
-        Number of folds fitted at the same time.
-    random_state : int, RandomState instance or None, default=None
-        Shuffles the samples before they are dealt to folds; None keeps their order.
-    missing_label : float, default=NaN
-        What marks a missing entry of y beside NaN, for example -1, as in
-        :class:`~sklearn_mlcl.MultiLabelThresholdClassifierCV`.
 
     Attributes
     ----------
@@ -54,14 +40,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         Slopes and offsets, shape (L,) each.
     probability_floor_ : float or None
         Probabilities are clipped to this distance from 0 and 1; None for a ``decision_function``.
-    estimator_ : classifier
-        The fitted classifier.
-    classes_ : ndarray
-        ``arange(L)``, or the two classes of a binary target.
-    label_names_ : ndarray of str
-        Column names of a DataFrame y.
-    n_features_in_, feature_names_in_
-        As the estimator has them.
+    {shared_attributes}
 
     Examples
     --------
@@ -74,32 +53,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
     (200, 3)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **HeldOutClassifier._parameter_constraints,
-        "method": [StrOptions(set(METHODS))],
-    }
+    method: str = param("platt", StrOptions(set(METHODS)))
     _methods = ("decision_function", "predict_proba")
-
-    def __init__(
-        self,
-        estimator: Any,
-        *,
-        method: str = "platt",
-        response_method: str = "auto",
-        cv: Any = None,
-        refit: bool = True,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        missing_label: float = np.nan,
-    ) -> None:
-        self.estimator = estimator
-        self.method = method
-        self.response_method = response_method
-        self.cv = cv
-        self.refit = refit
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.missing_label = missing_label
 
     def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
         from_proba = self._method == "predict_proba"
@@ -113,8 +68,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         return scores if floor is None else logit(np.clip(scores, floor, 1 - floor))
 
     def _calibrated(self, X: Any) -> np.ndarray:
-        check_is_fitted(self, "estimator_")
-        return self.calibration_.logits(self._as_logits(self._scores(X, self._method)))
+        scores = self._scores(X)
+        return self.calibration_.logits(self._as_logits(scores))
 
     @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:
@@ -130,8 +85,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         logits : ndarray of shape (n, L), or (n,) for a binary target
             Log-odds.
         """
-        logits = self._calibrated(X)
-        return self._format.decisions(logits)
+        return self._format.decisions(self._calibrated(X))
 
     @in_chosen_container
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -147,8 +101,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         probabilities : ndarray of shape (n, L), or (n, 2) for a binary target
             Strictly inside (0, 1).
         """
-        probabilities = sigmoid(self._calibrated(X))
-        return self._format.probabilities(probabilities)
+        return self._format.probabilities(sigmoid(self._calibrated(X)))
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:
@@ -164,8 +117,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         labels : ndarray or CSR matrix of shape (n, L), or ndarray of shape (n,)
             In the form and dtype of the y given to ``fit``; integer if that had NaN.
         """
-        probabilities = sigmoid(self._calibrated(X))
-        return self._format.predictions(probabilities, 0.5)
+        return self._format.predictions(sigmoid(self._calibrated(X)), 0.5)
 
 
 def _floor_of(probabilities: np.ndarray) -> float:

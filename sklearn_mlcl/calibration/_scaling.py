@@ -147,78 +147,51 @@ def fit_calibration(
 def _fit_block(part: LabelEntries, method: str) -> np.ndarray:
     """Slope and offset of a block of labels, shape (2, number of labels)."""
     w, z = part.entry_weight(), part.values.astype(np.float64)
-    scale = np.sqrt(_per_known((w * z**2).sum(axis=0), w.sum(axis=0)))
+    mass = np.where(w.any(axis=0), w.sum(axis=0), 1.0)
+    scale = np.sqrt((w * z**2).sum(axis=0) / mass)
     scale = np.where(scale > 0, scale, 1.0)
-    lowest = LOWEST_SLOPE * scale if method == "temperature" else np.full(len(scale), -np.inf)
-    problem = _Problem(z / scale, _platt_targets(part.positive, w), w, method == "platt", lowest)
-    slope, offset = problem.solve()
-    return np.where(w.any(axis=0), [slope / scale, offset], [[1.0], [0.0]])
+    positives = (w * part.positive).sum(axis=0)
+    targets = np.where(part.positive, (positives + 1) / (positives + 2), 1 / (mass - positives + 2))
+    start = np.zeros((2, len(mass)))
+    if method == "platt":
+        features, lowest = np.stack([z / scale, np.ones_like(z)]), np.full(len(mass), -np.inf)
+        start[1] = logit((w * targets).sum(axis=0) / mass)
+    else:
+        features, lowest = (z / scale)[None], LOWEST_SLOPE * scale
+        start[0] = lowest
+    start[: len(features)] = _minimum(features, targets, w, start[: len(features)], lowest)
+    return np.where(w.any(axis=0), start / [scale, np.ones_like(scale)], [[1.0], [0.0]])
 
 
-def _per_known(total: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    return total / np.where(mass > 0, mass, 1.0)
+def _minimum(
+    features: np.ndarray, targets: np.ndarray, w: np.ndarray, at: np.ndarray, lowest: np.ndarray
+) -> np.ndarray:
+    """Coefficients (k, L) of a logistic regression of each label on its features (k, n, L)."""
 
+    def loss_at(at: np.ndarray) -> np.ndarray:
+        u = np.einsum("kl,knl->nl", at, features)
+        return (w * (np.logaddexp(0, u) - targets * u)).sum(axis=0)
 
-def _platt_targets(positive: np.ndarray, w: np.ndarray) -> np.ndarray:
-    positives = (w * positive).sum(axis=0)
-    negatives = w.sum(axis=0) - positives
-    return np.where(positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-
-
-@dataclass
-class _Problem:
-    """Logistic regressions on one feature each: z, targets t and weights w of shape (n, L)."""
-
-    z: np.ndarray
-    t: np.ndarray
-    w: np.ndarray
-    with_offset: bool
-    lowest: np.ndarray
-
-    def loss(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        u = a * self.z + b
-        return (self.w * (np.logaddexp(0, u) - self.t * u)).sum(axis=0)
-
-    def step(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Newton step in slope and offset, and how much loss it promises to take off."""
-        p = sigmoid(a * self.z + b)
-        r, v = self.w * (p - self.t), self.w * p * (1 - p)
-        ga, haa = (r * self.z).sum(axis=0), (v * self.z**2).sum(axis=0)
-        gb, hab, hbb = np.zeros_like(a), np.zeros_like(a), np.ones_like(a)
-        if self.with_offset:
-            gb, hab, hbb = r.sum(axis=0), (v * self.z).sum(axis=0), v.sum(axis=0)
+    loss = loss_at(at)
+    for _ in range(MAX_STEPS):
+        p = sigmoid(np.einsum("kl,knl->nl", at, features))
+        gradient = np.einsum("knl,nl->lk", features, w * (p - targets))
+        hessian = np.einsum("jnl,knl->ljk", features * (w * p * (1 - p)), features)
         # The ridge keeps a constant z, whose slope and offset are one thing, from dividing by 0.
-        ridge = 1e-9 * (haa + hbb) + 1e-100
-        haa, hbb = haa + ridge, hbb + ridge
-        det = haa * hbb - hab**2
-        da, db = (hab * gb - hbb * ga) / det, (hab * ga - haa * gb) / det
-        return da, db, -(da * ga + db * gb)
-
-    def solve(self) -> tuple[np.ndarray, np.ndarray]:
-        a = np.maximum(np.zeros(self.z.shape[1]), self.lowest)
-        rate = _per_known((self.w * self.t).sum(axis=0), self.w.sum(axis=0))
-        b = logit(np.where(rate > 0, rate, 0.5)) if self.with_offset else np.zeros_like(a)
-        loss = self.loss(a, b)
-        for _ in range(MAX_STEPS):
-            da, db, promise = self.step(a, b)
-            moved_a, moved_b, fallen = self._search(a, b, da, db, loss)
-            converged = (promise <= TOLERANCE * (1 + loss)) | ~(fallen < loss)
-            a, b, loss = moved_a, moved_b, fallen
-            if converged.all():
-                break
-        return a, b
-
-    def _search(
-        self, a: np.ndarray, b: np.ndarray, da: np.ndarray, db: np.ndarray, loss: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Halve the steps of the labels whose loss would rise; a label may stay."""
-        length = np.ones_like(a)
+        ridge = 1e-9 * hessian.trace(axis1=1, axis2=2) + 1e-100
+        hessian += ridge[:, None, None] * np.eye(len(features))
+        step = -np.linalg.solve(hessian, gradient[..., None])[..., 0].T
+        promise = -(step * gradient.T).sum(axis=0)
+        # Halve the steps of the labels whose loss would rise; a label may stay.
         for _ in range(MAX_HALVINGS):
-            to_a = np.maximum(a + length * da, self.lowest)
-            to_b = b + length * db
-            new = self.loss(to_a, to_b)
-            rising = ~(new <= loss)
+            moved = np.maximum(at + step, lowest)
+            fallen = loss_at(moved)
+            rising = ~(fallen <= loss)
             if not rising.any():
                 break
-            length = np.where(rising, length / 2, length)
-        return np.where(rising, a, to_a), np.where(rising, b, to_b), np.where(rising, loss, new)
+            step = np.where(rising, step / 2, step)
+        converged = (promise <= TOLERANCE * (1 + loss)) | ~(fallen < loss)
+        at, loss = np.where(rising, at, moved), np.where(rising, loss, fallen)
+        if converged.all():
+            break
+    return at

@@ -18,6 +18,8 @@ from sklearn_mlcl.datasets._base import make_bunch
 N_CLASSES = 10
 N_CORNERS = 4
 SIDE = 8
+#: Share of the base digits that the test samples are composed of.
+TEST_SHARE = 0.3
 
 DESCR = """Multi-label digits (M-lab digits)
 
@@ -61,16 +63,11 @@ def _compose(
     return rng.permutation(np.concatenate(blocks))
 
 
-def _split_base(classes: np.ndarray, test_size: float, rng: RandomState) -> list[list[np.ndarray]]:
+def _split_base(classes: np.ndarray, rng: RandomState) -> list[list[np.ndarray]]:
     """Training and test base digits of each class."""
-    if not 0 < test_size < 1:
-        raise ValueError(f"base_test_size must be in (0, 1), got {test_size!r}.")
     digits = np.arange(len(classes))
-    parts = train_test_split(digits, test_size=test_size, stratify=classes, random_state=rng)
-    pools = [[part[classes[part] == c] for c in range(N_CLASSES)] for part in parts]
-    if not all(len(pool) for part in pools for pool in part):
-        raise ValueError(f"base_test_size={test_size} leaves a part without some digit.")
-    return pools
+    parts = train_test_split(digits, test_size=TEST_SHARE, stratify=classes, random_state=rng)
+    return [[part[classes[part] == c] for c in range(N_CLASSES)] for part in parts]
 
 
 def _draw_canvases(corners: np.ndarray, digits: np.ndarray) -> np.ndarray:
@@ -85,7 +82,6 @@ def make_multilabel_digits(
     n_test_per_set: Sequence[int] = (30, 6, 2),
     *,
     n_unseen_pairs: int = 8,
-    base_test_size: float = 0.3,
     subset: str = "all",
     return_X_y: bool = False,
     as_frame: bool = False,
@@ -107,8 +103,6 @@ def make_multilabel_digits(
     n_unseen_pairs : int, default=8
         Number of the 45 pairs, drawn at random, that no training sample has as its label set
         (larger sets may contain them).
-    base_test_size : float, default=0.3
-        Share of the base digits that the test samples are composed of, in (0, 1).
     subset : {"all", "train", "test"}, default="all"
         Which samples to return.
     return_X_y : bool, default=False
@@ -148,8 +142,8 @@ def make_multilabel_digits(
     Raises
     ------
     ValueError
-        If a count is negative or there are none, if `n_unseen_pairs` is not in 0..45, if
-        `base_test_size` leaves a part without a digit of each class, or `subset` is unknown.
+        If a count is negative or there are none, if `n_unseen_pairs` is not in 0..45, or
+        if `subset` is unknown.
 
     References
     ----------
@@ -173,7 +167,7 @@ def make_multilabel_digits(
         raise ValueError(f"n_unseen_pairs must be an integer in 0..45, got {n_unseen_pairs!r}.")
     rng = check_random_state(random_state)
     base = load_digits()
-    train_pools, test_pools = _split_base(base.target, base_test_size, rng)
+    train_pools, test_pools = _split_base(base.target, rng)
     unseen = sorted(pairs[i] for i in rng.choice(len(pairs), n_unseen_pairs, replace=False))
     train = _compose(n_train_per_set, unseen, train_pools, rng)
     corners = np.concatenate([train, _compose(n_test_per_set, [], test_pools, rng)])

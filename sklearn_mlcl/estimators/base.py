@@ -9,22 +9,21 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl.heads.evaluation import exportable
 from sklearn_mlcl.heads.predictor import Probabilities
-from sklearn_mlcl.metrics import subset_accuracy
+from sklearn_mlcl.metrics._classifier import LabelMatrixClassifier
 from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks
 from sklearn_mlcl.utils.fit_data import Features, check_features
 from sklearn_mlcl.utils.probabilities import sigmoid
-from sklearn_mlcl.utils.set_output import LabelFrames, in_chosen_container
-from sklearn_mlcl.utils.targets import TargetFormat
+from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
 
 
@@ -41,13 +40,11 @@ def rollback_on_error(estimator: BaseEstimator) -> Iterator[None]:
 
 
 class MultiLabelClassifier(
-    Persistent, OnnxExport, DocumentationLinks, LabelFrames, ClassifierMixin, BaseEstimator
+    Persistent, OnnxExport, DocumentationLinks, LabelMatrixClassifier, BaseEstimator
 ):
     """Base of the classifiers: a subclass gives ``fit``, ``_log_odds`` and ``_module``."""
 
-    missing_label: float
     threshold: Any
-    _format: TargetFormat
 
     @abstractmethod
     def _log_odds(self, X: Features) -> np.ndarray:
@@ -57,39 +54,7 @@ class MultiLabelClassifier(
     def _module(self) -> nn.Module:
         """Return a module that maps samples (n, d) to log-odds (n, L)."""
 
-    def _set_format(self, target_format: TargetFormat) -> None:
-        self._format = target_format
-        self.classes_ = target_format.classes
-        if target_format.label_names is not None:
-            self.label_names_ = target_format.label_names
-        elif hasattr(self, "label_names_"):
-            del self.label_names_
-
     # ------------------------------------------------------------------ predictions
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of the samples whose labels are all right (subset accuracy).
-
-        Parameters
-        ----------
-        X : {array-like, CSR matrix} of shape (n_samples, n_features)
-            Samples to predict.
-        y : array-like of shape (n_samples, n_labels) or (n_samples,)
-            Their targets. Mark missing labels NaN or ``missing_label``; they do not count.
-        sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
-            Weights of the samples or of the entries.
-
-        Returns
-        -------
-        score : float
-            In [0, 1]; the accuracy for 1-D targets.
-        """
-        check_is_fitted(self)
-        if self._format.kind != "multilabel":
-            return super().score(X, y, sample_weight)
-        return subset_accuracy(
-            y, self.predict(X), sample_weight=sample_weight, missing_label=self.missing_label
-        )
 
     @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:
@@ -105,7 +70,6 @@ class MultiLabelClassifier(
         log_odds : ndarray of shape (n_samples, n_labels)
             In the dtype of X (float64 or float32); of shape (n_samples,) for binary 1-D targets.
         """
-        check_is_fitted(self)
         return self._format.decisions(self._log_odds(check_features(self, X, reset=False)))
 
     @in_chosen_container
@@ -123,7 +87,6 @@ class MultiLabelClassifier(
             Strictly inside (0, 1), in the dtype of X. For 1-D targets of shape
             (n_samples, n_classes) with rows that sum to 1.
         """
-        check_is_fitted(self)
         return self._format.probabilities(self._marginals(X))
 
     @in_chosen_container
@@ -141,7 +104,6 @@ class MultiLabelClassifier(
             Indicator matrix in the dtype and storage that the targets had (int64 where they had
             NaN); classes of shape (n_samples,) for 1-D targets.
         """
-        check_is_fitted(self)
         return self._format.predictions(self._marginals(X), self._thresholds())
 
     def predict_topk(self, X: Any, k: int) -> sp.csr_matrix:

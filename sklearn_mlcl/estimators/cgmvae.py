@@ -12,23 +12,25 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.estimators._parameters import ABOVE_0, AT_LEAST_0, AT_LEAST_1, param
 from sklearn_mlcl.estimators.contrastive import HEAD_C
 from sklearn_mlcl.estimators.net import Heads, NetClassifier, encoder_of, layer_sizes, scaler_of
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
 from sklearn_mlcl.heads.logistic import fit_embedding_heads
-from sklearn_mlcl.heads.predictor import AffineHead, MeanPredictor, Spread
+from sklearn_mlcl.heads.predictor import AffineHead, DrawnPredictor
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
-from sklearn_mlcl.modules.gmvae import (
-    EMPTY_LABEL_POLICIES,
-    LatentDraw,
-    Posterior,
-    plain_encoder,
-)
+from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES, Posterior, plain_encoder
 from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats, check_features
+from sklearn_mlcl.utils.parameters import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    options_of,
+    param,
+    setting,
+)
 
 
 class CGMVAEClassifier(NetClassifier):
@@ -193,7 +195,7 @@ class CGMVAEClassifier(NetClassifier):
     def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
         scaler, encoder = scaler_of(self, data), self._encoder(data.n_features)
         bias = None
-        if self._setting("label_bias"):
+        if setting(self, "label_bias"):
             bias = torch.from_numpy(stats.log_odds.astype(np.float32))
         model = GaussianMixtureVAE(
             nn.Sequential(scaler, FeatureNoise(self.feature_noise)),
@@ -201,19 +203,19 @@ class CGMVAEClassifier(NetClassifier):
             data.n_features,
             embedding_width(encoder, data.n_features),
             data.n_labels,
-            latent_dim=self._setting("latent_dim"),
-            embedding_dim=self._setting("embedding_dim"),
+            latent_dim=setting(self, "latent_dim"),
+            embedding_dim=setting(self, "embedding_dim"),
             label_hidden_layer_sizes=layer_sizes(
-                "label_hidden_layer_sizes", self._setting("label_hidden_layer_sizes")
+                "label_hidden_layer_sizes", setting(self, "label_hidden_layer_sizes")
             ),
-            decoder_hidden=self._setting("decoder_hidden"),
+            decoder_hidden=setting(self, "decoder_hidden"),
             activation=self.activation,
             dropout=self.dropout,
-            concat_input=self._setting("concat_input"),
+            concat_input=setting(self, "concat_input"),
             label_bias=bias,
-            empty_label_policy=self._setting("empty_label_policy"),
+            empty_label_policy=setting(self, "empty_label_policy"),
         )
-        terms = self._options_of("loss_params")
+        terms = options_of(self, "loss_params")
         del terms["empty_label_policy"]
         return model, VariationalObjective(
             temperature=self.temperature,
@@ -224,7 +226,7 @@ class CGMVAEClassifier(NetClassifier):
         )
 
     def _encoder(self, n_features: int) -> nn.Module:
-        if self.module is not None or self._setting("layer_norm"):
+        if self.module is not None or setting(self, "layer_norm"):
             return encoder_of(self, n_features)
         sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return plain_encoder(n_features, sizes, self.activation, self.dropout)
@@ -281,17 +283,13 @@ class CGMVAEClassifier(NetClassifier):
     # ------------------------------------------------------------------ latent codes
 
     def _module(self) -> nn.Module:
-        n_draws = self._setting("n_predict_samples")
+        n_draws = setting(self, "n_predict_samples")
         return self._draws(n_draws) if n_draws > 0 else self._current_predictor()
 
-    def _draws(self, n_draws: int) -> MeanPredictor:
-        """Return the predictor with each of ``n_draws`` draws in the place of the mean."""
-        predictor, model = self._current_predictor(), self.net_.module_
-        size = (n_draws, self._setting("latent_dim"))
+    def _draws(self, n_draws: int) -> DrawnPredictor:
+        size = (n_draws, setting(self, "latent_dim"))
         noise = np.random.RandomState(self._noise_seed).normal(size=size)
-        return MeanPredictor(
-            predictor.encoding(LatentDraw(model, torch.from_numpy(draw).float())) for draw in noise
-        )
+        return DrawnPredictor(self._current_predictor(), noise)
 
     def uncertainty(self, X: Any, n_samples: int = 32) -> np.ndarray:
         r"""Return how far each probability moves with the latent code.
@@ -317,7 +315,9 @@ class CGMVAEClassifier(NetClassifier):
         if n_samples < 2:
             raise ValueError(f"n_samples must be at least 2, got {n_samples!r}.")
         X = check_features(self, X, reset=False)
-        return outputs(Spread(self._draws(n_samples)), X, **self._inference)
+        options = self._inference
+        options["entries"] *= n_samples
+        return outputs(self._draws(n_samples), X, deviation=True, **options)
 
     def sample_latent(
         self, X: Any, n_samples: int | None = None, random_state: Any = None

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.estimators._parameters import ABOVE_0, AT_LEAST_0, AT_LEAST_1, param
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_ESTIMATORS,
@@ -28,6 +27,14 @@ from sklearn_mlcl.modules._heads import head_arrays, linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
+from sklearn_mlcl.utils.parameters import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    options_of,
+    param,
+    setting,
+)
 
 HEAD_C = param(0.01, ABOVE_0, StrOptions({"cv"}), "array-like")
 
@@ -183,9 +190,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
         encoder = scaled_encoder(self, data)
         width = embedding_width(encoder, data.n_features, self.n_estimators)
-        projection_dim = self._setting("projection_dim")
+        projection_dim = setting(self, "projection_dim")
         loss = self._loss()
-        with_prototypes = self._setting("prototypes")
+        with_prototypes = setting(self, "prototypes")
         if with_prototypes == "auto":
             with_prototypes = getattr(loss, "uses_prototypes", False)
         projection: nn.Module = nn.Identity()
@@ -198,7 +205,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             linear_head(width, stats.log_odds, self.n_estimators),
             prototypes=self._initial_prototypes(*shape) if with_prototypes else None,
             queue=self._queue(*shape, data.has_missing()),
-            joint_loss=LOGIT_LOSSES[self._setting("joint_loss")](),
+            joint_loss=LOGIT_LOSSES[setting(self, "joint_loss")](),
             lambda_contrastive=self.lambda_contrastive,
             lambda_joint=self.lambda_joint,
         )
@@ -207,7 +214,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         if isinstance(self.loss, nn.Module):
             return copy.deepcopy(self.loss)
         factory = CONTRASTIVE_LOSSES[self.loss]
-        given = self._options_of("loss_params")
+        given = options_of(self, "loss_params")
         options = {name: given[name] for name in signature(factory).parameters if name in given}
         return factory(temperature=self.temperature, lambda_reg=self.lambda_reg, **options)
 
@@ -219,7 +226,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         return members[0] if self.n_estimators == 1 else torch.stack(members)
 
     def _queue(self, n_labels: int, n_projection: int, has_missing: bool) -> MemoryQueue | None:
-        size = self._setting("queue_size")
+        size = setting(self, "queue_size")
         if size == 0:
             return None
         dtype = torch.float32 if has_missing else torch.bool

@@ -10,7 +10,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from sklearn_mlcl.estimators._parameters import (
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.heads.logistic import fit_heads
+from sklearn_mlcl.heads.predictor import AffineHead
+from sklearn_mlcl.metrics._classifier import set_format
+from sklearn_mlcl.solvers.select import DEFAULT_CS
+from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
+from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data
+from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_1,
     CLASS_WEIGHT,
@@ -19,12 +26,6 @@ from sklearn_mlcl.estimators._parameters import (
     DeclaredParameters,
     param,
 )
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.heads.logistic import fit_heads
-from sklearn_mlcl.heads.predictor import AffineHead
-from sklearn_mlcl.solvers.select import DEFAULT_CS
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
-from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
 
@@ -130,7 +131,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
         """
         with rollback_on_error(self):
             data, target_format = check_fit_data(self, X, y, sample_weight)
-            self._set_format(target_format)
+            set_format(self, target_format)
             data = data.weighted(data.class_weights(self.class_weight, target_format))
             heads = fit_heads(
                 data.X,

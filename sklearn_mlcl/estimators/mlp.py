@@ -10,7 +10,6 @@ import numpy as np
 from torch import nn
 
 from sklearn_mlcl.collapse import ONNDecoder, fit_onn_decoder
-from sklearn_mlcl.estimators._parameters import AT_LEAST_0, AT_LEAST_1, SHARE, param
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
@@ -28,6 +27,7 @@ from sklearn_mlcl.modules._heads import Head, etf_head, head_arrays, linear_head
 from sklearn_mlcl.training import IndexBatchNet, LogitObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
+from sklearn_mlcl.utils.parameters import AT_LEAST_0, AT_LEAST_1, SHARE, param, setting
 
 
 class MultiLabelMLPClassifier(NetClassifier):
@@ -141,9 +141,9 @@ class MultiLabelMLPClassifier(NetClassifier):
 
     def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
         # One logit more where samples without a label are a class of their own.
-        none_class = self.loss == "pal" and self._setting("empty_rows") == "none_class"
+        none_class = self.loss == "pal" and setting(self, "empty_rows") == "none_class"
         log_odds = np.append(stats.log_odds, np.zeros(int(none_class)))
-        n_outputs = self._setting("feature_dim")
+        n_outputs = setting(self, "feature_dim")
         if n_outputs is None and self.classifier == "etf":
             n_outputs = max(len(log_odds) - 1, 1)
         encoder = scaled_encoder(self, data, n_outputs)
@@ -154,7 +154,7 @@ class MultiLabelMLPClassifier(NetClassifier):
         else:
             head = linear_head(width, log_odds, self.n_estimators)
         loss = self._loss(data.n_labels)
-        return encoder, LogitObjective(head, loss, self._setting("feature_decay"))
+        return encoder, LogitObjective(head, loss, setting(self, "feature_decay"))
 
     def _loss(self, n_labels: int) -> nn.Module:
         if isinstance(self.loss, nn.Module):
@@ -166,7 +166,8 @@ class MultiLabelMLPClassifier(NetClassifier):
                 "loss='pal' is a softmax over labels and constant for a single one; "
                 "expected at least 2 labels. Use loss='bce'."
             )
-        return PickAllLabelLoss(*map(self._setting, ("pal_norm", "empty_rows", "label_smoothing")))
+        names = ("pal_norm", "empty_rows", "label_smoothing")
+        return PickAllLabelLoss(*(setting(self, name) for name in names))
 
     def _rule(self) -> tuple[str, Any]:
         if isinstance(self.decision, str):

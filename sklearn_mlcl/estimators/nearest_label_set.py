@@ -6,21 +6,14 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl.collapse import VARIANTS, ONNDecoder, fit_onn_decoder
-from sklearn_mlcl.estimators._parameters import (
-    AT_LEAST_1,
-    MISSING_LABEL,
-    SHARE,
-    DeclaredParameters,
-    param,
-)
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.decision import tune_onn_prior
 from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.predictor import DecoderHead
+from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context
 from sklearn_mlcl.utils.fit_data import (
@@ -29,6 +22,13 @@ from sklearn_mlcl.utils.fit_data import (
     LabelStats,
     check_features,
     check_fit_data,
+)
+from sklearn_mlcl.utils.parameters import (
+    AT_LEAST_1,
+    MISSING_LABEL,
+    SHARE,
+    DeclaredParameters,
+    param,
 )
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.targets import warn_constant_labels
@@ -130,7 +130,7 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
         """
         with rollback_on_error(self):
             data, target_format = check_fit_data(self, X, y, sample_weight)
-            self._set_format(target_format)
+            set_format(self, target_format)
             if target_format.kind == "multilabel":
                 warn_constant_labels(LabelStats.of(data).constant, target_format.label_names)
             elif target_format.kind == "binary":  # either class is a set, as with more classes
@@ -165,7 +165,6 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
             Indicator matrix in the dtype and storage that y had (int64 where it had missing
             labels); classes of shape (n_samples,) for 1-D y.
         """
-        check_is_fitted(self)
         sets = self.decoder_.decode(check_features(self, X, reset=False))
         if self._format.kind == "multilabel":
             return self._format.label_matrix(sets)

@@ -18,22 +18,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl.callbacks._fit import EarlyStopping, FitTaskCallback, epoch_log, fit_listener
-from sklearn_mlcl.estimators._parameters import (
-    ABOVE_0,
-    AT_LEAST_0,
-    AT_LEAST_1,
-    CLASS_WEIGHT,
-    MISSING_LABEL,
-    SHARE,
-    DeclaredParameters,
-    param,
-)
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.decision import Decision, HeldOut, chosen
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.linear import AUTO_WEIGHT, fit_linear, linear_share
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
+from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import (
     ACTIVATIONS,
@@ -65,6 +56,17 @@ from sklearn_mlcl.utils.fit_data import (
     LabelStats,
     check_features,
     check_fit_data,
+)
+from sklearn_mlcl.utils.parameters import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    CLASS_WEIGHT,
+    MISSING_LABEL,
+    SHARE,
+    DeclaredParameters,
+    param,
+    setting,
 )
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import resolve_device, seeded, seeded_device, threads_for
@@ -429,7 +431,7 @@ class NetClassifier(
         data, target_format = check_fit_data(
             self, X, y, sample_weight, classes=classes, known=known, on_disk=True
         )
-        self._set_format(target_format)
+        set_format(self, target_format)
         return data
 
     def _task(self, data: FitData, continuing: bool, n_epochs: int, is_part: bool = False) -> Task:
@@ -446,7 +448,7 @@ class NetClassifier(
             train, valid = map(data.take, next(iter(splitter.split(data.X, data.Y))))
         weights = train.class_weights(self.class_weight, self._format)
         train = train.weighted(weights)
-        schedule = "constant" if is_part else self._setting("schedule")
+        schedule = "constant" if is_part else setting(self, "schedule")
         stats = LabelStats.of(train)
         return Task(train, valid, weights, stats, seed, n_epochs, schedule, is_part)
 
@@ -486,13 +488,13 @@ class NetClassifier(
 
     def _new_net(self, task: Task) -> IndexBatchNet:
         module, objective = self._modules(task.train, task.stats)
-        optimizer_params = self._setting("optimizer_params") or {}
+        optimizer_params = setting(self, "optimizer_params") or {}
         return self._net_class(
             module,
             objective,
-            optimizer_name=self._setting("optimizer"),
+            optimizer_name=setting(self, "optimizer"),
             weight_decay=self.weight_decay,
-            mixup=self._setting("mixup", 0.0),
+            mixup=setting(self, "mixup", 0.0),
             n_members=self.n_estimators,
             **self._training_settings(task),
             **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
@@ -512,8 +514,8 @@ class NetClassifier(
 
     def _training_settings(self, task: Task) -> dict[str, Any]:
         return {
-            "precision": self._setting("precision"),
-            "compiled": self._setting("compile"),
+            "precision": setting(self, "precision"),
+            "compiled": setting(self, "compile"),
             "lr": self.learning_rate,
             "batch_size": batch_samples(self.batch_size, task.train.n_samples),
             "callbacks": self.callbacks,
@@ -543,7 +545,7 @@ class NetClassifier(
             net.module_,
             heads.module,
             stats.counts if before is None else stats.counts + before.counts,
-            self._setting("pseudo_count"),
+            setting(self, "pseudo_count"),
             neighbors=neighbors,
             linear=regressions,
             neighbor_weight=self.neighbor_weight,
@@ -569,11 +571,11 @@ class NetClassifier(
         """Choose the decision rule and the threshold on held-out samples."""
         rule, prior = self._rule()
         rule = rule if self._format.kind == "multilabel" else "threshold"
-        known = None
-        if valid is not None and held_out is not None:
-            # From the embedding at hand: the encoder runs once over held-out samples.
-            log_odds = outputs(predictor, valid.X, held_out[0], **self._inference)
-            known = HeldOut(held_out[0], sigmoid(log_odds), valid.Y, valid.sample_weight)
+        if valid is None or held_out is None:
+            return Decision("threshold"), self.threshold
+        # From the embedding at hand: the encoder runs once over held-out samples.
+        log_odds = outputs(predictor, valid.X, held_out[0], **self._inference)
+        known = HeldOut(held_out[0], sigmoid(log_odds), valid.Y, valid.sample_weight)
         return chosen(rule, self.threshold, known, heads.fitted.get("decoder_"), prior)
 
     # ------------------------------------------------------------------ predictions
@@ -609,7 +611,6 @@ class NetClassifier(
             Indicator matrix in the dtype and storage that the targets had (int64 where they had
             NaN); classes of shape (n_samples,) for 1-D targets.
         """
-        check_is_fitted(self)
         if self.decision_.rule == "threshold":
             return super().predict(X)
         X = check_features(self, X, reset=False)
@@ -631,7 +632,7 @@ class NetClassifier(
         share = self.linear_weight
         if isinstance(share, str):
             share = 0.0 if self.predictor_.linear is None else AUTO_WEIGHT
-        pseudo_count = self._setting("pseudo_count")
+        pseudo_count = setting(self, "pseudo_count")
         return self.predictor_.weighted(self.neighbor_weight, share, pseudo_count)
 
     def _log_odds(self, X: Features) -> np.ndarray:
@@ -646,13 +647,10 @@ class NetClassifier(
     @property
     def _inference(self) -> dict[str, Any]:
         """Where to predict, and the numbers of memory that a sample needs for it."""
-        entries = 2 * getattr(self, "_n_features_out", 0) + 4 * self._format.n_labels
+        n_draws = max(1, setting(self, "n_predict_samples", 1))
+        width = getattr(self, "_n_features_out", 0)
+        entries = n_draws * (2 * width + 4 * self._format.n_labels)
         return {"device": self.device, "entries": entries}
-
-    def _setting(self, name: str, absent: Any = None) -> Any:
-        """Return a key of ``loss_params`` or ``net_params``, or its default."""
-        options = map(self._options_of, self._dict_parameters())
-        return next((given[name] for given in options if name in given), absent)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

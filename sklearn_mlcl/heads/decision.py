@@ -72,7 +72,7 @@ class HeldOut:
 def chosen(
     rule: str,
     threshold: Any,
-    held_out: HeldOut | None,
+    held_out: HeldOut,
     decoder: ONNDecoder | None = None,
     prior: float | str = "tuned",
 ) -> tuple[Decision, Any]:
@@ -85,8 +85,8 @@ def chosen(
         micro-F1 that is higher by more than a standard error.
     threshold : float, array-like of shape (L,) or str
         The threshold, or the objective that tunes it.
-    held_out : HeldOut or None
-        Samples to choose on; without them nothing is chosen.
+    held_out : HeldOut
+        Samples to choose on.
     decoder : ONNDecoder or None, default=None
         Prototypes of the label sets, for "onn" and "auto".
     prior : float or "tuned", default="tuned"
@@ -99,8 +99,6 @@ def chosen(
     threshold : float or array-like
         The threshold in force.
     """
-    if held_out is None:
-        return Decision("threshold"), threshold
     if isinstance(threshold, str) or rule == "auto":
         objective = threshold if isinstance(threshold, str) else "f1_micro"
         common = tune_thresholds(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from inspect import signature
 from typing import Any
 
@@ -140,47 +139,39 @@ class Predictor(nn.Module):
             pseudo_count=pseudo_count,
         )
 
-    def encoding(self, encoder: nn.Module) -> Predictor:
-        """Return this predictor behind another encoder; tensors are shared."""
-        return self._with(encoder=encoder)
-
     def _with(self, **changes: Any) -> Predictor:
         own = {name: getattr(self, name) for name in signature(Predictor).parameters}
         return Predictor(**own | changes)
 
 
-class MeanPredictor(nn.Module):
-    """Log-odds of the mean probability of several predictors.
+class DrawnPredictor(nn.Module):
+    r"""Log-odds of the mean probability over draws of the latent code of a C-GMVAE.
+
+    .. math:: p(x) = \frac1M \sum_m \sigma\big(s(g(x, \mu_x + \sigma_x \epsilon_m))\big)
+
+    The posterior is computed once, and the draws have the same noise for all samples.
 
     Parameters
     ----------
-    parts : iterable of Predictor
-        The predictors.
+    predictor : Predictor
+        Its encoder is a :class:`~sklearn_mlcl.modules.GaussianMixtureVAE`.
+    noise : ndarray of shape (M, D)
+        The standard normal vectors :math:`\epsilon_m`.
     """
 
-    def __init__(self, parts: Iterable[Predictor]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return log-odds (n, L) of samples (n, d)."""
-        return logit(self.probabilities(X).mean(dim=0))
-
-    def probabilities(self, X: Tensor) -> Tensor:
-        """Return the probabilities of each part, (n_parts, n, L)."""
-        return torch.stack([sigmoid(part(X)) for part in self.parts])
-
-
-class Spread(nn.Module):
-    """Standard deviation of the probabilities over the parts of a :class:`MeanPredictor`."""
-
-    def __init__(self, predictor: MeanPredictor) -> None:
+    def __init__(self, predictor: Predictor, noise: np.ndarray) -> None:
         super().__init__()
         self.predictor = predictor
+        self.register_buffer("noise", torch.from_numpy(noise).float()[:, None])
 
-    def forward(self, X: Tensor) -> Tensor:
-        """Return deviations (n, L) of samples (n, d)."""
-        return self.predictor.probabilities(X).std(dim=0, correction=0)
+    def forward(self, X: Tensor, *, deviation: bool = False) -> Tensor:
+        """Return log-odds (n, L), or the deviation of the probabilities over the draws."""
+        model: Any = self.predictor.encoder
+        x = model.scaler(X)
+        mean, log_var = model.posterior(x)
+        codes = mean + torch.exp(0.5 * log_var) * self.get_buffer("noise")
+        p = torch.stack([sigmoid(self.predictor(X, e)) for e in model.decoder(x, codes)])
+        return p.std(dim=0, correction=0) if deviation else logit(p.mean(dim=0))
 
 
 class AffineHead(nn.Module):

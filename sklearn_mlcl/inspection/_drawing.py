@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_mlcl.utils.extras import import_extra
+
 #: Further arguments of a function of matplotlib.
 Options = Mapping[str, Any] | None
 
@@ -39,12 +41,7 @@ def figure_and_axes(ax: Any, n_panels: int | None = None, **figure: Any) -> tupl
         If a new figure is needed and matplotlib is not installed.
     """
     if ax is None:
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "Plots need matplotlib, which is not installed: pip install 'sklearn-mlcl[plot]'."
-            ) from error
+        plt = import_extra("matplotlib.pyplot", "A plot", "plot")
         ax = plt.subplots(1, n_panels or 1, **{"layout": "constrained", **figure})[1]
     if n_panels is None:
         return ax.figure, ax
@@ -135,7 +132,7 @@ def draw_macro(ax: Any, x: np.ndarray, y: np.ndarray, value: str) -> Any:
 # ---------------------------------------------------------------------- matrices
 
 
-def draw_matrix(ax: Any, matrix: np.ndarray, largest: float, image_kwargs: Options) -> Any:
+def draw_matrix(ax: Any, matrix: np.ndarray, largest: float, image_kwargs: Options = None) -> Any:
     """Draw a matrix of labels in red and blue up to the largest size; NaN is grey."""
     ax.set_facecolor(UNDEFINED)
     style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}

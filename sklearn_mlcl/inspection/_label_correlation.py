@@ -13,7 +13,6 @@ from scipy.spatial.distance import squareform
 from sklearn_mlcl.collapse._etf import phi_coefficient
 from sklearn_mlcl.inspection._drawing import (
     MAX_NAMES,
-    Options,
     check_panels,
     draw_matrix,
     figure_and_axes,
@@ -97,7 +96,6 @@ class LabelCorrelationDisplay(ScoresDisplay):
         cls, y_true: Any, y_proba: Any, *, labels: Sequence[Any] | None = None,
         order: str | None = "cluster", label_names: Sequence[str] | None = None,
         sample_weight: Any = None, panels: Sequence[str] = PANELS, ax: Any = None,
-        image_kwargs: Options = None,
     ) -> Self:  # fmt: skip
         """Plot the correlations of labels, and of probabilities.
 
@@ -121,8 +119,6 @@ class LabelCorrelationDisplay(ScoresDisplay):
             What to plot.
         ax : matplotlib Axes or sequence of them, default=None
             Where to plot, one axis a panel; None for a new figure.
-        image_kwargs : dict, default=None
-            Further arguments of ``imshow``.
 
         Returns
         -------
@@ -148,16 +144,14 @@ class LabelCorrelationDisplay(ScoresDisplay):
         place = np.arange(len(chosen)) if order is None else cluster_order(observed)
         square = np.ix_(place, place)
         display = cls(observed[square], learned[square], [names[k] for k in chosen[place]])
-        return display.plot(ax=ax, panels=panels, image_kwargs=image_kwargs)
+        return display.plot(ax=ax, panels=panels)
 
     @property
     def difference(self) -> np.ndarray:
         """Observed minus learned correlation, shape (k, k)."""
         return self.observed - self.learned
 
-    def plot(
-        self, ax: Any = None, *, panels: Sequence[str] = PANELS, image_kwargs: Options = None
-    ) -> Self:
+    def plot(self, ax: Any = None, *, panels: Sequence[str] = PANELS) -> Self:
         """Draw the matrices on one scale, without the diagonal, which is 1 by definition.
 
         Parameters
@@ -166,8 +160,6 @@ class LabelCorrelationDisplay(ScoresDisplay):
             Where to plot, one axis a panel; None for a new figure.
         panels : sequence of str, default=("observed", "learned", "difference")
             What to plot.
-        image_kwargs : dict, default=None
-            Further arguments of ``imshow``.
 
         Returns
         -------
@@ -191,18 +183,14 @@ class LabelCorrelationDisplay(ScoresDisplay):
         largest, clipped = _limit(matrices)
         self.images_ = {}
         for axis, name, matrix in zip(self.ax_, names, matrices, strict=True):
-            self.images_[name] = image = draw_matrix(axis, matrix, largest, image_kwargs)
+            self.images_[name] = image = draw_matrix(axis, matrix, largest)
             axis.set_title(name)
             write_label_names(axis, self.label_names, first=axis is self.ax_[0])
             if n_labels <= MAX_VALUES:
                 write_values(axis, image, digits=2, fontsize=7)
-        self.colorbar_ = self.figure_.colorbar(
-            image,
-            ax=self.ax_,
-            label="correlation of two labels",
-            shrink=0.8,
-            extend="both" if clipped else "neither",
-        )
+        style = {"shrink": 0.8, "extend": "both" if clipped else "neither"}
+        style["label"] = "correlation of two labels"
+        self.colorbar_ = self.figure_.colorbar(image, ax=self.ax_, **style)
         return self
 
 

@@ -13,7 +13,6 @@ from sklearn_mlcl.inspection._drawing import (
     MAX_LETTERS,
     MAX_NAMES,
     QUIET,
-    Options,
     check_panels,
     draw_matrix,
     figure_and_axes,
@@ -85,7 +84,7 @@ class LabelEmbeddingDisplay:
     @classmethod
     def from_estimator(
         cls, estimator: Any, y: Any = None, *, label_names: Sequence[str] | None = None,
-        panels: Sequence[str] = PANELS, ax: Any = None, image_kwargs: Options = None,
+        panels: Sequence[str] = PANELS, ax: Any = None,
     ) -> Self:  # fmt: skip
         """Plot the label embeddings of a fitted classifier.
 
@@ -103,8 +102,6 @@ class LabelEmbeddingDisplay:
             What to plot.
         ax : matplotlib Axes or sequence of them, default=None
             Where to plot, one axis a panel; None for a new figure.
-        image_kwargs : dict, default=None
-            Further arguments of ``imshow``.
 
         Returns
         -------
@@ -129,7 +126,7 @@ class LabelEmbeddingDisplay:
         names = label_names_of(label_names, len(unit), y, estimator)
         correlation = None if y is None else _observed_phi(y, len(unit))
         display = cls(unit @ unit.T, positions, names, correlation)
-        return display.plot(ax=ax, panels=panels, image_kwargs=image_kwargs)
+        return display.plot(ax=ax, panels=panels)
 
     def agreement(self) -> float:
         """Return the correlation of similarities and phi coefficients over all pairs of labels.
@@ -153,9 +150,7 @@ class LabelEmbeddingDisplay:
             return float("nan")
         return float(np.corrcoef(both.T)[0, 1])
 
-    def plot(
-        self, ax: Any = None, *, panels: Sequence[str] = PANELS, image_kwargs: Options = None
-    ) -> Self:
+    def plot(self, ax: Any = None, *, panels: Sequence[str] = PANELS) -> Self:
         """Draw the panels.
 
         Parameters
@@ -164,8 +159,6 @@ class LabelEmbeddingDisplay:
             Where to plot, one axis a panel; None for a new figure.
         panels : sequence of str, default=("matrix", "map")
             What to plot.
-        image_kwargs : dict, default=None
-            Further arguments of ``imshow``.
 
         Returns
         -------
@@ -184,12 +177,12 @@ class LabelEmbeddingDisplay:
         self.image_ = self.points_ = None
         for axis, name in zip(self.ax_, names, strict=True):
             if name == "matrix":
-                self._draw_matrix(axis, image_kwargs)
+                self._draw_matrix(axis)
             else:
                 self._draw_map(axis)
         return self
 
-    def _draw_matrix(self, axis: Any, image_kwargs: Options) -> None:
+    def _draw_matrix(self, axis: Any) -> None:
         order = cluster_order(self.similarity)
         shown = self.similarity[np.ix_(order, order)].copy()
         upper = np.triu_indices(len(shown), 1)
@@ -198,7 +191,7 @@ class LabelEmbeddingDisplay:
             axis.set_title("embeddings (below), labels (above)")
         np.fill_diagonal(shown, np.nan)
         largest = float(np.nanmax(np.abs(shown), initial=1e-9))
-        self.image_ = draw_matrix(axis, shown, largest, image_kwargs)
+        self.image_ = draw_matrix(axis, shown, largest)
         self.figure_.colorbar(self.image_, ax=axis, label="cosine, correlation", shrink=0.8)
         write_label_names(axis, [self.label_names[k] for k in order])
 

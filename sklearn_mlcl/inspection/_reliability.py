@@ -185,7 +185,7 @@ class MultiLabelReliabilityDisplay(ScoresDisplay):
     def _macro(self) -> tuple[np.ndarray, np.ndarray]:
         """Bins of all labels, each label of total mass 1."""
         total = self.mass.sum(axis=1, keepdims=True)
-        share = np.divide(self.mass, total, out=np.zeros_like(self.mass), where=total > 0)
+        share = self.mass / np.where(total > 0, total, 1)
         filled = share.any(axis=0)
         x, y = (
             np.nansum(share * values, axis=0)[filled] / share.sum(axis=0)[filled]

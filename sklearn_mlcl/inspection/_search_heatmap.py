@@ -13,7 +13,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn_mlcl.inspection._drawing import (
     ACCENT,
     UNDEFINED,
-    Options,
     figure_and_axes,
     shortened,
     write_values,
@@ -120,7 +119,7 @@ class SearchHeatmapDisplay:
     @classmethod
     def from_cv_results(
         cls, cv_results: Mapping[str, Any], *, x: str | None = None, y: str | None = None,
-        metric: str | None = None, ax: Any = None, image_kwargs: Options = None,
+        metric: str | None = None, ax: Any = None,
     ) -> Self:  # fmt: skip
         """Plot the scores of a search from its table.
 
@@ -136,8 +135,6 @@ class SearchHeatmapDisplay:
             Name of the metric of a search with several; None for ``mean_test_score``.
         ax : matplotlib Axes, default=None
             Where to plot; None for a new figure.
-        image_kwargs : dict, default=None
-            Further arguments of ``imshow`` (for points, of ``scatter``).
 
         Returns
         -------
@@ -160,17 +157,15 @@ class SearchHeatmapDisplay:
         if others:
             score_name += f", best over {', '.join(map(_short_name, others))}"
         display = cls(*grid, _short_name(x), _short_name(y), score_name)
-        return display.plot(ax=ax, image_kwargs=image_kwargs)
+        return display.plot(ax=ax)
 
-    def plot(self, ax: Any = None, *, image_kwargs: Options = None) -> Self:
+    def plot(self, ax: Any = None) -> Self:
         """Draw the heat map.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to plot; None for a new figure.
-        image_kwargs : dict, default=None
-            Further arguments of ``imshow`` (for points, of ``scatter``).
 
         Returns
         -------
@@ -183,12 +178,12 @@ class SearchHeatmapDisplay:
         row, column = np.unravel_index(np.nanargmax(self.scores), self.scores.shape)
         self.text_ = None
         draw = self._draw_points if sparse else self._draw_image
-        draw(ax, int(row), int(column), image_kwargs or {})
+        draw(ax, int(row), int(column))
         self.colorbar_ = self.figure_.colorbar(self.image_, ax=self.ax_, label=self.score_name)
         self.ax_.set(xlabel=shortened(self.x_name), ylabel=shortened(self.y_name))
         return self
 
-    def _draw_image(self, ax: Any, row: int, column: int, wanted: Mapping[str, Any]) -> None:
+    def _draw_image(self, ax: Any, row: int, column: int) -> None:
         from matplotlib.patches import Rectangle
 
         width = np.clip(0.6 * len(self.x_values), 2.6, 6.4)
@@ -199,7 +194,7 @@ class SearchHeatmapDisplay:
         size = (width + y_room + 2.1, height + x_room * upright + 1.6)
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=size)
         self.ax_.set_facecolor(UNDEFINED)
-        style = {"cmap": "viridis", "aspect": "auto", "origin": "lower", **wanted}
+        style = {"cmap": "viridis", "aspect": "auto", "origin": "lower"}
         self.image_ = self.ax_.imshow(self.scores, **style)
         self.ax_.set_xticks(x_places, x_texts, rotation=90 * upright)
         self.ax_.set_yticks(y_places, y_texts)
@@ -210,11 +205,11 @@ class SearchHeatmapDisplay:
         frame = Rectangle(corner, 1, 1, fill=False, edgecolor=ACCENT, linewidth=2.5)
         self.best_ = self.ax_.add_patch(frame)
 
-    def _draw_points(self, ax: Any, row: int, column: int, wanted: Mapping[str, Any]) -> None:
+    def _draw_points(self, ax: Any, row: int, column: int) -> None:
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.4, 4.6))
         rows, columns = np.nonzero(np.isfinite(self.scores))
         x, y = (np.asarray(v, dtype=np.float64) for v in (self.x_values, self.y_values))
-        style = {"c": self.scores[rows, columns], "cmap": "viridis", "s": 45, **wanted}
+        style = {"c": self.scores[rows, columns], "cmap": "viridis", "s": 45}
         self.image_ = self.ax_.scatter(x[columns], y[rows], **style)
         ring = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 2.5}
         (self.best_,) = self.ax_.plot(x[column], y[row], "o", markeredgecolor=ACCENT, **ring)

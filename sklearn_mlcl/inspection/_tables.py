@@ -11,7 +11,8 @@ from sklearn_mlcl.inspection._history import history_of
 from sklearn_mlcl.inspection._labels import label_names_of
 from sklearn_mlcl.inspection._scores import scores_of
 from sklearn_mlcl.metrics import average_precision, roc_auc
-from sklearn_mlcl.metrics._decisions import f1_of_counts
+from sklearn_mlcl.metrics._decisions import f1_of_counts, outcomes
+from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.validation import check_decisions
 
 if TYPE_CHECKING:
@@ -78,14 +79,9 @@ def label_table(
     sun         68.0       68.0  0.93
     sand        53.0       56.0  0.84
     """
-    pd = _import_pandas()
+    pd = import_extra("pandas", "A table", "plot")
     entries = check_decisions(y, estimator.predict(X), sample_weight)
-    weight = entries.entry_weight()
-    positives, predicted = (
-        (weight * entries.positive).sum(axis=0),
-        (weight * entries.values).sum(axis=0),
-    )
-    hits = (weight * entries.values * entries.positive).sum(axis=0)
+    hits, predicted, positives = map(entries.label_sums, outcomes(entries))
     scores = scores_of(estimator, X, y)
     options = {"average": None, "sample_weight": sample_weight}
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: undefined
@@ -141,17 +137,7 @@ def training_history(estimator: Any) -> pd.DataFrame:
     >>> list(history.index), bool((history["train_loss"] > 0).all())
     ([1, 2, 3], True)
     """
-    history, pd = history_of(estimator), _import_pandas()
+    history, pd = history_of(estimator), import_extra("pandas", "A table", "plot")
     frame = pd.DataFrame({name: log for name, log in history.items() if name != "epoch"})
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
     return frame
-
-
-def _import_pandas() -> Any:
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(
-            "A table needs pandas, which is not installed: pip install 'sklearn-mlcl[plot]'."
-        ) from error
-    return pd

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -24,20 +25,11 @@ from sklearn_mlcl.inspection._labels import (
     named_labels,
 )
 from sklearn_mlcl.inspection._scores import ScoresDisplay
-from sklearn_mlcl.metrics._decisions import f1_of_counts
+from sklearn_mlcl.metrics._decisions import f1_of_counts, outcomes
 from sklearn_mlcl.thresholds import threshold_score
-from sklearn_mlcl.thresholds._curves import weight_from
 from sklearn_mlcl.utils.validation import LabelEntries, check_scores
 
 OBJECTIVES = ("f1_micro", "f1_macro", "f1_samples")
-TITLES = {
-    "f1_micro": "micro-F1",
-    "f1_macro": "macro-F1",
-    "f1_samples": "F1 of the samples",
-    "jaccard": "Jaccard index",
-    "accuracy": "Hamming accuracy",
-    "subset_accuracy": "subset accuracy",
-}
 
 
 @dataclass(eq=False, repr=False)
@@ -207,23 +199,19 @@ class ThresholdCurveDisplay(ScoresDisplay):
             objectives = (several,) if isinstance(several, str) or callable(several) else several
             names = [getattr(o, "__name__", str(o)) for o in objectives]
 
-        def score(cut: np.ndarray, objective: Any) -> float:
-            return threshold_score(
-                y_true, y_score, cut, objective=objective, sample_weight=sample_weight
-            )
-
-        def scores_at(cuts: np.ndarray) -> np.ndarray:
-            """Scores (n_curves, T) at thresholds (L, T)."""
+        def scores_at(cut: Any) -> list[float]:
+            """Scores of the curves at a common threshold, or at one for each label."""
             if per_label:
-                return _f1_by_label(entries, cuts)
-            return np.array([[score(cut, o) for cut in cuts.T] for o in objectives])
+                return _f1_by_label(entries, cut)
+            score = partial(threshold_score, y_true, y_score, cut, sample_weight=sample_weight)
+            return [score(objective=o) for o in objectives]
 
         grid = _threshold_grid(entries, n_thresholds)
-        scores = scores_at(np.broadcast_to(grid, (n_labels, len(grid))))
+        scores = np.transpose([scores_at(cut) for cut in grid])
         fitted_scores = None
         if fitted is not None:
             fitted = _by_label(fitted, n_labels)
-            fitted_scores = scores_at(fitted[:, None])[:, 0]
+            fitted_scores = np.array(scores_at(fitted))
             if not per_label:
                 common = fitted[0] if (fitted == fitted[0]).all() else np.nan
                 fitted = np.full(len(names), common)
@@ -248,7 +236,8 @@ class ThresholdCurveDisplay(ScoresDisplay):
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=(6.8, 4.0))
         of_labels = self.named is not None
         shown = range(len(self.names)) if self.named is None else self.named
-        texts = {int(k): self._text(k) for k in shown}
+        values = self.scores.max(axis=1) if self.fitted_scores is None else self.fitted_scores
+        texts = {int(k): f"{shortened(self.names[k])} ({values[k]:.2f})" for k in shown}
         curves = [(self.thresholds, row) for row in self.scores]
         self.lines_, self.others_ = draw_curves(self.ax_, curves, texts, **(line_kwargs or {}))
         self.macro_line_ = None
@@ -268,11 +257,6 @@ class ThresholdCurveDisplay(ScoresDisplay):
         title = f"{'F1 of the label' if of_labels else 'score'} ({at})"
         legend_beside(self.ax_, title, self.others_)
         return self
-
-    def _text(self, k: int) -> str:
-        value = np.max(self.scores[k]) if self.fitted_scores is None else self.fitted_scores[k]
-        name = TITLES.get(self.names[k], self.names[k]) if self.named is None else self.names[k]
-        return f"{shortened(name)} ({value:.2f})"
 
     def _draw_marks(self, fitted: np.ndarray, reached: np.ndarray) -> list[Any]:
         """A vertical line at a common threshold; else points on the labels' curves, or levels."""
@@ -316,16 +300,11 @@ def _by_label(thresholds: Any, n_labels: int) -> np.ndarray:
     return np.broadcast_to(cuts, n_labels)
 
 
-def _f1_by_label(entries: LabelEntries, cuts: np.ndarray) -> np.ndarray:
-    """F1 (L, T) of every label at its thresholds (L, T); NaN without a positive."""
-    scores = np.full(cuts.shape, np.nan)
-    for label, (positive, values, weight) in enumerate(entries.columns()):
-        if positive.any():
-            worth = np.ones(len(positive)) if weight is None else weight
-            accepted = weight_from(values, worth, cuts[label])[0]
-            hits = weight_from(values[positive], worth[positive], cuts[label])[0]
-            scores[label] = f1_of_counts(hits, accepted, worth[positive].sum())
-    return scores
+def _f1_by_label(entries: LabelEntries, cut: Any) -> list[float]:
+    """F1 of every label at a common threshold, or at one for each; NaN without a positive."""
+    decided = replace(entries, values=entries.values >= cut)
+    hits, predicted, positives = map(entries.label_sums, outcomes(decided))
+    return list(np.where(positives > 0, f1_of_counts(hits, predicted, positives), np.nan))
 
 
 def _fitted_thresholds(decider: Any) -> np.ndarray | None:

@@ -59,8 +59,8 @@ def mean_over_samples(
     return float(np.average(values[kept], weights=entries.row_weight()[kept]))
 
 
-def _outcomes(entries: LabelEntries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which entries are hits, predicted and true positives."""
+def outcomes(entries: LabelEntries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which entries are hits, predicted and true positives."""
     predicted = entries.values & entries.known_mask()
     return predicted & entries.positive, predicted, entries.positive
 
@@ -68,7 +68,7 @@ def _outcomes(entries: LabelEntries) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def _score_of_samples(
     entries: LabelEntries, score: CountScore, empty_rows: float | None, name: str
 ) -> float:
-    values = score(*(part.sum(axis=1) for part in _outcomes(entries)))
+    values = score(*(part.sum(axis=1) for part in outcomes(entries)))
     return mean_over_samples(entries, values, empty_rows, name)
 
 
@@ -261,7 +261,7 @@ def f1_micro(
     0.8
     """
     entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    hits, predicted, positives = (entries.label_sums(part).sum() for part in _outcomes(entries))
+    hits, predicted, positives = (entries.label_sums(part).sum() for part in outcomes(entries))
     if predicted + positives == 0:
         return undefined("f1_micro", "no entry is positive or predicted")
     return float(2 * hits / (predicted + positives))
@@ -300,7 +300,7 @@ def f1_macro(
     0.6666666666666666
     """
     entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    counts = [entries.label_sums(part) for part in _outcomes(entries)]
+    counts = [entries.label_sums(part) for part in outcomes(entries)]
     present = counts[2] > 0
     if not present.any():
         return undefined("f1_macro", "no label has a positive in y_true")

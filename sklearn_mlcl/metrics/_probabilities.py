@@ -28,14 +28,10 @@ def _score_of_labels(
         known = entries.known_mask()
         parts = (entries.positive, entries.values, entries.entry_weight())
         lists = [[part[known] for part in parts]]
-    values = np.array(
-        [
-            score(y, s, sample_weight=w)
-            if y.any() and not (needs_negatives and y.all())
-            else np.nan
-            for y, s, w in lists
-        ]
-    )
+    values = np.full(1 if average == "micro" else entries.shape[1], np.nan)
+    for label, (y, s, w) in enumerate(lists):
+        if y.any() and not (needs_negatives and y.all()):
+            values[label] = score(y, s, sample_weight=w)
     if average is None:
         return values
     defined = ~np.isnan(values)

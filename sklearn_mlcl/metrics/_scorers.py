@@ -9,14 +9,15 @@ import numpy as np
 from sklearn.base import clone
 
 from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
-from sklearn_mlcl.utils._sklearn_compat import ScorerMixin
+from sklearn_mlcl.utils._sklearn_compat import ScorerMixin, StrOptions, validate_parameters
+from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
 from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
 from sklearn_mlcl.utils.targets import missing_as_nan
 
 _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
 
 
-class MultiLabelScorer(ScorerMixin):
+class MultiLabelScorer(ScorerMixin, DeclaredParameters):
     """Scorer ``scorer(estimator, X, y, sample_weight=None)`` made from a metric.
 
     It asks the estimator for decisions, scores or probabilities of shape (n, L). Their form may be
@@ -27,14 +28,14 @@ class MultiLabelScorer(ScorerMixin):
     ----------
     metric : callable
         ``metric(y_true, y_pred, *, sample_weight=None, **options)``, one number.
-    response : {"predict", "decision", "proba"}, default="predict"
+    response : {"predict", "decision", "proba"}
         Input of the metric: decisions, scores (``decision_function``, else ``predict_proba``) or
         probabilities.
-    greater_is_better : bool, default=True
+    greater_is_better : bool
         If False, the score is the negative metric.
-    options : dict or None, default=None
+    options : dict or None
         More keyword arguments of the metric, such as ``{"k": 3}``.
-    missing_label : float, default=NaN
+    missing_label : float
         What marks a missing entry of y beside NaN, for example -1; the metric gets NaN.
 
     Raises
@@ -57,20 +58,11 @@ class MultiLabelScorer(ScorerMixin):
     (3,)
     """
 
-    def __init__(
-        self,
-        metric: Callable[..., float],
-        *,
-        response: str = "predict",
-        greater_is_better: bool = True,
-        options: dict[str, Any] | None = None,
-        missing_label: float = np.nan,
-    ) -> None:
-        self.metric = metric
-        self.response = response
-        self.greater_is_better = greater_is_better
-        self.options = options
-        self.missing_label = missing_label
+    metric: Callable[..., float] = required(callable, kw_only=False)
+    response: str = param("predict", StrOptions({"predict", *_RESPONSES}))
+    greater_is_better: bool = param(True, "boolean")
+    options: dict[str, Any] | None = param(None, dict, None)
+    missing_label: float = MISSING_LABEL
 
     def __call__(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the score of a fitted estimator; as :meth:`score`."""
@@ -95,6 +87,7 @@ class MultiLabelScorer(ScorerMixin):
         score : float
             Greater is better.
         """
+        validate_parameters(self)
         keywords = dict(self.options or {})
         if sample_weight is not None:
             keywords["sample_weight"] = sample_weight
@@ -105,10 +98,6 @@ class MultiLabelScorer(ScorerMixin):
     def _answer(self, estimator: Any, X: Any, y: Any) -> Any:
         if self.response == "predict":
             return estimator.predict(X)
-        if self.response not in _RESPONSES:
-            raise ValueError(
-                f"response must be 'predict', 'decision' or 'proba', got {self.response!r}."
-            )
         method = first_method(estimator, _RESPONSES[self.response])
         n_labels = y.shape[1] if np.ndim(y) == 2 or hasattr(y, "toarray") else 1
         return label_scores(estimator, X, n_labels, method)
@@ -122,28 +111,24 @@ def _loss(metric: Callable[..., float], response: str = "proba") -> MultiLabelSc
     return MultiLabelScorer(metric, response=response, greater_is_better=False)
 
 
-f1_samples_scorer = MultiLabelScorer(_decisions.f1_samples)
-f1_micro_scorer = MultiLabelScorer(_decisions.f1_micro)
-f1_macro_scorer = MultiLabelScorer(_decisions.f1_macro)
-jaccard_samples_scorer = MultiLabelScorer(_decisions.jaccard_samples)
-hamming_accuracy_scorer = MultiLabelScorer(_decisions.hamming_accuracy)
-subset_accuracy_scorer = MultiLabelScorer(_decisions.subset_accuracy)
-precision_at_1_scorer = _ranked(_ranking.precision_at_k, k=1)
-precision_at_3_scorer = _ranked(_ranking.precision_at_k, k=3)
-precision_at_5_scorer = _ranked(_ranking.precision_at_k, k=5)
-ndcg_scorer = MultiLabelScorer(_ranking.ndcg_at_k, response="decision")
-neg_coverage_scorer = _loss(_ranking.coverage, response="decision")
-average_precision_macro_scorer = _ranked(_probabilities.average_precision, average="macro")
-average_precision_micro_scorer = _ranked(_probabilities.average_precision, average="micro")
-roc_auc_macro_scorer = _ranked(_probabilities.roc_auc, average="macro")
-roc_auc_micro_scorer = _ranked(_probabilities.roc_auc, average="micro")
-neg_log_loss_scorer = _loss(_probabilities.multilabel_log_loss)
-neg_brier_score_scorer = _loss(_probabilities.brier_score)
-
-SCORERS: dict[str, MultiLabelScorer] = {
-    name.removesuffix("_scorer"): scorer
-    for name, scorer in list(globals().items())
-    if isinstance(scorer, MultiLabelScorer)
+SCORERS = {
+    "f1_samples": MultiLabelScorer(_decisions.f1_samples),
+    "f1_micro": MultiLabelScorer(_decisions.f1_micro),
+    "f1_macro": MultiLabelScorer(_decisions.f1_macro),
+    "jaccard_samples": MultiLabelScorer(_decisions.jaccard_samples),
+    "hamming_accuracy": MultiLabelScorer(_decisions.hamming_accuracy),
+    "subset_accuracy": MultiLabelScorer(_decisions.subset_accuracy),
+    "precision_at_1": _ranked(_ranking.precision_at_k, k=1),
+    "precision_at_3": _ranked(_ranking.precision_at_k, k=3),
+    "precision_at_5": _ranked(_ranking.precision_at_k, k=5),
+    "ndcg": _ranked(_ranking.ndcg_at_k),
+    "neg_coverage": _loss(_ranking.coverage, response="decision"),
+    "average_precision_macro": _ranked(_probabilities.average_precision, average="macro"),
+    "average_precision_micro": _ranked(_probabilities.average_precision, average="micro"),
+    "roc_auc_macro": _ranked(_probabilities.roc_auc, average="macro"),
+    "roc_auc_micro": _ranked(_probabilities.roc_auc, average="micro"),
+    "neg_log_loss": _loss(_probabilities.multilabel_log_loss),
+    "neg_brier_score": _loss(_probabilities.brier_score),
 }
 
 

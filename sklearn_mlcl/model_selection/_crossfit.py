@@ -5,18 +5,17 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn import get_config
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.utils import Bunch, Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from sklearn_mlcl.metrics import subset_accuracy
+from sklearn_mlcl.metrics._classifier import LabelMatrixClassifier, set_format
 from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
-from sklearn_mlcl.model_selection._splitters import n_rows_of
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import (
     DocumentationLinks,
@@ -24,43 +23,71 @@ from sklearn_mlcl.utils._sklearn_compat import (
     Interval,
     StrOptions,
     fit_context,
+    num_samples,
     safe_indexing,
 )
-from sklearn_mlcl.utils.response import first_method, label_scores
-from sklearn_mlcl.utils.set_output import LabelFrames
+from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
+from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
 from sklearn_mlcl.utils.targets import as_1d_target, infer_format
 from sklearn_mlcl.utils.validation import check_weights
 
 
 class HeldOutClassifier(
-    Persistent, DocumentationLinks, LabelFrames, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
+    Persistent, DocumentationLinks, LabelMatrixClassifier, MetaEstimatorMixin, DeclaredParameters
 ):
     """Base of the meta-estimators that learn something small from held-out scores.
 
-    A subclass stores the parameters of the table below. It lists in ``_methods`` the methods of the
-    estimator that it can use, and learns in ``_learn``.
+    A subclass lists in ``_methods`` the methods of the estimator that it can use, the preferred
+    one first, and learns in ``_learn``.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Any with ``predict_proba`` or ``decision_function`` for label matrices. They return a
+        matrix or, as scikit-learn's forests do, a list of arrays. A fold may lack positives of a
+        label.
+    response_method : {"auto", "predict_proba", "decision_function"}
+        Scores to learn from.
+    cv : int, float, splitter, iterable of splits, "prefit" or None
+        Number of folds of :class:`~sklearn_mlcl.model_selection.MultilabelStratifiedKFold` (None:
+        5). A float in (0, 1) is the held-out share of one stratified split. With "prefit" the
+        estimator is already fitted, and all samples given to ``fit`` are held-out samples.
+    refit : bool
+        Whether to fit on all samples after the fits of ``cv``. False only with a single split.
+    n_jobs : int or None
+        Number of folds fitted at the same time.
+    random_state : int, RandomState instance or None
+        Shuffles the samples before they are dealt to folds; None keeps their order.
+    missing_label : float
+        What marks a missing entry of y beside NaN, for example -1. The estimator gets y as it is
+        and needs a ``missing_label`` of its own. So does a splitter or scorer given here.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "estimator": [
-            HasMethods(["fit", "predict_proba"]),
-            HasMethods(["fit", "decision_function"]),
-        ],
-        "response_method": [StrOptions({"auto", "predict_proba", "decision_function"})],
-        "cv": ["cv_object", StrOptions({"prefit"}), Interval(Real, 0.0, 1.0, closed="neither")],
-        "refit": ["boolean"],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "missing_label": [Real],
-    }
+    _shared_attributes = """
+    estimator_ : classifier
+        The fitted classifier.
+    classes_ : ndarray
+        ``arange(L)``, or the two classes of a binary target.
+    label_names_ : ndarray of str
+        Column names of a DataFrame y.
+    n_features_in_, feature_names_in_
+        As the estimator has them.
+    """
+
+    estimator: Any = required(
+        HasMethods(["fit", "predict_proba"]),
+        HasMethods(["fit", "decision_function"]),
+        kw_only=False,
+    )
+    response_method: str = param("auto", StrOptions({"auto", *METHODS}))
+    cv: Any = param(
+        None, "cv_object", StrOptions({"prefit"}), Interval(Real, 0.0, 1.0, closed="neither")
+    )
+    refit: bool = param(True, "boolean")
+    n_jobs: int | None = param(None, Integral, None)
+    random_state: Any = param(None, "random_state")
+    missing_label: float = MISSING_LABEL
     _methods: tuple[str, ...]
-    estimator: Any
-    response_method: str
-    cv: Any
-    refit: bool
-    n_jobs: int | None
-    random_state: Any
-    missing_label: float
 
     @abstractmethod
     def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
@@ -101,7 +128,7 @@ class HeldOutClassifier(
                 "but the target y is None."
             )
         X, y = indexable(X, y)
-        self._format = infer_format(y, missing_label=self.missing_label)
+        set_format(self, infer_format(y, missing_label=self.missing_label))
         if self._format.kind == "multiclass":
             raise ValueError(
                 "Only binary classification is supported. Beside label matrices y must hold two "
@@ -109,16 +136,13 @@ class HeldOutClassifier(
             )
         if self._format.kind == "binary":
             y = as_1d_target(y)
-        weight = check_weights(sample_weight, n_rows_of(X), self._format.n_labels)
+        weight = check_weights(sample_weight, num_samples(X), self._format.n_labels)
         routed = self._routed(sample_weight, params)
         options = self._methods if self.response_method == "auto" else (self.response_method,)
         self._method = first_method(self.estimator, options)
         rows, scores = self._held_out(X, y, routed)
         Y = self._format.indicator(safe_indexing(y, rows))
         self._learn(Y, scores, None if weight is None else weight[rows])
-        self.classes_ = self._format.classes
-        if self._format.label_names is not None:
-            self.label_names_ = self._format.label_names
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
@@ -128,17 +152,17 @@ class HeldOutClassifier(
         positive = self._format.classes[1] if self._format.kind == "binary" else 1
         return {"n_labels": self._format.n_labels, "method": method, "positive_class": positive}
 
-    def _scores(self, X: Any, method: str) -> np.ndarray:
-        """Scores (n, L) of the fitted estimator."""
+    def _scores(self, X: Any, method: str | None = None) -> np.ndarray:
+        """Scores (n, L) of the fitted estimator, by default those that were learned from."""
         check_is_fitted(self, "estimator_")
-        return label_scores(self.estimator_, X, **self._response(method))
+        return label_scores(self.estimator_, X, **self._response(method or self._method))
 
     def _held_out(self, X: Any, y: Any, routed: Any) -> tuple[np.ndarray, np.ndarray]:
         """Fit ``estimator_`` and return row numbers and scores of held-out rows."""
         if isinstance(self.cv, str):
             check_is_fitted(self.estimator)
             self.estimator_ = self.estimator
-            scores = self._scores(X, self._method)
+            scores = self._scores(X)
             return np.arange(len(scores)), scores
         splits = splits_of(
             self.cv, X, y, self.random_state, routed.splitter.split, self.missing_label
@@ -187,30 +211,6 @@ class HeldOutClassifier(
             .add(splitter=self.cv, method_mapping=to_split)
         )
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the subset accuracy without missing labels, or the accuracy of a binary target.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-            Samples to predict.
-        y : array-like of shape (n, L) or (n,)
-            Their targets, NaN (and ``missing_label``) where missing.
-        sample_weight : array-like of shape (n,) or (n, L), default=None
-            Weights of the samples or of the entries.
-
-        Returns
-        -------
-        score : float
-            In [0, 1].
-        """
-        check_is_fitted(self, "estimator_")
-        if self._format.kind == "binary":
-            return super().score(X, y, sample_weight)
-        return subset_accuracy(
-            y, self.predict(X), sample_weight=sample_weight, missing_label=self.missing_label
-        )
-
     def __sklearn_tags__(self) -> Tags:
         """Tags of the wrapped estimator, without multiclass targets."""
         tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
@@ -220,13 +220,3 @@ class HeldOutClassifier(
         tags.input_tags.sparse = inner.input_tags.sparse
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         return tags
-
-
-def has_method(name: str) -> Any:
-    """Check for ``available_if``: whether the wrapped estimator has a method."""
-
-    def check(self: HeldOutClassifier) -> bool:
-        getattr(getattr(self, "estimator_", self.estimator), name)
-        return True
-
-    return check

@@ -14,9 +14,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
-    n_rows_of,
 )
-from sklearn_mlcl.utils._sklearn_compat import check_method_params, safe_indexing
+from sklearn_mlcl.utils._sklearn_compat import check_method_params, num_samples, safe_indexing
 from sklearn_mlcl.utils.response import METHODS, label_scores
 from sklearn_mlcl.utils.targets import infer_format
 
@@ -30,17 +29,12 @@ def splits_of(
     missing_label: float = np.nan,
 ) -> list[tuple[Any, Any]]:
     """Return the splits that `cv` stands for: a number of folds, a share, a splitter, a list."""
+    options = {"random_state": random_state, "missing_label": missing_label}
     if cv is None or isinstance(cv, Integral):
-        cv = MultilabelStratifiedKFold(
-            5 if cv is None else int(cv),
-            shuffle=random_state is not None,
-            random_state=random_state,
-            missing_label=missing_label,
-        )
+        n_folds = 5 if cv is None else int(cv)
+        cv = MultilabelStratifiedKFold(n_folds, shuffle=random_state is not None, **options)
     elif isinstance(cv, Real):
-        cv = MultilabelStratifiedShuffleSplit(
-            1, test_size=float(cv), random_state=random_state, missing_label=missing_label
-        )
+        cv = MultilabelStratifiedShuffleSplit(1, test_size=float(cv), **options)
     return list(check_cv(cv).split(X, y, **(split_params or {})))
 
 
@@ -143,7 +137,7 @@ def cross_val_predict(
         )
     splits = splits_of(cv, X, y, missing_label=missing_label)
     tested = np.sort(np.concatenate([np.asarray(test) for _, test in splits]))
-    if not np.array_equal(tested, np.arange(n_rows_of(X))):
+    if not np.array_equal(tested, np.arange(num_samples(X))):
         raise ValueError("The test parts of cv must hold each row once: they are no partition.")
     response = {"n_labels": target_format.n_labels, "method": method}
     _, rows, scores = cross_fit(estimator, X, y, splits, params or {}, n_jobs, **response)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.random import RandomState
-from sklearn.model_selection import BaseCrossValidator, ShuffleSplit
-from sklearn.utils import check_random_state
+from sklearn.model_selection import KFold, ShuffleSplit
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 
 from sklearn_mlcl.utils.targets import as_label_matrix, is_label_sets, missing_as_nan
@@ -108,40 +107,14 @@ def _stratified_folds(
     return fold_of
 
 
-def n_rows_of(X: Any) -> int:
-    """Return the number of rows of an array, frame, sparse matrix or sequence."""
-    return X.shape[0] if hasattr(X, "shape") else len(X)
+class _LabelStratified:
+    """Mixin of both splitters: reads y, then splits the rows of its positives."""
 
-
-class _MultilabelSplitter(BaseCrossValidator):
-    """Base of both splitters: reads y and follows scikit-learn's splitter protocol."""
-
-    n_splits: int
     missing_label: float
 
     @abstractmethod
     def _iter_splits(self, Y: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Splits of the rows of Y, which holds the positives."""
-
-    def _check_n_splits(self, lowest: int) -> None:
-        if not isinstance(self.n_splits, Integral) or self.n_splits < lowest:
-            raise ValueError(
-                f"n_splits must be an integer of at least {lowest}, got {self.n_splits!r}."
-            )
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """Return the number of splits.
-
-        Parameters
-        ----------
-        X, y, groups : object
-            Ignored; part of scikit-learn's splitter protocol.
-
-        Returns
-        -------
-        n_splits : int
-        """
-        return self.n_splits
 
     def split(
         self, X: Any, y: Any = None, groups: Any = None
@@ -176,12 +149,11 @@ class _MultilabelSplitter(BaseCrossValidator):
         if groups is not None:
             warnings.warn(f"groups is ignored by {type(self).__name__}.", UserWarning, stacklevel=2)
         Y = _positives(y, self.missing_label)
-        if X is not None and n_rows_of(X) != Y.shape[0]:
-            raise ValueError(f"X has {n_rows_of(X)} rows, y has {Y.shape[0]}.")
+        check_consistent_length(X, Y)
         return self._iter_splits(Y)
 
 
-class MultilabelStratifiedKFold(_MultilabelSplitter):
+class MultilabelStratifiedKFold(_LabelStratified, KFold):
     """K-fold splitter that keeps the share of every label about equal in all folds.
 
     Iterative stratification [1]_ takes the labels from the rarest on. Each sample that has the
@@ -235,31 +207,18 @@ class MultilabelStratifiedKFold(_MultilabelSplitter):
         random_state: int | RandomState | None = None,
         missing_label: float = np.nan,
     ) -> None:
-        self.n_splits = n_splits
-        self.shuffle = shuffle
-        self.random_state = random_state
+        super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
         self.missing_label = missing_label
-        self._check_n_splits(lowest=2)
-        if not isinstance(shuffle, bool):
-            raise TypeError(f"shuffle must be True or False, got {shuffle!r}.")
-        if not shuffle and random_state is not None:
-            raise ValueError(
-                "random_state has no effect with shuffle=False; leave it None or set shuffle=True."
-            )
 
     def _iter_splits(self, Y: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        n_samples, k = Y.shape[0], self.n_splits
-        if k > n_samples:
-            raise ValueError(
-                f"n_splits={k} cannot be greater than the number of rows, {n_samples}."
-            )
-        shares, sizes = np.ones(k), n_samples // k + (np.arange(k) < n_samples % k)
+        k, rows = self.n_splits, np.empty((Y.shape[0], 0))
+        sizes = np.array([len(test) for _, test in KFold(k).split(rows)])
         rng = check_random_state(self.random_state) if self.shuffle else None
-        fold_of = _stratified_folds(Y, shares, sizes, rng)
+        fold_of = _stratified_folds(Y, np.ones(k), sizes, rng)
         return ((np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f)) for f in range(k))
 
 
-class MultilabelStratifiedShuffleSplit(_MultilabelSplitter):
+class MultilabelStratifiedShuffleSplit(_LabelStratified, ShuffleSplit):
     """Random splits into training and test samples that keep the share of every label.
 
     Iterative stratification [1]_ with two parts, or three if `train_size` and `test_size` leave
@@ -304,23 +263,15 @@ class MultilabelStratifiedShuffleSplit(_MultilabelSplitter):
         random_state: int | RandomState | None = None,
         missing_label: float = np.nan,
     ) -> None:
-        self.n_splits = n_splits
-        self.test_size = test_size
-        self.train_size = train_size
-        self.random_state = random_state
-        self.missing_label = missing_label
-        self._check_n_splits(lowest=1)
-
-    def _part_sizes(self, n_samples: int) -> np.ndarray:
-        """Numbers of training, test and unused rows, by scikit-learn's own rules."""
-        sizes = ShuffleSplit(
-            1, test_size=self.test_size, train_size=self.train_size, random_state=0
+        super().__init__(
+            n_splits, test_size=test_size, train_size=train_size, random_state=random_state
         )
-        train, test = next(sizes.split(np.empty((n_samples, 0))))
-        return np.array([len(train), len(test), n_samples - len(train) - len(test)])
+        self.missing_label = missing_label
 
     def _iter_splits(self, Y: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        sizes = self._part_sizes(Y.shape[0])
+        n, given = Y.shape[0], {"test_size": self.test_size, "train_size": self.train_size}
+        train, test = next(ShuffleSplit(1, **given, random_state=0).split(np.empty((n, 0))))
+        sizes = np.array([len(train), len(test), n - len(train) - len(test)])
         rng = check_random_state(self.random_state)
         for _ in range(self.n_splits):
             part_of = _stratified_folds(Y, sizes, sizes, rng)

@@ -295,43 +295,6 @@ class GaussianMixtureVAE(nn.Module):
         return self.decoder(x, self.posterior(x)[0])
 
 
-class LatentDraw(nn.Module):
-    r"""A model that decodes one draw of q(z|x), the same standard normal vector for every row.
-
-    .. math:: g(x, \mu_x + \sigma_x \epsilon)
-
-    Parameters
-    ----------
-    model : GaussianMixtureVAE
-        The model.
-    noise : Tensor of shape (D,)
-        The vector :math:`\epsilon`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_mlcl.modules import GaussianMixtureVAE, MLPEncoder
-    >>> from sklearn_mlcl.modules.gmvae import LatentDraw
-    >>> encoder = MLPEncoder(5, hidden_layer_sizes=(16,))
-    >>> model = GaussianMixtureVAE(torch.nn.Identity(), encoder, 5, 16, n_labels=4)
-    >>> LatentDraw(model, torch.randn(64))(torch.zeros(2, 5)).shape
-    torch.Size([2, 512])
-    """
-
-    noise: Tensor
-
-    def __init__(self, model: GaussianMixtureVAE, noise: Tensor) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("noise", noise)
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return the embeddings (n, E) of rows (n, d)."""
-        x = self.model.scaler(X)
-        mean, log_var = self.model.posterior(x)
-        return self.model.decoder(x, mean + torch.exp(0.5 * log_var) * self.noise)
-
-
 class Posterior(nn.Module):
     """A model that returns mean and log-variance of q(z|x) side by side, of shape (n, 2 D).
 

@@ -18,7 +18,6 @@ from sklearn_mlcl._version import __version__
 #: Raised by one whenever older versions of this package could not read the files of this one.
 FORMAT_VERSION = 1
 FORMAT = "sklearn_mlcl"
-_FIELDS = ("format_version", "package_version", "class", "state")
 
 
 class Content(NamedTuple):
@@ -31,7 +30,15 @@ class Content(NamedTuple):
 
 def write_file(path: str | os.PathLike[str], content: Content) -> None:
     """Write a file in one step: an interrupted call leaves the file that was there before."""
-    write_whole(path, save(content.arrays, metadata=_header(content)))
+    header = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "package_version": __version__,
+        "class": content.root,
+        "state": json.dumps(content.tree, allow_nan=False, separators=(",", ":")),
+    }
+    header["sha256"] = _digest(header, content.arrays)
+    write_whole(path, save(content.arrays, metadata=header))
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
@@ -46,36 +53,15 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    _flush_folder(path.parent)
-
-
-def _header(content: Content) -> dict[str, str]:
-    header = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "package_version": __version__,
-        "class": content.root,
-        "state": json.dumps(content.tree, allow_nan=False, separators=(",", ":")),
-    }
-    return {**header, "sha256": _digest(header, content.arrays)}
 
 
 def _digest(header: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256("\0".join(header.get(name, "") for name in _FIELDS).encode())
+    signed = [f"{name}={value}" for name, value in sorted(header.items()) if name != "sha256"]
+    digest = hashlib.sha256("\0".join(signed).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Wait until the entries of a folder are on the disk, where folders can be opened."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read_file(path: str | os.PathLike[str]) -> Content:

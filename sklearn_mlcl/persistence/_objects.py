@@ -89,24 +89,20 @@ def _unpack_module(header: dict[str, Node], fields: dict[str, Any]) -> nn.Module
     return module
 
 
+def _pack_stateful(value: Any) -> Parts:
+    return {"class": type(value).__name__}, value.saved_state()
+
+
 def _unpack_stateful(header: dict[str, Node], fields: dict[str, Any]) -> Any:
     return registered("stateful", header["class"]).from_saved_state(fields)
 
 
-CODECS = {
-    codec.kind: codec
-    for codec in (
-        *VALUES,
-        Codec("object", partial(_takes, "object"), _pack_object, _unpack_object),
-        Codec("module", partial(_takes, "module"), _pack_module, _unpack_module),
-        Codec(
-            "stateful",
-            partial(_takes, "stateful"),
-            lambda value: ({"class": type(value).__name__}, value.saved_state()),
-            _unpack_stateful,
-        ),
-    )
-}
+OBJECTS = (
+    Codec("object", partial(_takes, "object"), _pack_object, _unpack_object),
+    Codec("module", partial(_takes, "module"), _pack_module, _unpack_module),
+    Codec("stateful", partial(_takes, "stateful"), _pack_stateful, _unpack_stateful),
+)
+CODECS = {codec.kind: codec for codec in (*VALUES, *OBJECTS)}
 
 
 def encode(value: Any, where: str) -> tuple[Node, dict[str, np.ndarray]]:

@@ -7,8 +7,6 @@ import logging
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from torch import nn
 
 from sklearn_mlcl._version import __version__
 from sklearn_mlcl.persistence._format import write_whole
+from sklearn_mlcl.utils.extras import import_extra
 
 #: Bytes beyond which a graph does not fit into one file: a limit of protocol buffers.
 LARGEST = 2**31 - 2**20
@@ -47,39 +46,28 @@ def write_onnx(graph: nn.Module, n_features: int, path: Any, metadata: dict[str,
 
 
 def _exported(graph: nn.Module, n_features: int) -> Any:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"to_onnx needs the package {error.name!r}: pip install 'sklearn-mlcl[onnx]'."
-        ) from error
+    for package in ("onnx", "onnxscript"):
+        import_extra(package, "to_onnx", "onnx")
     if torch.torch_version.TorchVersion(torch.__version__) < FIRST_TORCH:
         raise ImportError(
             f"to_onnx needs torch >= {FIRST_TORCH}, found {torch.__version__}: upgrade it."
         )
-    with _quiet_exporter():
-        return torch.onnx.export(
-            graph.eval(),
-            (torch.zeros(2, n_features),),
-            dynamo=True,
-            verbose=False,
-            input_names=["X"],
-            output_names=["probabilities"],
-            dynamic_shapes=({0: torch.export.Dim("n_samples")},),
-        )
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Hide that torch's exporter uses deprecated parts of torch, and looks for torchvision."""
+    # torch's exporter uses deprecated parts of torch, and looks for torchvision.
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            return torch.onnx.export(
+                graph.eval(),
+                (torch.zeros(2, n_features),),
+                dynamo=True,
+                verbose=False,
+                input_names=["X"],
+                output_names=["probabilities"],
+                dynamic_shapes=({0: torch.export.Dim("n_samples")},),
+            )
     finally:
         log.setLevel(level)
 

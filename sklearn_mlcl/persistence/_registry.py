@@ -58,7 +58,6 @@ _NAMES: dict[str, dict[str, str]] = {
         "torch.optim": "Adadelta Adagrad Adam AdamW Adamax NAdam RAdam RMSprop SGD",
     },
 }
-KINDS = tuple(_NAMES)
 _MODULE_OF = {
     kind: {name: module for module, names in modules.items() for name in names.split()}
     for kind, modules in _NAMES.items()

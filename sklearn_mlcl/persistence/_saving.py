@@ -96,19 +96,9 @@ def load(path: str | os.PathLike[str]) -> Any:
         ...
     FileNotFoundError: There is no file 'no such file'.
     """
-    return load_as(object, path)
-
-
-def load_as(cls: type, path: str | os.PathLike[str]) -> Any:
-    """Return the estimator in a file, if it is of a class."""
     content = read_file(path)
     try:
-        found = registered("object", content.root)
-        if not issubclass(found, cls):
-            raise TypeError(
-                f"{str(path)!r} holds a {content.root}, expected a {cls.__name__}; "
-                "sklearn_mlcl.load reads any."
-            )
+        registered("object", content.root)
         return decode(content.tree, content.arrays)
     except ValueError as error:
         raise ValueError(f"{str(path)!r} cannot be loaded: {error}.") from error
@@ -174,4 +164,10 @@ class Persistent:
         ValueError
             If the file is damaged, of a newer format version, or of another format.
         """
-        return load_as(cls, path)
+        estimator = load(path)
+        if not isinstance(estimator, cls):
+            raise TypeError(
+                f"{str(path)!r} holds a {type(estimator).__name__}, expected a {cls.__name__}; "
+                "sklearn_mlcl.load reads any."
+            )
+        return estimator

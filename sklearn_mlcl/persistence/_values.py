@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,26 @@ def _random_state(header: dict[str, Node], fields: dict[str, Any]) -> np.random.
     return generator
 
 
-def _object_array(header: dict[str, Node], fields: dict[str, Any]) -> np.ndarray:
+def _has_items(value: Any) -> bool:
+    if isinstance(value, np.generic):
+        return value.dtype.kind in "biufU"
+    return type(value) is np.ndarray and value.dtype.kind in "UO"
+
+
+def _unpack_items(header: dict[str, Node], fields: dict[str, Any]) -> Any:
     array = np.empty(len(fields["items"]), dtype=header["dtype"])
     # One by one: NumPy would make further axes of items that are tuples.
     for i, item in enumerate(fields["items"]):
         array[i] = item
-    return array.reshape(header["shape"])
+    return array.reshape(header["shape"])[()]  # a scalar, if it has no axes
+
+
+def _is_dtype(value: Any) -> bool:
+    return isinstance(value, np.dtype) and value.kind in "biufUO"
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, type) and is_registered("type", value)
 
 
 def _is_csr(value: Any) -> bool:
@@ -84,38 +99,22 @@ def _text_codec(
 VALUES = (
     # NaN and infinity, for which JSON has no words.
     _text_codec("float", float, repr, lambda v: type(v) is float),
-    _text_codec(
-        "dtype",
-        np.dtype,
-        lambda v: v.str,
-        lambda v: isinstance(v, np.dtype) and v.kind in "biufUO",
-    ),
+    _text_codec("dtype", np.dtype, attrgetter("str"), _is_dtype),
     _text_codec("device", torch.device, str, lambda v: isinstance(v, torch.device)),
     # Optimizers, containers of sparse labels.
-    _text_codec(
-        "type",
-        partial(registered, "type"),
-        lambda v: v.__name__,
-        lambda v: isinstance(v, type) and is_registered("type", v),
-    ),
-    Codec(
-        "scalar",
-        lambda v: isinstance(v, np.generic) and v.dtype.kind in "biufU",
-        lambda v: ({"dtype": v.dtype.str}, {"value": v.item()}),
-        lambda header, fields: np.dtype(header["dtype"]).type(fields["value"]),
-    ),
+    _text_codec("type", partial(registered, "type"), attrgetter("__name__"), _is_class),
     Codec(
         "random_state",
         lambda v: type(v) is np.random.RandomState,
         lambda v: ({}, v.get_state(legacy=False)),
         _random_state,
     ),
-    # Strings, or objects that are values themselves.
+    # Scalars of NumPy, and arrays of strings or of objects that are values themselves.
     Codec(
-        "object_array",
-        lambda v: type(v) is np.ndarray and v.dtype.kind in "UO",
+        "items",
+        _has_items,
         lambda v: ({"dtype": v.dtype.str, "shape": list(v.shape)}, {"items": v.ravel().tolist()}),
-        _object_array,
+        _unpack_items,
     ),
     Codec("csr", _is_csr, _pack_csr, _unpack_csr),
     Codec("tensor", _is_dense, _pack_tensor, _unpack_tensor),

@@ -24,6 +24,7 @@ from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils.metadata_routing import UNUSED, MetadataRequest
 from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _num_samples as num_samples
 
 from sklearn_mlcl.utils.doc_links import page_address
 
@@ -43,7 +44,7 @@ __all__ = [
     "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
     "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params", "check_sample_weight",
     "effective_n_threads", "expand_metadata_requests", "fit_context", "flatten_metadata_requests",
-    "in_joblib_worker", "output_container", "output_containers", "safe_indexing",
+    "in_joblib_worker", "num_samples", "output_container", "output_containers", "safe_indexing",
     "set_output_container", "validate_parameter_constraints", "validate_parameters",
     "with_callbacks", "wrap_output",
 ]  # fmt: skip

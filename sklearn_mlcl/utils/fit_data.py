@@ -171,10 +171,12 @@ def check_fit_data(
             f"{found.n_labels}."
         )
     check_consistent_length(X, Y)
+    if sample_weight is None:
+        return FitData(X, Y), found
     if isinstance(sample_weight, Real):
         sample_weight = np.full(X.shape[0], sample_weight)
     w = check_weights(sample_weight, X.shape[0], found.n_labels)
-    if w is None or w.all():
+    if w.all():
         return FitData(X, Y, w), found
     samples = np.asarray(w > 0 if w.ndim == 1 else w.any(axis=1))
     return FitData(take_rows(X, samples), mask_zero_weight(Y, w)[samples], w[samples]), found

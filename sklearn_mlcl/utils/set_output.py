@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl.utils._sklearn_compat import (
     output_container,
@@ -96,10 +97,11 @@ class EmbeddingFrames(TransformerMixin, LabelFrames):
 
 
 def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return ``method(self, X)`` with its answer in the container that ``set_output`` chose."""
+    """Return a method of X that checks the fit and answers in the container of ``set_output``."""
 
     @wraps(method)
     def wrapped(self: Any, X: Any) -> Any:
+        check_is_fitted(self)
         answer = method(self, X)
         container = output_container(self, "predict")
         if container == "default" or self._format.kind != "multilabel":

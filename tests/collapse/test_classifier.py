@@ -26,7 +26,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return make_multilabel_classification(200, 10, n_classes=5, n_labels=2, random_state=0)
 
 
-@parametrize_with_checks([NearestLabelSetClassifier(variant=variant) for variant in VARIANTS])
+@parametrize_with_checks([NearestLabelSetClassifier()])
 def test_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 

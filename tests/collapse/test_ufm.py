@@ -61,7 +61,6 @@ def train_ufm(Y, d, lam_w, lam_h, norm, seed=0):
 
 @pytest.fixture(scope="module", params=["sum", "mean"])
 def trained(request):
-    torch.set_num_threads(1)
     Y = label_rows(5, REPEATS)
     return request.param, Y, *train_ufm(Y, 8, 5e-3, 5e-3 / len(Y), request.param)
 

@@ -125,7 +125,6 @@ def test_as_frame():
         ({"n_test_per_set": 5}, "n_test_per_set must hold 1 to 4"),
         ({"n_test_per_set": (1.5,)}, "n_test_per_set must hold 1 to 4"),
         ({"n_unseen_pairs": 46}, r"n_unseen_pairs must be an integer in 0\.\.45"),
-        ({"base_test_size": 1.0}, r"base_test_size must be in \(0, 1\)"),
         ({"subset": "validation"}, "has no 'validation' samples"),
         ({"subset": "half"}, "subset must be 'all' or one of"),
     ],

@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 
 from sklearn_mlcl import MultiLabelLogisticRegression
-
-NAMES = ["beach", "sunset", "foliage", "field", "mountain"]
+from tests.small import NAMES
 
 
 @pytest.fixture(scope="module", autouse=True)

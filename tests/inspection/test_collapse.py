@@ -19,19 +19,15 @@ from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import neural_collapse_metrics, simplex_etf, ufm_scaling
 from sklearn_mlcl.inspection import CollapseDisplay, CollapseHistoryDisplay
-from tests.inspection.conftest import NAMES
+from tests.small import NAMES, small
 
 each_kind = pytest.mark.parametrize("kind", ["tags", "gram", "phi", "scale"])
 
 
 @pytest.fixture(scope="module")
 def fitted(label_data: Any) -> MultiLabelMLPClassifier:
-    return MultiLabelMLPClassifier(
-        hidden_layer_sizes=(16,),
-        max_epochs=5,
-        callbacks=[NeuralCollapseMonitor(every=2)],
-        random_state=0,
-    ).fit(*label_data)
+    monitor = NeuralCollapseMonitor(every=2)
+    return small(MultiLabelMLPClassifier, max_epochs=5, callbacks=[monitor]).fit(*label_data)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +71,7 @@ def test_names_are_given_or_of_the_frame_or_of_the_fit(fitted: Any, named_data: 
     make, plain = CollapseDisplay.from_estimator, Y.to_numpy()
     assert make(fitted, X, plain).label_names == list("01234")
     assert make(fitted, X, Y).label_names == NAMES
-    clf = MultiLabelMLPClassifier(hidden_layer_sizes=(8,), max_epochs=1).fit(X, Y)
+    clf = small(MultiLabelMLPClassifier).fit(X, Y)
     assert make(clf, X, plain).label_names == NAMES
     assert make(clf, X, Y, label_names=list("abcde")).label_names == list("abcde")
 
@@ -171,6 +167,6 @@ def test_history_shows_the_measured_epochs(fitted: Any) -> None:
 
 
 def test_history_without_records_is_refused(label_data: Any) -> None:
-    clf = MultiLabelMLPClassifier(max_epochs=1, hidden_layer_sizes=(4,)).fit(*label_data)
+    clf = small(MultiLabelMLPClassifier).fit(*label_data)
     with pytest.raises(ValueError, match=r"callbacks=\[NeuralCollapseMonitor\(\)\]"):
         CollapseHistoryDisplay.from_estimator(clf)

@@ -30,7 +30,8 @@ from sklearn_mlcl.inspection import (
     SearchHeatmapDisplay,
     ThresholdCurveDisplay,
 )
-from tests.inspection.conftest import NAMES, scored_rows
+from tests.inspection.conftest import scored_rows
+from tests.small import NAMES
 
 CURVES = [MultiLabelPrecisionRecallDisplay, MultiLabelReliabilityDisplay]
 OF_SCORES = [*CURVES, ThresholdCurveDisplay, LabelCorrelationDisplay]

@@ -15,13 +15,13 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.inspection import EmbeddingDisplay
-from tests.inspection.conftest import NAMES
+from tests.small import NAMES, small
 
 
 @pytest.fixture(scope="module")
 def encoder(named_data: Any) -> Any:
     """A net in a pipeline, which answers with a DataFrame."""
-    net = ContrastiveMultiLabelClassifier(hidden_layer_sizes=(8,), max_epochs=2, random_state=0)
+    net = small(ContrastiveMultiLabelClassifier)
     pipeline = make_pipeline(StandardScaler(), net).set_output(transform="pandas")
     return pipeline.fit(*named_data)
 

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl import CGMVAEClassifier
 from sklearn_mlcl.inspection import LabelEmbeddingDisplay
+from tests.small import small
 
 
 def with_embeddings(embeddings: np.ndarray, **attributes: Any) -> Any:
@@ -37,7 +38,7 @@ TWO_GROUPS = np.array([[1.0, 0.1, 0], [0, 1, 0.1], [3, 0, 0], [0, 2, 0]])
 def test_of_a_fitted_classifier(label_data: Any) -> None:
     X, Y = label_data
     frame = pd.DataFrame(Y, columns=list("abcde"))
-    clf = CGMVAEClassifier(max_epochs=2, random_state=0)
+    clf = small(CGMVAEClassifier)
     display = LabelEmbeddingDisplay.from_estimator(
         make_pipeline(StandardScaler(), clf).fit(X, frame), frame
     )

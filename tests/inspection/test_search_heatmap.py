@@ -16,14 +16,14 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl import MultiLabelLogisticRegression
 from sklearn_mlcl.inspection import SearchHeatmapDisplay
-from sklearn_mlcl.metrics import f1_macro_scorer, f1_micro_scorer
+from sklearn_mlcl.metrics import get_scorer
 
 GRID = {"clf__C": [1.0, 0.01, 0.1], "clf__threshold": [0.5, 0.3], "scale__with_mean": [True, False]}
 
 
 def search_over(grid: Any, data: Any, **arguments: Any) -> GridSearchCV:
     pipeline = Pipeline([("scale", StandardScaler()), ("clf", MultiLabelLogisticRegression())])
-    arguments = {"scoring": f1_macro_scorer, "cv": 2, **arguments}
+    arguments = {"scoring": get_scorer("f1_macro"), "cv": 2, **arguments}
     return GridSearchCV(pipeline, grid, **arguments).fit(*data)
 
 
@@ -89,7 +89,7 @@ def test_temperature_and_clamp_come_first() -> None:
 
 
 def test_several_metrics(label_data: Any) -> None:
-    scoring = {"micro": f1_micro_scorer, "macro": f1_macro_scorer}
+    scoring = {name: get_scorer(f"f1_{name}") for name in ("micro", "macro")}
     grid = {k: GRID[k] for k in ("clf__C", "clf__threshold")}
     search = search_over(grid, label_data, scoring=scoring, refit="macro")
     chosen = SearchHeatmapDisplay.from_estimator(search)

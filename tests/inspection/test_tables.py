@@ -18,7 +18,7 @@ from sklearn.metrics import (
 
 from sklearn_mlcl import MultiLabelLogisticRegression
 from sklearn_mlcl.inspection import label_table
-from tests.inspection.conftest import NAMES
+from tests.small import NAMES
 
 
 @pytest.mark.parametrize("weighted", [False, True])

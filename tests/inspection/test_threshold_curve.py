@@ -22,6 +22,7 @@ from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.inspection import ThresholdCurveDisplay
 from sklearn_mlcl.metrics import f1_macro, f1_micro, hamming_accuracy, jaccard_samples
 from sklearn_mlcl.thresholds import tune_thresholds
+from tests.small import small
 
 
 def decided(scores: np.ndarray, threshold: Any) -> np.ndarray:
@@ -141,9 +142,7 @@ def test_thresholds_of_the_meta_estimator(named_data: Any, per_label: bool) -> N
 
 def test_thresholds_of_nets_and_searches(named_data: Any) -> None:
     X, Y = named_data
-    net = MultiLabelMLPClassifier(
-        hidden_layer_sizes=(8,), max_epochs=2, threshold="f1_micro", random_state=0
-    ).fit(X, Y)
+    net = small(MultiLabelMLPClassifier, threshold="f1_micro").fit(X, Y)
     display = ThresholdCurveDisplay.from_estimator(net, X, Y, objective="f1_micro")
     assert_array_equal(display.fitted, [net.threshold_])
     search = GridSearchCV(MultiLabelLogisticRegression(), {"threshold": [0.3]}, cv=2).fit(X, Y)
@@ -152,9 +151,7 @@ def test_thresholds_of_nets_and_searches(named_data: Any) -> None:
 
 def test_no_mark_where_no_threshold_decides(named_data: Any) -> None:
     X, Y = named_data
-    nearest = MultiLabelMLPClassifier(
-        hidden_layer_sizes=(8,), max_epochs=2, decision="onn", random_state=0
-    ).fit(X, Y)
+    nearest = small(MultiLabelMLPClassifier, decision="onn").fit(X, Y)
     calibrated = MultiLabelCalibratedClassifierCV(MultiLabelLogisticRegression(), cv=2).fit(X, Y)
     ridge = RidgeClassifier().fit(X, Y)
     for classifier in (nearest, calibrated, ridge):

@@ -141,7 +141,7 @@ def test_named_objects_options_and_errors():
     assert get_scorer("f1_macro") is not SCORERS["f1_macro"]
     with pytest.raises(ValueError, match="name must be one of"):
         get_scorer("f2")
-    with pytest.raises(ValueError, match="response must be"):
+    with pytest.raises(ValueError, match="The 'response' parameter of MultiLabelScorer"):
         MultiLabelScorer(precision_at_k, response="logits")(classifier, X, Y)
     with pytest.raises(ValueError, match="gave 5 columns"):
         get_scorer("roc_auc_macro")(classifier, X, Y[:, :3])

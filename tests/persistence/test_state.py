@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 
 from sklearn_mlcl.modules import Dropout
 from sklearn_mlcl.persistence._objects import CODECS, decode, encode
-from sklearn_mlcl.persistence._registry import KINDS, is_registered, registered_classes
+from sklearn_mlcl.persistence._registry import _NAMES, is_registered, registered_classes
 from sklearn_mlcl.persistence._state import Writer
 
 PLAIN = st.recursive(
@@ -35,7 +35,7 @@ def round_trip(value: Any) -> Any:
     return decode(json.loads(json.dumps(tree, allow_nan=False)), stored)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(PLAIN)
 def test_plain_values(value: Any) -> None:
     assert repr(round_trip(value)) == repr(value)
@@ -182,7 +182,7 @@ def test_a_class_that_only_has_the_name_of_an_allowed_one_is_refused() -> None:
         encode(NeighborVote(), "value")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", _NAMES)
 def test_every_allowed_name_is_found(kind: str) -> None:
     classes = registered_classes(kind)
     assert classes

@@ -17,6 +17,19 @@ def problem(n, d, L, seed=0, shift=0.5, scale=1.0):
     return X, Y
 
 
+def count_widths(monkeypatch, operator):
+    """Return a list that gets the number of labels of each product with the features."""
+    widths = []
+    forward = operator.forward
+
+    def counted(self, T, out=None):
+        widths.append(T.shape[1])
+        return forward(self, T, out)
+
+    monkeypatch.setattr(operator, "forward", counted)
+    return widths
+
+
 def objective(X, y, w, b, C, s):
     """Penalty plus C times the weighted log losses, row by row."""
     loss = 0.0

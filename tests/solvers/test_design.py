@@ -9,6 +9,7 @@ import torch
 
 from sklearn_mlcl.solvers import fit_logistic
 from sklearn_mlcl.solvers._design import make_design
+from sklearn_mlcl.solvers.logistic import prepare
 
 from .oracles import problem
 
@@ -102,3 +103,23 @@ def test_directions_without_variance_are_dropped_or_stay_at_zero(kind, fit_inter
     np.testing.assert_allclose(got.coef[:, 0], got.coef[:, -2], atol=1e-7)
     np.testing.assert_allclose(got.coef[:, -1], 0.0, atol=1e-12)
     np.testing.assert_allclose(got.objective, expected.objective, rtol=1e-10)
+
+
+@pytest.mark.parametrize("weighted", ["not", "by sample", "by label"])
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_shared_gram_matrix_weighs_a_sample_by_the_mean_over_its_labels(weighted, missing):
+    """A missing label weighs nothing; without weights and missing labels all samples are alike."""
+    X, array = features("dense")
+    Y = problem(N, D, 5)[1]
+    rng = np.random.default_rng(0)
+    if missing:
+        Y[rng.random(Y.shape) < 0.5] = np.nan
+    weight = {"not": None, "by sample": rng.random(N), "by label": rng.random((N, 5))}[weighted]
+    entries = np.ones((N, 1)) if weight is None else weight.reshape(N, -1)
+    share = (entries * ~np.isnan(Y)).sum(1)
+    design, _ = prepare(X, Y, weight, True)
+    A = matrix(design)
+    gram = A.T @ (torch.from_numpy(share / share.sum())[:, None] * A)
+    torch.testing.assert_close(gram, torch.eye(D + 1, dtype=gram.dtype), **EXACT)
+    mean = np.average(array, axis=0, weights=share)
+    np.testing.assert_allclose(design.mean.numpy(), mean, rtol=1e-12)

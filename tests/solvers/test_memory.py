@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 BUDGET = 2**24
-ENTRIES = 100_000 * 120
+ENTRIES = 60_000 * 120
 
 SCRIPT = f"""
 import resource
@@ -24,11 +24,11 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 rng = np.random.default_rng(0)
-X = rng.normal(size=(100_000, 3))
-Y = rng.integers(0, 2, (100_000, 120), dtype=np.uint8)
-weight = rng.random(100_000)
+X = rng.normal(size=(60_000, 3))
+Y = rng.integers(0, 2, (60_000, 120), dtype=np.uint8)
+weight = rng.random(60_000)
 A = sp.csr_array(X)
-B = sp.random_array((100_000, 120), density=0.01, random_state=rng, format="csr")
+B = sp.random_array((60_000, 120), density=0.01, random_state=rng, format="csr")
 B.data[:] = 1.0
 solve(X[:1000], Y[:1000], weight[:1000])
 solve(A[:1000], B[:1000], None)

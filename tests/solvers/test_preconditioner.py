@@ -10,6 +10,8 @@ from sklearn_mlcl.solvers import fit_logistic, fit_logistic_path
 from sklearn_mlcl.solvers._design import DenseOperator
 from sklearn_mlcl.solvers._preconditioner import CurvaturePairs, Preconditioner
 
+from .oracles import count_widths
+
 R, L = 7, 3
 
 
@@ -75,14 +77,7 @@ def test_saves_products_with_the_features(monkeypatch, grid):
     rng = np.random.default_rng(1)
     X = rng.standard_normal((2000, 40))
     Y = rng.random((2000, 20)) < 1 / (1 + np.exp(-X @ rng.standard_normal((40, 20)) / 2))
-    widths: list[int] = []
-    forward = DenseOperator.forward
-
-    def counted(self, T, out=None):
-        widths.append(T.shape[1])
-        return forward(self, T, out)
-
-    monkeypatch.setattr(DenseOperator, "forward", counted)
+    widths = count_widths(monkeypatch, DenseOperator)
     counts, objectives = [], []
     for rows_a_coefficient in (2, 10**6):
         monkeypatch.setattr("sklearn_mlcl.solvers._task.ROWS_A_COEFFICIENT", rows_a_coefficient)

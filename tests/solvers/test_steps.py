@@ -10,14 +10,14 @@ import scipy.sparse as sp
 import torch
 from scipy.special import expit
 
-from sklearn_mlcl.solvers import _newton, fit_logistic, fit_logistic_path
+from sklearn_mlcl.solvers import _newton, _task, fit_logistic, fit_logistic_path
 from sklearn_mlcl.solvers._conjugate_gradient import Hessian, conjugate_gradients
 from sklearn_mlcl.solvers._design import DenseOperator, SparseOperator
-from sklearn_mlcl.solvers._objective import Buffer
+from sklearn_mlcl.solvers._objective import Buffer, Problems
 from sklearn_mlcl.solvers._preconditioner import Preconditioner
 from sklearn_mlcl.solvers._task import Secant
 
-from .oracles import problem
+from .oracles import count_widths, problem
 
 CPU = torch.device("cpu")
 
@@ -179,6 +179,70 @@ def test_slope_and_curvature_of_a_line_are_its_differences(monkeypatch):
     assert slopes
 
 
+def test_steps_are_in_single_precision_until_the_last_ones(monkeypatch):
+    """Fifteen systems in single; a point before the fifteenth is in double only near the end."""
+    systems, points = [], []
+    direction, evaluate = _newton.newton_direction, _newton.evaluate
+
+    def system(A, problems, point, eta):
+        systems.append((A.dtype, point.curvature.dtype))
+        return direction(A, problems, point, eta)
+
+    def at(A, *rest):
+        points.append(A.dtype)
+        return evaluate(A, *rest)
+
+    X, Y = problem(150, 6, 1)
+    start = (np.full((1, 6), 1000.0), np.array([-1000.0]))
+    monkeypatch.setattr(_newton, "newton_direction", system)
+    monkeypatch.setattr(_newton, "_line_search", lambda A, p, theta, way: torch.ones(1) * 2.0**-9)
+    monkeypatch.setattr(_newton, "evaluate", at)
+    fit_logistic(X, Y, C=10.0, init=start, max_iter=18)
+    single, double = torch.float32, torch.float64
+    assert systems == [(single, single)] * 15 + [(double, double)] * 3
+    full_steps = [points[0], *points[1::2]]
+    # The start may be a minimum; the fifteenth step is the first whose point is in double.
+    assert full_steps == [double] + [single] * 14 + [double] * 4
+    points.clear()
+    fit_logistic(X, Y, max_iter=3)
+    assert points == [single, single, single, double]  # the last that is allowed
+
+
+def test_line_search_aims_at_a_quarter_of_the_slope():
+    """Where only the penalty bends, the slope is a line and the first aim is the answer."""
+    L = 3
+    theta = torch.tensor([[-1.0, -2.0, -0.5], [0.0, 1.0, 3.0]]).double()
+    rho = torch.tensor([[1.0, 2.0, 8.0], [0.5, 0.0, 0.0]]).double()
+    way = torch.tensor([[4.0, 8.0, 1.5], [0.0, 2.0, -1.0]]).double()
+    flat = DenseOperator(torch.zeros(1, 2, dtype=torch.float64))
+    sign, total = torch.ones(1, L, dtype=torch.int8), torch.ones(L, dtype=torch.float64)
+    problems = Problems(sign, None, total, rho, Buffer(1, L, CPU), None)
+    first, bend = (rho * way * theta).sum(0), (rho * way * way).sum(0)
+    torch.testing.assert_close(
+        _newton._line_search(flat, problems, theta, way), -0.75 * first / bend
+    )
+
+
+def test_line_search_finds_its_step_in_few_slopes(monkeypatch):
+    X, Y = problem(150, 6, 1)
+    counts = []
+    search, slope = _newton._line_search, _newton._slope
+
+    def counted(*args):
+        counts[-1] += 1
+        return slope(*args)
+
+    def searched(*args):
+        counts.append(0)
+        return search(*args)
+
+    monkeypatch.setattr(_newton, "_slope", counted)
+    monkeypatch.setattr(_newton, "_line_search", searched)
+    for size in (3.0, 30.0, 300.0):
+        fit_logistic(X, Y, C=10.0, init=(np.full((1, 6), size), np.array([-size])))
+    assert np.mean(counts) <= 6
+
+
 @pytest.mark.parametrize(
     ("shape", "C", "most"),
     [((200, 8, 5), 1.0, 6), ((200, 8, 5), 1e3, 7), ((40, 90, 3), 1.0, 7), ((300, 30, 2), 1e-3, 4)],
@@ -263,6 +327,25 @@ def test_a_fine_path_takes_hardly_a_step_each():
     assert np.mean([step.n_iter for step in path[2:]]) <= 1.6
 
 
+def test_a_start_close_to_its_minimum_is_judged_in_double_at_once(monkeypatch):
+    """On a path the start is that close where a tenth of the last one was within `tol`."""
+    X, Y = problem(400, 10, 3)
+    near = []
+    minimise = _task.minimise
+
+    def recorded(*arguments):
+        minimum = minimise(*arguments)
+        near.append((arguments[-1], float(minimum.start.median())))
+        return minimum
+
+    monkeypatch.setattr(_task, "minimise", recorded)
+    tol = 1e-3
+    fit_logistic_path(X, Y, 10.0 ** np.arange(-2, 5), tol=tol)
+    for (_, before), (now, _) in pairwise(near):
+        assert now == (0.1 * before <= tol)
+    assert [now for now, _ in near] == [False] * 4 + [True] * 3
+
+
 # ---------------------------------------------------------------------- blocks of labels
 
 
@@ -272,14 +355,7 @@ def test_the_budget_says_how_many_labels_are_solved_at_a_time(monkeypatch, width
     n, d, L = 90, 4, 7
     X, Y = problem(n, d, L)
     bytes_a_label = 56 * n + 160 * (d + 1)
-    widths = []
-    forward = DenseOperator.forward
-
-    def counted(self, T, out=None):
-        widths.append(T.shape[1])
-        return forward(self, T, out)
-
-    monkeypatch.setattr(DenseOperator, "forward", counted)
+    widths = count_widths(monkeypatch, DenseOperator)
     fit_logistic(X, Y, memory_budget=width * bytes_a_label)
     assert max(widths) == width
     widths.clear()
@@ -290,15 +366,7 @@ def test_the_budget_says_how_many_labels_are_solved_at_a_time(monkeypatch, width
 @pytest.mark.parametrize("sparse", [False, True])
 def test_on_a_cpu_blocks_stay_within_the_caches(monkeypatch, sparse):
     """2**21 logits, or 64 labels where that is more; always 64 where X is sparse."""
-    operator = SparseOperator if sparse else DenseOperator
-    widths = []
-    forward = operator.forward
-
-    def counted(self, T, out=None):
-        widths.append(T.shape[1])
-        return forward(self, T, out)
-
-    monkeypatch.setattr(operator, "forward", counted)
+    widths = count_widths(monkeypatch, SparseOperator if sparse else DenseOperator)
     rng = np.random.default_rng(0)
     for n, expected in ((2**14, 128), (2**16, 64)):
         X, Y = rng.standard_normal((n, 1)), rng.random((n, 150)) < 0.5

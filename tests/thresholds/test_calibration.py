@@ -124,7 +124,7 @@ def bundled(name):
 def test_held_out_log_loss_of_a_forest_falls(name, method):
     X, Y = bundled(name)
     X_train, X_test, Y_train, Y_test = train_test_split(X, Y, random_state=0)
-    forest = RandomForestClassifier(40, random_state=0)
+    forest = RandomForestClassifier(15, random_state=0)
     calibrated = MultiLabelCalibratedClassifierCV(forest, method=method, cv=4)
     calibrated.fit(X_train, Y_train)
     raw = np.column_stack([p[:, 1] for p in forest.fit(X_train, Y_train).predict_proba(X_test)])

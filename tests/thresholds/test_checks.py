@@ -1,13 +1,11 @@
 """scikit-learn's estimator checks of the meta-estimators.
 
-Of a threshold tuner scikit-learn itself expects `check_classifiers_train` to fail. The forest's
-own failures of the weight checks pass through both.
+Of a threshold tuner scikit-learn itself expects `check_classifiers_train` to fail.
 """
 
 from __future__ import annotations
 
 import sklearn
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
@@ -18,16 +16,13 @@ from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 INNER = (
     LogisticRegression(C=1),
     RidgeClassifier(),
-    RandomForestClassifier(5, random_state=0),
 )
 WEIGHT_CHECKS = [f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")]
 
 
 def expected_failures(estimator):
     expected = {}
-    if isinstance(estimator.estimator, RandomForestClassifier):
-        expected = dict.fromkeys(WEIGHT_CHECKS, "a forest draws rows at random")
-    elif parse_version(sklearn.__version__) < parse_version("1.7"):
+    if parse_version(sklearn.__version__) < parse_version("1.7"):
         expected = dict.fromkeys(WEIGHT_CHECKS, "the check of scikit-learn 1.6 swaps the classes")
     tuned = isinstance(estimator, MultiLabelThresholdClassifierCV)
     if tuned and hasattr(estimator.estimator, "predict_proba"):

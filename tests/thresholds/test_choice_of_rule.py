@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.metrics import f1_score
 
-from sklearn_mlcl.thresholds import choose_decision, threshold_decision, tune_topk
+from sklearn_mlcl.thresholds import choose_decision, threshold_decision, topk_decision, tune_topk
 
 SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
 
@@ -107,6 +107,14 @@ def test_a_score_at_its_threshold_is_a_positive():
     for wrong in ([0.5], [0.1, 0.2, 0.3], [[0.5, 0.5]]):
         with pytest.raises(ValueError, match="threshold must be a number or 2 of them"):
             threshold_decision(scores, wrong)
+
+
+def test_the_k_best_are_positives_and_the_first_of_equals():
+    scores = np.array([[0.2, 0.9, 0.9], [0.5, 0.1, 0.4]])
+    assert topk_decision(scores, 1).toarray().tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert topk_decision(scores, [0, 2]).toarray().tolist() == [[0, 0, 0], [1, 0, 1]]
+    with pytest.raises(ValueError, match="k must be"):
+        topk_decision(scores, 4)
 
 
 def test_errors_name_what_is_wrong():

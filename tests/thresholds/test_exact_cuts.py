@@ -7,18 +7,7 @@ import pytest
 
 from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
 
-BY_ROWS = ("f1_samples", "jaccard", "subset_accuracy")
-
-
-def random_case(seed, n=24, L=3, missing=0.2):
-    """Tied scores of eighths, missing labels, weights of quarters by turns."""
-    rng = np.random.default_rng(seed)
-    scores = rng.integers(-8, 9, (n, L)) / 8
-    Y = (rng.random((n, L)) < 0.4).astype(float)
-    Y[rng.random((n, L)) < missing] = np.nan
-    Y[0] = 1
-    weight = rng.integers(1, 5, n) / 4 if seed % 2 else None
-    return Y, scores, weight
+from .oracles import BY_ROWS, random_case
 
 
 def cuts_of(scores):
@@ -48,7 +37,7 @@ def nearness(y, accepted, w):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("seed", range(10))
 def test_common_threshold_is_the_highest_halfway_point(objective, seed):
-    Y, scores, weight = random_case(seed)
+    Y, scores, weight = random_case(seed, 24, 3, lightest=1)
     keywords = {"objective": objective, "sample_weight": weight}
     candidates = cuts_of(scores[~np.isnan(Y)])
     candidates[-1] = np.nextafter(scores.max(), np.inf)
@@ -62,7 +51,7 @@ def test_common_threshold_is_the_highest_halfway_point(objective, seed):
 )
 @pytest.mark.parametrize("seed", range(10))
 def test_threshold_of_a_label_is_the_highest_halfway_point(objective, value, seed):
-    Y, scores, weight = random_case(seed, L=4)
+    Y, scores, weight = random_case(seed, 24, 4, lightest=1)
     Y[:, 3] = np.where(np.isnan(Y[:, 3]), np.nan, 0)  # without a positive
     w = np.ones(len(Y)) if weight is None else weight
     cuts = tune_thresholds(Y, scores, objective=objective, sample_weight=weight)
@@ -86,7 +75,7 @@ def test_threshold_of_a_label_is_the_highest_halfway_point(objective, value, see
 @pytest.mark.parametrize("seed", range(6))
 def test_coordinate_ascent_is_the_loop(objective, seed, max_passes):
     """From the common threshold, label by label, to the highest best; until a round gains less."""
-    Y, scores, _ = random_case(seed, n=20)
+    Y, scores, _ = random_case(seed, 20, 3)
     weight = np.random.default_rng(seed).random(20) + 0.1  # no two sums are equal by chance
 
     def value(cuts):
@@ -131,7 +120,7 @@ def test_a_callable_is_tried_on_scores_spread_evenly(grid_size, accepted):
 @pytest.mark.parametrize("max_passes", [1, 20])
 @pytest.mark.parametrize("seed", range(4))
 def test_ascent_of_a_callable_is_the_loop(seed, max_passes):
-    Y, scores, _ = random_case(seed, n=12, missing=0.0)
+    Y, scores, _ = random_case(seed, 12, 3, missing=False)
 
     def objective(y_true, y_pred):
         both, either = (y_true & y_pred).sum(axis=1), (y_true | y_pred).sum(axis=1)
@@ -218,3 +207,50 @@ def test_bounds_of_parameters_are_in_or_out():
     for refused in ({"shrinkage": np.inf}, {"shrinkage": "1"}, {"grid_size": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(refused))} must be"):
             tune_thresholds(**arguments, **refused)
+
+
+def test_a_callable_without_a_size_of_the_grid_is_tried_on_a_hundred_scores():
+    scores, tried = np.arange(150.0)[:, None], set()
+
+    def objective(y_true, y_pred):
+        tried.add(int(y_pred.sum()))
+        return float((y_pred == y_true).mean())
+
+    tune_thresholds(scores > 70, scores, objective=objective)
+    assert len(tried) == 101
+    assert {0, 1, 150} <= tried
+
+
+def test_nan_is_the_worst_value_of_a_callable():
+    Y, scores = np.array([[0], [0], [1], [1]]), np.array([[0.1], [0.2], [0.3], [0.4]])
+
+    def objective(y_true, y_pred):
+        return np.nan if y_pred.sum() != 3 else -5.0
+
+    for per_label in (False, True):
+        cut = tune_thresholds(Y, scores, objective=objective, per_label=per_label)
+        np.testing.assert_allclose(cut, 0.15, rtol=1e-15)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_one_positive_alone_is_found(objective):
+    Y, scores = np.zeros((5, 2)), np.arange(10.0).reshape(5, 2)
+    Y[4, 1] = 1
+    cuts = tune_thresholds(Y, scores, objective=objective, per_label=False)
+    assert cuts.tolist() == [8.5, 8.5]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("seed", range(2))
+def test_shrinkage_pulls_to_the_common_threshold_of_the_objective(objective, seed):
+    """By the weight of a label's positives; "f1_macro" takes the common one of "f1_micro"."""
+    Y, scores, weight = random_case(seed)
+    keywords = {"objective": objective, "sample_weight": weight}
+    w = np.ones(len(Y)) if weight is None else weight
+    own = tune_thresholds(Y, scores, **keywords)
+    got = tune_thresholds(Y, scores, shrinkage=4.0, **keywords)
+    if objective == "f1_macro":
+        keywords["objective"] = "f1_micro"
+    common = tune_thresholds(Y, scores, per_label=False, **keywords)
+    evidence = w @ (Y == 1)
+    np.testing.assert_allclose(got, (evidence * own + 4 * common) / (evidence + 4), rtol=1e-14)

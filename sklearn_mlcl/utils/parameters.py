@@ -26,6 +26,8 @@ ABOVE_0 = Interval(Real, 0, None, closed="neither")
 AT_LEAST_0 = Interval(Real, 0, None, closed="left")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="both")
+#: Default of a parameter that must be given.
+REQUIRED = inspect.Parameter.empty
 #: Sections of a docstring: everyday parameters, then advanced ones.
 SECTIONS = ("Parameters", "Other Parameters")
 
@@ -72,7 +74,20 @@ def param(default: Any, *allowed: Any, keys: dict[str, Any] | None = None) -> An
     return Parameter(default, allowed, keys or {})
 
 
-@dataclass_transform(kw_only_default=True)
+def required(*allowed: Any, kw_only: bool) -> Any:
+    """Declare a constructor parameter without a default, to be given by place or by name.
+
+    Parameters
+    ----------
+    *allowed : constraints
+        As scikit-learn's parameter validation takes them.
+    kw_only : bool
+        False; type checkers read it where the parameter is declared.
+    """
+    return Parameter(REQUIRED, allowed)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(required,))
 class DeclaredParameters(CheckedParameters):
     """Base of estimators that declare their parameters in the class body with :func:`param`.
 
@@ -113,10 +128,11 @@ class DeclaredParameters(CheckedParameters):
             delattr(cls, name)
         doc = inspect.cleandoc(vars(cls).get("__doc__") or "")
         cls._texts = texts = _merged(cls._texts, _texts_in(doc))
-        # Everyday ones first, and those of the subclass before those of its base.
+        # Required ones first, then everyday ones; those of the subclass before those of its base.
         merged = declared | {name: p for name, p in known.items() if name not in declared}
         advanced = {name: name in texts and texts[name].section == SECTIONS[1] for name in merged}
-        cls._declared = {name: merged[name] for name in sorted(merged, key=advanced.__getitem__)}
+        rank = {name: advanced[name] - (p.default is REQUIRED) for name, p in merged.items()}
+        cls._declared = {name: merged[name] for name in sorted(merged, key=rank.__getitem__)}
         cls._parameter_constraints = {n: list(p.allowed) for n, p in cls._declared.items()}
         if "__init__" not in vars(cls):
             cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
@@ -138,8 +154,8 @@ class DeclaredParameters(CheckedParameters):
         """
         params = super().get_params(deep=deep)
         if deep:
-            for name in [name for name in self._dict_parameters() if name in params]:
-                params.update({f"{name}__{k}": v for k, v in self._options_of(name).items()})
+            for name in [name for name in dict_parameters(self) if name in params]:
+                params.update({f"{name}__{k}": v for k, v in options_of(self, name).items()})
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -162,7 +178,7 @@ class DeclaredParameters(CheckedParameters):
         """
         # A subclass with an ``__init__`` of its own may not have them all.
         own = super().get_params(deep=False)
-        dicts = {name: p for name, p in self._dict_parameters().items() if name in own}
+        dicts = {name: p for name, p in dict_parameters(self).items() if name in own}
         by_key = {k: v for k, v in params.items() if k.partition("__")[0] in dicts and "__" in k}
         super().set_params(**{k: v for k, v in params.items() if k not in by_key})
         for name, value in by_key.items():
@@ -171,19 +187,10 @@ class DeclaredParameters(CheckedParameters):
             setattr(self, parent, {**(getattr(self, parent) or {}), key: value})
         return self
 
-    def _dict_parameters(self) -> dict[str, Parameter]:
-        return {name: p for name, p in self._declared.items() if p.keys}
-
-    def _options_of(self, name: str) -> dict[str, Any]:
-        """Return a dict parameter with the defaults of the keys that it leaves out."""
-        defaults = {key: p.default for key, p in self._declared[name].keys.items()}
-        given = getattr(self, name)
-        return {**defaults, **given} if isinstance(given, Mapping) else defaults
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         cls = type(self).__name__
-        for name, parameter in self._dict_parameters().items():
+        for name, parameter in dict_parameters(self).items():
             given = getattr(self, name) or {}
             _check_keys(cls, name, given, parameter.keys)
             validate_parameter_constraints(
@@ -191,6 +198,24 @@ class DeclaredParameters(CheckedParameters):
                 {f"{name}__{key}": value for key, value in given.items()},
                 caller_name=cls,
             )
+
+
+def dict_parameters(estimator: DeclaredParameters) -> dict[str, Parameter]:
+    """Return the parameters that are dicts of known keys."""
+    return {name: p for name, p in estimator._declared.items() if p.keys}
+
+
+def options_of(estimator: DeclaredParameters, name: str) -> dict[str, Any]:
+    """Return a dict parameter with the defaults of the keys that it leaves out."""
+    defaults = {key: p.default for key, p in estimator._declared[name].keys.items()}
+    given = getattr(estimator, name)
+    return {**defaults, **given} if isinstance(given, Mapping) else defaults
+
+
+def setting(estimator: DeclaredParameters, name: str, absent: Any = None) -> Any:
+    """Return a key of a dict parameter, or its default; ``absent`` where there is no such key."""
+    options = (options_of(estimator, parent) for parent in dict_parameters(estimator))
+    return next((given[name] for given in options if name in given), absent)
 
 
 def _check_keys(cls: str, name: str, given: Any, known: dict[str, Parameter]) -> None:
@@ -204,14 +229,15 @@ def _check_keys(cls: str, name: str, given: Any, known: dict[str, Parameter]) ->
 
 
 def _constructor(cls: type[DeclaredParameters]) -> Any:
-    """Return an ``__init__`` that stores its keyword arguments, with an explicit signature."""
+    """Return an ``__init__`` that stores its arguments, with an explicit signature."""
     names = list(cls._declared)
-    head = ", ".join(f"{name}=defaults[{name!r}]" for name in names)
+    required = [f"{name}, " for name in names if cls._declared[name].default is REQUIRED]
+    head = ", ".join(f"{name}=defaults[{name!r}]" for name in names[len(required) :])
     body = "\n".join(f"    self.{name} = {name}" for name in names)
     # The names in annotations are those of the module that declares the class.
     space = dict(vars(sys.modules[cls.__module__]))
     space["defaults"] = {n: p.default for n, p in cls._declared.items()}
-    exec(f"def __init__(self, *, {head}):\n{body}", space)
+    exec(f"def __init__(self, {''.join(required)}*, {head}):\n{body}", space)
     init = space["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
@@ -303,9 +329,8 @@ def _entry(head: str, text: Text, parameter: Parameter) -> str:
     ]
     body = "\n\n".join(part for part in (text.body, "\n".join(items)) if part)
     indent = "  " if head.startswith("-") else "    "
-    return f"{head}{text.kind}, default={_shown(parameter.default)}\n" + textwrap.indent(
-        body, indent
-    )
+    default = "" if parameter.default is REQUIRED else f", default={_shown(parameter.default)}"
+    return f"{head}{text.kind}{default}\n" + textwrap.indent(body, indent)
 
 
 def _shown(default: Any) -> str:

@@ -1,0 +1,53 @@
+"""What all classifiers of label matrices share: the form of their targets, and their score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_mlcl.metrics._decisions import subset_accuracy
+from sklearn_mlcl.utils.set_output import LabelFrames
+from sklearn_mlcl.utils.targets import TargetFormat
+
+
+def set_format(estimator: Any, target_format: TargetFormat) -> None:
+    """Store how the targets looked, and what users read of it."""
+    estimator._format = target_format
+    estimator.classes_ = target_format.classes
+    if target_format.label_names is not None:
+        estimator.label_names_ = target_format.label_names
+    elif hasattr(estimator, "label_names_"):
+        del estimator.label_names_
+
+
+class LabelMatrixClassifier(LabelFrames, ClassifierMixin):
+    """Mixin: a classifier that keeps the format of its targets, scored by subset accuracy."""
+
+    missing_label: float
+    _format: TargetFormat
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of the samples whose labels are all right (subset accuracy).
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Samples to predict.
+        y : array-like of shape (n_samples, n_labels) or (n_samples,)
+            Their targets. Mark missing labels NaN or ``missing_label``; they do not count.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Weights of the samples or of the entries.
+
+        Returns
+        -------
+        score : float
+            In [0, 1]; the accuracy for 1-D targets.
+        """
+        check_is_fitted(self)
+        if self._format.kind != "multilabel":
+            return super().score(X, y, sample_weight)
+        return subset_accuracy(
+            y, self.predict(X), sample_weight=sample_weight, missing_label=self.missing_label
+        )
