@@ -155,7 +155,12 @@ def neural_collapse_metrics(
     values |= within_between(features, groups, means, len(tags.labels), min_count)
     values |= _tag_angles(directions, sets, np.sqrt(groups.weights[used]), tags, rng)
     pairs = _phi_alignment(directions, sets, rng)
-    values |= _phi_agreement(pairs["cosine"], pairs["phi"]) | _tag_shape(tags, frequent)
+    values |= _phi_agreement(pairs["cosine"], pairs["phi"])
+    scales = zip(tags.multiplicities, tags.scales.tolist(), strict=True)
+    values |= {f"alpha_m{m}": alpha for m, alpha in scales}
+    T = tags.tags[frequent]
+    values["nc2_h"] = etf_deviation(T)
+    values["tag_norm_cv"], values["tag_cos_mean"], values["tag_cos_std"] = _shape(T)
     values |= _balance(groups, tags, used)
     if W is not None:
         L, d = groups.n_labels, means.shape[1]
@@ -276,14 +281,6 @@ def _phi_agreement(cosine: np.ndarray, phi: np.ndarray) -> dict[str, float]:
     }
 
 
-def _tag_shape(tags: TagPrototypes, frequent: np.ndarray) -> dict[str, float]:
-    T = tags.tags[frequent]
-    out = {f"alpha_m{m}": a for m, a in zip(tags.multiplicities, tags.scales.tolist(), strict=True)}
-    out["nc2_h"] = etf_deviation(T)
-    out["tag_norm_cv"], out["tag_cos_mean"], out["tag_cos_std"] = _shape(T)
-    return out
-
-
 def _shape(T: np.ndarray) -> tuple[float, float, float]:
     """Variation of the norms; mean and spread of the cosines about those of a simplex."""
     L = len(T)
@@ -325,13 +322,12 @@ def _agreement(
 
 def _balance(groups: LabelSets, tags: TagPrototypes, used: np.ndarray) -> dict[str, float]:
     proper, L = groups.proper(), len(tags.labels)
-    single = groups.sizes == 1
     rows = groups.counts.sum()
     out = {
         "n_rows": float(rows),
         "n_sets": float(len(groups.sizes)),
         "coverage": float(groups.counts[used].sum() / rows),
-        "singles_share": float(groups.sets[single].sum() / groups.n_labels),
+        "singles_share": float(groups.sets[groups.sizes == 1].sum() / groups.n_labels),
     }
     for m in tags.multiplicities.tolist():
         at = proper & (groups.sizes == m)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sklearn_mlcl.solvers._design import Design, Operator, SparseOperator
 from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
-from sklearn_mlcl.solvers._newton import FINE, Minimum, minimise
+from sklearn_mlcl.solvers._newton import FINE, minimise
 from sklearn_mlcl.solvers._objective import Buffer, Problems
 from sklearn_mlcl.solvers._preconditioner import ROWS_A_COEFFICIENT, CurvaturePairs
 from sklearn_mlcl.utils.chunking import chunks
@@ -113,7 +113,10 @@ def _solve_block(
         minimum = minimise(rows.double, rows.single, problems, theta, tol, max_iter, near)
         near = bool(CLOSER * minimum.start.median() <= max(FINE, tol))
         path.move(minimum.theta, C)
-        _store(fit, minimum, where, C * problems.total)
+        fit.theta[:, where] = minimum.theta
+        fit.objective[where] = minimum.value * (C * problems.total)
+        fit.n_iter[where] = minimum.n_iter
+        fit.converged[where] = minimum.converged
 
 
 def _close(
@@ -160,13 +163,6 @@ def _null_path(design: Design, positive: Tensor, negative: Tensor) -> Secant:
     if design.intercept:
         theta[-1] = odds.log()
     return Secant.at_null(design.penalty, positive + negative, theta, odds / (1 + odds))
-
-
-def _store(fit: Fits, minimum: Minimum, where: Tensor, scale: Tensor) -> None:
-    fit.theta[:, where] = minimum.theta
-    fit.objective[where] = minimum.value * scale
-    fit.n_iter[where] = minimum.n_iter
-    fit.converged[where] = minimum.converged
 
 
 def _class_weights(y: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:

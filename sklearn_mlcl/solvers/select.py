@@ -115,11 +115,10 @@ def select_C(
     return SelectedC(*(parts if isinstance(X, Tensor) else (part.cpu().numpy() for part in parts)))
 
 
-def _splits(cv: int | Iterable[tuple[Any, Any]], n: int) -> list[tuple[Tensor, Tensor]]:
-    splits = (
-        KFold(cv, shuffle=True, random_state=0).split(np.empty(n)) if isinstance(cv, int) else cv
-    )
-    return [(torch.as_tensor(train), torch.as_tensor(test)) for train, test in splits]
+def _splits(cv: Any, n: int) -> list[tuple[Tensor, Tensor]]:
+    if isinstance(cv, int):
+        cv = KFold(cv, shuffle=True, random_state=0).split(np.empty(n))
+    return [(torch.as_tensor(train), torch.as_tensor(test)) for train, test in cv]
 
 
 def _add_losses(

@@ -31,15 +31,11 @@ def common_cut(entries: LabelEntries, objective: str) -> float:
     if objective == "f1_macro" or objective in ROW_SCORES:
         cut = _event_cut(entries, objective)
     else:
-        cut = best_cut(objective, *_pooled(entries))
+        known = slice(None) if entries.known is None else entries.known.ravel()
+        weight = None if entries.weight is None else entries.entry_weight().ravel()[known]
+        positive, values = entries.positive.ravel()[known], entries.values.ravel()[known]
+        cut = best_cut(objective, positive, values, weight)
     return cut if np.isfinite(cut) else float(cut_above(entries.values))
-
-
-def _pooled(entries: LabelEntries) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Positives, scores and weights of all known entries."""
-    known = slice(None) if entries.known is None else entries.known.ravel()
-    weight = None if entries.weight is None else entries.entry_weight().ravel()[known]
-    return entries.positive.ravel()[known], entries.values.ravel()[known], weight
 
 
 def _event_cut(entries: LabelEntries, objective: str) -> float:

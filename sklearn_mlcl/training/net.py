@@ -198,7 +198,12 @@ class IndexBatchNet(NeuralNet):
         ValueError
             If a callback sets learning rates that the schedule would overwrite.
         """
-        self._check_one_schedule(schedule)
+        own = [name for name, callback in self.callbacks_ if isinstance(callback, LRScheduler)]
+        if own and schedule != "constant":
+            raise ValueError(
+                f"callbacks hold a learning-rate scheduler ({own[0]}), whose rates "
+                f"schedule={schedule!r} would overwrite: use schedule='constant' with it."
+            )
         self.generator_, self.schedule_ = generator, schedule
         self.criterion_.labels_known = train.labels_known
         self._steps_done = 0
@@ -214,14 +219,6 @@ class IndexBatchNet(NeuralNet):
         finally:
             self.callbacks_ = own_callbacks
             del self.generator_
-
-    def _check_one_schedule(self, schedule: str) -> None:
-        own = [name for name, callback in self.callbacks_ if isinstance(callback, LRScheduler)]
-        if own and schedule != "constant":
-            raise ValueError(
-                f"callbacks hold a learning-rate scheduler ({own[0]}), whose rates "
-                f"schedule={schedule!r} would overwrite: use schedule='constant' with it."
-            )
 
     @contextmanager
     def kept_on_error(self) -> Iterator[None]:

@@ -14,8 +14,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
 }
-_FUSED = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
-#: Options under which torch offers no fused kernel.
+#: Options under which torch offers no fused kernel of these.
 _NOT_FUSED = {"foreach", "differentiable"}
 #: "one_cycle": share of the steps with a rising rate, and the first rate.
 WARM_UP, FIRST_RATE = 0.3, 0.04
@@ -82,6 +81,6 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Return the optimizer, as one fused kernel where torch has it."""
     factory: Any = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
-    if issubclass(factory, _FUSED) and not _NOT_FUSED & options.keys():
+    if issubclass(factory, tuple(OPTIMIZERS.values())) and not _NOT_FUSED & options.keys():
         options = {"fused": True, **options}
     return factory(parameter_groups(parameters, weight_decay), lr=learning_rate, **options)

@@ -71,12 +71,8 @@ class FitData:
 
     def take(self, samples: np.ndarray) -> FitData:
         """Return some samples, by number or mask; those of a memory map stay on disk."""
-        weight = self.sample_weight
-        return FitData(
-            take_rows(self.X, samples),
-            self.Y[samples],
-            None if weight is None else weight[samples],
-        )
+        weight = None if self.sample_weight is None else self.sample_weight[samples]
+        return FitData(take_rows(self.X, samples), self.Y[samples], weight)
 
     def weighted(self, weights: ClassWeights) -> FitData:
         """Return the samples with class weights multiplied into their weights."""
