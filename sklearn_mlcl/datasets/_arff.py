@@ -205,10 +205,10 @@ def _meka_option(relation: str) -> tuple[int, str]:
     return abs(n_labels), "start" if n_labels > 0 else "end"
 
 
-def _encode(column: Any, attribute: Attribute, nominal: str) -> tuple[Any, list[str]]:
+def _encode(column: Any, attribute: Attribute) -> tuple[Any, list[str]]:
     """One column of the file as it is, as 0/1, or as one column a nominal value."""
     name, numbers, first = attribute
-    if numbers is None or first == 0 or (first is None and nominal == "codes"):
+    if numbers is None or first == 0:
         return column, [name]
     codes = column.toarray().ravel() if sp.issparse(column) else column.ravel()
     if first == 1:
@@ -222,10 +222,10 @@ def _encode(column: Any, attribute: Attribute, nominal: str) -> tuple[Any, list[
 
 
 def _select(
-    table: Any, attributes: list[Attribute], columns: Sequence[int], nominal: str
+    table: Any, attributes: list[Attribute], columns: Sequence[int]
 ) -> tuple[Any, list[str]]:
     """The matrix of some attributes, ndarray or CSR, and the names of its columns."""
-    encoded = [_encode(table[:, [j]], attributes[j], nominal) for j in columns]
+    encoded = [_encode(table[:, [j]], attributes[j]) for j in columns]
     names = [name for _, block_names in encoded for name in block_names]
     if not sp.issparse(table):
         return np.hstack([block for block, _ in encoded]), names
@@ -241,7 +241,6 @@ def load_arff(
     labels: Sequence[str] | None = None,
     xml: Source | None = None,
     label_location: str = "end",
-    nominal: str = "onehot",
     drop_attributes: Sequence[str] = (),
     return_X_y: bool = False,
     as_frame: bool = False,
@@ -252,6 +251,8 @@ def load_arff(
     named by the option ``-C n`` that MEKA writes behind the colon of the relation's name: the
     first n attributes, or the last ``-n`` for a negative number. An attribute that a sparse row
     leaves out is 0, or has the first of its nominal values. A missing entry, ``?``, becomes NaN.
+    A nominal feature becomes one 0/1 column per value, named ``attribute=value``. One whose values
+    are 0 and 1, or FALSE and TRUE, becomes one 0/1 column.
 
     Parameters
     ----------
@@ -265,10 +266,6 @@ def load_arff(
         Mulan's XML header, which lists the labels.
     label_location : {"end", "start"}, default="end"
         Only for `n_labels`.
-    nominal : {"onehot", "codes"}, default="onehot"
-        A nominal feature becomes one 0/1 column per value, named ``attribute=value``, or one
-        column with the position of the value in the declaration. One whose values are 0 and 1,
-        or FALSE and TRUE, becomes one 0/1 column in either case.
     drop_attributes : sequence of str, default=()
         Attributes to leave out, for instance identifiers; those of type string or date must be.
     return_X_y : bool, default=False
@@ -318,8 +315,6 @@ def load_arff(
     """
     if label_location not in ("start", "end"):
         raise ValueError(f"label_location must be 'start' or 'end', got {label_location!r}.")
-    if nominal not in ("onehot", "codes"):
-        raise ValueError(f"nominal must be 'onehot' or 'codes', got {nominal!r}.")
     if sum(argument is not None for argument in (n_labels, labels, xml)) > 1:
         raise ValueError("Give only one of n_labels, labels and xml.")
     with open_lines(path) as file:
@@ -347,8 +342,8 @@ def load_arff(
                 "FALSE/TRUE."
             )
     bunch = Bunch(relation=relation)
-    bunch.data, bunch.feature_names = _select(table, attributes, X_columns, nominal)
-    Y, bunch.target_names = _select(table, attributes, Y_columns, nominal)
+    bunch.data, bunch.feature_names = _select(table, attributes, X_columns)
+    Y, bunch.target_names = _select(table, attributes, Y_columns)
     bunch.target = as_indicator(Y)
     if (weights != 1).any():
         bunch.sample_weight = weights

@@ -14,6 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import Bunch
 
+from sklearn_mlcl.utils.extras import import_extra
+
 Source = str | PathLike[str] | IO[Any]
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 LONGEST_LINE = 2**26
@@ -112,8 +114,6 @@ def _samples_of(bunch: Bunch, subset: str) -> np.ndarray:
 
 
 def _as_frame(matrix: Any, names: Sequence[str], index: np.ndarray) -> Any:
-    import pandas as pd
-
-    frame: Any = pd.DataFrame
-    make = frame.sparse.from_spmatrix if sp.issparse(matrix) else frame
+    pd = import_extra("pandas", "as_frame=True", "plot")
+    make = pd.DataFrame.sparse.from_spmatrix if sp.issparse(matrix) else pd.DataFrame
     return make(matrix, index=index, columns=names)

@@ -1,4 +1,10 @@
-"""Real handwritten digits composed to a multi-label set: the label set is the digits present."""
+"""Multi-label digits (M-lab digits): handwritten digits composed to a multi-label set.
+
+The 8 x 8 digits of scikit-learn's `load_digits` (handwritten, UCI) on canvases of 16 x 16 pixels:
+a sample of multiplicity m shows m different digits in m different corners, and its labels are the
+digits shown. The base digits were split into training and test digits before the canvases were
+composed, so that no image of a digit occurs in both parts. Pixels are in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -20,14 +26,6 @@ N_CORNERS = 4
 SIDE = 8
 #: Share of the base digits that the test samples are composed of.
 TEST_SHARE = 0.3
-
-DESCR = """Multi-label digits (M-lab digits)
-
-The 8 x 8 digits of scikit-learn's `load_digits` (handwritten, UCI) on canvases of 16 x 16 pixels:
-a sample of multiplicity m shows m different digits in m different corners, and its labels are the
-digits shown. The base digits were split into training and test digits before the canvases were
-composed, so that no image of a digit occurs in both parts. Pixels are in [0, 1].
-"""
 
 
 def _check_counts(name: str, counts: Sequence[int]) -> None:
@@ -184,6 +182,6 @@ def make_multilabel_digits(
         unseen_pairs=unseen,
         feature_names=[f"pixel_{i}_{j}" for i in range(2 * SIDE) for j in range(2 * SIDE)],
         target_names=[str(c) for c in range(N_CLASSES)],
-        DESCR=DESCR,
+        DESCR=__doc__,
     )
     return make_bunch(bunch, subset=subset, return_X_y=return_X_y, as_frame=as_frame)

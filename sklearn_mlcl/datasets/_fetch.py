@@ -15,7 +15,6 @@ from sklearn_mlcl.datasets._npz import DATA_ENV, local_data_home, read_npz
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 
 OPENML_SETS = {"emotions": 40589, "reuters": 40594, "scene": 40595, "yeast": 40597}
-SPLIT_OF_FILE = "as stored in the file"
 SPLIT_MADE = "made by fetch_multilabel: iterative stratification, one third test samples, seed 0"
 
 
@@ -141,7 +140,7 @@ def fetch_multilabel(
     if home is not None and (home / f"{name}.npz").is_file():
         bunch = read_npz(home / f"{name}.npz")
         bunch.DESCR = f"{name}, from the file {name}.npz."
-        bunch.split = SPLIT_OF_FILE
+        bunch.split = "as stored in the file"
     else:
         bunch = _from_openml(name, data_home, home, download_if_missing)
     if "train_idx" not in bunch:

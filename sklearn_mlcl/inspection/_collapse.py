@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sklearn_mlcl.collapse import CollapseReport, UFMScaling, neural_collapse_metrics
+from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
 from sklearn_mlcl.inspection._drawing import (
     ACCENT,
     COLOURS,
@@ -50,6 +50,7 @@ class CollapseDisplay:
     - ``"phi"``: cosines of the means of pairs of label sets against the phi coefficients of the
       sets. At collapse every pair lies on the diagonal, whatever the sizes.
     - ``"scale"``: scales :math:`\alpha_m` by the number of labels m. The smallest m has scale 1.
+      :func:`~sklearn_mlcl.collapse.ufm_scaling` gives those of the optimum.
 
     Make one by :meth:`from_estimator` or :meth:`from_report`.
 
@@ -62,7 +63,7 @@ class CollapseDisplay:
         ``sets`` (U, k), and with samples ``samples`` (n, 2) and ``sample_sets`` (n, k). For
         "gram" ``deviation`` (L, L), NaN for labels without a tag. For "phi" ``phi``, ``cosine``
         (n_pairs,) and ``pair_sizes`` (n_pairs, 2). For "scale" ``multiplicities`` and ``scales``
-        (M,), and ``expected`` (2, M), numbers of labels and scales, if an optimum was given.
+        (M,).
     label_names : list of str
         Names of the L labels.
 
@@ -74,7 +75,7 @@ class CollapseDisplay:
         Its figure.
     artists_ : dict of str to matplotlib artists
         What was drawn: "means", "rays" and "samples"; "image"; "diagonal" and the points of every
-        pair of sizes, such as "1 and 2"; or "fitted" and "expected".
+        pair of sizes, such as "1 and 2"; or "fitted".
 
     See Also
     --------
@@ -100,7 +101,7 @@ class CollapseDisplay:
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, *, kind: str = "tags",
         labels: Sequence[Any] = (0, 1, 2), label_names: Sequence[str] | None = None,
-        expected: UFMScaling | None = None, ax: Any = None, plot_kwargs: Options = None,
+        ax: Any = None, plot_kwargs: Options = None,
     ) -> Self:  # fmt: skip
         """Plot the geometry of the embedding of samples.
 
@@ -119,9 +120,6 @@ class CollapseDisplay:
         label_names : sequence of str, default=None
             Names of all L labels; None for the columns of a DataFrame y, else those that the
             estimator was fitted with, else numbers.
-        expected : UFMScaling, default=None
-            For "scale", the optimum to compare with, as
-            :func:`~sklearn_mlcl.collapse.ufm_scaling` returns it.
         ax : matplotlib Axes, default=None
             Where to plot; None for a new figure.
         plot_kwargs : dict, default=None
@@ -135,9 +133,7 @@ class CollapseDisplay:
         names = label_names_of(label_names, n_labels_of(y), y, estimator)
         embedding = np.asarray(estimator.transform(X))
         report = neural_collapse_metrics(embedding, y)
-        display = cls.from_report(
-            report, kind=kind, labels=labels, label_names=names, expected=expected
-        )
+        display = cls.from_report(report, kind=kind, labels=labels, label_names=names)
         if kind == "tags":
             chosen, positive = display.values["labels"], positives_and_known(y)[0]
             samples, sets = _in_tag_plane(report.arrays, chosen, embedding, positive)
@@ -147,7 +143,7 @@ class CollapseDisplay:
     @classmethod
     def from_report(
         cls, report: CollapseReport, *, kind: str = "tags", labels: Sequence[Any] = (0, 1, 2),
-        label_names: Sequence[str] | None = None, expected: UFMScaling | None = None,
+        label_names: Sequence[str] | None = None,
     ) -> Self:  # fmt: skip
         """Make the display from collapse metrics, without samples and without plotting it.
 
@@ -155,7 +151,7 @@ class CollapseDisplay:
         ----------
         report : CollapseReport
             What :func:`~sklearn_mlcl.collapse.neural_collapse_metrics` returned.
-        kind, labels, label_names, expected
+        kind, labels, label_names
             As in :meth:`from_estimator`.
 
         Returns
@@ -183,8 +179,6 @@ class CollapseDisplay:
             values = {name: arrays[name] for name in ("phi", "cosine", "pair_sizes")}
         else:
             values = {name: arrays[name] for name in ("multiplicities", "scales")}
-            if expected is not None:
-                values["expected"] = np.array(sorted(expected.relative.items())).T
         return cls(kind, values, names)
 
     def plot(self, ax: Any = None, *, plot_kwargs: Options = None) -> Self:
@@ -277,19 +271,13 @@ class CollapseDisplay:
 
     def _draw_scale(self, ax: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=(4.8, 3.4))
-        artists = {}
-        if "expected" in self.values:
-            style = {"color": COLOURS[0], "markerfacecolor": "none", "label": "optimum"}
-            (artists["expected"],) = self.ax_.plot(*self.values["expected"], "s--", **style)
-        multiplicities = self.values["multiplicities"]
-        style = {"color": ACCENT, "marker": "o", "label": "fitted", **wanted}
-        (artists["fitted"],) = self.ax_.plot(multiplicities, self.values["scales"], **style)
+        style = {"color": ACCENT, "marker": "o", **wanted}
+        multiplicities, scales = self.values["multiplicities"], self.values["scales"]
+        (line,) = self.ax_.plot(multiplicities, scales, **style)
         self.ax_.set(xlabel="number of labels m", ylabel="scale of the sum of tags")
         self.ax_.set_xticks(multiplicities)
         despine(self.ax_)
-        if "expected" in artists:
-            self.ax_.legend(frameon=False)
-        return artists
+        return {"fitted": line}
 
 
 def _tag_axes(tags: np.ndarray, labels: np.ndarray) -> np.ndarray:

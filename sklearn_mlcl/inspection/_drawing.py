@@ -95,10 +95,7 @@ def curve_style(place: int) -> dict[str, Any]:
 
 
 def draw_curves(
-    ax: Any,
-    curves: Sequence[tuple[np.ndarray, np.ndarray]],
-    named: Mapping[int, str],
-    **line: Any,
+    ax: Any, curves: Sequence[tuple[np.ndarray, np.ndarray]], named: Mapping[int, str], **line: Any
 ) -> tuple[dict[int, Any], list[Any]]:
     """Draw the curves of all labels: those in ``named`` in colours, the others thin and grey.
 

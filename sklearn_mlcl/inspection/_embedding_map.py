@@ -20,7 +20,7 @@ from sklearn_mlcl.inspection._drawing import (
     legend_beside,
     shortened,
 )
-from sklearn_mlcl.inspection._labels import label_index, label_names_of, n_labels_of
+from sklearn_mlcl.inspection._labels import label_indices, label_names_of, n_labels_of
 from sklearn_mlcl.utils.validation import positives_and_known
 
 #: Numbers of labels up to which each has a colour of its own.
@@ -147,7 +147,7 @@ class EmbeddingDisplay:
         if label is None:
             return cls(points, positive.sum(axis=1), axis_names=axis_names)
         names = label_names_of(label_names, positive.shape[1], y)
-        column = label_index(label, names)
+        (column,) = label_indices([label], names)
         values = positive[:, column].astype(np.float64)
         if known is not None:
             values[~known[:, column]] = np.nan
@@ -175,8 +175,7 @@ class EmbeddingDisplay:
         self.colorbar_ = None
         draw = self._draw_counts if self.label is None else self._draw_label
         draw(style, scatter_kwargs or {})
-        self.ax_.set(xticks=[], yticks=[])
-        self.ax_.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
+        self.ax_.set(xticks=[], yticks=[], xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         return self
 
     def _draw_label(self, style: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

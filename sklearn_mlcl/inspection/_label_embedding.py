@@ -176,10 +176,7 @@ class LabelEmbeddingDisplay:
         self.figure_, self.ax_ = figure_and_axes(ax, len(names), figsize=size, layout="compressed")
         self.image_ = self.points_ = None
         for axis, name in zip(self.ax_, names, strict=True):
-            if name == "matrix":
-                self._draw_matrix(axis)
-            else:
-                self._draw_map(axis)
+            getattr(self, f"_draw_{name}")(axis)
         return self
 
     def _draw_matrix(self, axis: Any) -> None:

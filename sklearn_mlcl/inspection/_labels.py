@@ -73,32 +73,25 @@ def label_names_of(
     return [str(name) for name in label_names]
 
 
-def label_index(label: Any, names: Sequence[str]) -> int:
-    """Return the number of a label that is given by its number or its name."""
-    if isinstance(label, Integral) and not isinstance(label, bool):
-        if 0 <= int(label) < len(names):
-            return int(label)
-    elif str(label) in names:
-        return list(names).index(str(label))
-    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    raise ValueError(
-        f"There is no label {label!r}; expected a number from 0 to {len(names) - 1} or one of the "
-        f"names {shown}."
-    )
-
-
 def label_indices(labels: Sequence[Any], names: Sequence[str]) -> np.ndarray:
     """Return the numbers of labels given by number or name, each once, in the order given."""
     if isinstance(labels, str) or np.ndim(labels) != 1:
         raise ValueError(f"labels must be a sequence of names or numbers, got {labels!r}.")
-    return np.array(list(dict.fromkeys(label_index(label, names) for label in labels)), dtype=int)
+    place: dict[Any, int] = {name: k for k, name in enumerate(names)}
+    place |= {k: k for k in range(len(names))}
+    keys = [k if isinstance(k, Integral) and not isinstance(k, bool) else str(k) for k in labels]
+    unknown = [key for key in keys if key not in place]
+    if unknown:
+        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        raise ValueError(
+            f"There is no label {unknown[0]!r}; expected a number from 0 to {len(names) - 1} or "
+            f"one of the names {shown}."
+        )
+    return np.array(list(dict.fromkeys(place[key] for key in keys)), dtype=int)
 
 
 def named_labels(
-    labels: Sequence[Any] | None,
-    names: Sequence[str],
-    positives: np.ndarray,
-    has_curve: np.ndarray,
+    labels: Sequence[Any] | None, names: Sequence[str], positives: np.ndarray, has_curve: np.ndarray
 ) -> np.ndarray:
     """Return the numbers of the labels to name: those asked for, or the most frequent ones.
 

@@ -194,8 +194,7 @@ class SearchHeatmapDisplay:
         size = (width + y_room + 2.1, height + x_room * upright + 1.6)
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=size)
         self.ax_.set_facecolor(UNDEFINED)
-        style = {"cmap": "viridis", "aspect": "auto", "origin": "lower"}
-        self.image_ = self.ax_.imshow(self.scores, **style)
+        self.image_ = self.ax_.imshow(self.scores, cmap="viridis", aspect="auto", origin="lower")
         self.ax_.set_xticks(x_places, x_texts, rotation=90 * upright)
         self.ax_.set_yticks(y_places, y_texts)
         self.ax_.tick_params(length=0)

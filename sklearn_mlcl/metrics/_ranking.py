@@ -31,10 +31,9 @@ def _expected_discounts(scores: np.ndarray, discounts: np.ndarray) -> np.ndarray
 
 def _discounts_at(entries: LabelEntries, discounts: np.ndarray) -> np.ndarray:
     """Expected discounts of the entries in the order of each sample, 0 for the missing ones."""
-    if entries.known is None:
-        return _expected_discounts(entries.values, discounts)
-    expected = _expected_discounts(np.where(entries.known, entries.values, -np.inf), discounts)
-    return np.where(entries.known, expected, 0.0)
+    known = entries.known_mask()
+    expected = _expected_discounts(np.where(known, entries.values, -np.inf), discounts)
+    return np.where(known, expected, 0.0)
 
 
 @document(check_scores)

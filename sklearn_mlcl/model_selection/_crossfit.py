@@ -74,11 +74,7 @@ class HeldOutClassifier(
         As the estimator has them.
     """
 
-    estimator: Any = required(
-        HasMethods(["fit", "predict_proba"]),
-        HasMethods(["fit", "decision_function"]),
-        kw_only=False,
-    )
+    estimator: Any = required(*(HasMethods(["fit", m]) for m in METHODS), kw_only=False)
     response_method: str = param("auto", StrOptions({"auto", *METHODS}))
     cv: Any = param(
         None, "cv_object", StrOptions({"prefit"}), Interval(Real, 0.0, 1.0, closed="neither")
@@ -217,6 +213,5 @@ class HeldOutClassifier(
         tags.classifier_tags.multi_class = False
         if inner.classifier_tags is not None:
             tags.classifier_tags.multi_label = inner.classifier_tags.multi_label
-        tags.input_tags.sparse = inner.input_tags.sparse
-        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        tags.input_tags = inner.input_tags
         return tags

@@ -49,17 +49,11 @@ def fit_and_score(
 
 
 def cross_fit(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    splits: Any,
-    fit_params: Any,
-    n_jobs: int | None,
-    **response: Any,
+    estimator: Any, X: Any, y: Any, splits: Any, params: Any, n_jobs: int | None, **response: Any
 ) -> tuple[Any, np.ndarray, np.ndarray]:
     """Fit a clone on each training part; return the first, and numbers and scores of test rows."""
     fitted = Parallel(n_jobs=n_jobs)(
-        delayed(fit_and_score)(clone(estimator), X, y, split, fit_params, **response)
+        delayed(fit_and_score)(clone(estimator), X, y, split, params, **response)
         for split in splits
     )
     rows = np.concatenate([np.asarray(test) for _, test in splits])

@@ -329,14 +329,10 @@ def _entry(head: str, text: Text, parameter: Parameter) -> str:
     ]
     body = "\n\n".join(part for part in (text.body, "\n".join(items)) if part)
     indent = "  " if head.startswith("-") else "    "
-    default = "" if parameter.default is REQUIRED else f", default={_shown(parameter.default)}"
-    return f"{head}{text.kind}{default}\n" + textwrap.indent(body, indent)
-
-
-def _shown(default: Any) -> str:
-    if isinstance(default, str):
-        return f'"{default}"'
-    return "nan" if isinstance(default, float) and np.isnan(default) else repr(default)
+    default = parameter.default
+    shown = f'"{default}"' if isinstance(default, str) else repr(default)
+    suffix = "" if default is REQUIRED else f", default={shown}"
+    return f"{head}{text.kind}{suffix}\n" + textwrap.indent(body, indent)
 
 
 MISSING_LABEL = param(np.nan, Real)

@@ -59,17 +59,6 @@ def test_dense_file():
     assert_array_equal(bunch.target, [[0, 1], [1, N], [1, 0]])
 
 
-def test_nominal_codes_and_dropped_attributes():
-    X, _ = load_arff(
-        io.StringIO(DENSE),
-        n_labels=2,
-        nominal="codes",
-        drop_attributes=["is on"],
-        return_X_y=True,
-    )
-    assert_array_equal(X, [[1.5, 0, 1], [-0.2, 1, 0], [N, N, 0]])
-
-
 def test_string_attributes_must_be_dropped():
     text = "@relation r\n@attribute id string\n@attribute f real\n@attribute l {0,1}\n@data\n"
     text += "'a, b',1,1\nc,2,0\n"
@@ -114,8 +103,6 @@ def test_sparse_file_is_csr_with_first_nominal_value_as_default():
     assert_array_equal(bunch.data.toarray(), [[2.5, 0, 1, 0], [0, 0, 1, 0], [0, 1, 0, 1]])
     assert_array_equal(bunch.target.toarray(), [[1, 0], [0, 0], [0, 1]])
     assert bunch.target.dtype == np.int64
-    codes = load_arff(io.StringIO(SPARSE), n_labels=2, nominal="codes")
-    assert_array_equal(codes.data.toarray(), [[2.5, 0, 0], [0, 0, 0], [0, 1, 1]])
 
 
 def test_sparse_label_declared_one_first():
@@ -236,7 +223,6 @@ def test_a_line_without_an_end_is_not_read(monkeypatch):
         ({"labels": ["first 'one'"]}, "entries other than 0, 1 and NaN"),
         ({"labels": ["b"], "n_labels": 1}, "only one of"),
         ({"n_labels": 1, "label_location": "middle"}, "label_location must be"),
-        ({"n_labels": 1, "nominal": "binary"}, "nominal must be"),
         ({"n_labels": 1, "drop_attributes": ["zz"]}, r"not: \['zz'\]"),
         ({"xml": io.BytesIO(b"<labels>")}, "is no XML header"),
         ({"xml": io.BytesIO(b"<labels></labels>")}, "must hold elements"),

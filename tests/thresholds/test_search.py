@@ -116,7 +116,7 @@ def test_callable_and_scorer_find_the_named_optimum(per_label):
         Y, scores, objective="f1_macro", per_label=per_label, sample_weight=weight
     )
     best = value(Y, scores, named, "f1_macro", weight)
-    for objective in (metrics.f1_macro, metrics.f1_macro_scorer, get_scorer("f1_macro")):
+    for objective in (metrics.f1_macro, metrics.get_scorer("f1_macro"), get_scorer("f1_macro")):
         cuts = tune_thresholds(
             Y, scores, objective=objective, per_label=per_label, sample_weight=weight
         )
