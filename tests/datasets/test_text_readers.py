@@ -61,11 +61,7 @@ def test_dense_file():
 
 def test_nominal_codes_and_dropped_attributes():
     X, _ = load_arff(
-        io.StringIO(DENSE),
-        n_labels=2,
-        nominal="codes",
-        drop_attributes=["is on"],
-        return_X_y=True,
+        io.StringIO(DENSE), n_labels=2, nominal="codes", drop_attributes=["is on"], return_X_y=True
     )
     assert_array_equal(X, [[1.5, 0, 1], [-0.2, 1, 0], [N, N, 0]])
 
