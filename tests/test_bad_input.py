@@ -10,10 +10,6 @@ import torch
 from numpy.testing import assert_array_equal
 from skorch.callbacks import Callback
 
-from sklearn_mlcl import (
-    ContrastiveMultiLabelClassifier,
-    MultiLabelMLPClassifier,
-)
 from tests.small import every_classifier, every_net, small
 
 
@@ -71,7 +67,6 @@ def test_threshold(make: Any, label_data: Any, threshold: Any) -> None:
         ("loss", "no_such_loss"),
         ("learning_rate", 0),
         ("dropout", 1.0),
-        ("batch_size", 0),
         ("hidden_layer_sizes", (16, 0)),
         ("hidden_layer_sizes", ()),
         ("activation", "step"),
@@ -87,28 +82,6 @@ def test_threshold(make: Any, label_data: Any, threshold: Any) -> None:
 def test_parameters_of_the_nets(make: Any, label_data: Any, parameter: str, value: Any) -> None:
     with pytest.raises(ValueError, match=parameter):
         small(make, **{parameter: value}).fit(*label_data)
-
-
-@pytest.mark.parametrize(
-    ("parameter", "value", "message"),
-    [
-        ("temperature", 0, "'temperature' parameter"),
-        ("temperature", -0.1, "'temperature' parameter"),
-        ("lambda_reg", -1, "'lambda_reg' parameter"),
-        ("lambda_joint", -1, "'lambda_joint' parameter"),
-        ("lambda_contrastive", -1, "'lambda_contrastive' parameter"),
-        ("net_params__projection_dim", 0, "'net_params__projection_dim' parameter"),
-        ("head_C", 0, "'head_C' parameter"),
-        ("head_C", "best", "'head_C' parameter"),
-        ("head_C", [1.0, 2.0], "C must be"),
-    ],
-)
-def test_parameters_of_the_contrastive_classifier(
-    label_data: Any, parameter: str, value: Any, message: str
-) -> None:
-    clf = small(ContrastiveMultiLabelClassifier, head="logistic", **{parameter: value})
-    with pytest.raises(ValueError, match=message):
-        clf.fit(*label_data)
 
 
 @every_net
@@ -153,13 +126,3 @@ def test_non_finite_loss_names_the_remedies_and_keeps_the_old_fit(
         clf.fit(X, Y)
     assert_array_equal(clf.predict_proba(X), before)
     assert clf.n_iter_ == len(clf.net_.history) == 1
-
-
-def test_a_module_that_returns_no_embedding(label_data: Any) -> None:
-    X, Y = label_data
-    with pytest.raises(ValueError, match="module must map"):
-        MultiLabelMLPClassifier(module=_Summing).fit(X, Y)
-
-
-def _Summing(n_features: int) -> Any:
-    return torch.nn.Flatten(0)

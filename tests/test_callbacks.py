@@ -119,14 +119,6 @@ def test_an_interrupt_outside_the_epochs_passes_on(label_data: Any) -> None:
 
 
 @every_ensemble
-def test_early_stopping_of_skorch(make: Any, label_data: Any) -> None:
-    """No loss falls by 99 % in an epoch: the first is the best, two misses end the training."""
-    stopper = EarlyStopping("train_loss", patience=2, threshold=0.99)
-    clf = net_of(make, callbacks=[stopper]).fit(*label_data)
-    assert clf.n_iter_ == 3
-
-
-@every_ensemble
 def test_early_stopping_of_skorch_on_our_validation_rows(make: Any, label_data: Any) -> None:
     stopper = EarlyStopping(patience=2, threshold=0.99)
     clf = net_of(make, callbacks=[stopper], early_stopping=True).fit(*label_data)
@@ -383,18 +375,3 @@ def test_progress_bar_through_a_grid_search(
     assert len(bars_of_nets) == 2 * 2 + 1
     # How far a bar came is the drawing thread's to show, which a busy machine may end early.
     assert all("%" in line for line in bars_of_nets)
-
-
-@with_sklearn_callbacks
-@every_ensemble
-def test_a_callback_of_scikit_learn_stops_nets_inside_a_grid_search(
-    make: Any, label_data: Any
-) -> None:
-    name = make.__name__.lower()
-    pipe = make_pipeline(StandardScaler(), net_of(make))
-    search = GridSearchCV(pipe, {f"{name}__learning_rate": [1e-3, 1e-2]}, cv=2)
-    tasks = EpochTasks(stop_at=2)
-    search.set_callbacks(tasks).fit(*label_data)
-    assert search.best_estimator_[-1].n_iter_ == 2
-    n_fits = 2 * 2 + 1
-    assert tasks.begun == len(tasks.fitted) == 2 * n_fits

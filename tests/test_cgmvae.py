@@ -141,14 +141,6 @@ def test_uncertainty_with_the_vote_of_neighbours(label_data: Any) -> None:
         clf.uncertainty(X, n_samples=1)
 
 
-def test_labels_in_doubt_are_less_certain(label_data: Any) -> None:
-    X, Y = label_data
-    clf = trained().fit(X, Y)
-    in_doubt = np.abs(clf.predict_proba(X) - 0.5) < 0.25
-    uncertainty = clf.uncertainty(X)
-    assert uncertainty[in_doubt].mean() > 1.3 * uncertainty[~in_doubt].mean()
-
-
 # ---------------------------------------------------------------------- a living mixture
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import UnsetMetadataPassedError
@@ -17,12 +17,10 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback
 
 from sklearn_mlcl import (
-    MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
-    MultiLabelThresholdClassifierCV,
 )
 from sklearn_mlcl.inspection import training_history
 from sklearn_mlcl.metrics import get_scorer as get_label_scorer
@@ -58,13 +56,6 @@ def test_skorch_callbacks_are_searched_and_cloned(make: Any, label_data: Any) ->
     assert not hasattr(stopper, "n_seen_")
     stopped = clone(pipe).set_params(clf__callbacks=[stopper]).fit(*label_data)
     assert stopped[-1].n_iter_ == len(training_history(stopped)) == 2
-
-
-@every_net
-def test_early_stopping_of_skorch_inside_a_pipeline(make: Any, label_data: Any) -> None:
-    patient = EarlyStopping("train_loss", patience=1, threshold=0.999)
-    pipe = make_pipeline(StandardScaler(), small(make, callbacks=[patient]))
-    assert pipe.fit(*label_data)[-1].n_iter_ == 2
 
 
 # ---------------------------------------------------------------------- scikit-learn's callbacks
@@ -190,18 +181,3 @@ def test_weights_are_asked_for_by_every_method_that_takes_them(make: Any) -> Non
         requests = asking.get_metadata_routing()
     for method in ("fit", "partial_fit", "score"):
         assert requests.__getattribute__(method).requests["sample_weight"] is True
-
-
-def test_weights_are_routed_through_the_threshold_meta_estimator(label_data: Any) -> None:
-    X, Y = label_data
-    weight = weights_of(Y)
-    with config_context(enable_metadata_routing=True):
-        heads = MultiLabelLogisticRegression().set_fit_request(sample_weight=True)
-        tuned = MultiLabelThresholdClassifierCV(heads, cv=2).set_fit_request(sample_weight=True)
-        pipe = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), tuned)
-        pipe.fit(X, Y, sample_weight=weight)
-    scaled = StandardScaler().fit_transform(X)
-    by_hand = MultiLabelThresholdClassifierCV(MultiLabelLogisticRegression(), cv=2)
-    by_hand.fit(scaled, Y, sample_weight=weight)
-    assert_array_equal(pipe[-1].thresholds_, by_hand.thresholds_)
-    assert_array_equal(pipe.predict(X), by_hand.predict(scaled))

@@ -13,11 +13,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from sklearn_mlcl import (
-    CGMVAEClassifier,
-    MultiLabelLogisticRegression,
-    MultiLabelMLPClassifier,
-)
+from sklearn_mlcl import CGMVAEClassifier, MultiLabelLogisticRegression, MultiLabelMLPClassifier
 from tests.small import CLASSIFIERS, every_classifier, every_net, plain, small
 
 DRAWS = small(CGMVAEClassifier, net_params__n_predict_samples=3)
@@ -84,8 +80,7 @@ def test_memory_mapped_features(make: Any, label_data: Any, tmp_path: Any) -> No
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     assert_array_equal(
-        small(make).fit(mapped, Y).predict_proba(mapped),
-        small(make).fit(X, Y).predict_proba(X),
+        small(make).fit(mapped, Y).predict_proba(mapped), small(make).fit(X, Y).predict_proba(X)
     )
 
 

@@ -19,12 +19,7 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
 )
 from sklearn_mlcl.callbacks import RepresentationMonitor
-from sklearn_mlcl.losses import (
-    CONTRASTIVE_LOSSES,
-    LOGIT_LOSSES,
-    SupConLoss,
-    ZLPRLoss,
-)
+from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, SupConLoss, ZLPRLoss
 from sklearn_mlcl.representation import alignment, uniformity
 from tests.small import plain, small
 

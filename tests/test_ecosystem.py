@@ -13,12 +13,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import StackingClassifier
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.metrics import average_precision_score, f1_score, get_scorer, roc_auc_score
-from sklearn.model_selection import (
-    GridSearchCV,
-    KFold,
-    cross_val_predict,
-    cross_validate,
-)
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_validate
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import estimator_html_repr
@@ -62,29 +57,6 @@ def test_grid_search_over_temperature_and_lambda_reg(label_data: Any) -> None:
     assert loss.lambda_reg == search.best_params_["clf__lambda_reg"]
     assert search.predict_proba(X).shape == Y.shape
     assert search.best_estimator_.transform(X).shape == (len(X), 2 * 16)
-
-
-@pytest.mark.parametrize(
-    ("make", "grid"),
-    [
-        (CONTRASTIVE, {"loss": ["reg", "any"], "head_C": [0.01, "cv"]}),
-        (MLP, {"loss": ["bce", "asl"], "hidden_layer_sizes": [(8,), (8, 8)]}),
-        (LOGISTIC, {"C": [1e-2, 1.0, "cv"]}),
-    ],
-)
-def test_grids_of_several_metrics(make: Any, grid: Any, label_data: Any) -> None:
-    search = GridSearchCV(
-        small(make),
-        grid,
-        cv=MultilabelStratifiedKFold(2),
-        scoring=["f1_macro", "roc_auc"],
-        refit="roc_auc",
-        error_score="raise",
-    ).fit(*label_data)
-    results = search.cv_results_
-    assert results["mean_test_roc_auc"].min() > 0.5
-    assert (results["mean_test_f1_macro"] > 0).all()
-    assert search.best_score_ == results["mean_test_roc_auc"].max()
 
 
 @every_classifier

@@ -203,13 +203,6 @@ def test_automatic_sizes_reach_the_training(
     assert ensemble(make, batch_size=1000).fit(*label_data).net_.batch_size == 200
 
 
-@pytest.mark.parametrize("parameter", ["max_epochs", "batch_size", "n_estimators"])
-@pytest.mark.parametrize("value", [0, "many", 2.5, None])
-def test_sizes_that_are_none(parameter: str, value: Any, label_data: Any) -> None:
-    with pytest.raises(ValueError, match=f"'{parameter}' parameter"):
-        ensemble(MLP, **{parameter: value}).fit(*label_data)
-
-
 # ---------------------------------------------------------------------- going on
 
 

@@ -11,11 +11,7 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.metrics import average_precision_score
 
-from sklearn_mlcl import (
-    CGMVAEClassifier,
-    ContrastiveMultiLabelClassifier,
-    MultiLabelMLPClassifier,
-)
+from sklearn_mlcl import CGMVAEClassifier, ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES
 from sklearn_mlcl.modules import Dropout
 from sklearn_mlcl.solvers import fit_logistic

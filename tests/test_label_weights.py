@@ -27,7 +27,6 @@ from sklearn_mlcl import (
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, cross_val_predict
-from sklearn_mlcl.persistence import load
 from sklearn_mlcl.utils.class_weight import class_weights
 from sklearn_mlcl.utils.targets import infer_format
 from tests.small import plain, small
@@ -393,13 +392,3 @@ def test_class_weight_must_be_a_dict_for_one_dimensional_targets(label_data: Any
     X, Y = label_data
     with pytest.raises(ValueError, match="must be a dict"):
         MultiLabelLogisticRegression(class_weight=[{0: 1, 1: 2}]).fit(X, Y[:, 0])
-
-
-def test_codes_and_class_weights_are_kept_in_files(coded: Any, tmp_path: Any) -> None:
-    X, _, Y = coded
-    clf = MultiLabelLogisticRegression(missing_label=-1, class_weight={0: {0: 0.5, 1: 2.0}})
-    clf.fit(X, Y).save(tmp_path / "clf")
-    loaded = load(tmp_path / "clf")
-    assert loaded.get_params()["class_weight"] == {0: {0: 0.5, 1: 2.0}}
-    assert loaded.score(X, Y) == clf.score(X, Y)
-    assert_array_equal(loaded.fit(X, Y).coef_, clf.coef_)

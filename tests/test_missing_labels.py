@@ -12,10 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_mlcl import metrics
 from sklearn_mlcl.calibration import fit_calibration
-from sklearn_mlcl.model_selection import (
-    MultilabelStratifiedKFold,
-    MultilabelStratifiedShuffleSplit,
-)
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
 from sklearn_mlcl.utils.targets import infer_format
 
@@ -222,11 +219,3 @@ def test_calibration_of_weighted_entries(method: str, rows: Any) -> None:
     by_copies = fit_calibration(*as_copies(Y, scores, weight), method=method)
     assert_allclose(by_weight.slope, by_copies.slope, rtol=1e-5)
     assert_allclose(by_weight.offset, by_copies.offset, rtol=1e-5, atol=1e-8)
-
-
-def test_weights_of_a_wrong_shape(rows: Any) -> None:
-    Y, scores = rows
-    with pytest.raises(ValueError, match=r"sample_weight must have shape \(60,\) or \(60, 4\)"):
-        metrics.brier_score(Y, scores, sample_weight=np.ones((60, 3)))
-    with pytest.raises(ValueError, match="zero everywhere"):
-        metrics.brier_score(Y, scores, sample_weight=np.zeros((60, 4)))

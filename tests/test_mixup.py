@@ -253,10 +253,3 @@ def test_a_step_learns_from_the_mixed_batch(make: Any, label_data: Any) -> None:
     expected = net._forward(mixed(batch, 0.7))["loss"]
     torch.manual_seed(5)
     assert net.train_step(batch)["loss"] == expected
-
-
-@every_ensemble
-@pytest.mark.parametrize(("name", "value"), [("net_params__mixup", -0.1), ("feature_noise", -1)])
-def test_what_is_below_zero(make: Any, label_data: Any, name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"'{name}' parameter of {make.__name__}"):
-        small(make, **{name: value}).fit(*label_data)

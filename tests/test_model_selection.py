@@ -22,10 +22,7 @@ from sklearn.model_selection import (
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 
-from sklearn_mlcl.model_selection import (
-    MultilabelStratifiedKFold,
-    MultilabelStratifiedShuffleSplit,
-)
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 
 
 def random_labels(n, L, seed, skew=1.5):

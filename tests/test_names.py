@@ -216,14 +216,6 @@ def test_meta_estimators_take_classifiers_that_answer_in_frames(meta: Any, frame
         assert_array_equal(answer, getattr(by_arrays, method)(X))
 
 
-def test_files_keep_the_choice(frames: Any, tmp_path: Any) -> None:
-    X, Y = frames
-    clf = clone(HEADS).set_output(predict="pandas").fit(X, Y)
-    clf.save(tmp_path / "named")
-    loaded = MultiLabelLogisticRegression.load(tmp_path / "named")
-    pd.testing.assert_frame_equal(loaded.predict_proba(X), clf.predict_proba(X))
-
-
 # ---------------------------------------------------------------------- features
 
 

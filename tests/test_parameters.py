@@ -118,6 +118,12 @@ def test_keys_are_checked_by_name(make: Any, name: str, label_data: Any) -> None
 @pytest.mark.parametrize(
     ("make", "name", "value"),
     [
+        (ContrastiveMultiLabelClassifier, "temperature", 0),
+        (ContrastiveMultiLabelClassifier, "lambda_reg", -1),
+        (ContrastiveMultiLabelClassifier, "lambda_joint", -1),
+        (ContrastiveMultiLabelClassifier, "lambda_contrastive", -1),
+        (ContrastiveMultiLabelClassifier, "head_C", 0),
+        (ContrastiveMultiLabelClassifier, "head_C", "best"),
         (ContrastiveMultiLabelClassifier, "loss_params__beta", 0.0),
         (ContrastiveMultiLabelClassifier, "loss_params__overlap_threshold", 0.0),
         (ContrastiveMultiLabelClassifier, "loss_params__overlap_threshold", 1.1),
@@ -125,7 +131,15 @@ def test_keys_are_checked_by_name(make: Any, name: str, label_data: Any) -> None
         (ContrastiveMultiLabelClassifier, "loss_params__queue_size", -1),
         (ContrastiveMultiLabelClassifier, "loss_params__joint_loss", "focal"),
         (ContrastiveMultiLabelClassifier, "net_params__projection_dim", 0),
+        *(
+            (MultiLabelMLPClassifier, name, value)
+            for value in (0, "many", 2.5, None)
+            for name in ("max_epochs", "batch_size", "n_estimators")
+        ),
         (MultiLabelMLPClassifier, "loss_params__pal_norm", 1.5),
+        (MultiLabelMLPClassifier, "feature_noise", -1),
+        (MultiLabelMLPClassifier, "net_params__precision", "float16"),
+        (MultiLabelMLPClassifier, "net_params__compile", "yes"),
         (MultiLabelMLPClassifier, "loss_params__label_smoothing", 1.0),
         (MultiLabelMLPClassifier, "loss_params__feature_decay", -0.1),
         (MultiLabelMLPClassifier, "net_params__feature_dim", 0),
@@ -138,7 +152,7 @@ def test_keys_are_checked_by_name(make: Any, name: str, label_data: Any) -> None
         (CGMVAEClassifier, "net_params__latent_dim", 0),
     ],
 )
-def test_bounds_of_keys(make: Any, name: str, value: Any, label_data: Any) -> None:
+def test_bounds_of_parameters_and_keys(make: Any, name: str, value: Any, label_data: Any) -> None:
     with pytest.raises(ValueError, match=rf"'{name}' parameter .* Got {value!r} instead"):
         make().set_params(**{name: value}).fit(*label_data)
 

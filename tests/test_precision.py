@@ -11,7 +11,6 @@ import torch
 from numpy.testing import assert_allclose
 from torch import nn
 
-from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.training import net as encoding
 from sklearn_mlcl.training import variational
 from tests.small import every_net, small
@@ -67,13 +66,6 @@ def test_bf16_learns_nearly_the_same(make: Any, label_data: Any) -> None:
     assert_allclose(half.history_["train_loss"], full.history_["train_loss"], rtol=0.02)
     assert np.abs(half.predict_proba(X) - full.predict_proba(X)).max() < 0.1
     assert not np.array_equal(half.predict_proba(X), full.predict_proba(X))
-
-
-@pytest.mark.parametrize(("key", "value"), [("precision", "float16"), ("compile", "yes")])
-def test_what_is_no_precision_is_refused(key: str, value: str, label_data: Any) -> None:
-    message = f"The 'net_params__{key}' parameter of MultiLabelMLPClassifier .* Got '{value}'"
-    with pytest.raises(ValueError, match=message):
-        MultiLabelMLPClassifier(net_params={key: value}).fit(*label_data)
 
 
 @every_net

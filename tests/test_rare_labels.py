@@ -164,9 +164,3 @@ def test_of_one_row_either_model_may_be_right(make: Any, rare_data: Rows) -> Non
 @pytest.mark.parametrize("name", ["TWO_STAGE", "MSC", "PAL_COLLAPSE"])
 def test_published_recipes_leave_rare_labels_alone(name: str) -> None:
     assert getattr(recipes, name)["net_params"]["pseudo_count"] == 0
-
-
-@every_ensemble
-def test_a_negative_count_is_refused(make: Any, rare_data: Rows) -> None:
-    with pytest.raises(ValueError, match="'net_params__pseudo_count' parameter"):
-        small(make).set_params(net_params__pseudo_count=-1.0).fit(*rare_data)

@@ -18,7 +18,7 @@ from skorch.history import History
 from torch import nn
 
 from sklearn_mlcl import MultiLabelMLPClassifier
-from sklearn_mlcl.callbacks._fit import EarlyStopping, epoch_log
+from sklearn_mlcl.callbacks._fit import epoch_log
 from sklearn_mlcl.losses import (
     CONTRASTIVE_LOSSES,
     AsymmetricLoss,
@@ -286,24 +286,6 @@ def test_the_validation_loss_is_that_of_all_rows_without_dropout() -> None:
             net.criterion_.head(net.module_(X)), Y.float()
         )
     assert_allclose(net.history[-1, "valid_loss"], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("make_objective", [bce_objective, contrastive_objective])
-def test_early_stopping_leaves_the_weights_with_the_best_validation_loss(
-    make_objective: Any,
-) -> None:
-    """Encoder and objective: the loss of the weights left is the smallest of the history."""
-    net, valid = small_net(make_objective, lr=0.05), small_rows(seed=1)
-    stopper = EarlyStopping(n_iter_no_change=3, tol=0.0)
-    train(net, small_rows(), valid, max_epochs=200, schedule="constant", callbacks=[stopper])
-    losses = net.history[:, "valid_loss"]
-    assert 3 < len(losses) < 200
-    assert len(losses) - 1 - int(np.argmin(losses)) == 3
-    net._set_training(False)
-    batches = IndexBatches(valid, BATCH_SIZE)
-    left = np.mean([net.validation_step(batch)["loss"].item() for batch in batches])
-    assert_allclose(left, min(losses), rtol=1e-6)
-    assert stopper not in [callback for _, callback in net.callbacks_]
 
 
 def test_an_error_takes_the_epochs_back() -> None:

@@ -8,12 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_mlcl.collapse import (
-    etf_deviation,
-    neural_collapse_metrics,
-    phi_matrix,
-    simplex_etf,
-)
+from sklearn_mlcl.collapse import etf_deviation, neural_collapse_metrics, phi_matrix, simplex_etf
 from sklearn_mlcl.modules._etf import ETFLinear
 
 

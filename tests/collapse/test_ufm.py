@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_mlcl.collapse import (
-    fit_tag_prototypes,
-    neural_collapse_metrics,
-    ufm_scaling,
-)
+from sklearn_mlcl.collapse import fit_tag_prototypes, neural_collapse_metrics, ufm_scaling
 from sklearn_mlcl.losses._pick_all_label import PickAllLabelLoss
 
 GOLDEN = {

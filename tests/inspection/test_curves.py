@@ -10,10 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from sklearn_mlcl.inspection import (
-    MultiLabelPrecisionRecallDisplay,
-    MultiLabelReliabilityDisplay,
-)
+from sklearn_mlcl.inspection import MultiLabelPrecisionRecallDisplay, MultiLabelReliabilityDisplay
 from tests.inspection.conftest import scored_rows
 
 

@@ -147,11 +147,7 @@ def test_a_random_search_shows_points() -> None:
     rng = np.random.default_rng(0)
     temperature, clamp = 10 ** rng.uniform(-2, 0, 40), rng.uniform(0, 1, 40)
     score = -((np.log10(temperature) + 1) ** 2)
-    table = {
-        "param_temperature": temperature,
-        "param_lambda_reg": clamp,
-        "mean_test_score": score,
-    }
+    table = {"param_temperature": temperature, "param_lambda_reg": clamp, "mean_test_score": score}
     display = SearchHeatmapDisplay.from_cv_results(table)
     assert isinstance(display.image_, PathCollection) and display.text_ is None
     places = display.image_.get_offsets()

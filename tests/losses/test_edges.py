@@ -66,10 +66,7 @@ HARD = {
 def test_9_finite(name, hard, dtype, budget):
     for lambda_reg, reduction in ((0.0, "mean"), (1.0, "mean"), (1.0, "none")):
         loss = CASES[name].loss(
-            temperature=0.005,
-            lambda_reg=lambda_reg,
-            reduction=reduction,
-            memory_budget=budget,
+            temperature=0.005, lambda_reg=lambda_reg, reduction=reduction, memory_budget=budget
         )
         tensors = as_tensors(HARD[hard].arguments(loss, queue=True, n_members=2), dtype)
         value = loss(**tensors)

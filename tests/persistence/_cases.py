@@ -98,9 +98,7 @@ CASES: dict[str, Case] = {
     "C-GMVAE": lambda: cgmvae().fit(X, Y),
     "C-GMVAE, neighbours": lambda: cgmvae(neighbor_weight=0.5).fit(X, Y),
     "C-GMVAE, draws": lambda: cgmvae(
-        net_params__n_predict_samples=3,
-        head="logistic",
-        loss_params__empty_label_policy="learned",
+        net_params__n_predict_samples=3, head="logistic", loss_params__empty_label_policy="learned"
     ).fit(X, Y),
     "C-GMVAE as published": lambda: cgmvae(
         **{

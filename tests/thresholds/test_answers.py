@@ -67,12 +67,7 @@ def test_by_default_each_label_has_its_own_threshold_of_micro_f1(frames):
     fitted = clone(FOREST).fit(X[:30], Y[:30])
     scores = np.column_stack([p[:, 1] for p in fitted.predict_proba(X[30:])])
     tuned = MultiLabelThresholdClassifierCV(fitted, cv="prefit")
-    for keywords in (
-        {},
-        {"per_label": False},
-        {"shrinkage": 3.0},
-        {"objective": "jaccard"},
-    ):
+    for keywords in ({}, {"per_label": False}, {"shrinkage": 3.0}, {"objective": "jaccard"}):
         got = clone(tuned).set_params(estimator=fitted, **keywords).fit(X[30:], Y[30:])
         expected = tune_thresholds(Y[30:], scores, **keywords)
         np.testing.assert_array_equal(got.thresholds_, expected)

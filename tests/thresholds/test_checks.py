@@ -13,10 +13,7 @@ from sklearn.utils.fixes import parse_version
 from sklearn_mlcl import MultiLabelThresholdClassifierCV
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 
-INNER = (
-    LogisticRegression(C=1),
-    RidgeClassifier(),
-)
+INNER = (LogisticRegression(C=1), RidgeClassifier())
 WEIGHT_CHECKS = [f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")]
 
 
