@@ -53,6 +53,13 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+    if os.name == "posix":
+        # The new name of the file is on the disk only once its folder is.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _digest(header: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
