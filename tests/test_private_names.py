@@ -1,4 +1,4 @@
-"""Private names of other packages are used in one file, ``utils/_sklearn_compat.py``."""
+"""Private names of other packages are used in two files: one for scikit-learn, one for torch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ import sklearn_mlcl
 from sklearn_mlcl.utils._sklearn_compat import CallbackSupportMixin
 
 PACKAGE = Path(sklearn_mlcl.__file__).parent
-FENCE = PACKAGE / "utils" / "_sklearn_compat.py"
-FILES = sorted(set(PACKAGE.rglob("*.py")) - {FENCE})
+FENCES = {
+    PACKAGE / "utils" / "_sklearn_compat.py",
+    PACKAGE / "training" / "_torch_compat.py",
+}
+FILES = sorted(set(PACKAGE.rglob("*.py")) - FENCES)
 BASES = (
     BaseEstimator, ClassifierMixin, MetaEstimatorMixin, TransformerMixin, CallbackSupportMixin,
     NeuralNet, Callback, torch.nn.Module, torch.optim.Optimizer, torch.utils.data.Dataset,

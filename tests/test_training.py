@@ -28,6 +28,7 @@ from sklearn_mlcl.losses import (
 from sklearn_mlcl.modules import MLPEncoder, ProjectionHead
 from sklearn_mlcl.modules._heads import linear_head
 from sklearn_mlcl.training import (
+    OPTIMIZERS,
     SCHEDULES,
     ContrastiveObjective,
     IndexBatches,
@@ -169,7 +170,7 @@ def test_matrices_decay_and_vectors_do_not() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "expected", "fused"),
     [
-        ("adamw", torch.optim.AdamW, True),
+        ("adamw", OPTIMIZERS["adamw"], True),
         (torch.optim.AdamW, torch.optim.AdamW, True),
         ("adam", torch.optim.Adam, True),
         ("sgd", torch.optim.SGD, True),
@@ -181,6 +182,33 @@ def test_optimizers_by_name_and_by_class(optimizer: Any, expected: Any, fused: A
     assert type(made) is expected
     assert {group["lr"] for group in made.param_groups} == {0.3}
     assert made.defaults.get("fused") is fused
+
+
+def stepped(factory: Any, options: dict[str, Any], frozen: bool) -> tuple[list[Any], Any]:
+    """Weights after five steps, and the state of the optimizer."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    net[0].bias.requires_grad_(not frozen)
+    optimizer = make_optimizer(factory, net.parameters(), 0.1, 0.3, **options)
+    for _ in range(5):
+        optimizer.zero_grad()
+        net(torch.randn(6, 3)).square().sum().backward()
+        optimizer.step()
+    return [p.detach() for p in net.parameters()], optimizer.state_dict()
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"betas": (0.5, 0.6), "eps": 1e-3}, {"maximize": True}, {"amsgrad": True}],
+    ids=str,
+)
+def test_fused_steps_are_those_of_torch(options: dict[str, Any], frozen: bool) -> None:
+    """It fails where a newer torch has another kernel: mend ``training/_torch_compat.py``."""
+    weights, state = stepped("adamw", options, frozen)
+    expected_weights, expected_state = stepped(torch.optim.AdamW, options, frozen)
+    torch.testing.assert_close(weights, expected_weights, rtol=0, atol=0)
+    torch.testing.assert_close(state, expected_state, rtol=0, atol=0)
 
 
 def test_the_optimizer_and_its_options_arrive(label_data: Any) -> None:

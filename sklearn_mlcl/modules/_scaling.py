@@ -13,9 +13,6 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.utils.chunking import chunks
 
-#: Bound on scaled features, whose square is finite in float64.
-LARGEST = 1e150
-
 
 class InputScaler(nn.Module):
     r"""Shift and scale each feature, and bring outliers in smoothly.
@@ -54,10 +51,12 @@ class InputScaler(nn.Module):
         scaled = (X - self.shift) * self.factor
         if self.limit is None:
             return scaled
-        # The square of a float32 is finite in float64, and that of a clamped float64 is.
-        scaled = scaled.clamp(-(bound := min(LARGEST, torch.finfo(scaled.dtype).max)), bound)
-        size = (1 + (scaled / self.limit).double().square()).sqrt()
-        return scaled / size.to(scaled.dtype)
+        u = scaled / self.limit
+        if not torch.compiler.is_compiling():
+            return scaled / torch.hypot(u, u.new_ones(()))
+        # ONNX has no hypotenuse. The larger leg is taken out, so that no square overflows.
+        larger, smaller = u.abs().clamp(min=1.0), u.abs().clamp(max=1.0)
+        return scaled / (larger * (1 + (smaller / larger).square()).sqrt())
 
 
 class FeatureNoise(nn.Module):

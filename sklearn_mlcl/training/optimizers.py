@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from sklearn_mlcl.training._torch_compat import FusedAdamW
+
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
+    "adamw": FusedAdamW,
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
 }

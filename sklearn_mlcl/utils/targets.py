@@ -288,7 +288,7 @@ def warn_constant_labels(constant: np.ndarray, names: np.ndarray | None) -> None
     shown = np.flatnonzero(constant) if names is None else names[constant]
     listed = ", ".join(str(label) for label in shown[:10]) + (" ..." if len(shown) > 10 else "")
     warnings.warn(
-        f"{len(shown)} of {len(constant)} labels have a single value in the training rows and "
+        f"{len(shown)} of {len(constant)} labels have a single value in the training samples and "
         f"are predicted by a constant: {listed}.",
         UserWarning,
         stacklevel=3,
