@@ -14,8 +14,8 @@ from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._state import Codec, Node, Reader, Writer
 from sklearn_mlcl.persistence._values import VALUES, Parts
 from sklearn_mlcl.utils._sklearn_compat import (
-    expand_metadata_requests,
-    flatten_metadata_requests,
+    expand_routing,
+    flatten_routing,
 )
 
 #: Attributes that every torch module has; those of hooks have the word in their names.
@@ -29,7 +29,7 @@ def _takes(kind: str, value: Any) -> bool:
 
 
 def _pack_object(value: Any) -> Parts:
-    fields = flatten_metadata_requests(vars(value))
+    fields = flatten_routing(vars(value))
     if isinstance(value, dict):
         fields[_ITEMS] = dict(value)
     return {"class": type(value).__name__}, fields
@@ -41,7 +41,7 @@ def _unpack_object(header: dict[str, Node], fields: dict[str, Any]) -> Any:
     if _ITEMS in fields:
         dict.update(instance, fields.pop(_ITEMS))
     vars(instance).update(fields)
-    expand_metadata_requests(instance)
+    expand_routing(instance)
     if isinstance(instance, BaseEstimator):
         instance.get_params(deep=False)  # fails if one is missing
     return instance

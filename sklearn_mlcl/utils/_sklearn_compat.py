@@ -43,7 +43,7 @@ except ImportError:  # before scikit-learn 1.9
 __all__ = [
     "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
     "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params", "check_sample_weight",
-    "effective_n_threads", "expand_metadata_requests", "fit_context", "flatten_metadata_requests",
+    "effective_n_threads", "expand_routing", "fit_context", "flatten_routing",
     "in_joblib_worker", "num_samples", "output_container", "output_containers", "safe_indexing",
     "set_output_container", "validate_parameter_constraints", "validate_parameters",
     "with_callbacks", "wrap_output",
@@ -139,7 +139,7 @@ def wrap_output(values: np.ndarray, X: Any, columns: np.ndarray, container: str)
 _REQUESTS = "_metadata_request"
 
 
-def flatten_metadata_requests(attributes: dict[str, Any]) -> dict[str, Any]:
+def flatten_routing(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of an estimator, its metadata requests as method -> name -> request.
 
     Requests are what ``set_fit_request`` and the like chose.
@@ -151,8 +151,8 @@ def flatten_metadata_requests(attributes: dict[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def expand_metadata_requests(estimator: Any) -> None:
-    """Put metadata requests in the place of what :func:`flatten_metadata_requests` made of them."""
+def expand_routing(estimator: Any) -> None:
+    """Put metadata requests in the place of what :func:`flatten_routing` made of them."""
     if _REQUESTS not in vars(estimator):
         return
     expanded = MetadataRequest(owner=estimator)
