@@ -225,3 +225,13 @@ def test_topk_needs_a_label_matrix(label_data: Any) -> None:
     clf = MultiLabelLogisticRegression().fit(X, Y[:, 0])
     with pytest.raises(ValueError, match="label matrix; this one was fitted on binary targets"):
         clf.predict_topk(X, 1)
+
+
+@every_classifier
+def test_samples_in_reverse_order_are_read_as_they_lie(estimator: Any, label_data: Any) -> None:
+    """NumPy reverses by a negative stride, which torch does not have."""
+    X, Y = label_data
+    clf = clone(estimator).fit(X[::-1], Y[::-1])
+    whole = clf.predict_proba(X)
+    assert_allclose(clf.predict_proba(X[::-1])[::-1], whole, atol=1e-7)
+    assert_allclose(clf.predict_proba(X[:, ::-1][:, ::-1]), whole, atol=1e-7)

@@ -73,8 +73,9 @@ def map_chunks(
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
-    """Return an array as a tensor; read-only memory, which torch does not have, is copied."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    """Return an array as a tensor; torch has no read-only memory and no negative strides: copy."""
+    as_it_is = array.flags.writeable and min(array.strides, default=0) >= 0
+    return torch.from_numpy(array if as_it_is else array.copy())
 
 
 def stacked(parts: Iterable[Any], n_rows: int) -> Any:
