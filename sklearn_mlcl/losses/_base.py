@@ -128,18 +128,19 @@ class ContrastiveLoss(nn.Module):
         embeddings : Tensor of shape (B, d) or (M, B, d)
             Projected embeddings.  Their length does not matter; a zero row gets no gradient.
             float16 and bfloat16 are computed in float32, also under autocast.  A leading
-            dimension is that of the M members of an ensemble, which share the labels.
-        labels : Tensor of shape (B, L), or LabelIndices
-            Indicator matrix.  In a floating one NaN marks a missing label.  Boolean and integer
-            ones have no missing label, which makes the losses cheaper.
+            dimension is that of the M members of an ensemble.
+        labels : Tensor of shape (B, L) or (M, B, L), or LabelIndices
+            Indicator matrix, one for all members or one for each.  In a floating one NaN marks a
+            missing label.  Boolean and integer ones have no missing label, which makes the losses
+            cheaper.
         prototypes : Tensor of shape (L, d) or (M, L, d), optional
             One vector per label; gradients flow to it.
         queue : Tensor of shape (Q, d) or (M, Q, d), optional
             Past embeddings, candidates for every anchor, without gradient.
-        queue_labels : Tensor of shape (Q, L), or LabelIndices
-            Labels of the queue.
+        queue_labels : Tensor of shape (Q, L) or (M, Q, L), or LabelIndices
+            Labels of the queue; for each member if ``labels`` are.
         sample_weight : Tensor of shape (B,) or (B, L), optional
-            Weight of each instance as an anchor in the average.  Prototype anchors weigh 1.
+            With a leading M if the labels have it.  Weight of each instance as an anchor in the average.  Prototype anchors weigh 1.
             A label with a weight of 0 counts as missing.  With one weight per label: in a loss
             that is a sum over the labels of an anchor ("reg", "mulsupcon", "msc", "proto") it is
             the weight of the term of that label, and an anchor counts in the average by the mean
@@ -169,7 +170,7 @@ class ContrastiveLoss(nn.Module):
                 indicator(labels, columns),
                 None if queue_labels is None else indicator(queue_labels, columns),
                 torch.promote_types(embeddings.dtype, torch.float32),
-                _entry_weight(sample_weight, columns),
+                _entry_weight(labels, sample_weight, columns),
             )
             budget = self.memory_budget // embeddings.shape[:-2].numel()
             weights = self._weights(pairs, n_prototypes, budget)
@@ -241,13 +242,13 @@ class ContrastiveLoss(nn.Module):
                 f"{embeddings.dtype} of shape {tuple(embeddings.shape)}"
             )
         *members, n_samples, d = embeddings.shape
-        if len(labels.shape) != 2 or len(labels) != n_samples:
+        *own, n_rows, n_labels = labels.shape if len(labels.shape) > 1 else (0, 0)
+        if n_rows != n_samples or own not in ([], members):
             raise ValueError(
                 f"labels must have shape ({n_samples}, L), a row for each of the embeddings, got "
                 f"{tuple(labels.shape)}"
             )
-        n_labels = labels.shape[1]
-        check_sample_weight(sample_weight, (n_samples, n_labels))
+        check_sample_weight(sample_weight, tuple(labels.shape))
         if prototypes is not None:
             if not self.uses_prototypes:
                 raise ValueError(f"{name} has no prototypes; prototypes must be None")
@@ -257,8 +258,9 @@ class ContrastiveLoss(nn.Module):
         if queue is not None and queue_labels is not None:
             if not self.accepts_queue:
                 raise ValueError(f"{name} takes no queue; queue must be None")
-            check_shape("queue", queue.shape, (*members, len(queue_labels), d))
-            check_shape("queue_labels", queue_labels.shape, (len(queue_labels), n_labels))
+            size = queue_labels.shape[-2]
+            check_shape("queue", queue.shape, (*members, size, d))
+            check_shape("queue_labels", queue_labels.shape, (*own, size, n_labels))
         elif queue is not None or queue_labels is not None:
             raise ValueError("queue and queue_labels must be given together, one is None")
 
@@ -290,7 +292,7 @@ class ContrastiveLoss(nn.Module):
         first_prototype = weights.n_columns - n_prototypes
         log_b = weights.row_sum.new_zeros(weights.n_columns)
         log_b[:first_prototype] = log(self.beta)
-        log_b[first_prototype + pairs.anchors.positive.shape[1] :] = log_weight or 0.0
+        log_b[first_prototype + pairs.anchors.positive.shape[-1] :] = log_weight or 0.0
         return log_b
 
     def _scale(self, weights: PairWeights, anchor_weight: Tensor | None) -> Tensor:
@@ -298,23 +300,25 @@ class ContrastiveLoss(nn.Module):
         scale, mass = weights.factor, weights.mass
         if anchor_weight is not None:
             importance = torch.ones_like(scale)
-            importance[: len(anchor_weight)] = anchor_weight
+            importance[..., : anchor_weight.shape[-1]] = anchor_weight
             scale, mass = scale * importance, mass * importance
-        return scale if self.reduction == "none" else scale * reciprocal(mass.sum())
+        return scale if self.reduction == "none" else scale * reciprocal(mass.sum(-1, keepdim=True))
 
 
-def _entry_weight(sample_weight: Tensor | None, columns: Tensor | None) -> Tensor | None:
+def _entry_weight(
+    labels: Labels, sample_weight: Tensor | None, columns: Tensor | None
+) -> Tensor | None:
     """Weights of entries on some columns; None if there is one weight per sample, or none."""
-    if sample_weight is None or sample_weight.ndim == 1:
+    if sample_weight is None or sample_weight.ndim < len(labels.shape):
         return None
-    return sample_weight if columns is None else sample_weight[:, columns]
+    return sample_weight if columns is None else sample_weight[..., columns]
 
 
 def _anchor_weight(
     weights: PairWeights, labels: Labels, sample_weight: Tensor | None
 ) -> Tensor | None:
     """Weight of each instance as an anchor, unless W and the mass already contain it."""
-    if sample_weight is None or sample_weight.ndim == 1:
+    if sample_weight is None or sample_weight.ndim < len(labels.shape):
         return sample_weight
     if weights.uses_entry_weights:
         return None

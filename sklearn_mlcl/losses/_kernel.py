@@ -80,7 +80,7 @@ class PairKernel:
 
     def pull(self, W: Tensor, pi: Tensor, rows: slice, scratch: Tensor) -> Tensor:
         """W - Wbar pi, its negative entries on positives clamped; overwrites pi."""
-        pull = torch.addcmul(W, pi, self.weights.row_sum[rows, None], value=-1.0, out=pi)
+        pull = torch.addcmul(W, pi, self.weights.row_sum[..., rows, None], value=-1.0, out=pi)
         if self.lambda_reg:
             # Arithmetic on signs: several times cheaper on a CPU than masks and where.
             overshoot = torch.mul(W.sign(), pull, out=scratch).clamp_max_(0.0)
@@ -157,7 +157,8 @@ class _PairLoss(torch.autograd.Function):
         ctx.blocks = [
             None if x is None else (x.shape[-2], x.dtype) for x in (embeddings, prototypes)
         ]
-        return values @ scale if summed else values * scale
+        values = values * scale
+        return values.sum(-1) if summed else values
 
     @staticmethod
     @torch.autograd.function.once_differentiable

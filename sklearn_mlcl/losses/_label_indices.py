@@ -127,7 +127,7 @@ def indicator(labels: Labels, columns: Tensor | None = None) -> Tensor:
     """Indicator matrix of all labels, or of some columns that include all positives."""
     if isinstance(labels, LabelIndices):
         return labels.dense(columns)
-    return labels if columns is None else labels[:, columns]
+    return labels if columns is None else labels[..., columns]
 
 
 def active_labels(*batches: Labels) -> Tensor:
@@ -135,7 +135,7 @@ def active_labels(*batches: Labels) -> Tensor:
     active = [
         labels.indices
         if isinstance(labels, LabelIndices)
-        else (labels == 1).any(0).nonzero().squeeze(1)
+        else (labels == 1).flatten(0, -2).any(0).nonzero().squeeze(1)
         for labels in batches
     ]
     return torch.cat(active).unique()

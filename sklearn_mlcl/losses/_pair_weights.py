@@ -73,14 +73,14 @@ class LabelMatrix:
         """Read an indicator matrix; only a floating one can have NaN."""
         positive, missing = labels.to(dtype), missing_entries(labels, weight)
         if missing is None:
-            return cls(positive, None, positive.sum(1))
+            return cls(positive, None, positive.sum(-1))
         positive = positive.masked_fill(missing, 0.0)
-        return cls(positive, missing.to(dtype), positive.sum(1), weight)
+        return cls(positive, missing.to(dtype), positive.sum(-1), weight)
 
     @property
     def weight_of_positives(self) -> Tensor:
         """Sum of the weights of the positives of each sample; without weights their number."""
-        return self.size if self.weight is None else (self.positive * self.weight).sum(1)
+        return self.size if self.weight is None else (self.positive * self.weight).sum(-1)
 
     @property
     def mean_weight_of_positives(self) -> Tensor:
@@ -93,10 +93,10 @@ class LabelMatrix:
         if self.missing is not None or other.missing is not None:
             parts = (self, other)
             missing = torch.cat(
-                [torch.zeros_like(x.positive) if x.missing is None else x.missing for x in parts]
+                [torch.zeros_like(x.positive) if x.missing is None else x.missing for x in parts], -2
             )
-        positive = torch.cat([self.positive, other.positive])
-        return LabelMatrix(positive, missing, torch.cat([self.size, other.size]))
+        positive = torch.cat([self.positive, other.positive], -2)
+        return LabelMatrix(positive, missing, torch.cat([self.size, other.size], -1))
 
 
 @dataclass(frozen=True)
@@ -125,21 +125,21 @@ class LabelPairs:
 
     def intersection(self, rows: slice, columns: slice) -> Tensor:
         """|y_i n y_j|, shape (rows, columns)."""
-        return self.anchors.positive[rows] @ self.candidates.positive[columns].T
+        return self.anchors.positive[..., rows, :] @ self.candidates.positive[..., columns, :].mT
 
     def anchor_size(self, rows: slice, columns: slice) -> Tensor:
         """|y_i|, broadcastable to (rows, columns)."""
-        size, missing = self.anchors.size[rows, None], self.candidates.missing
+        size, missing = self.anchors.size[..., rows, None], self.candidates.missing
         if missing is None:
             return size
-        return torch.addmm(size, self.anchors.positive[rows], missing[columns].T, alpha=-1)
+        return size - self.anchors.positive[..., rows, :] @ missing[..., columns, :].mT
 
     def candidate_size(self, rows: slice, columns: slice) -> Tensor:
         """|y_j|, broadcastable to (rows, columns)."""
-        size, missing = self.candidates.size[columns], self.anchors.missing
+        size, missing = self.candidates.size[..., None, columns], self.anchors.missing
         if missing is None:
             return size
-        return torch.addmm(size, missing[rows], self.candidates.positive[columns].T, alpha=-1)
+        return size - missing[..., rows, :] @ self.candidates.positive[..., columns, :].mT
 
     def union(self, intersection: Tensor, rows: slice, columns: slice) -> Tensor:
         """|y_i u y_j|, shape (rows, columns)."""
@@ -240,7 +240,7 @@ class OverlapWeights(PairWeights):
         divide_by_count: bool,
     ) -> None:
         size = pairs.anchors.size
-        super().__init__(pairs, len(size), len(pairs.candidates.size), memory_budget)
+        super().__init__(pairs, size.shape[-1], pairs.candidates.size.shape[-1], memory_budget)
         self._overlap = overlap
         self._dense: Tensor | None = None
         if self.edge is None:
@@ -248,9 +248,9 @@ class OverlapWeights(PairWeights):
         self.row_sum, count = torch.zeros_like(size), torch.zeros_like(size)
         for rows, columns in self.tiles():
             W = self.tile(rows, columns)
-            self.row_sum[rows] += W.sum(1)
+            self.row_sum[..., rows] += W.sum(-1)
             if divide_by_count:
-                count[rows] += (W > 0).sum(1)
+                count[..., rows] += (W > 0).sum(-1)
         self.factor = reciprocal(count if divide_by_count else self.row_sum)
         self.mass = has_positive(self.row_sum)
 
@@ -300,7 +300,8 @@ class FactorisedWeights(PairWeights):
     ) -> None:
         anchors = pairs.anchors
         self._Y, self._keys = anchors.positive, pairs.candidates.positive
-        (self._n_instances, n_labels), self._n_keys = self._Y.shape, len(self._keys)
+        *_, self._n_instances, n_labels = self._Y.shape
+        self._n_keys = self._keys.shape[-2]
         n_rows = self._n_instances + (n_labels if prototype_anchors else 0)
         super().__init__(pairs, n_rows, self._n_keys + n_prototypes, memory_budget)
         self._similarity = similarity
@@ -314,7 +315,7 @@ class FactorisedWeights(PairWeights):
         self.row_sum = anchors.weight_of_positives
         if not n_prototypes:
             found = (shares > 0).to(shares.dtype)
-            self.row_sum = (found if anchors.weight is None else found * anchors.weight).sum(1)
+            self.row_sum = (found if anchors.weight is None else found * anchors.weight).sum(-1)
         self.factor = reciprocal(anchors.size)
         self.mass = has_positive(self.row_sum) * anchors.mean_weight_of_positives
         if prototype_anchors:
@@ -323,19 +324,20 @@ class FactorisedWeights(PairWeights):
     def tile(self, rows: slice, columns: slice) -> Tensor:
         if rows.stop <= self._n_instances and columns.stop <= self._n_keys:
             return self._instance_block(rows, columns)
-        W = self._T.new_zeros(rows.stop - rows.start, columns.stop - columns.start)
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        W = self._T.new_zeros(*self._T.shape[:-2], *size)
         instances, top = _within(rows, 0, self._n_instances)
         keys, left = _within(columns, 0, self._n_keys)
-        labels, right = _within(columns, self._n_keys, self._n_keys + self._T.shape[1])
-        self._instance_block(instances, keys, out=W[top, left])
-        W[top, right] = self._T[instances, labels]
+        labels, right = _within(columns, self._n_keys, self._n_keys + self._T.shape[-1])
+        W[..., top, left] = self._instance_block(instances, keys)
+        W[..., top, right] = self._T[..., instances, labels]
         if self._R is not None:
             prototypes, bottom = _within(rows, self._n_instances, self.n_rows)
-            W[bottom, left] = self._R[prototypes, keys]
+            W[..., bottom, left] = self._R[..., prototypes, keys]
         return W
 
-    def _instance_block(self, rows: slice, columns: slice, out: Tensor | None = None) -> Tensor:
-        W = torch.mm(self._T[rows], self._keys[columns].T, out=out)
+    def _instance_block(self, rows: slice, columns: slice) -> Tensor:
+        W = self._T[..., rows, :] @ self._keys[..., columns, :].mT
         if self._similarity is None:
             return self.mask_self_(W, rows, columns, 0.0)
         return W.mul_(self._similarities(rows, columns))
@@ -344,30 +346,30 @@ class FactorisedWeights(PairWeights):
         """S with self pairs masked; computed once for the dense kernel."""
         assert self._similarity is not None
         if self._S is not None:
-            return self._S[rows, columns]
+            return self._S[..., rows, columns]
         return self.mask_self_(self._similarity(self._pairs, rows, columns), rows, columns, 0.0)
 
     def _normaliser(self, own: float) -> Tensor:
         """N (B, L), or (L,) for S = 1; a label's own prototype adds 1."""
         if self._similarity is None:
             # On a label of anchor i the count of the column includes i itself.
-            return self._keys.sum(0) - 1.0 + own
+            return self._keys.sum(-2, keepdim=True) - 1.0 + own
         N = torch.full_like(self._Y, own)
         for rows, columns in tiles(self._n_instances, self._n_keys, self.edge):
-            N[rows].addmm_(self._similarities(rows, columns), self._keys[columns])
+            N[..., rows, :] += self._similarities(rows, columns) @ self._keys[..., columns, :]
         return N
 
     def _add_prototype_anchors(self, shares: Tensor, instance_weight: Tensor | None) -> None:
         """Append the rows R (L, B) of the prototypes."""
-        total = self._Y.sum(0)
-        self._R = shares.T
+        total = self._Y.sum(-2)
+        self._R = shares.mT
         if instance_weight is not None:
-            weighted = self._Y * instance_weight[:, None]
-            total = weighted.sum(0)
-            self._R = (weighted * reciprocal(total)).T
-        self.row_sum = torch.cat([self.row_sum, has_positive(total)])
-        self.factor = torch.cat([self.factor, torch.ones_like(total)])
-        self.mass = torch.cat([self.mass, has_positive(total)])
+            weighted = self._Y * instance_weight[..., None]
+            total = weighted.sum(-2)
+            self._R = (weighted * reciprocal(total)[..., None, :]).mT
+        self.row_sum = torch.cat([self.row_sum, has_positive(total)], -1)
+        self.factor = torch.cat([self.factor, torch.ones_like(total)], -1)
+        self.mass = torch.cat([self.mass, has_positive(total)], -1)
 
 
 def _within(span: slice, start: int, stop: int) -> tuple[slice, slice]:
@@ -386,12 +388,12 @@ class PrototypeWeights(PairWeights):
     def __init__(self, pairs: LabelPairs, n_prototypes: int, memory_budget: int | None) -> None:
         anchors = pairs.anchors
         Y = anchors.positive if anchors.weight is None else anchors.positive * anchors.weight
-        super().__init__(pairs, len(Y), n_prototypes, memory_budget)
-        self.first_column = len(Y)
-        self._Y = functional.pad(Y, (0, n_prototypes - Y.shape[1]))
+        super().__init__(pairs, Y.shape[-2], n_prototypes, memory_budget)
+        self.first_column = Y.shape[-2]
+        self._Y = functional.pad(Y, (0, n_prototypes - Y.shape[-1]))
         self.row_sum = anchors.weight_of_positives
         self.factor = reciprocal(anchors.size)
         self.mass = has_positive(self.row_sum) * anchors.mean_weight_of_positives
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        return self._Y[rows, columns]
+        return self._Y[..., rows, columns]

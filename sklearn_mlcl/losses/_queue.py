@@ -69,7 +69,7 @@ class MemoryQueue(nn.Module):
         check_parameters(self, vars(self))
         members = () if self.n_members == 1 else (self.n_members,)
         embeddings = torch.zeros(*members, self.queue_size, self.embedding_dim, dtype=dtype)
-        labels = torch.zeros(self.queue_size, self.n_labels, dtype=label_dtype)
+        labels = torch.zeros(*members, self.queue_size, self.n_labels, dtype=label_dtype)
         self.register_buffer("_embeddings", embeddings)
         self.register_buffer("_labels", labels)
         self.reset()
@@ -84,8 +84,8 @@ class MemoryQueue(nn.Module):
 
     @property
     def labels(self) -> Tensor:
-        """The labels of the stored embeddings, shape (len(self), L)."""
-        return self._labels[: self._filled]
+        """The labels of the stored embeddings, shape (..., len(self), L)."""
+        return self._labels[..., : self._filled, :]
 
     def reset(self) -> None:
         """Empty the queue."""
@@ -99,8 +99,8 @@ class MemoryQueue(nn.Module):
         ----------
         embeddings : Tensor of shape (B, d) or (n_members, B, d)
             Projections of the batch.
-        labels : Tensor of shape (B, L)
-            Labels of the batch.
+        labels : Tensor of shape (B, L) or (n_members, B, L)
+            Labels of the batch, one matrix for all members or one for each.
 
         Raises
         ------
@@ -110,22 +110,26 @@ class MemoryQueue(nn.Module):
             If labels are floating (NaN possible) and the queue's label dtype is not.
         """
         members = self._embeddings.shape[:-2]
-        check_shape("embeddings", embeddings.shape, (*members, len(labels), self.embedding_dim))
-        check_shape("labels", labels.shape, (len(labels), self.n_labels))
+        n_samples = labels.shape[-2]
+        check_shape("embeddings", embeddings.shape, (*members, n_samples, self.embedding_dim))
+        shape = (n_samples, self.n_labels)
+        check_shape("labels", labels.shape, shape, (*members, *shape))
         if labels.is_floating_point() and not self._labels.is_floating_point():
             raise TypeError(
                 f"labels are {labels.dtype} and may hold NaN, but the queue stores "
                 f"{self._labels.dtype}; give it a floating label_dtype"
             )
-        size = len(self._labels)
-        batch = min(len(labels), size)
+        size = self.queue_size
+        batch = min(n_samples, size)
         slots = torch.arange(self._next, self._next + batch, device=self._labels.device) % size
-        # A copy: tensors read earlier, perhaps saved for a backward pass, must not change.
-        kept = slice(len(labels) - batch, None)
-        self._embeddings = self._embeddings.index_copy(
-            -2, slots, embeddings.detach()[..., kept, :].to(self._embeddings.dtype)
-        )
-        self._labels = self._labels.index_copy(0, slots, labels[kept].to(self._labels.dtype))
+        labels = labels.to(self._labels.dtype).expand(*members, *shape)
+
+        def stored(old: Tensor, new: Tensor) -> Tensor:
+            # A copy: tensors read earlier, perhaps saved for a backward pass, must not change.
+            return old.index_copy(-2, slots, new[..., n_samples - batch :, :].to(old.dtype))
+
+        self._embeddings = stored(self._embeddings, embeddings.detach())
+        self._labels = stored(self._labels, labels)
         self._next = (self._next + batch) % size
         self._filled = min(size, self._filled + batch)
 

@@ -16,14 +16,14 @@ def missing_entries(labels: Tensor, sample_weight: Tensor | None) -> Tensor | No
     Boolean and integer labels cannot be NaN, which makes the losses cheaper.
     """
     missing = labels.isnan() if labels.is_floating_point() else None
-    if sample_weight is None or sample_weight.ndim == 1:
+    if sample_weight is None or sample_weight.ndim < labels.ndim:
         return missing
     return sample_weight <= 0 if missing is None else missing | (sample_weight <= 0)
 
 
 def mean_entry_weight(sample_weight: Tensor, missing: Tensor) -> Tensor:
     """Mean weight (n,) over the entries of each sample that are not missing; 0 without any."""
-    return sample_weight.masked_fill(missing, 0.0).sum(1) / (~missing).sum(1).clamp_min(1)
+    return sample_weight.masked_fill(missing, 0.0).sum(-1) / (~missing).sum(-1).clamp_min(1)
 
 
 def weight_per_sample(
@@ -37,9 +37,9 @@ def weight_per_sample(
     weight = None if sample_weight is None else sample_weight.to(dtype)
     if missing is None:
         return weight
-    if weight is not None and weight.ndim == 2:
+    if weight is not None and weight.ndim == labels.ndim:
         return mean_entry_weight(weight, missing)
-    has_label = (~missing).any(1).to(dtype)
+    has_label = (~missing).any(-1).to(dtype)
     return has_label if weight is None else has_label * weight
 
 

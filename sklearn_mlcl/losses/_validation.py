@@ -25,7 +25,7 @@ def check_parameters(owner: Any, parameters: dict[str, Any]) -> None:
 def check_sample_weight(sample_weight: Tensor | None, shape: tuple[int, ...]) -> None:
     """Raise unless there is one weight per sample, or one per entry of labels of this shape."""
     if sample_weight is not None:
-        check_shape("sample_weight", sample_weight.shape, shape[:1], shape)
+        check_shape("sample_weight", sample_weight.shape, shape[:-1], shape)
 
 
 def check_shape(name: str, shape: tuple[int, ...], *expected: tuple[int, ...]) -> None:

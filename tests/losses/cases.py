@@ -47,6 +47,7 @@ CASES = {
 DENSE = 2**28
 LEAVES = ("embeddings", "prototypes")
 OF_MEMBERS = (*LEAVES, "queue")
+OF_SAMPLES = ("labels", "queue_labels", "sample_weight")
 
 
 def tile_budget(edge: int, itemsize: int = 8) -> int:
@@ -84,7 +85,7 @@ class Batch:
 
     def arguments(
         self, loss: ContrastiveLoss, *, prototypes: bool = True, queue: bool = False,
-        weights: str | None = None, n_members: int | None = None,
+        weights: str | None = None, n_members: int | None = None, own_labels: bool = False,
     ) -> dict[str, np.ndarray]:  # fmt: skip
         """The arguments that this loss takes; the first member has the vectors of the batch."""
         chosen = {"embeddings": self.embeddings, "labels": self.labels}
@@ -99,12 +100,16 @@ class Batch:
             for name in set(OF_MEMBERS) & set(chosen):
                 others = rng.normal(size=(n_members - 1, *chosen[name].shape))
                 chosen[name] = np.stack([chosen[name], *others])
+            for name in set(OF_SAMPLES) & set(chosen) if own_labels else ():
+                array = chosen[name]
+                chosen[name] = np.stack([np.roll(array, m, axis=0) for m in range(n_members)])
         return chosen
 
 
-def of_member(arguments: dict[str, Any], m: int) -> dict[str, Any]:
+def of_member(arguments: dict[str, Any], m: int, own_labels: bool = False) -> dict[str, Any]:
     """The arguments of one member."""
-    return {name: x[m] if name in OF_MEMBERS else x for name, x in arguments.items()}
+    own = (*OF_MEMBERS, *OF_SAMPLES) if own_labels else OF_MEMBERS
+    return {name: x[m] if name in own else x for name, x in arguments.items()}
 
 
 def as_tensors(

@@ -34,20 +34,24 @@ every_loss = pytest.mark.parametrize("name", CASES)
     prototypes=st.booleans(),
     weights=st.sampled_from([None, "sample", "entry"]),
     n_members=st.sampled_from([None, 2]),
+    own_labels=st.booleans(),
     edge=st.sampled_from([None, 1, 2, 5]),
 )
 def test_value_and_gradients(
-    name, batch, temperature, lambda_reg, reduction, queue, prototypes, weights, n_members, edge
-):
+    name, batch, temperature, lambda_reg, reduction, queue, prototypes, weights, n_members,
+    own_labels, edge
+):  # fmt: skip
     case, members = CASES[name], n_members or 1
+    own_labels = own_labels and n_members is not None
     budget = DENSE if edge is None else members * tile_budget(edge)
     how = {"temperature": temperature, "lambda_reg": lambda_reg, "reduction": reduction}
     loss = case.loss(**how, memory_budget=budget)
     given = {"prototypes": prototypes or loss.requires_prototypes, "queue": queue}
-    arguments = batch.arguments(loss, **given, weights=weights, n_members=n_members)
+    given |= {"weights": weights, "n_members": n_members, "own_labels": own_labels}
+    arguments = batch.arguments(loss, **given)
     found = evaluate(loss, arguments)
     for m in range(members):
-        alone = of_member(arguments, m) if n_members else arguments
+        alone = of_member(arguments, m, own_labels) if n_members else arguments
         expected = expect(case, alone, **how)
         for part, array in found.items():
             got = array[m] if n_members else array

@@ -71,13 +71,14 @@ def test_a_queue_of_members_is_a_queue_for_each():
     together = MemoryQueue(7, 2, 3, n_members=3)
     alone = [MemoryQueue(7, 2, 3) for _ in range(3)]
     for n in (3, 5, 9, 2):
-        embeddings, labels = torch.randn(3, n, 2), torch.rand(n, 3) < 0.5
+        embeddings, labels = torch.randn(3, n, 2), torch.rand(3, n, 3) < 0.5
+        labels = labels[0] if n == 5 else labels  # shared by the members
         together.push(embeddings, labels)
-        for queue, own in zip(alone, embeddings, strict=True):
-            queue.push(own, labels)
+        for queue, own, of_own in zip(alone, embeddings, labels.expand(3, n, 3), strict=True):
+            queue.push(own, of_own)
         assert len(together) == len(alone[0])
         assert torch.equal(together.embeddings, torch.stack([q.embeddings for q in alone]))
-        assert torch.equal(together.labels, alone[0].labels)
+        assert torch.equal(together.labels, torch.stack([q.labels for q in alone]))
     other = MemoryQueue(7, 2, 3, n_members=3)
     other.load_state_dict(together.state_dict())
     assert torch.equal(other.embeddings, together.embeddings)
