@@ -187,6 +187,10 @@ class MemberList(nn.Module):
     members : iterable of torch.nn.Module
         Each takes (n, n_features) and returns (n, n_embedding).
 
+    Notes
+    -----
+    What is called with (M, n, n_features) gives each member samples of its own.
+
     Examples
     --------
     >>> import torch
@@ -201,7 +205,8 @@ class MemberList(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the embeddings of each member, of shape (M, n, n_embedding)."""
-        return torch.stack([member(X) for member in self.members])
+        parts = X if X.ndim == 3 else [X] * len(self.members)
+        return torch.stack([member(own) for member, own in zip(self.members, parts, strict=True)])
 
 
 def linear(n_in: int, n_out: int, n_members: int) -> nn.Linear | StackedLinear:

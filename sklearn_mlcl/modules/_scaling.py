@@ -21,9 +21,10 @@ class InputScaler(nn.Module):
 
     Parameters
     ----------
-    shift : Tensor of shape (n_features,)
-        The shift a; zeros for sparse input, which stays uncentred.
-    factor : Tensor of shape (n_features,)
+    shift : Tensor of shape (n_features,) or (M, 1, n_features)
+        The shift a; zeros for sparse input, which stays uncentred. The M members of an ensemble
+        may each have their own.
+    factor : Tensor of the same shape
         The factor b.
     limit : float, default=None
         The bound c that :math:`|f|` stays below; None is no bound.
@@ -46,7 +47,7 @@ class InputScaler(nn.Module):
         self.limit = limit
 
     def forward(self, X: Tensor) -> Tensor:
-        """Return the scaled rows, of the shape of ``X``."""
+        """Return the scaled rows, of the shape of ``X``, by member where each scales for itself."""
         # Difference first: shift * factor would cancel badly for a mean far from zero.
         scaled = (X - self.shift) * self.factor
         if self.limit is None:
@@ -83,7 +84,9 @@ class FeatureNoise(nn.Module):
         """Return the rows, noisy while training, of the shape of ``X``."""
         if not self.training or self.scale == 0:
             return X
-        return torch.add(X, torch.randn_like(X), alpha=self.scale)
+        # Members see other samples, or other weights see the same: the noise may be the same.
+        noise = torch.randn(X.shape[-2:], dtype=X.dtype, device=X.device)
+        return torch.add(X, noise, alpha=self.scale)
 
 
 class ScaledEncoder(nn.Module):

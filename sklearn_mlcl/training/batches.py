@@ -45,6 +45,9 @@ class RowTensors(Dataset[Batch]):
         The samples. CSR and memory maps stay what they are and become tensors a batch at a time.
     device : torch.device
         Where the batches live.
+    members : list of ndarray, default=None
+        Numbers of the samples that each member of an ensemble learns from; None: all samples, and
+        each batch is shared by the members.
 
     Attributes
     ----------
@@ -52,8 +55,11 @@ class RowTensors(Dataset[Batch]):
         Whether a batch has to be gathered on the host, which is worth doing ahead.
     """
 
-    def __init__(self, data: FitData, device: torch.device) -> None:
+    def __init__(
+        self, data: FitData, device: torch.device, members: list[np.ndarray] | None = None
+    ) -> None:
         self.device = device
+        self.members = None if members is None else [torch.from_numpy(own) for own in members]
         self.X = _stored(data.X, device)
         # Boolean labels tell the losses that none is missing, which makes them cheaper.
         self.Y = _stored(data.Y, device, np.float32 if data.has_missing() else bool)
@@ -76,16 +82,36 @@ class RowTensors(Dataset[Batch]):
         return self.rows(torch.tensor([index]))
 
     def _gather(self, array: Tensor | Any, index: Tensor) -> Tensor:
+        flat = index.flatten()
         if isinstance(array, Tensor):
-            return array.index_select(0, index.to(array.device))
-        rows = array[index.cpu().numpy()]
+            return array.index_select(0, flat.to(array.device)).unflatten(0, index.shape)
+        rows = array[flat.cpu().numpy()]
         dense = rows.toarray() if sp.issparse(rows) else rows.astype(np.float32, copy=False)
-        tensor = torch.from_numpy(dense)
+        tensor = torch.from_numpy(dense).unflatten(0, index.shape)
         # From pinned memory the copy to a GPU runs beside the products.
         return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
+    def orders(self, generator: torch.Generator | None) -> Tensor:
+        """Return the numbers of the samples of an epoch, (n,) or (M, n); None does not shuffle.
+
+        Members that learn from fewer samples than others begin again within the epoch.
+        """
+        def order(n: int) -> Tensor:
+            return torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+
+        if self.members is None:
+            return order(len(self))
+        n_most = max(map(len, self.members))
+        own = [index[order(len(index))] for index in self.members]
+        return torch.stack([x.repeat(-(-n_most // len(x)))[:n_most] for x in own])
+
+    @property
+    def n_rows(self) -> int:
+        """Samples that a member sees in an epoch."""
+        return len(self) if self.members is None else max(map(len, self.members))
+
     def rows(self, index: Tensor) -> Batch:
-        """Return ``(X, (Y, sample_weight))`` of the rows ``index``."""
+        """Return ``(X, (Y, sample_weight))`` of the rows ``index``, of shape (B,) or (M, B)."""
         return self.on_device(self.gathered(index))
 
     def gathered(self, index: Tensor) -> Batch:
@@ -127,7 +153,7 @@ class IndexBatches:
         self.generator = generator
 
     def _starts(self) -> range:
-        n = len(self.rows)
+        n = self.rows.n_rows
         lone_row = self.generator is not None and n > 1 and n % self.batch_size == 1
         return range(0, n - 1 if lone_row else n, self.batch_size)
 
@@ -135,14 +161,10 @@ class IndexBatches:
         return len(self._starts())
 
     def __iter__(self) -> Iterator[Batch]:
-        n = len(self.rows)
-        if self.generator is None:
-            order = torch.arange(n)
-        else:
-            order = torch.randperm(n, generator=self.generator)
+        order = self.rows.orders(self.generator)
         if not self.rows.streams:
             order = order.to(self.rows.device)
-        slices = (order[start : start + self.batch_size] for start in self._starts())
+        slices = (order[..., start : start + self.batch_size] for start in self._starts())
         return self._ahead(slices) if self.rows.streams else map(self.rows.rows, slices)
 
     def _ahead(self, slices: Iterable[Tensor]) -> Iterator[Batch]:
@@ -174,7 +196,8 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     Parameters
     ----------
     batch : (Tensor of shape (B, d), (Tensor of shape (B, L), Tensor or None))
-        Features, labels and weights, the last of shape (B,) or (B, L).
+        Features, labels and weights, the last of shape (B,) or (B, L). With a leading M each
+        member of an ensemble has samples of its own; shares and partners are drawn once.
     alpha : float
         Above 0; 1 draws uniformly, smaller values stay closer to the samples.
 
@@ -200,12 +223,13 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     """
     X, (labels, sample_weight) = batch
     # torch.distributions.Beta draws the same numbers, more slowly.
-    both = Dirichlet(torch.full((len(X), 2), alpha, device=X.device), validate_args=False).sample()
+    n = X.shape[-2]
+    both = Dirichlet(torch.full((n, 2), alpha, device=X.device), validate_args=False).sample()
     share = torch.maximum(both[:, :1], 1 - both[:, :1]).to(X.dtype)
-    other = torch.randperm(len(X), device=X.device)
+    other = torch.randperm(n, device=X.device)
 
     def mix(x: Tensor) -> Tensor:
-        return x.index_select(0, other).lerp(x, share)
+        return x.index_select(-2, other).lerp(x, share)
 
     Y, w = labels.to(X.dtype), _entry_weights(labels, sample_weight)
     if w is None:
@@ -214,14 +238,14 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     weight = mix(w)
     # Weighted labels mix linearly; an entry that is missing in both becomes NaN again.
     Y = torch.where(weight > 0, mix(w * Y.nan_to_num(nan=0.0)) / weight, torch.nan).clamp_max(1.0)
-    return mix(X), (Y, weight if weight.shape == Y.shape else weight[:, 0])
+    return mix(X), (Y, weight if weight.shape == Y.shape else weight[..., 0])
 
 
 def _entry_weights(labels: Tensor, sample_weight: Tensor | None) -> Tensor | None:
     """Return weights (B, 1) or (B, L), 0 where missing; None if none is missing and all are 1."""
     w = sample_weight
-    if w is not None and w.ndim == 1:
-        w = w[:, None]
+    if w is not None and w.ndim < labels.ndim:
+        w = w[..., None]
     if not labels.is_floating_point():
         return w
     given = ~labels.isnan()

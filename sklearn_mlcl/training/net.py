@@ -258,7 +258,7 @@ class IndexBatchNet(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
-            rows = len(batch[0])
+            rows = batch[0].shape[-2]
             total, n_rows = total + step["loss"] * rows, n_rows + rows
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self._record_loss(f"{prefix}_loss", float(total) / n_rows)

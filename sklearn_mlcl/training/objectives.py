@@ -37,7 +37,10 @@ class LogitObjective(nn.Module):
         if self.feature_decay > 0:
             squares = embedding.square().sum(-1)
             weight = weight_per_sample(labels, sample_weight, squares.dtype)
-            mean = squares.mean() if weight is None else (squares @ weight).mean() / weight.sum()
+            if weight is None:
+                mean = squares.mean()
+            else:
+                mean = ((squares * weight).sum(-1) / weight.sum(-1)).mean()
             value = value + self.feature_decay * mean
         return value
 
@@ -55,13 +58,17 @@ def loss_of_rows(
         labels = labels.round()
     if logits.ndim == 2:
         return loss(logits, labels, sample_weight)
-    if not getattr(loss, "is_mean_over_rows", False):
-        return torch.stack([loss(rows, labels, sample_weight) for rows in logits]).mean()
-    n_members = len(logits)
-    weight = sample_weight
-    if weight is not None:
-        weight = weight.repeat(n_members, *[1] * (weight.ndim - 1))
-    return loss(logits.flatten(0, 1), labels.repeat(n_members, 1), weight)
+    # Members that share the batch share its labels and weights.
+    weight, own = sample_weight, labels.ndim == 3
+    if not own:
+        labels = labels.expand(len(logits), *labels.shape)
+        weight = None if weight is None else weight.expand(len(logits), *weight.shape)
+    if not getattr(loss, "is_mean_over_rows", False) or (own and weight is not None):
+        parts = [None] * len(logits) if weight is None else weight
+        values = [loss(*rows) for rows in zip(logits, labels, parts, strict=True)]
+        return torch.stack(values).mean()
+    flat = None if weight is None else weight.flatten(0, 1)
+    return loss(logits.flatten(0, 1), labels.flatten(0, 1), flat)
 
 
 class ContrastiveObjective(nn.Module):
@@ -144,6 +151,11 @@ class ContrastiveObjective(nn.Module):
             # Pairs are of samples that have a label or not: a mixed one counts as its larger part.
             known = self.training and self.labels_known  # held-out samples are never mixed
             labels = labels > 0.5 if known else labels.round()
+        if self.queue is not None and projection.ndim > labels.ndim:
+            # The queue has the labels of each member.
+            labels = labels.expand(len(projection), *labels.shape)
+            if sample_weight is not None:
+                sample_weight = sample_weight.expand(len(projection), *sample_weight.shape)
         terms: dict[str, Tensor] = {}
         if self.prototypes is not None:
             terms["prototypes"] = self.prototypes
@@ -163,7 +175,9 @@ class ContrastiveObjective(nn.Module):
         if isinstance(self.loss, ContrastiveLoss) or projection.ndim == 2:
             return self.loss(projection, labels, **terms)
         values = []
+        shared = {} if labels.ndim == 3 else {n: terms[n] for n in ("sample_weight",) if n in terms}
         for m, own in enumerate(projection):
-            by_member = {name: terms[name][m] for name in ("prototypes", "queue") if name in terms}
-            values.append(self.loss(own, labels, **terms | by_member))
+            of_member = {name: term[m] for name, term in terms.items() if name not in shared}
+            own_labels = labels[m] if labels.ndim == 3 else labels
+            values.append(self.loss(own, own_labels, **shared, **of_member))
         return torch.stack(values)
