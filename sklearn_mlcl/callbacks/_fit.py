@@ -1,9 +1,8 @@
-"""Callbacks of the net: early stopping, scikit-learn's protocol, the epoch log."""
+"""Callbacks of the net: the choice of the epochs, scikit-learn's protocol, the epoch log."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,45 +13,74 @@ from skorch.history import History
 from sklearn_mlcl.utils._sklearn_compat import begin_fit_task
 
 
-class EarlyStopping(Callback):
-    """Stop when the validation loss has not improved, and put the best weights back.
+class EpochChoice(Callback):
+    """Choose the number of epochs on held-out samples, and end with the weights of that epoch.
 
-    Unlike skorch's own, it keeps the weights of the criterion too: heads and prototypes live
-    there.
+    Unlike skorch's ``EarlyStopping`` it keeps the weights of the criterion too: heads and
+    prototypes live there.
 
     Parameters
     ----------
-    n_iter_no_change : int
-        Epochs without an improvement after which training stops.
-    tol : float
-        Smallest decrease of the loss that counts as an improvement.
+    judge : callable
+        ``judge(net)`` returns a loss of held-out samples, not negative, by the weights that the
+        net has.
+    epochs : sequence of int or None, default=None
+        Epochs of this training that are compared; None compares all.
+    margin : float, default=0.0
+        The longest training wins whose loss is at most ``1 + margin`` times the smallest.
+    patience : int or None, default=None
+        Epochs without a smaller loss after which training stops. None stops at a compared epoch
+        that loses by the margin.
+
+    Attributes
+    ----------
+    losses_ : dict
+        The loss by epoch.
+    best_epoch_ : int
+        The epoch that was chosen, counted within this training; 0 if none was compared.
     """
 
-    def __init__(self, n_iter_no_change: int = 10, tol: float = 1e-4) -> None:
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
+    def __init__(
+        self,
+        judge: Callable[[Any], float],
+        epochs: Sequence[int] | None = None,
+        margin: float = 0.0,
+        patience: int | None = None,
+    ) -> None:
+        self.judge = judge
+        self.epochs = epochs
+        self.margin = margin
+        self.patience = patience
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.best_loss_ = np.inf
+        self._epoch = 0
         self.best_epoch_ = 0
-        self.misses_ = 0
+        self.losses_: dict[int, float] = {}
+        self._states: dict[int, Any] = {}
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        loss = net.history[-1, "valid_loss"]
-        if loss < self.best_loss_ - self.tol:
-            self.best_loss_, self.best_epoch_, self.misses_ = loss, len(net.history), 0
-            modules = net.module_, net.criterion_
-            self._best_states = [copy.deepcopy(module.state_dict()) for module in modules]
+        self._epoch += 1
+        if self.epochs is not None and self._epoch not in self.epochs:
             return
-        self.misses_ += 1
-        if self.misses_ >= self.n_iter_no_change:
+        with net.averaged():
+            self.losses_[self._epoch] = self.judge(net)
+        self._states[self._epoch] = net.weights_now()
+        smallest = min(self.losses_, key=lambda e: (self.losses_[e], e))
+        bound = (1 + self.margin) * self.losses_[smallest]
+        # What loses by the margin cannot win again: the smallest loss only falls.
+        self._states = {e: s for e, s in self._states.items() if self.losses_[e] <= bound}
+        self.best_epoch_ = max(self._states)
+        if self.patience is None:
+            stops = self.best_epoch_ < self._epoch
+        else:
+            stops = self._epoch - smallest >= self.patience
+        if stops:
             raise KeyboardInterrupt
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        if self.best_epoch_:
-            net.module_.load_state_dict(self._best_states[0])
-            net.criterion_.load_state_dict(self._best_states[1])
-            del self._best_states
+        if self._states:
+            net.put_weights(self._states[self.best_epoch_])
+        del self._states
 
 
 class FitTaskCallback(Callback):

@@ -172,7 +172,8 @@ class MultiLabelClassifier(
     def _thresholds(self) -> float | np.ndarray:
         """Return the threshold in force: the parameter, or what was tuned in its place."""
         tuned = isinstance(self.threshold, str)
-        threshold = np.asarray(self.threshold_ if tuned else self.threshold, dtype=np.float64)
+        value = self._tuned_threshold() if tuned else self.threshold
+        threshold = np.asarray(value, dtype=np.float64)
         n_labels = self._format.n_labels
         if threshold.ndim and threshold.shape != (n_labels,):
             raise ValueError(
@@ -182,6 +183,10 @@ class MultiLabelClassifier(
         if not ((threshold >= 0) & (threshold <= 1)).all():
             raise ValueError(f"threshold must lie in [0, 1], got {self.threshold!r}.")
         return threshold
+
+    def _tuned_threshold(self) -> float:
+        """Return the threshold that an objective, the parameter ``threshold``, stands for."""
+        return self.threshold_
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -13,16 +13,17 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl.estimators.contrastive import HEAD_C
-from sklearn_mlcl.estimators.net import Heads, NetClassifier, encoder_of, layer_sizes, scaler_of
-from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
-from sklearn_mlcl.heads.logistic import fit_embedding_heads
-from sklearn_mlcl.heads.predictor import AffineHead, DrawnPredictor
+from sklearn_mlcl.estimators.judge import MemberHeads
+from sklearn_mlcl.estimators.net import NetClassifier, encoder_of, layer_sizes, scaler_of
+from sklearn_mlcl.estimators.task import Task
+from sklearn_mlcl.heads.evaluation import outputs
+from sklearn_mlcl.heads.predictor import DrawnPredictor
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
 from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES, Posterior, plain_encoder
 from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.fit_data import FitData, LabelStats, check_features
+from sklearn_mlcl.utils.fit_data import check_features
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
@@ -192,11 +193,12 @@ class CGMVAEClassifier(NetClassifier):
 
     # ------------------------------------------------------------------ fit
 
-    def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
-        scaler, encoder = scaler_of(self, data), self._encoder(data.n_features)
+    def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
+        data = task.train
+        scaler, encoder = scaler_of(self, task), self._encoder(data.n_features)
         bias = None
         if setting(self, "label_bias"):
-            bias = torch.from_numpy(stats.log_odds.astype(np.float32))
+            bias = torch.from_numpy(task.stats.log_odds.astype(np.float32))
         model = GaussianMixtureVAE(
             nn.Sequential(scaler, FeatureNoise(self.feature_noise)),
             encoder,
@@ -231,14 +233,12 @@ class CGMVAEClassifier(NetClassifier):
         sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return plain_encoder(n_features, sizes, self.activation, self.dropout)
 
-    def _heads(
-        self, net: IndexBatchNet, data: FitData, embedding: CachedEmbedding, held_out: Any
-    ) -> Heads:
-        if self.head == "inner_product":
-            weight, bias = map(_array, net.module_.labels())
-            return Heads(AffineHead(weight, np.zeros(len(weight)) if bias is None else bias), {})
-        heads = fit_embedding_heads(embedding.all(), data.Y, data.sample_weight, self.head_C)
-        return Heads(AffineHead(heads.coef, heads.intercept), {"head_C_": heads.C})
+    def _trained_heads(self, net: IndexBatchNet) -> MemberHeads | None:
+        if self.head == "logistic":
+            return None
+        weight, bias = map(_array, net.module_.labels())
+        bias = np.zeros(len(weight)) if bias is None else bias
+        return weight[None], bias[None]
 
     # ------------------------------------------------------------------ labels
 

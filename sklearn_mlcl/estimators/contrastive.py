@@ -11,22 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_mlcl.estimators.judge import MemberHeads
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_ESTIMATORS,
-    Heads,
     NetClassifier,
     scaled_encoder,
 )
-from sklearn_mlcl.heads.evaluation import CachedEmbedding
-from sklearn_mlcl.heads.logistic import fit_embedding_heads
-from sklearn_mlcl.heads.predictor import AffineHead
+from sklearn_mlcl.estimators.task import Task
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead, embedding_width
 from sklearn_mlcl.modules._heads import head_arrays, linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
@@ -187,8 +184,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
                 f"{self.lambda_joint!r}."
             )
 
-    def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
-        encoder = scaled_encoder(self, data)
+    def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
+        data = task.train
+        encoder = scaled_encoder(self, task)
         width = embedding_width(encoder, data.n_features, self.n_estimators)
         projection_dim = setting(self, "projection_dim")
         loss = self._loss()
@@ -202,7 +200,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         return encoder, ContrastiveObjective(
             loss,
             projection,
-            linear_head(width, stats.log_odds, self.n_estimators),
+            linear_head(width, task.log_odds, self.n_estimators),
             prototypes=self._initial_prototypes(*shape) if with_prototypes else None,
             queue=self._queue(*shape, data.has_missing()),
             joint_loss=LOGIT_LOSSES[setting(self, "joint_loss")](),
@@ -234,13 +232,10 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             size, n_projection, n_labels, label_dtype=dtype, n_members=self.n_estimators
         )
 
-    def _heads(
-        self, net: IndexBatchNet, data: FitData, embedding: CachedEmbedding, held_out: Any
-    ) -> Heads:
-        if self.lambda_joint > 0 and self.head != "logistic":
-            return Heads(AffineHead(*head_arrays(net.criterion_.head, net.n_members)), {})
-        heads = fit_embedding_heads(embedding.all(), data.Y, data.sample_weight, self.head_C)
-        return Heads(AffineHead(heads.coef, heads.intercept), {"head_C_": heads.C})
+    def _trained_heads(self, net: IndexBatchNet) -> MemberHeads | None:
+        if self.lambda_joint == 0 or self.head == "logistic":
+            return None
+        return head_arrays(net.criterion_.head, net.n_members)
 
     @property
     def prototypes_(self) -> np.ndarray:

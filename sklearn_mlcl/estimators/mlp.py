@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from sklearn_mlcl.collapse import ONNDecoder, fit_onn_decoder
+from sklearn_mlcl.collapse import fit_onn_decoder
+from sklearn_mlcl.estimators.judge import MemberHeads
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
@@ -18,15 +19,15 @@ from sklearn_mlcl.estimators.net import (
     NetClassifier,
     scaled_encoder,
 )
+from sklearn_mlcl.estimators.task import Task
 from sklearn_mlcl.heads.decision import DECISIONS
 from sklearn_mlcl.heads.evaluation import CachedEmbedding
-from sklearn_mlcl.heads.predictor import AffineHead, DecoderHead
+from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss
 from sklearn_mlcl.modules import embedding_width
 from sklearn_mlcl.modules._heads import Head, etf_head, head_arrays, linear_head
 from sklearn_mlcl.training import IndexBatchNet, LogitObjective
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 from sklearn_mlcl.utils.parameters import AT_LEAST_0, AT_LEAST_1, SHARE, param, setting
 
 
@@ -139,14 +140,17 @@ class MultiLabelMLPClassifier(NetClassifier):
         },
     )
 
-    def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
+    def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
+        data = task.train
         # One logit more where samples without a label are a class of their own.
         none_class = self.loss == "pal" and setting(self, "empty_rows") == "none_class"
-        log_odds = np.append(stats.log_odds, np.zeros(int(none_class)))
+        log_odds = task.log_odds
+        if none_class:
+            log_odds = np.insert(log_odds, log_odds.shape[-1], 0.0, axis=-1)
         n_outputs = setting(self, "feature_dim")
         if n_outputs is None and self.classifier == "etf":
-            n_outputs = max(len(log_odds) - 1, 1)
-        encoder = scaled_encoder(self, data, n_outputs)
+            n_outputs = max(log_odds.shape[-1] - 1, 1)
+        encoder = scaled_encoder(self, task, n_outputs)
         width = embedding_width(encoder, data.n_features, self.n_estimators)
         head: Head
         if self.classifier == "etf":
@@ -177,25 +181,32 @@ class MultiLabelMLPClassifier(NetClassifier):
     def _needs_decoder(self) -> bool:
         return self.loss == "pal" or self._rule()[0] in ("onn", "auto")
 
-    def _chooses(self) -> bool:
-        return super()._chooses() or self._needs_decoder()
+    @property
+    def _members_hold_out(self) -> bool:  # type: ignore[override]
+        # A decoder of label sets sees all members at once; those of an ETF share their biases.
+        return not self._needs_decoder() and self.classifier != "etf"
+
+    def _trained_heads(self, net: IndexBatchNet) -> MemberHeads:
+        coef, intercept = head_arrays(net.criterion_.head, net.n_members)
+        n_labels = self._format.n_labels
+        return coef[:, :n_labels], intercept[:, :n_labels]
 
     def _heads(
-        self, net: IndexBatchNet, data: FitData, embedding: CachedEmbedding, held_out: Any
+        self, heads: MemberHeads, known: CachedEmbedding, own: np.ndarray | None, task: Task
     ) -> Heads:
-        decoder: ONNDecoder | None = None
-        if self._needs_decoder() and held_out is not None:
-            asked = NearestLabelSetClassifier() if isinstance(self.decision, str) else self.decision
-            decoder = fit_onn_decoder(
-                embedding.all(),
-                data.Y,
-                sample_weight=data.row_weight,
-                variant=asked.variant,
-                max_labels=asked.max_labels,
-                validation=held_out,
-            )
-        if self.loss == "pal" and decoder is not None:
+        affine = super()._heads(heads, known, own, task)
+        judged = task.judged()
+        if not self._needs_decoder() or own is None or judged is None:
+            return affine._replace(fitted={"decoder_": None})
+        asked = NearestLabelSetClassifier() if isinstance(self.decision, str) else self.decision
+        decoder = fit_onn_decoder(
+            known.all(),
+            task.train.Y,
+            sample_weight=task.train.row_weight,
+            variant=asked.variant,
+            max_labels=asked.max_labels,
+            validation=(own, judged.data.Y),
+        )
+        if self.loss == "pal":
             return Heads(DecoderHead(decoder), {"decoder_": decoder})
-        coef, intercept = head_arrays(net.criterion_.head, net.n_members)
-        head = AffineHead(coef[: data.n_labels], intercept[: data.n_labels])
-        return Heads(head, {"decoder_": decoder})
+        return affine._replace(fitted={"decoder_": decoder})

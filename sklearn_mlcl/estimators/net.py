@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from math import ceil, sqrt
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -17,15 +18,24 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.callbacks._fit import EarlyStopping, FitTaskCallback, epoch_log, fit_listener
+from sklearn_mlcl.callbacks._fit import EpochChoice, FitTaskCallback, epoch_log, fit_listener
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.heads.decision import Decision, HeldOut, chosen
+from sklearn_mlcl.estimators.judge import Judge, MemberHeads, feature_scaler
+from sklearn_mlcl.estimators.task import Task
+from sklearn_mlcl.heads.blend import (
+    Blend,
+    HeldOutParts,
+    choose_blend,
+)
+from sklearn_mlcl.heads.decision import Decision, chosen
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
-from sklearn_mlcl.heads.linear import AUTO_WEIGHT, fit_linear, linear_share
+from sklearn_mlcl.heads.held_out import HeldOut
+from sklearn_mlcl.heads.linear import default_weight, fit_linear, has_linear
+from sklearn_mlcl.heads.logistic import fit_embedding_heads
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.metrics._classifier import set_format
-from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.modules import (
     ACTIVATIONS,
     FeatureNoise,
@@ -36,9 +46,8 @@ from sklearn_mlcl.modules import (
     embedding_width,
     linear,
 )
-from sklearn_mlcl.modules._scaling import input_scaler
 from sklearn_mlcl.thresholds import OBJECTIVES
-from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet, RowTensors
+from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet
 from sklearn_mlcl.utils._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -49,11 +58,9 @@ from sklearn_mlcl.utils._sklearn_compat import (
     with_callbacks,
 )
 from sklearn_mlcl.utils.chunking import stacked
-from sklearn_mlcl.utils.class_weight import ClassWeights
 from sklearn_mlcl.utils.fit_data import (
     Features,
     FitData,
-    LabelStats,
     check_features,
     check_fit_data,
 )
@@ -79,52 +86,24 @@ AUTO_SAMPLES, AUTO_EPOCHS, FEWEST_EPOCHS = 2_000, 40, 8
 #: Features of a CSR X that the encoder sees at most: the first layer of a net costs as much for a
 #: word of two samples as for one of a thousand. The regressions beside the net see all.
 MAX_SPARSE_FEATURES = 8_192
-#: ``early_stopping=True`` in epochs.
-PATIENCE = 10
+#: From so many members on each holds out a fold of its own, up to so many samples. Else a common
+#: share is held out, up to so many samples.
+FEWEST_MEMBERS, HELD_OUT_SAMPLES, HELD_OUT_SHARE = 4, 20_000, 0.1
+#: ``early_stopping=True`` compares these shares of the epochs; the longest wins that is within the
+#: margin of the smallest loss.
+EPOCH_SHARES, EPOCH_MARGIN = (0.125, 0.25, 0.5, 1.0), 0.05
+#: The share of the neighbours, and the threshold, where nothing is chosen.
+NEIGHBOR_WEIGHT, DEFAULT_THRESHOLD = 0.5, 0.5
 
 N_ESTIMATORS = param(4, AT_LEAST_1)
 LINEAR_WEIGHT = param("auto", SHARE, StrOptions({"auto"}))
 
 
 class Heads(NamedTuple):
-    """What a leaf class puts on the embedding: a module, and fitted attributes."""
+    """What stands on the embeddings side by side: a module, and fitted attributes."""
 
     module: nn.Module
     fitted: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One training: what it learns from, and for how long.
-
-    Attributes
-    ----------
-    train : FitData
-        Samples to learn from, with class weights in their weights.
-    valid : FitData or None
-        Held-out samples, where something is chosen or stopped on them; without class weights.
-    class_weights : ClassWeights
-        The class weights.
-    stats : LabelStats
-        What is known of the labels of ``train``.
-    seed : int
-        Seeds all that is random.
-    n_epochs : int
-        Epochs at most.
-    schedule : str
-        Course of the learning rate.
-    is_part : bool
-        Whether the samples are a part of the data, as ``partial_fit`` sees them.
-    """
-
-    train: FitData
-    valid: FitData | None
-    class_weights: ClassWeights
-    stats: LabelStats
-    seed: int
-    n_epochs: int
-    schedule: str
-    is_part: bool
 
 
 class NetAttributes:
@@ -141,12 +120,21 @@ class NetAttributes:
         Samples with each label, samples without; over all calls of :meth:`partial_fit`.
     threshold_ : float or array-like
         The threshold in force after the fit.
+    blend_ : dict of str to float
+        What the parts weigh, chosen on held-out samples: ``net``, ``neighbors`` and ``linear`` sum
+        to 1; ``scale`` and ``shift`` are what the log-odds are multiplied by and what is added.
+    oof_proba_ : ndarray of shape (n_samples, n_labels)
+        Probabilities of the training samples by what never saw them, NaN where a sample was not
+        held out. A file of :meth:`save` does not keep them.
+    validation_scores_ : dict of str to float
+        Scores of the held-out samples at ``threshold_``: ``log_loss``, ``average_precision``,
+        ``f1_micro``, ``f1_macro``, ``f1_samples``. Empty where nothing was held out.
     net_ : skorch net
         The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
     history_ : dict of ndarray of shape (n_epochs,)
         What was recorded per epoch: ``train_loss``, ``valid_loss``, ``dur`` in seconds.
     n_iter_ : int
-        Epochs run since the weights were initialised.
+        Epochs behind the weights, since they were initialised.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -159,13 +147,35 @@ class NetAttributes:
     threshold_: Any
     history_: dict[str, np.ndarray]
     n_iter_: int
+    validation_scores_: dict[str, float]
+    _held_out: HeldOut | None
     _noise_seed: int
     _n_features_out: int
 
+    #: Whether each member of an ensemble can hold out samples of its own.
+    _members_hold_out: bool = True
     #: The class of the net that is trained.
     _net_class: type[IndexBatchNet] = IndexBatchNet
     n_estimators: int = 1
     linear_weight: float | str = 0.0
+
+    @property
+    def blend_(self) -> dict[str, float]:
+        """What the parts weigh, and scale and shift."""
+        blend = self.predictor_.blend
+        v, w = blend.neighbor_weight, blend.linear_weight
+        shares = {"net": (1 - v) * (1 - w), "neighbors": v * (1 - w), "linear": w}
+        return shares | {"scale": blend.scale, "shift": blend.shift}
+
+    @property
+    def oof_proba_(self) -> np.ndarray:
+        """Probabilities of the training samples by what never saw them."""
+        if self._held_out is None or self._held_out.samples is None:
+            raise AttributeError(
+                "There is no oof_proba_: the fit held out no training samples, or the estimator "
+                "was loaded from a file, which does not keep them."
+            )
+        return self._held_out.of_given()
 
     @property
     def label_counts_(self) -> np.ndarray:
@@ -190,14 +200,15 @@ class NetClassifier(
     threshold : float, array-like of shape (n_labels,) or str
         Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
         "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all
-        labels by that objective on the held-out share ``validation``; see
-        :func:`sklearn_mlcl.thresholds.tune_thresholds`.
+        labels by that objective on held-out samples; see
+        :func:`sklearn_mlcl.thresholds.tune_thresholds`. "auto" is "f1_micro" for label matrices
+        and 0.5 for 1-D targets. A change after ``fit`` takes effect at once.
     hidden_layer_sizes : sequence of int
         Widths of the encoder's layers (Linear, LayerNorm, activation, dropout). The last one is
         the width of the embedding.
     max_epochs : int or "auto"
-        Passes over the training samples. "auto": 40 for up to 2,000 samples. Beyond, epochs
-        fall as one over the root of their number, to 8 at least.
+        Passes over the training samples, at most. "auto": 40 for up to 2,000 samples. Beyond,
+        epochs fall as one over the root of their number, to 8 at least.
     batch_size : int or "auto"
         Samples a step, at most as many as there are. "auto": a power of two from 32 to 128,
         between a twelfth and a sixth of the samples.
@@ -241,17 +252,22 @@ class NetClassifier(
         Standard deviation of Gaussian noise on the scaled features while training.
     weight_decay : float
         Decoupled decay of all matrices; biases and norms are not decayed.
-    validation : float or splitter
-        Share of the samples that is held out, stratified over the labels, where something is
-        chosen or stopped on it: ``early_stopping``, a tuned ``threshold``. A splitter gives its
-        first split. Held-out samples take no part in training.
+    validation : "folds", float, splitter or None
+        Samples that training holds out, stratified over the labels. Epochs, weights of the parts,
+        scale and threshold are chosen on them. "folds": each of four or more members holds out a
+        fold of its own, so that all samples are used and all are judged. Of more than 20,000
+        samples, and of up to three members, a common tenth is held out, at most 20,000. A float is
+        a common share, a splitter gives its first split. None holds out nothing: nothing is
+        chosen. Equal samples, and samples of one group, are held out together.
     early_stopping : bool or int
-        Stop when the loss of held-out samples has not improved for so many epochs (True: 10),
-        and put the best weights back.
-    neighbor_weight : float
+        True compares an eighth, a quarter, a half and all of ``max_epochs`` by the log loss of
+        held-out samples, and takes the longest training within 5 % of the best. A number stops
+        when the loss has not improved for so many epochs, and puts the best weights back. False
+        trains all epochs.
+    neighbor_weight : float or "auto"
         Share of the neighbours in the probability, in [0, 1]; the rest is the head's. They are
         a kernel regression of the training labels on cosines of embeddings. 0 leaves them out
-        and keeps no training samples.
+        and keeps no training samples. "auto" chooses it on held-out samples, 0.5 without.
     warm_start : bool
         Let :meth:`fit` go on from the weights of the last fit. ``learning_rate``,
         ``batch_size``, ``callbacks``, ``verbose`` and the weights of the objective may change
@@ -276,23 +292,26 @@ class NetClassifier(
           The p by which log-odds rise, log((c + p) / c) - log((m + p) / m), for a label that c
           samples have and m lack. Regularised models shrink a rare label towards its absence. 0
           changes nothing.
-        - ``schedule`` : {"one_cycle", "cosine", "constant", "warm_restarts"}
-          Course of the learning rate. "warm_restarts" follows a cosine from the peak to a tenth
+        - ``schedule`` : {"averaged", "one_cycle", "cosine", "constant", "warm_restarts"}
+          Course of the learning rate. "averaged" keeps it constant and averages the weights over
+          the last two epochs, about: so each epoch is as good as a training that ends there.
+          "warm_restarts" follows a cosine from the peak to a tenth
           of it, which starts anew after 50, 150, 350, ... epochs.
     linear_weight : float or "auto"
         Weight of logistic regressions on the scaled features, one a label, in the log-odds, in
         [0, 1]; the rest is that of the head and the neighbours. They hold what a few features
-        say outright, as rare words do, which a net learns late. 0 fits none. "auto": 0.3 for
-        CSR, 0 for dense features and where labels times stored entries of X exceed 2e9 or
-        labels times features 1e7. C is chosen for all labels among 0.001, 0.01, 0.1, 1 by the
-        held-out log loss.
+        say outright, as rare words do, which a net learns late. 0 fits none. "auto" chooses it on
+        held-out samples; without, it is 0.3 for CSR and 0 for dense features. It fits none where
+        labels times features exceed 1e7, labels times stored entries of a CSR X 2e9, or labels
+        times entries of a dense X 2e8. C is chosen for all labels among 0.001, 0.01, 0.1, 1 by
+        the held-out log loss.
     """
 
-    threshold: Any = param(0.5, SHARE, "array-like", StrOptions(set(OBJECTIVES)))
+    threshold: Any = param("auto", SHARE, "array-like", StrOptions({"auto", *OBJECTIVES}))
     hidden_layer_sizes: Any = param((256, 256), "array-like")
     max_epochs: int | str = param("auto", AT_LEAST_1, StrOptions({"auto"}))
     batch_size: int | str = param("auto", AT_LEAST_1, StrOptions({"auto"}))
-    learning_rate: float = param(2e-3, ABOVE_0)
+    learning_rate: float = param(1e-3, ABOVE_0)
     class_weight: Any = CLASS_WEIGHT
     missing_label: float = MISSING_LABEL
     device: Any = param("auto", str, torch.device)
@@ -305,9 +324,15 @@ class NetClassifier(
     dropout: float = param(0.4, Interval(Real, 0, 1, closed="left"))
     feature_noise: float = param(0.5, AT_LEAST_0)
     weight_decay: float = param(0.03, AT_LEAST_0)
-    validation: Any = param(0.1, Interval(Real, 0, 1, closed="neither"), HasMethods(["split"]))
-    early_stopping: bool | int = param(False, "boolean", AT_LEAST_1)
-    neighbor_weight: float = param(0.5, SHARE)
+    validation: Any = param(
+        "folds",
+        StrOptions({"folds"}),
+        Interval(Real, 0, 1, closed="neither"),
+        HasMethods(["split"]),
+        None,
+    )
+    early_stopping: bool | int = param(True, "boolean", AT_LEAST_1)
+    neighbor_weight: float | str = param("auto", SHARE, StrOptions({"auto"}))
     warm_start: bool = param(False, "boolean")
     net_params: dict[str, Any] | None = param(
         None,
@@ -316,7 +341,7 @@ class NetClassifier(
         keys={
             "optimizer": param("adamw", StrOptions(set(OPTIMIZERS)), callable),
             "optimizer_params": param(None, dict, None),
-            "schedule": param("one_cycle", StrOptions(set(SCHEDULES))),
+            "schedule": param("averaged", StrOptions(set(SCHEDULES))),
             "precision": param("float32", StrOptions(set(PRECISIONS))),
             "compile": param(False, "boolean"),
             "pseudo_count": param(0.0, AT_LEAST_0),
@@ -326,35 +351,43 @@ class NetClassifier(
     # ------------------------------------------------------------------ what a leaf class gives
 
     @abstractmethod
-    def _modules(self, data: FitData, stats: LabelStats) -> tuple[nn.Module, nn.Module]:
+    def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
         """Return what makes embeddings of samples, and the objective of its training."""
 
     @abstractmethod
-    def _heads(
-        self,
-        net: IndexBatchNet,
-        data: FitData,
-        embedding: CachedEmbedding,
-        held_out: tuple[np.ndarray, Any] | None,
-    ) -> Heads:
-        """Return the heads on the trained ``embedding`` of ``data``.
+    def _trained_heads(self, net: IndexBatchNet) -> MemberHeads | None:
+        """Return the heads that were trained with the encoder; None fits logistic ones."""
 
-        ``held_out`` has embeddings and labels of held-out samples where decisions are chosen.
+    def _heads(
+        self, heads: MemberHeads, known: CachedEmbedding, own: np.ndarray | None, task: Task
+    ) -> Heads:
+        """Return what stands on the embeddings: the mean of the heads of the members.
+
+        ``known`` has the embeddings of the samples of the training, ``own`` those of held-out ones.
         """
+        coef, intercept = heads
+        side_by_side = np.concatenate(list(coef), axis=1) / len(coef)
+        return Heads(AffineHead(side_by_side, intercept.mean(axis=0)), {})
 
     def _rule(self) -> tuple[str, Any]:
         """Return the decision rule asked for, and the prior of the label sets."""
         return "threshold", 0.0
 
-    def _chooses(self) -> bool:
-        """Return whether something is chosen on held-out samples."""
-        return isinstance(self.threshold, str) or self._rule()[0] != "threshold"
-
     # ------------------------------------------------------------------ fit
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train the encoder, then the heads.
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train the encoder, then the heads; choose on held-out samples.
 
         Parameters
         ----------
@@ -365,22 +398,34 @@ class NetClassifier(
             shape (n_samples,).
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
             Weights of the samples or of the entries. Samples with zero weight are dropped.
+        groups : array-like of shape (n_samples,), default=None
+            The group of each sample, as a patient with several. A group is held out as a whole.
+        X_val, y_val : array-like, default=None
+            Samples to choose on, in place of held-out ones. A pipeline hands them on as they are,
+            unless its ``transform_input`` names them.
+        sample_weight_val : array-like, default=None
+            Weights of those.
 
         Returns
         -------
         self : estimator
             The fitted estimator. If fitting fails, what was fitted before stays as it was.
         """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together, one is None.")
         with rollback_on_error(self):
-            self._fit(X, y, sample_weight)
+            self._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
         return self
 
     # Inside rollback_on_error, which takes away what tears the callbacks down.
     @with_callbacks
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, groups: Any, validation: tuple[Any, Any, Any]
+    ) -> None:
         continuing = self.warm_start and hasattr(self, "net_")
-        data = self._read(X, y, sample_weight, continuing)
-        task = self._task(data, continuing, n_epochs(self.max_epochs, data.n_samples))
+        data = self._read(X, y, sample_weight, continuing, groups)
+        valid = None if validation[0] is None else self._read(*validation, continuing=True)
+        task = self._task(data, valid, continuing, n_epochs(self.max_epochs, data.n_samples))
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         with fit_listener(self, task.n_epochs, {"X": X, "y": y, "metadata": metadata}) as listener:
             self.__dict__.update(self._trained(task, continuing, listener))
@@ -419,75 +464,120 @@ class NetClassifier(
                 "them: give the weights as numbers."
             )
         with rollback_on_error(self):
-            data = self._read(X, y, sample_weight, continuing, classes)
-            task = self._task(data, continuing, n_epochs=1, is_part=True)
+            data = self._read(X, y, sample_weight, continuing, classes=classes)
+            task = self._task(data, None, continuing, n_epochs=1, is_part=True)
             self.__dict__.update(self._trained(task, continuing))
         return self
 
     def _read(
-        self, X: Any, y: Any, sample_weight: Any, continuing: bool, classes: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        continuing: bool,
+        groups: Any = None,
+        classes: Any = None,
     ) -> FitData:
         known = self._format if continuing else None
         data, target_format = check_fit_data(
-            self, X, y, sample_weight, classes=classes, known=known, on_disk=True
+            self, X, y, sample_weight, groups=groups, classes=classes, known=known, on_disk=True
         )
         set_format(self, target_format)
         return data
 
-    def _task(self, data: FitData, continuing: bool, n_epochs: int, is_part: bool = False) -> Task:
+    def _task(
+        self,
+        data: FitData,
+        valid: FitData | None,
+        continuing: bool,
+        n_epochs: int,
+        is_part: bool = False,
+    ) -> Task:
         """Plan a training: what is held out, what each sample weighs, what seeds it."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         seed += self.n_iter_ if continuing else 0
-        train, valid = data, None
-        if self._chooses() or (self.early_stopping and not is_part):
-            splitter = self.validation
-            if isinstance(splitter, Real):
-                splitter = MultilabelStratifiedShuffleSplit(
-                    n_splits=1, test_size=float(splitter), random_state=seed
-                )
-            train, valid = map(data.take, next(iter(splitter.split(data.X, data.Y))))
-        weights = train.class_weights(self.class_weight, self._format)
-        train = train.weighted(weights)
-        schedule = "constant" if is_part else setting(self, "schedule")
-        stats = LabelStats.of(train)
-        return Task(train, valid, weights, stats, seed, n_epochs, schedule, is_part)
+        if valid is not None or is_part or self.validation is None:
+            folds = no_folds(data.n_samples)
+        else:
+            folds = self._folds(data, seed)
+        return Task.of(
+            data,
+            folds,
+            valid,
+            self.class_weight,
+            self._format,
+            seed=seed,
+            n_epochs=n_epochs,
+            schedule="constant" if is_part else setting(self, "schedule"),
+            is_part=is_part,
+        )
+
+    def _folds(self, data: FitData, seed: int) -> Folds:
+        """Deal the samples to what is held out, as ``validation`` says."""
+        n, share = data.n_samples, self.validation
+        if not isinstance(share, str | Real):
+            _, held_out = next(iter(share.split(data.X, data.Y, data.groups)))
+            fold = np.full(n, -1)
+            fold[held_out] = 0
+            return Folds(fold, 1)
+        if isinstance(share, Real):
+            return common_share(data, float(share), seed)
+        by_member = self._members_hold_out and self.n_estimators >= FEWEST_MEMBERS
+        if by_member and n <= HELD_OUT_SAMPLES:
+            return member_folds(data, self.n_estimators, seed)
+        return common_share(data, min(HELD_OUT_SHARE, HELD_OUT_SAMPLES / n), seed)
 
     def _trained(
         self, task: Task, continuing: bool, listener: FitTaskCallback | None = None
     ) -> dict[str, Any]:
         """Train the net, put heads on it, and return the attributes of the fit."""
+        n_before = self.n_iter_ if continuing else 0
         with seeded(task.seed) as generator:
             net = self._continued(task) if continuing else self._new_net(task)
             work = net.batch_size * net.n_weights
             # A step goes forward once, and back at twice the cost.
             n_steps = ceil(task.train.n_samples / net.batch_size) * task.n_epochs
             device = resolve_device(self.device, 3 * work, n_steps)
-            callbacks: list[Any] = []
-            if self.early_stopping and not task.is_part:
-                by_default = isinstance(self.early_stopping, bool | np.bool_)
-                patience = PATIENCE if by_default else int(self.early_stopping)
-                callbacks.append(EarlyStopping(patience))
+            judged = task.judged()
+            judge = None if judged is None else Judge(task, judged, device)
+            choice = None
+            if judge is not None and judge.judged.judgement.informs and self.early_stopping:
+                choice = self._epoch_choice(judge, task.n_epochs)
+            callbacks: list[Any] = [] if choice is None else [choice]
             if listener is not None:
-                listener.fitted_attributes = lambda: vars(self) | self._fitted(net.snapshot(), task)
+                listener.fitted_attributes = lambda: (
+                    vars(self) | self._fitted(net.snapshot(), task, judge, n_before)
+                )
                 callbacks.append(listener)
             with seeded_device(task.seed, device), threads_for(work, device), net.kept_on_error():
                 net.to(device).train_rows(
-                    RowTensors(task.train, device),
-                    None
-                    if task.valid is None
-                    else RowTensors(task.valid.weighted(task.class_weights), device),
+                    task.rows(device),
+                    task.held_out_rows(device),
                     max_epochs=task.n_epochs,
                     schedule=task.schedule,
                     generator=generator,
                     callbacks=callbacks,
                 )
-                fitted = self._fitted(net, task)
+                fitted = self._fitted(net, task, judge, n_before)
+        if choice is not None and choice.best_epoch_:
+            fitted["n_iter_"] = n_before + choice.best_epoch_
         # On the CPU a pickle loads anywhere; predictions move the weights where they run.
         net.to(torch.device("cpu"))
         return fitted
 
+    def _epoch_choice(self, judge: Judge, n_epochs: int) -> EpochChoice:
+        """Return what chooses the number of epochs, as ``early_stopping`` says."""
+
+        def loss(net: IndexBatchNet) -> float:
+            return judge.loss(net, self._trained_heads(net))
+
+        if not isinstance(self.early_stopping, bool | np.bool_):
+            return EpochChoice(loss, patience=int(self.early_stopping))
+        epochs = sorted({max(1, round(share * n_epochs)) for share in EPOCH_SHARES})
+        return EpochChoice(loss, epochs, EPOCH_MARGIN)
+
     def _new_net(self, task: Task) -> IndexBatchNet:
-        module, objective = self._modules(task.train, task.stats)
+        module, objective = self._modules(task)
         optimizer_params = setting(self, "optimizer_params") or {}
         return self._net_class(
             module,
@@ -522,61 +612,138 @@ class NetClassifier(
             "verbose": self.verbose,
         }
 
-    def _fitted(self, net: IndexBatchNet, task: Task) -> dict[str, Any]:
-        """Return the attributes of a fit: all that predictions need."""
-        train, valid, stats = task.train, task.valid, task.stats
-        embedding = CachedEmbedding(net.module_, train.X, torch.device(net.device))
-        held_out = None
-        if valid is not None and self._chooses():
-            held_out = (self._embedded(net.module_, valid.X), valid.Y)
-        heads = self._heads(net, train, embedding, held_out)
+    def _fitted(
+        self, net: IndexBatchNet, task: Task, judge: Judge | None, n_before: int
+    ) -> dict[str, Any]:
+        """Return the attributes of a fit: heads, parts, and what held-out samples choose."""
+        known = CachedEmbedding(net.module_, task.train.X, torch.device(net.device))
+        own = None if judge is None else judge.embeddings(net)
+        member_heads, fitted = self._trained_heads(net), {}
+        if member_heads is None:
+            member_heads, fitted["head_C_"] = self._logistic_heads(known, task)
+        heads = self._heads(member_heads, known, own, task)
         before = getattr(self, "predictor_", None) if task.is_part else None
         if isinstance(heads.module, AffineHead):
-            heads.module.set_constant(stats, before and before.head)
-        neighbors, regressions = None, None
-        if self.neighbor_weight > 0:
-            kept = subsample(train, np.random.RandomState(task.seed))
-            near = train.take(kept)
-            neighbors = NeighborHead(embedding.of(kept), near.Y, near.sample_weight, stats)
-        share = linear_share(self.linear_weight, train)
-        if share > 0:
-            regressions = fit_linear(train, net.module_.scaler, np.random.RandomState(task.seed))
+            heads.module.set_constant(task.stats, before and before.head)
+        with_linear = has_linear(self.linear_weight, task.train)
+        blend = self._default_blend(task.train, with_linear, before)
+        parts, C = None, None
+        if judge is not None and own is not None:
+            if isinstance(heads.module, AffineHead):
+                of_head = judge.head_log_odds(own, member_heads)
+            else:
+                of_head = judge.of(heads.module, own)
+            votes = judge.votes(own, known) if blend.neighbor_weight > 0 else None
+            parts = HeldOutParts(of_head, votes)
+            if with_linear:
+                linear, C = judge.linear(self.scale_input)
+                parts = parts._replace(linear=linear)
+            fixed = (_number(self.neighbor_weight), _number(self.linear_weight))
+            blend = choose_blend(parts, judge.judged.judgement, blend, *fixed, task.seed)
+        random_state = np.random.RandomState(task.seed)
+        neighbors, linear_part = None, None
+        if blend.neighbor_weight > 0:
+            kept = subsample(task.train, random_state)
+            near = task.train.take(kept)
+            neighbors = NeighborHead(known.of(kept), near.Y, near.sample_weight, task.stats)
+        if blend.linear_weight > 0:
+            scaler = feature_scaler(task.train, self.scale_input)
+            linear_part = fit_linear(task.train, scaler, C, random_state)
+        gain = 1.0 if judge is None else judge.gain(known, member_heads)
+        gain = blend.linear_weight + (1 - blend.linear_weight) * gain
         predictor = Predictor(
             net.module_,
             heads.module,
-            stats.counts if before is None else stats.counts + before.counts,
+            task.stats.counts if before is None else task.stats.counts + before.counts,
             setting(self, "pseudo_count"),
             neighbors=neighbors,
-            linear=regressions,
-            neighbor_weight=self.neighbor_weight,
-            linear_weight=share,
+            linear=linear_part,
+            blend=replace(blend, scale=blend.scale * gain),
         )
-        decision, threshold = self._chosen(predictor, valid, held_out, heads)
-        width = embedding_width(net.module_, train.n_features, self.n_estimators)
+        held_out = None
+        if judge is not None and parts is not None and judge.judged.judgement.informs:
+            log_odds = parts.blended(blend) + predictor.get_buffer("shift").numpy()
+            held_out = judge.kept(log_odds.astype(np.float32))
+        threshold, decision = self._decided(held_out, own, heads)
+        width = embedding_width(net.module_, task.train.n_features, self.n_estimators)
         return {
             "predictor_": predictor,
             "decision_": decision,
             "threshold_": threshold,
+            "validation_scores_": {} if held_out is None else held_out.scores(threshold),
             "net_": net,
-            "n_iter_": len(net.history),
+            "n_iter_": n_before + net.n_epochs_run,
             "history_": epoch_log(net.history),
+            "_held_out": held_out,
+            "_threshold_asked": self.threshold,
             "_n_features_out": width * self.n_estimators,
             "_noise_seed": task.seed,
+            **fitted,
             **heads.fitted,
         }
 
-    def _chosen(
-        self, predictor: Predictor, valid: FitData | None, held_out: Any, heads: Heads
-    ) -> tuple[Decision, Any]:
-        """Choose the decision rule and the threshold on held-out samples."""
+    def _default_blend(self, data: FitData, with_linear: bool, before: Predictor | None) -> Blend:
+        """Return the weights where nothing is chosen: those given, those of before, or usual."""
+        usual = Blend(NEIGHBOR_WEIGHT, default_weight(data)) if before is None else before.blend
+        v, w = _number(self.neighbor_weight), _number(self.linear_weight)
+        w = usual.linear_weight if w is None else w
+        return replace(
+            usual,
+            neighbor_weight=usual.neighbor_weight if v is None else v,
+            linear_weight=w if with_linear else 0.0,
+        )
+
+    def _logistic_heads(self, known: CachedEmbedding, task: Task) -> tuple[MemberHeads, np.ndarray]:
+        """Return logistic regressions on the embeddings, and their C.
+
+        They see the embeddings of all members side by side, unless members hold out samples of
+        their own: then each has its regressions.
+        """
+        if task.folds.by_member:
+            n_folds = task.folds.n_folds
+            by_member = known.all().reshape(task.data.n_samples, n_folds, -1)
+            parts = [(by_member[task.folds.learnt(k), k], task.learnt(k)) for k in range(n_folds)]
+        else:
+            parts = [(known.all(), task.train)]
+        fits = [
+            fit_embedding_heads(embedding, data.Y, data.sample_weight, self.head_C)
+            for embedding, data in parts
+        ]
+        heads = np.stack([fit.coef for fit in fits]), np.stack([fit.intercept for fit in fits])
+        return heads, np.stack([fit.C for fit in fits]).mean(axis=0)
+
+    def _decided(
+        self, held_out: HeldOut | None, own: np.ndarray | None, heads: Heads
+    ) -> tuple[Any, Decision]:
+        """Return the threshold and the decision rule in force, chosen on held-out samples."""
         rule, prior = self._rule()
         rule = rule if self._format.kind == "multilabel" else "threshold"
-        if valid is None or held_out is None:
-            return Decision("threshold"), self.threshold
-        # From the embedding at hand: the encoder runs once over held-out samples.
-        log_odds = outputs(predictor, valid.X, held_out[0], **self._inference)
-        known = HeldOut(held_out[0], sigmoid(log_odds), valid.Y, valid.sample_weight)
-        return chosen(rule, self.threshold, known, heads.fitted.get("decoder_"), prior)
+        objective = self._objective(self.threshold)
+        if objective is None and rule == "auto":
+            objective = "f1_micro"
+        threshold = DEFAULT_THRESHOLD if isinstance(self.threshold, str) else self.threshold
+        if held_out is None:
+            if objective is not None and self.threshold != "auto":
+                warnings.warn(
+                    f"threshold={self.threshold!r} is tuned on held-out samples, but none could be "
+                    f"held out: the threshold is {DEFAULT_THRESHOLD}. Give X_val and y_val, more "
+                    "samples or another validation.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            return threshold, Decision("threshold")
+        if objective is not None:
+            threshold = held_out.tuned(objective)
+        decoder = heads.fitted.get("decoder_")
+        return threshold, chosen(rule, threshold, held_out, own, decoder, prior)
+
+    def _objective(self, threshold: Any) -> str | None:
+        """Return what a parameter ``threshold`` is tuned for; None where it is a number."""
+        if not isinstance(threshold, str):
+            return None
+        if threshold != "auto":
+            return threshold
+        return "f1_micro" if self._format.kind == "multilabel" else None
 
     # ------------------------------------------------------------------ predictions
 
@@ -622,18 +789,37 @@ class NetClassifier(
         return self._format.label_matrix(stacked(labels, X.shape[0]))
 
     def _thresholds(self) -> float | np.ndarray:
-        return self.threshold_ if self._rule()[0] == "auto" else super()._thresholds()
+        if self._rule()[0] == "auto" and self._held_out is not None:
+            return self.threshold_
+        return super()._thresholds()
+
+    def _tuned_threshold(self) -> float:
+        asked = self._threshold_asked
+        if isinstance(asked, str) and asked == self.threshold:
+            return self.threshold_
+        objective = self._objective(self.threshold)
+        if objective is None:
+            return DEFAULT_THRESHOLD
+        if self._held_out is None:
+            raise ValueError(
+                f"threshold={self.threshold!r} was set after the fit, but its held-out samples are "
+                "not there: nothing was held out, or a file was loaded, which does not keep them. "
+                "Give a number, or fit again."
+            )
+        return self._held_out.tuned(objective)
 
     def _module(self) -> nn.Module:
         return self._current_predictor()
 
     def _current_predictor(self) -> Predictor:
         """Return the predictor, with the weights of its parts that are set today."""
-        share = self.linear_weight
-        if isinstance(share, str):
-            share = 0.0 if self.predictor_.linear is None else AUTO_WEIGHT
-        pseudo_count = setting(self, "pseudo_count")
-        return self.predictor_.weighted(self.neighbor_weight, share, pseudo_count)
+        blend = self.predictor_.blend
+        v, w = _number(self.neighbor_weight), _number(self.linear_weight)
+        return self.predictor_.weighted(
+            blend.neighbor_weight if v is None else v,
+            blend.linear_weight if w is None else w,
+            setting(self, "pseudo_count"),
+        )
 
     def _log_odds(self, X: Features) -> np.ndarray:
         return outputs(self._module(), X, **self._inference)
@@ -656,6 +842,11 @@ class NetClassifier(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _number(weight: float | str) -> float | None:
+    """Return a weight that is given; None for "auto"."""
+    return None if isinstance(weight, str) else float(weight)
 
 
 def n_epochs(max_epochs: int | str, n_samples: int) -> int:
@@ -691,11 +882,14 @@ def frequent_features(X: Any) -> np.ndarray | None:
     return np.sort(np.argsort(-n_samples_with, kind="stable")[:MAX_SPARSE_FEATURES])
 
 
-def scaler_of(clf: NetClassifier, data: FitData) -> InputScaler:
-    """Return the first layer of a net."""
-    if clf.scale_input:
-        return input_scaler(data.X, data.row_weight)
-    return InputScaler(torch.zeros(data.n_features), torch.ones(data.n_features))
+def scaler_of(clf: NetClassifier, task: Task) -> InputScaler:
+    """Return the first layer of a net: of each member where they learn from other samples."""
+    if not (task.folds.by_member and clf.scale_input):
+        return feature_scaler(task.train, clf.scale_input)
+    own = [feature_scaler(task.learnt(k), True) for k in range(task.folds.n_folds)]
+    shift = torch.stack([scaler.shift for scaler in own])[:, None]
+    factor = torch.stack([scaler.factor for scaler in own])[:, None]
+    return InputScaler(shift, factor, own[0].limit)
 
 
 def encoder_of(clf: NetClassifier, n_features: int) -> nn.Module:
@@ -714,20 +908,18 @@ def encoder_of(clf: NetClassifier, n_features: int) -> nn.Module:
     return members[0] if clf.n_estimators == 1 else MemberList(members)
 
 
-def scaled_encoder(
-    clf: NetClassifier, data: FitData, n_outputs: int | None = None
-) -> ScaledEncoder:
+def scaled_encoder(clf: NetClassifier, task: Task, n_outputs: int | None = None) -> ScaledEncoder:
     """Return what makes embeddings of samples as they come.
 
     ``n_outputs`` is the width of a linear layer behind the encoder; None adds none.
     """
-    kept = frequent_features(data.X)
-    n_features = data.n_features if kept is None else len(kept)
+    kept = frequent_features(task.train.X)
+    n_features = task.train.n_features if kept is None else len(kept)
     encoder = encoder_of(clf, n_features)
     if n_outputs is not None:
         # Linear, not rectified: features must be able to point along every row of a fixed frame.
         width = embedding_width(encoder, n_features, clf.n_estimators)
         encoder = nn.Sequential(encoder, linear(width, n_outputs, clf.n_estimators))
-    scaler, noise = scaler_of(clf, data), FeatureNoise(clf.feature_noise)
+    scaler, noise = scaler_of(clf, task), FeatureNoise(clf.feature_noise)
     index = None if kept is None else torch.from_numpy(kept)
     return ScaledEncoder(scaler, encoder, noise, index)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.collapse._decoder import ONNDecoder
-from sklearn_mlcl.thresholds import choose_decision, threshold_decision, tune_thresholds, tune_topk
+from sklearn_mlcl.heads.held_out import HeldOut
+from sklearn_mlcl.thresholds import choose_decision, threshold_decision, tune_topk
 from sklearn_mlcl.thresholds._decisions import score_and_influence
 from sklearn_mlcl.utils.topk import topk_decision
 
@@ -47,46 +48,27 @@ class Decision:
         return threshold_decision(probabilities, threshold)
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Samples that nothing was fitted on.
-
-    Attributes
-    ----------
-    embedding : ndarray of shape (n, h)
-        Their embeddings.
-    probabilities : ndarray of shape (n, L)
-        Their predicted probabilities.
-    Y : ndarray or CSR of shape (n, L)
-        Their labels, NaN where missing.
-    sample_weight : ndarray of shape (n,) or (n, L), or None
-        Their weights.
-    """
-
-    embedding: np.ndarray
-    probabilities: np.ndarray
-    Y: Any
-    sample_weight: np.ndarray | None = None
-
-
 def chosen(
     rule: str,
-    threshold: Any,
+    threshold: float,
     held_out: HeldOut,
+    embedding: np.ndarray | None = None,
     decoder: ONNDecoder | None = None,
     prior: float | str = "tuned",
-) -> tuple[Decision, Any]:
+) -> Decision:
     """Choose on held-out samples what turns probabilities into labels.
 
     Parameters
     ----------
     rule : {"threshold", "onn", "topk", "auto"}
-        The rule asked for. "auto" is the tuned threshold, the safe rule, unless another rule has a
+        The rule asked for. "auto" is the threshold, the safe rule, unless another rule has a
         micro-F1 that is higher by more than a standard error.
-    threshold : float, array-like of shape (L,) or str
-        The threshold, or the objective that tunes it.
+    threshold : float
+        The threshold.
     held_out : HeldOut
         Samples to choose on.
+    embedding : ndarray of shape (n, h), default=None
+        Their embeddings, for "onn" and "auto".
     decoder : ONNDecoder or None, default=None
         Prototypes of the label sets, for "onn" and "auto".
     prior : float or "tuned", default="tuned"
@@ -96,39 +78,28 @@ def chosen(
     -------
     decision : Decision
         The rule in force.
-    threshold : float or array-like
-        The threshold in force.
     """
-    if isinstance(threshold, str) or rule == "auto":
-        objective = threshold if isinstance(threshold, str) else "f1_micro"
-        common = tune_thresholds(
-            held_out.Y,
-            held_out.probabilities,
-            objective=objective,
-            per_label=False,
-            sample_weight=held_out.sample_weight,
-        )
-        threshold = float(common[0])
     if rule == "threshold":
-        return Decision("threshold"), threshold
+        return Decision("threshold")
+    Y, probabilities = held_out.Y, held_out.probabilities
     if rule == "topk":
-        return Decision("topk", k=tune_topk(held_out.probabilities, held_out.Y)), threshold
-    if decoder is None:
+        return Decision("topk", k=tune_topk(probabilities, Y))
+    if decoder is None or embedding is None:
         raise ValueError(f"decision={rule!r} needs a decoder of label sets.")
     grid = PRIORS if isinstance(prior, str) else (float(prior),)
-    with_prior = tune_onn_prior(decoder, held_out.embedding, held_out.Y, grid=grid)
+    with_prior = tune_onn_prior(decoder, embedding, Y, grid=grid)
     if rule == "onn":
-        return Decision("onn", decoder=with_prior), threshold
+        return Decision("onn", decoder=with_prior)
     rules = {
         "threshold": Decision("threshold"),
         "onn": Decision("onn", decoder=decoder),
         "onn_prior": Decision("onn", decoder=with_prior),
     }
     predictions = {
-        name: decision.labels(held_out.embedding, held_out.probabilities, threshold)
+        name: decision.labels(embedding, probabilities, threshold)
         for name, decision in rules.items()
     }
-    return rules[choose_decision(predictions, held_out.Y)[0]], threshold
+    return rules[choose_decision(predictions, Y)[0]]
 
 
 def tune_onn_prior(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_mlcl.collapse import ONNDecoder
+from sklearn_mlcl.heads.blend import Blend
 from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.utils.fit_data import LabelStats
@@ -25,10 +27,12 @@ class Predictor(nn.Module):
 
     .. math::
         a = \mathrm{logit}\big((1 - v)\, \sigma(z) + v\, q\big), \qquad
-        s = (1 - w)\, a + w\, r + \log\frac{c + p}{c} - \log\frac{m + p}{m}
+        s = \alpha\, \big((1 - w)\, a + w\, r\big) + \beta
+            + \log\frac{c + p}{c} - \log\frac{m + p}{m}
 
-    with the weights :math:`v, w` of the parts, :math:`c` samples that have the label, :math:`m`
-    that lack it, and the pseudo-count :math:`p`. The last two terms undo that regularised models
+    with the weights :math:`v, w` of the parts, a scale :math:`\alpha` and a shift :math:`\beta`,
+    :math:`c` samples that have the label, :math:`m` that lack it, and the pseudo-count :math:`p`.
+    The last two terms undo that regularised models
     shrink a label of few samples towards its absence; they vanish among hundreds of samples. A
     label with one positive sample may have been learnt by the net or by the regressions: where
     both have a share, its probability is that of either of the two (noisy-or).
@@ -47,8 +51,8 @@ class Predictor(nn.Module):
         Maps embeddings to probabilities.
     linear : torch.nn.Module or None, default=None
         Maps samples to log-odds.
-    neighbor_weight, linear_weight : float
-        The weights v and w.
+    blend : Blend, default=None
+        The weights v and w, the scale and the shift; None: 0, 0, 1, 0.
     """
 
     def __init__(
@@ -60,13 +64,12 @@ class Predictor(nn.Module):
         *,
         neighbors: NeighborHead | None = None,
         linear: nn.Module | None = None,
-        neighbor_weight: float = 0.0,
-        linear_weight: float = 0.0,
+        blend: Blend | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
         self.neighbors, self.linear = neighbors, linear
-        self.neighbor_weight, self.linear_weight = neighbor_weight, linear_weight
+        self.blend = Blend(0.0, 0.0) if blend is None else blend
         self.counts, self.pseudo_count = counts, pseudo_count
         shift, several = np.zeros(counts.shape[1]), (counts > 0).all(axis=0)
         positive, negative = np.log1p(pseudo_count / counts[:, several])
@@ -98,17 +101,18 @@ class Predictor(nn.Module):
         if embedding is None:
             embedding = side_by_side(self.encoder(X))
         log_odds = self.head(embedding)
-        if self.neighbors is not None and self.neighbor_weight > 0:
+        blend = self.blend
+        if self.neighbors is not None and blend.neighbor_weight > 0:
             p = sigmoid(log_odds)
-            log_odds = logit(p + self.neighbor_weight * (self.neighbors(embedding) - p))
-        if self.linear is not None and self.linear_weight > 0:
+            log_odds = logit(p + blend.neighbor_weight * (self.neighbors(embedding) - p))
+        if self.linear is not None and blend.linear_weight > 0:
             log_odds = self._blended(log_odds, self.linear(X))
-        log_odds = log_odds + self.get_buffer("shift")
+        log_odds = blend.scale * log_odds + (blend.shift + self.get_buffer("shift"))
         return (embedding, log_odds) if with_embedding else log_odds
 
     def _blended(self, net: Tensor, linear: Tensor) -> Tensor:
-        blend = net + self.linear_weight * (linear - net)
-        if self.linear_weight == 1 or not self.has_single:
+        blend = net + self.blend.linear_weight * (linear - net)
+        if self.blend.linear_weight == 1 or not self.has_single:
             return blend
         p, q = sigmoid(net), sigmoid(linear)
         return torch.where(self.get_buffer("single"), logit(p + q - p * q), blend)
@@ -116,7 +120,7 @@ class Predictor(nn.Module):
     def weighted(
         self, neighbor_weight: float, linear_weight: float, pseudo_count: float
     ) -> Predictor:
-        """Return this predictor with other weights of its parts; tensors are shared.
+        """Return this predictor with other weights of its parts; tensors and scale are shared.
 
         Raises
         ------
@@ -133,11 +137,8 @@ class Predictor(nn.Module):
                 f"linear_weight={linear_weight} needs the logistic regressions on the features, "
                 "but the fit made none; fit again."
             )
-        return self._with(
-            neighbor_weight=neighbor_weight,
-            linear_weight=linear_weight,
-            pseudo_count=pseudo_count,
-        )
+        weights = {"neighbor_weight": neighbor_weight, "linear_weight": linear_weight}
+        return self._with(blend=replace(self.blend, **weights), pseudo_count=pseudo_count)
 
     def _with(self, **changes: Any) -> Predictor:
         own = {name: getattr(self, name) for name in signature(Predictor).parameters}

@@ -140,10 +140,10 @@ class ContrastiveLoss(nn.Module):
         queue_labels : Tensor of shape (Q, L) or (M, Q, L), or LabelIndices
             Labels of the queue; for each member if ``labels`` are.
         sample_weight : Tensor of shape (B,) or (B, L), optional
-            With a leading M if the labels have it.  Weight of each instance as an anchor in the average.  Prototype anchors weigh 1.
-            A label with a weight of 0 counts as missing.  With one weight per label: in a loss
-            that is a sum over the labels of an anchor ("reg", "mulsupcon", "msc", "proto") it is
-            the weight of the term of that label, and an anchor counts in the average by the mean
+            Weight of each instance as an anchor in the average, with a leading M if the labels
+            have it.  Prototype anchors weigh 1.  A label with a weight of 0 counts as missing.
+            With one weight per label: in a loss that is a sum over the labels of an anchor
+            ("reg", "mulsupcon", "msc", "proto") it is the weight of the term of that label, and an anchor counts in the average by the mean
             over its positive labels (in "mulsupcon" by labels, by their sum).  In a loss that
             compares whole label sets an anchor weighs the mean over its labels that are not
             missing.

@@ -92,9 +92,10 @@ class LabelMatrix:
         missing = None
         if self.missing is not None or other.missing is not None:
             parts = (self, other)
-            missing = torch.cat(
-                [torch.zeros_like(x.positive) if x.missing is None else x.missing for x in parts], -2
-            )
+            blocks = [
+                torch.zeros_like(x.positive) if x.missing is None else x.missing for x in parts
+            ]
+            missing = torch.cat(blocks, -2)
         positive = torch.cat([self.positive, other.positive], -2)
         return LabelMatrix(positive, missing, torch.cat([self.size, other.size], -1))
 

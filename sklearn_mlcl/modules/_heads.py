@@ -18,14 +18,16 @@ def linear_head(n_embedding: int, log_odds: np.ndarray, n_members: int = 1) -> H
     ----------
     n_embedding : int
         Width of the embedding of a member.
-    log_odds : ndarray of shape (L,)
-        Log-odds of each label in the training samples, where the biases start.
+    log_odds : ndarray of shape (L,) or (M, L)
+        Log-odds of each label in the training samples, or in those of each member, where the
+        biases start.
     n_members : int, default=1
-        Number of members.
+        Number of members M.
     """
-    head = linear(n_embedding, len(log_odds), n_members)
+    head = linear(n_embedding, log_odds.shape[-1], n_members)
+    start = np.broadcast_to(log_odds, (n_members, log_odds.shape[-1]))
     with torch.no_grad():
-        head.bias.copy_(torch.as_tensor(log_odds).repeat(n_members))
+        head.bias.copy_(torch.from_numpy(start.ravel()))
     return head
 
 
@@ -53,16 +55,11 @@ def etf_head(n_embedding: int, log_odds: np.ndarray, learn_scale: bool) -> ETFLi
 
 
 def head_arrays(head: Head, n_members: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Return coefficients (L, M * h) and intercepts (L,) of a head in float64.
-
-    They act on the embeddings of the members side by side and give the mean of their logits.
-    """
+    """Return coefficients (M, L, h) and intercepts (M, L) of a head in float64, by member."""
     weight, bias = (
         tensor.detach().cpu().double().numpy()
         for tensor in (head.weight, head.get_parameter("bias"))
     )
     if isinstance(head, StackedLinear):
-        weight, bias = np.hstack(list(weight.swapaxes(1, 2))), bias.reshape(len(weight), -1).mean(0)
-    else:
-        weight = np.tile(weight, n_members)
-    return weight / n_members, bias
+        return weight.swapaxes(1, 2), bias.reshape(len(weight), -1)
+    return np.tile(weight, (n_members, 1, 1)), np.tile(bias, (n_members, 1))

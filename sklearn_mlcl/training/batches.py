@@ -48,6 +48,8 @@ class RowTensors(Dataset[Batch]):
     members : list of ndarray, default=None
         Numbers of the samples that each member of an ensemble learns from; None: all samples, and
         each batch is shared by the members.
+    weights : list of ndarray, default=None
+        Weights of all samples for each member, in place of those of ``data``.
 
     Attributes
     ----------
@@ -56,7 +58,11 @@ class RowTensors(Dataset[Batch]):
     """
 
     def __init__(
-        self, data: FitData, device: torch.device, members: list[np.ndarray] | None = None
+        self,
+        data: FitData,
+        device: torch.device,
+        members: list[np.ndarray] | None = None,
+        weights: list[np.ndarray] | None = None,
     ) -> None:
         self.device = device
         self.members = None if members is None else [torch.from_numpy(own) for own in members]
@@ -65,6 +71,7 @@ class RowTensors(Dataset[Batch]):
         self.Y = _stored(data.Y, device, np.float32 if data.has_missing() else bool)
         weight = data.sample_weight
         self.sample_weight = None if weight is None else _stored(weight, device)
+        self.own_weights = None if weights is None else _stored(np.stack(weights), device)
         self.streams = any(
             not isinstance(array, Tensor) or array.device.type != device.type
             for array in (self.X, self.Y)
@@ -94,21 +101,24 @@ class RowTensors(Dataset[Batch]):
     def orders(self, generator: torch.Generator | None) -> Tensor:
         """Return the numbers of the samples of an epoch, (n,) or (M, n); None does not shuffle.
 
-        Members that learn from fewer samples than others begin again within the epoch.
+        Members that have fewer samples than others begin again within the epoch; without shuffling
+        the others leave some out.
         """
+
         def order(n: int) -> Tensor:
             return torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
 
         if self.members is None:
             return order(len(self))
-        n_most = max(map(len, self.members))
+        n = self.n_rows(generator is not None)
         own = [index[order(len(index))] for index in self.members]
-        return torch.stack([x.repeat(-(-n_most // len(x)))[:n_most] for x in own])
+        return torch.stack([x.repeat(-(-n // len(x)))[:n] for x in own])
 
-    @property
-    def n_rows(self) -> int:
-        """Samples that a member sees in an epoch."""
-        return len(self) if self.members is None else max(map(len, self.members))
+    def n_rows(self, shuffled: bool) -> int:
+        """Return the number of samples that a member sees in an epoch."""
+        if self.members is None:
+            return len(self)
+        return (max if shuffled else min)(map(len, self.members))
 
     def rows(self, index: Tensor) -> Batch:
         """Return ``(X, (Y, sample_weight))`` of the rows ``index``, of shape (B,) or (M, B)."""
@@ -116,7 +126,11 @@ class RowTensors(Dataset[Batch]):
 
     def gathered(self, index: Tensor) -> Batch:
         """Return a batch whose tensors lie where their rows are kept."""
-        weight = None if self.sample_weight is None else self._gather(self.sample_weight, index)
+        if self.own_weights is not None:
+            member = torch.arange(len(index))[:, None]
+            weight = self.own_weights[member, index.to(self.own_weights.device)]
+        else:
+            weight = None if self.sample_weight is None else self._gather(self.sample_weight, index)
         return self._gather(self.X, index), (self._gather(self.Y, index), weight)
 
     def on_device(self, batch: Batch) -> Batch:
@@ -153,7 +167,7 @@ class IndexBatches:
         self.generator = generator
 
     def _starts(self) -> range:
-        n = self.rows.n_rows
+        n = self.rows.n_rows(self.generator is not None)
         lone_row = self.generator is not None and n > 1 and n % self.batch_size == 1
         return range(0, n - 1 if lone_row else n, self.batch_size)
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from sklearn_mlcl.training.averaging import WeightAverage
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors, mixed
-from sklearn_mlcl.training.optimizers import SCHEDULES, make_optimizer
+from sklearn_mlcl.training.optimizers import CONSTANT, SCHEDULES, make_optimizer
 
 #: Names of ``precision``.
 PRECISIONS = ("float32", "bf16")
+#: Samples of a member that are embedded at a time.
+CHUNK = 512
 #: Kept beside the modules and not in them: what is compiled can be neither copied nor pickled.
 _COMPILED: WeakKeyDictionary[nn.Module, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
 
@@ -94,6 +98,8 @@ class IndexBatchNet(NeuralNet):
     """
 
     callbacks_: list[tuple[str, Any]]
+    #: The running average of the weights while a training keeps it.
+    average_: WeightAverage | None = None
 
     def __init__(
         self,
@@ -187,7 +193,8 @@ class IndexBatchNet(NeuralNet):
         max_epochs : int
             Number of epochs, unless a callback stops earlier.
         schedule : str
-            A key of ``SCHEDULES``: all but "warm_restarts" are stretched over these epochs.
+            A key of ``SCHEDULES``: "cosine" and "one_cycle" are stretched over these epochs. With
+            "averaged" the net ends with the running average of its weights.
         generator : torch.Generator
             Draws the permutations.
         callbacks : sequence of callbacks
@@ -199,7 +206,7 @@ class IndexBatchNet(NeuralNet):
             If a callback sets learning rates that the schedule would overwrite.
         """
         own = [name for name, callback in self.callbacks_ if isinstance(callback, LRScheduler)]
-        if own and schedule != "constant":
+        if own and schedule not in CONSTANT:
             raise ValueError(
                 f"callbacks hold a learning-rate scheduler ({own[0]}), whose rates "
                 f"schedule={schedule!r} would overwrite: use schedule='constant' with it."
@@ -207,7 +214,11 @@ class IndexBatchNet(NeuralNet):
         self.generator_, self.schedule_ = generator, schedule
         self.criterion_.labels_known = train.labels_known
         self._steps_done = 0
-        self._steps_total = max_epochs * len(self.get_iterator(train, training=True))
+        self._n_epochs_before = len(self.history)
+        n_steps = len(self.get_iterator(train, training=True))
+        self._steps_total = max_epochs * n_steps
+        modules = (self.module_, self.criterion_)
+        self.average_ = WeightAverage(modules, n_steps) if schedule == "averaged" else None
         self._set_learning_rate(self.lr * SCHEDULES[schedule](0.0, len(self.history)))
         own_callbacks = self.callbacks_
         self.callbacks_ = [*own_callbacks, *((type(c).__name__, c) for c in callbacks)]
@@ -215,10 +226,27 @@ class IndexBatchNet(NeuralNet):
             super().notify("on_train_begin", X=train, y=None)
             with compiled(self.encoder_, self.compiled), suppress(StopTraining):
                 self.fit_loop((train, valid), epochs=max_epochs)
+            if self.average_ is not None:
+                self.average_.put()
             super().notify("on_train_end", X=train, y=None)
         finally:
             self.callbacks_ = own_callbacks
+            self.average_ = None
             del self.generator_
+
+    def weights_now(self) -> list[Any]:
+        """Return copies of the weights that the net would have if training ended here."""
+        with self.averaged():
+            return [copy.deepcopy(m.state_dict()) for m in (self.module_, self.criterion_)]
+
+    def put_weights(self, states: list[Any]) -> None:
+        """Put weights of :meth:`weights_now` back."""
+        self.module_.load_state_dict(states[0])
+        self.criterion_.load_state_dict(states[1])
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Let the net have the averaged weights, within the block, if it keeps them."""
+        return nullcontext() if self.average_ is None else self.average_.applied()
 
     @contextmanager
     def kept_on_error(self) -> Iterator[None]:
@@ -235,6 +263,11 @@ class IndexBatchNet(NeuralNet):
                 setattr(self, name, part)
             del self.history[n_epochs:]
             raise
+
+    @property
+    def n_epochs_run(self) -> int:
+        """Epochs of the last training."""
+        return len(self.history) - self._n_epochs_before
 
     @property
     def n_weights(self) -> int:
@@ -285,8 +318,20 @@ class IndexBatchNet(NeuralNet):
         embedding = encoded(self.encoder_, X, self.precision)
         return {"loss": self.criterion_(embedding, labels, sample_weight), "y_pred": embedding}
 
+    def embeddings(self, rows: RowTensors, index: Tensor) -> np.ndarray:
+        """Return embeddings (M, n, h) of samples of each member, by numbers of shape (M, n)."""
+        training = self.module_.training
+        self.module_.eval()
+        with torch.inference_mode():
+            parts = [
+                encoded(self.encoder_, rows.rows(part)[0], "float32")
+                for part in index.split(CHUNK, dim=1)
+            ]
+        self.module_.train(training)
+        return torch.cat(parts, dim=1).cpu().numpy()
+
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
-        if self.schedule_ != "constant":
+        if self.schedule_ not in CONSTANT:
             progress = self._steps_done / self._steps_total
             factor = SCHEDULES[self.schedule_](progress, len(self.history) - 1)
             self._set_learning_rate(self.lr * factor)
@@ -300,11 +345,13 @@ class IndexBatchNet(NeuralNet):
             training=True,
         )
         self.optimizer_.step()
+        if self.average_ is not None:
+            self.average_.update()
         self._steps_done += 1
         return {name: value.detach() for name, value in step.items()}
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), self.averaged():
             return self._forward(batch)
 
     def _set_learning_rate(self, learning_rate: float) -> None:
@@ -327,8 +374,10 @@ class IndexBatchNet(NeuralNet):
     def snapshot(self) -> IndexBatchNet:
         """Return a net with weights and a history of its own, as they are now, all else shared."""
         net = copy.copy(self)
-        net.module_, net.criterion_ = copy.deepcopy((self.module_, self.criterion_))
+        with self.averaged():
+            net.module_, net.criterion_ = copy.deepcopy((self.module_, self.criterion_))
         net.history_ = copy.copy(self.history)
+        net.average_ = None
         return net
 
     def saved_state(self) -> dict[str, Any]:

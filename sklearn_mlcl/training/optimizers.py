@@ -55,11 +55,14 @@ def _warm_restarts(progress: float, epoch: int) -> float:
 #: Name -> factor on the learning rate. Its arguments are the share of the steps done, in [0, 1),
 #: and the epochs done since the weights were initialised.
 SCHEDULES: dict[str, Callable[[float, int], float]] = {
+    "averaged": _constant,
     "one_cycle": _one_cycle,
     "cosine": _cosine,
     "constant": _constant,
     "warm_restarts": _warm_restarts,
 }
+#: Those that leave the learning rate alone; "averaged" averages the weights instead.
+CONSTANT = ("averaged", "constant")
 
 
 def parameter_groups(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from sklearn_mlcl.utils.chunking import as_memmap_view, take_rows
 from sklearn_mlcl.utils.class_weight import (
@@ -39,11 +39,20 @@ class FitData:
     sample_weight : ndarray of shape (n,) or (n, L), or None
         Weights of the samples or of the entries. Samples of weight zero are dropped, entries of
         weight zero are missing.
+    groups : ndarray of shape (n,) or None
+        The group of each sample; a group is held out as a whole.
+    numbers : ndarray of shape (n,) or None
+        Numbers of the samples among those that ``fit`` was given; None where it kept all.
+    n_given : int
+        Number of samples that ``fit`` was given.
     """
 
     X: Any
     Y: Indicator
     sample_weight: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    numbers: np.ndarray | None = None
+    n_given: int = 0
 
     @property
     def n_samples(self) -> int:
@@ -71,12 +80,18 @@ class FitData:
 
     def take(self, samples: np.ndarray) -> FitData:
         """Return some samples, by number or mask; those of a memory map stay on disk."""
-        weight = None if self.sample_weight is None else self.sample_weight[samples]
-        return FitData(take_rows(self.X, samples), self.Y[samples], weight)
+        numbers = np.arange(self.n_samples) if self.numbers is None else self.numbers
+        weight, groups = (
+            None if array is None else array[samples] for array in (self.sample_weight, self.groups)
+        )
+        X = take_rows(self.X, samples)
+        Y, n_given = self.Y[samples], self.n_given or self.n_samples
+        return FitData(X, Y, weight, groups, numbers[samples], n_given)
 
     def weighted(self, weights: ClassWeights) -> FitData:
         """Return the samples with class weights multiplied into their weights."""
-        return FitData(*weights.rows((self.X, self.Y, self.sample_weight)))
+        X, Y, weight = weights.rows((self.X, self.Y, self.sample_weight))
+        return replace(self, X=X, Y=Y, sample_weight=weight)
 
     def class_weights(self, class_weight: Any, target_format: TargetFormat) -> ClassWeights:
         """Read the parameter ``class_weight``; "balanced" counts the entries of these samples."""
@@ -121,6 +136,7 @@ def check_fit_data(
     y: Any,
     sample_weight: Any,
     *,
+    groups: Any = None,
     classes: Any = None,
     known: TargetFormat | None = None,
     on_disk: bool = False,
@@ -134,6 +150,8 @@ def check_fit_data(
         given; its parameter ``missing_label`` is read.
     X, y, sample_weight : array-like
         As ``fit`` takes them.
+    groups : array-like of shape (n,), default=None
+        The group of each sample.
     classes : array-like, default=None
         All classes of 1-D targets.
     known : TargetFormat, default=None
@@ -166,13 +184,14 @@ def check_fit_data(
             f"y has {Y.shape[1]} labels, but {type(estimator).__name__} was fitted with "
             f"{found.n_labels}."
         )
-    check_consistent_length(X, Y)
+    check_consistent_length(X, Y, groups)
+    groups = None if groups is None else np.unique(column_or_1d(groups), return_inverse=True)[1]
     if sample_weight is None:
-        return FitData(X, Y), found
+        return FitData(X, Y, None, groups), found
     if isinstance(sample_weight, Real):
         sample_weight = np.full(X.shape[0], sample_weight)
     w = check_weights(sample_weight, X.shape[0], found.n_labels)
     if w.all():
-        return FitData(X, Y, w), found
-    samples = np.asarray(w > 0 if w.ndim == 1 else w.any(axis=1))
-    return FitData(take_rows(X, samples), mask_zero_weight(Y, w)[samples], w[samples]), found
+        return FitData(X, Y, w, groups), found
+    samples = np.flatnonzero(w > 0 if w.ndim == 1 else w.any(axis=1))
+    return FitData(X, mask_zero_weight(Y, w), w, groups).take(samples), found

@@ -1,0 +1,149 @@
+"""Out of fold: what each part of a prediction says of samples that it never saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sklearn_mlcl.estimators.task import Judged, Task
+from sklearn_mlcl.heads.blend import averaging_gain
+from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
+from sklearn_mlcl.heads.held_out import HeldOut
+from sklearn_mlcl.heads.linear import held_out_linear
+from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
+from sklearn_mlcl.modules import InputScaler
+from sklearn_mlcl.modules._scaling import input_scaler
+from sklearn_mlcl.training import IndexBatchNet, RowTensors
+from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.probabilities import logit
+
+#: Coefficients (M, L, h) and intercepts (M, L) of the heads of the members.
+MemberHeads = tuple[np.ndarray, np.ndarray]
+#: Samples on which the members are compared with their mean.
+COMPARED_SAMPLES = 2_000
+
+
+def member_log_odds(embedding: np.ndarray, heads: MemberHeads) -> np.ndarray:
+    """Return log-odds (M, n, L) by the members, of embeddings side by side (n, M * h)."""
+    coef, intercept = (part.astype(np.float32) for part in heads)
+    by_member = embedding.reshape(len(embedding), len(coef), -1).swapaxes(0, 1)
+    return by_member @ coef.swapaxes(1, 2) + intercept[:, None]
+
+
+class Judge:
+    """Held-out samples of a training, and what a net says of them.
+
+    Parameters
+    ----------
+    task : Task
+        The training.
+    judged : Judged
+        Its held-out samples.
+    device : torch.device
+        Where the net is.
+    """
+
+    def __init__(self, task: Task, judged: Judged, device: torch.device) -> None:
+        self.task, self.judged, self.device = task, judged, device
+        self.by_member = task.folds.by_member
+        n_folds = task.folds.n_folds if self.by_member else 1
+        #: Places of the samples of each fold among those judged.
+        self.places = [np.flatnonzero(judged.fold == k) for k in range(n_folds)]
+        self._rows = RowTensors(judged.data, device)
+
+    def embeddings(self, net: IndexBatchNet) -> np.ndarray:
+        """Return embeddings (n, h) by the member that holds a sample out; (n, M * h) by all."""
+        if not self.by_member:
+            return outputs_of(net, self.judged.data.X, self.device)
+        n = max(map(len, self.places))
+        index = torch.from_numpy(np.stack([np.resize(place, n) for place in self.places]))
+        own = net.embeddings(self._rows, index)
+        found = np.empty((len(self.judged.fold), own.shape[-1]), dtype=np.float32)
+        for place, by_member in zip(self.places, own, strict=True):
+            found[place] = by_member[: len(place)]
+        return found
+
+    def head_log_odds(self, embedding: np.ndarray, heads: MemberHeads) -> np.ndarray:
+        """Return log-odds (n, L) of the heads, for embeddings of :meth:`embeddings`."""
+        if not self.by_member:
+            return member_log_odds(embedding, heads).mean(axis=0)
+        found = np.empty(self.judged.Y.shape, dtype=np.float32)
+        for place, coef, intercept in zip(self.places, *heads, strict=True):
+            found[place] = embedding[place] @ coef.T + intercept
+        return found
+
+    def of(self, module: nn.Module, embedding: np.ndarray) -> np.ndarray:
+        """Return log-odds (n, L) of a head of another kind, where all members hold out."""
+        return outputs(module, embedding, device=self.device, dtype=torch.float32)
+
+    def kept(self, log_odds: np.ndarray) -> HeldOut:
+        """Return what the estimator keeps of the held-out samples."""
+        data = self.judged.data
+        return HeldOut(
+            log_odds,
+            self.judged.Y,
+            data.sample_weight,
+            None if self.task.is_given else data.numbers,
+            0 if self.task.is_given else data.n_given,
+        )
+
+    def votes(self, embedding: np.ndarray, known: CachedEmbedding) -> np.ndarray:
+        """Return probabilities (n, L) of the neighbours, each among what its member learnt.
+
+        ``known`` has the embeddings of all samples of the training, side by side.
+        """
+        if not self.by_member:
+            kept = subsample(self.task.train, np.random.RandomState(self.task.seed))
+            near = self.task.train.take(kept)
+            return self._vote(known.of(kept), near, self.task.stats, embedding)
+        n_folds = len(self.places)
+        by_member = known.all().reshape(self.task.data.n_samples, n_folds, -1)
+        found = np.empty(self.judged.Y.shape, dtype=np.float32)
+        for k, place in enumerate(self.places):
+            own, stats = by_member[self.task.folds.learnt(k), k], self.task.member_stats[k]
+            found[place] = self._vote(own, self.task.learnt(k), stats, embedding[place])
+        return found
+
+    def _vote(self, own: np.ndarray, near: FitData, stats: Any, queries: np.ndarray) -> np.ndarray:
+        head = NeighborHead(np.ascontiguousarray(own), near.Y, near.sample_weight, stats)
+        return outputs(head, queries, device=self.device, dtype=torch.float32)
+
+    def linear(self, scaled: bool) -> tuple[np.ndarray, float]:
+        """Return log-odds (n, L) of regressions on the features, and the best C."""
+        parts = [self.task.learnt(k) for k in range(len(self.places))]
+        scalers = [feature_scaler(part, scaled) for part in parts]
+        X = self.judged.data.X
+        return held_out_linear(parts, scalers, X, self.judged.fold, self.judged.judgement)
+
+    def loss(self, net: IndexBatchNet, heads: MemberHeads | None) -> float:
+        """Return the log loss of the heads, or of the neighbours if None, at the best scale."""
+        embedding = self.embeddings(net)
+        if heads is not None:
+            log_odds = self.head_log_odds(embedding, heads)
+        else:
+            known = CachedEmbedding(net.module_, self.task.train.X, self.device)
+            log_odds = logit(self.votes(embedding, known))
+        return self.judged.judgement.scaled(log_odds)[2]
+
+    def gain(self, known: CachedEmbedding, heads: MemberHeads) -> float:
+        """Return by how much the mean of the members deserves a larger scale than one."""
+        if not self.by_member:
+            return 1.0
+        n = self.task.data.n_samples
+        samples = np.arange(0, n, max(1, n // COMPARED_SAMPLES))
+        return averaging_gain(member_log_odds(known.of(samples), heads))
+
+
+def outputs_of(net: IndexBatchNet, X: Any, device: torch.device) -> np.ndarray:
+    """Return embeddings (n, M * h) of samples by all members."""
+    return CachedEmbedding(net.module_, X, device).all()
+
+
+def feature_scaler(data: FitData, scaled: bool) -> InputScaler:
+    """Return what brings the features of samples to one size, or leaves them."""
+    if scaled:
+        return input_scaler(data.X, data.row_weight)
+    return InputScaler(torch.zeros(data.n_features), torch.ones(data.n_features))

@@ -1,0 +1,174 @@
+"""One training planned: what each member learns from, and what it is judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+
+from sklearn_mlcl.heads.blend import Judgement
+from sklearn_mlcl.model_selection._folds import Folds
+from sklearn_mlcl.training import RowTensors
+from sklearn_mlcl.utils.class_weight import ClassWeights
+from sklearn_mlcl.utils.fit_data import FitData, LabelStats
+
+#: Held-out entries that are kept and judged at most; of more, a random part of the samples is.
+JUDGED_ENTRIES = 2**23
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: what it learns from, what it is judged on, and for how long.
+
+    Attributes
+    ----------
+    data : FitData
+        Samples to learn from, without class weights.
+    folds : Folds
+        Which of them each member holds out; none with a ``valid`` of all members.
+    valid : FitData or None
+        Samples that all members hold out.
+    is_given : bool
+        Whether those came as ``X_val``.
+    class_weights : list of ClassWeights
+        The class weights, of all members or of each.
+    seed : int
+        Seeds all that is random.
+    n_epochs : int
+        Epochs at most.
+    schedule : str
+        Course of the learning rate.
+    is_part : bool
+        Whether the samples are a part of the data, as ``partial_fit`` sees them.
+    train : FitData
+        ``data`` with class weights in its weights.
+    stats : LabelStats
+        What is known of the labels of ``train``.
+    member_stats : list of LabelStats
+        What is known of those that each member learns from; of all members where they share.
+    """
+
+    data: FitData
+    folds: Folds
+    valid: FitData | None
+    is_given: bool
+    class_weights: list[ClassWeights]
+    seed: int
+    n_epochs: int
+    schedule: str
+    is_part: bool
+    train: FitData
+    stats: LabelStats
+    member_stats: list[LabelStats]
+
+    @classmethod
+    def of(
+        cls,
+        data: FitData,
+        folds: Folds,
+        valid: FitData | None,
+        class_weight: Any,
+        target_format: Any,
+        **settings: Any,
+    ) -> Task:
+        """Split off a common held-out share, count labels, and read class weights."""
+        is_given = valid is not None
+        if folds.n_folds == 1:
+            data, valid = data.take(folds.learnt(0)), data.take(folds.held_out(0))
+            folds = Folds(np.full(data.n_samples, -1), 0)
+        overall = data.class_weights(class_weight, target_format)
+        train = data.weighted(overall)
+        stats = LabelStats.of(train)
+        weights, member_stats = [overall], [stats]
+        if folds.by_member:
+            own = [data.take(folds.learnt(k)) for k in range(folds.n_folds)]
+            if isinstance(class_weight, str):
+                # "balanced" counts the samples that a member learns from, and no others.
+                weights = [part.class_weights(class_weight, target_format) for part in own]
+            else:
+                weights = [overall] * len(own)
+            own = [part.weighted(w) for part, w in zip(own, weights, strict=True)]
+            member_stats = [LabelStats.of(part) for part in own]
+            if not isinstance(class_weight, str):
+                weights = [overall]
+        known: dict[str, Any] = {"train": train, "stats": stats, "member_stats": member_stats}
+        return cls(data, folds, valid, is_given, weights, **known, **settings)
+
+    @property
+    def log_odds(self) -> np.ndarray:
+        """Log-odds of the labels among what a member learns from, (L,) or (M, L)."""
+        by_member = [stats.log_odds for stats in self.member_stats]
+        return np.stack(by_member) if self.folds.by_member else by_member[0]
+
+    def learnt(self, k: int) -> FitData:
+        """Return what member k learns from, with its class weights."""
+        if not self.folds.by_member:
+            return self.train
+        own = self.data.take(self.folds.learnt(k))
+        return own.weighted(self.class_weights[k if len(self.class_weights) > 1 else 0])
+
+    def rows(self, device: torch.device) -> RowTensors:
+        """Return the samples to train on."""
+        if not self.folds.by_member:
+            return RowTensors(self.train, device)
+        members = [self.folds.learnt(k) for k in range(self.folds.n_folds)]
+        if len(self.class_weights) == 1:
+            return RowTensors(self.train, device, members)
+        weights: list[Any] = [self.data.weighted(w).sample_weight for w in self.class_weights]
+        return RowTensors(self.train, device, members, weights)
+
+    def held_out_rows(self, device: torch.device) -> RowTensors | None:
+        """Return the samples that are held out, each for the member that holds it out."""
+        if self.valid is not None:
+            return RowTensors(self.valid.weighted(self.class_weights[0]), device)
+        if not self.folds.by_member:
+            return None
+        held_out = [self.folds.held_out(k) for k in range(self.folds.n_folds)]
+        return RowTensors(self.train, device, held_out)
+
+    def judged(self) -> Judged | None:
+        """Return the samples to judge by, and their labels; None where nothing is held out."""
+        if self.valid is None and not self.folds.by_member:
+            return None
+        if self.valid is None:
+            samples, fold = self.folds.judged, self.folds.of_sample
+            source, fewest = self.data, self.folds.n_folds
+        else:
+            source, fold = self.valid, np.zeros(self.valid.n_samples, dtype=np.int64)
+            samples = np.arange(len(fold))
+            fewest = ceil((self.data.n_samples + len(fold)) / len(fold))
+        n_kept = max(1, JUDGED_ENTRIES // source.n_labels)
+        if len(samples) > n_kept:
+            rng = np.random.RandomState(self.seed)
+            samples = np.sort(rng.choice(samples, n_kept, replace=False))
+        data = source.take(samples)
+        Y = data.Y.toarray() if hasattr(data.Y, "toarray") else data.Y
+        # Of a label with few positives the samples that are judged would be negatives alone.
+        known = np.asarray((self.stats.counts >= fewest).all(axis=0))
+        judgement = Judgement.of(Y, data.sample_weight, known)
+        return Judged(data, fold[samples], np.where(known, Y, np.nan), judgement)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Held-out samples to judge by.
+
+    Attributes
+    ----------
+    data : FitData
+        The samples, without class weights.
+    fold : ndarray of shape (n,)
+        The member that holds each of them out; 0 where all do.
+    Y : ndarray of shape (n, L)
+        Their labels, NaN where an entry is not judged.
+    judgement : Judgement
+        The same, with weights.
+    """
+
+    data: FitData
+    fold: np.ndarray
+    Y: np.ndarray
+    judgement: Judgement

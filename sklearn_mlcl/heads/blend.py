@@ -1,0 +1,195 @@
+"""How much the net, the neighbours and the linear part count, chosen on held-out samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sklearn_mlcl.utils.probabilities import logit, sigmoid
+
+#: Weights that are tried.
+NEIGHBOR_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9)
+LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+#: Share of the held-out log loss that other weights must gain over the default ones.
+MARGIN = 0.025
+#: Entries that the weights are chosen on at most, and those that the scale is fitted on.
+BLEND_ENTRIES, SCALE_ENTRIES = 2**17, 2**22
+#: Steps and tolerance of Newton's method, and bounds of the scale.
+N_STEPS, STEP_TOL = 30, 1e-7
+SCALES = (0.2, 5.0)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Weights of the parts of a prediction; see :class:`~sklearn_mlcl.heads.predictor.Predictor`.
+
+    Attributes
+    ----------
+    neighbor_weight, linear_weight : float
+        Shares of the neighbours and of the linear part, in [0, 1].
+    scale, shift : float
+        The blended log-odds are multiplied by ``scale``, then ``shift`` is added.
+    """
+
+    neighbor_weight: float
+    linear_weight: float
+    scale: float = 1.0
+    shift: float = 0.0
+
+
+class HeldOutParts(NamedTuple):
+    """What each part says of samples that it never saw.
+
+    Attributes
+    ----------
+    head : ndarray of shape (n, L)
+        Log-odds of the head.
+    neighbors : ndarray of shape (n, L) or None
+        Probabilities of the neighbours.
+    linear : ndarray of shape (n, L) or None
+        Log-odds of the linear part.
+    """
+
+    head: np.ndarray
+    neighbors: np.ndarray | None = None
+    linear: np.ndarray | None = None
+
+    def take(self, samples: Any) -> HeldOutParts:
+        """Return some samples."""
+        neighbors, linear = (None if part is None else part[samples] for part in self[1:])
+        return HeldOutParts(self.head[samples], neighbors, linear)
+
+    def blended(self, blend: Blend) -> np.ndarray:
+        """Return the log-odds of the blend, scaled and shifted."""
+        v, w = blend.neighbor_weight, blend.linear_weight
+        x = self.head
+        if self.neighbors is not None and v > 0:
+            p = sigmoid(x)
+            x = logit(p + v * (self.neighbors - p))
+        if self.linear is not None and w > 0:
+            x = x + w * (self.linear - x)
+        return blend.scale * x + blend.shift
+
+
+class Judgement(NamedTuple):
+    """Labels and weights of held-out samples: 0 where an entry is not judged."""
+
+    Y: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, Y: np.ndarray, sample_weight: np.ndarray | None, judged: np.ndarray) -> Judgement:
+        """Leave out missing entries, and the labels that are not ``judged``, of shape (L,)."""
+        known = ~np.isnan(Y) & judged
+        weight = np.ones(len(Y)) if sample_weight is None else sample_weight
+        weight = np.where(known, weight[:, None] if weight.ndim == 1 else weight, 0.0)
+        return cls(np.nan_to_num(Y), weight)
+
+    def take(self, samples: Any) -> Judgement:
+        """Return some samples."""
+        return Judgement(self.Y[samples], self.weight[samples])
+
+    @property
+    def informs(self) -> bool:
+        """Whether there are positives and negatives to judge by."""
+        return bool((self.weight * self.Y).any() and (self.weight * (1 - self.Y)).any())
+
+    def log_loss(self, log_odds: np.ndarray) -> float:
+        """Return the weighted mean log loss of an entry."""
+        losses = np.logaddexp(0, log_odds) - self.Y * log_odds
+        return float((self.weight * losses).sum() / self.weight.sum())
+
+    def scaled(self, log_odds: np.ndarray) -> tuple[float, float, float]:
+        r"""Return scale a and shift b of the smallest log loss of :math:`a s + b`, and that loss.
+
+        Newton's method on a convex function of two numbers. Where the held-out samples are
+        separated the best scale is infinite: it stays in ``SCALES``.
+        """
+        s, weight = log_odds.astype(np.float64), self.weight / self.weight.sum()
+        a, b = 1.0, 0.0
+        for _ in range(N_STEPS):
+            p = sigmoid(a * s + b)
+            residual, curvature = weight * (p - self.Y), weight * p * (1 - p)
+            gradient = np.array([(residual * s).sum(), residual.sum()])
+            cross = (curvature * s).sum()
+            hessian = np.array([[(curvature * s * s).sum(), cross], [cross, curvature.sum()]])
+            hessian += 1e-12 * np.eye(2) + 1e-9 * np.diag(np.diag(hessian))
+            step = np.clip(np.linalg.solve(hessian, gradient), -1, 1)
+            a, b = float(np.clip(a - step[0], *SCALES)), float(b - step[1])
+            if np.abs(step).max() < STEP_TOL:
+                break
+        return a, b, self.log_loss(a * s + b)
+
+
+def choose_blend(
+    parts: HeldOutParts,
+    judgement: Judgement,
+    default: Blend,
+    neighbor_weight: float | None,
+    linear_weight: float | None,
+    seed: int,
+) -> Blend:
+    """Choose weights, scale and shift by the held-out log loss.
+
+    Parameters
+    ----------
+    parts : HeldOutParts
+        What the parts say of the held-out samples.
+    judgement : Judgement
+        Their labels.
+    default : Blend
+        The weights that stay unless others gain ``MARGIN`` of its log loss.
+    neighbor_weight, linear_weight : float or None
+        Weights that are fixed; None chooses.
+    seed : int
+        Draws the samples where there are more than are needed.
+    """
+    if not judgement.informs:
+        return default
+    few = _subsample(judgement, BLEND_ENTRIES, seed)
+    some, of_some = parts.take(few), judgement.take(few)
+    if of_some.informs:
+        grid = product(
+            NEIGHBOR_WEIGHTS if neighbor_weight is None else (neighbor_weight,),
+            LINEAR_WEIGHTS if linear_weight is None else (linear_weight,),
+        )
+        usable = {
+            Blend(v if parts.neighbors is not None else 0.0, w if parts.linear is not None else 0.0)
+            for v, w in grid
+        }
+        losses = {b: of_some.scaled(some.blended(b))[2] for b in usable | {default}}
+        best = min(losses, key=lambda b: (losses[b], b.neighbor_weight, b.linear_weight))
+        if losses[best] < (1 - MARGIN) * losses[default]:
+            default = best
+    many = _subsample(judgement, SCALE_ENTRIES, seed)
+    scale, shift, _ = judgement.take(many).scaled(parts.take(many).blended(default))
+    return replace(default, scale=scale, shift=shift)
+
+
+def _subsample(judgement: Judgement, n_entries: int, seed: int) -> Any:
+    n, n_labels = judgement.Y.shape
+    n_kept = max(1, n_entries // n_labels)
+    if n <= n_kept:
+        return slice(None)
+    return np.sort(np.random.RandomState(seed).choice(n, n_kept, replace=False))
+
+
+def averaging_gain(member_log_odds: np.ndarray) -> float:
+    r"""Return by how much the mean of M nets deserves a larger scale than one net.
+
+    Held-out log-odds are those of single members, a prediction is their mean. The noise of a member
+    averages out, and with it goes what made the member over-confident: log-odds of variance
+    :math:`v_1` in one member and :math:`v_M` in the mean take a scale that is larger by about
+    :math:`v_1 / v_M`.
+
+    Parameters
+    ----------
+    member_log_odds : ndarray of shape (M, n, L)
+        Log-odds of the members for the same samples.
+    """
+    of_one = np.mean([member.var() for member in member_log_odds])
+    of_mean = member_log_odds.mean(axis=0).var()
+    return float(of_one / of_mean) if of_mean > 0 else 1.0

@@ -1,0 +1,145 @@
+"""Which samples the members of an ensemble hold out: one fold each, or one common share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from sklearn_mlcl.model_selection._splitters import (
+    MultilabelStratifiedKFold,
+    MultilabelStratifiedShuffleSplit,
+)
+from sklearn_mlcl.utils.fit_data import FitData
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Samples that are held out from training, to judge and to choose.
+
+    Attributes
+    ----------
+    of_sample : ndarray of shape (n,), int64
+        The fold of each sample; -1 where nobody holds it out.
+    n_folds : int
+        Number of folds K. Each of K members holds out one fold; with one fold all members hold out
+        the same samples; with none nothing is held out.
+    """
+
+    of_sample: np.ndarray
+    n_folds: int
+
+    @property
+    def by_member(self) -> bool:
+        """Whether each member learns from samples of its own."""
+        return self.n_folds > 1
+
+    def held_out(self, k: int) -> np.ndarray:
+        """Return the numbers of the samples of fold k."""
+        return np.flatnonzero(self.of_sample == k)
+
+    def learnt(self, k: int) -> np.ndarray:
+        """Return the numbers of the samples that are not in fold k."""
+        return np.flatnonzero(self.of_sample != k)
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Numbers of the samples that somebody holds out."""
+        return np.flatnonzero(self.of_sample >= 0)
+
+
+def no_folds(n_samples: int) -> Folds:
+    """Return folds that hold nothing out."""
+    return Folds(np.full(n_samples, -1), 0)
+
+
+def member_folds(data: FitData, n_folds: int, seed: int) -> Folds:
+    """Deal the samples to the folds of ``n_folds`` members, stratified over the labels.
+
+    A group stays in one fold, and so do equal samples. A label with a single positive sample would
+    be unknown to the member that holds it out: all members learn from that sample.
+    """
+    group = joined_groups(data.X, data.groups)
+    units = unit_labels(data.Y, group)
+    if units.shape[0] < n_folds:
+        return no_folds(data.n_samples)
+    splitter = MultilabelStratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    fold = np.empty(units.shape[0], dtype=np.int64)
+    for k, (_, part) in enumerate(splitter.split(np.empty((units.shape[0], 0)), units)):
+        fold[part] = k
+    folds = _without_singles(Folds(fold[group], n_folds), data.Y)
+    some_empty = len(np.unique(folds.of_sample[folds.of_sample >= 0])) < n_folds
+    return no_folds(data.n_samples) if some_empty else folds
+
+
+def common_share(data: FitData, share: float, seed: int) -> Folds:
+    """Hold out one stratified share of the samples, from which no member learns."""
+    group = joined_groups(data.X, data.groups)
+    units = unit_labels(data.Y, group)
+    if units.shape[0] < 2:
+        return no_folds(data.n_samples)
+    splitter = MultilabelStratifiedShuffleSplit(1, test_size=share, random_state=seed)
+    _, test = next(splitter.split(np.empty((units.shape[0], 0)), units))
+    fold = np.full(units.shape[0], -1)
+    fold[test] = 0
+    folds = _without_singles(Folds(fold[group], 1), data.Y)
+    return folds if len(folds.judged) else no_folds(data.n_samples)
+
+
+def _without_singles(folds: Folds, Y: Any) -> Folds:
+    positive = sp.csr_array(Y == 1)
+    single = positive.sum(axis=0) == 1
+    holds_one = positive.astype(np.int64) @ single.astype(np.int64) > 0
+    return Folds(np.where(holds_one, -1, folds.of_sample), folds.n_folds)
+
+
+def joined_groups(X: Any, groups: Any) -> np.ndarray:
+    """Return the number of the group of each sample; equal samples are in one group.
+
+    Parameters
+    ----------
+    X : ndarray, MemmapView or CSR of shape (n, d)
+        The samples.
+    groups : ndarray of shape (n,) or None
+        Numbers of the user's groups, from 0.
+    """
+    same = _equal_samples(X)
+    if groups is None:
+        return same
+    n = len(same)
+    # Samples and groups are the nodes of a graph: what hangs together stays together.
+    nodes = np.concatenate([same, n + groups])
+    edges = np.tile(np.arange(n), 2) + 2 * n
+    graph = sp.coo_array((np.ones(2 * n, dtype=bool), (edges, nodes)), shape=(3 * n, 3 * n))
+    joined = connected_components(graph, directed=False)[1][2 * n :]
+    return np.unique(joined, return_inverse=True)[1]
+
+
+def _equal_samples(X: Any) -> np.ndarray:
+    """Return a number for each sample, the same for samples that are equal."""
+    numbers: dict[bytes, int] = {}
+    if sp.issparse(X):
+        X = sp.csr_array(X, copy=True)
+        X.sum_duplicates()
+        X.eliminate_zeros()
+        ends = zip(X.indptr[:-1], X.indptr[1:], strict=True)
+        keys = (X.indices[a:b].tobytes() + X.data[a:b].tobytes() for a, b in ends)
+    else:
+        # Adding 0 makes 0 of -0.
+        keys = ((np.asarray(row) + 0).tobytes() for row in X)
+    digests = (blake2b(key, digest_size=16).digest() for key in keys)
+    return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=int)
+
+
+def unit_labels(Y: Any, group: np.ndarray) -> sp.csr_array:
+    """Return the labels (n_groups, L) that any sample of a group has."""
+    n_groups = int(group.max()) + 1
+    member = sp.csr_array(
+        (np.ones(len(group), dtype=np.int64), (group, np.arange(len(group)))),
+        shape=(n_groups, len(group)),
+    )
+    return sp.csr_array(member @ sp.csr_array(Y == 1).astype(np.int64) > 0)
