@@ -628,7 +628,7 @@ class NetClassifier(
         with_linear = has_linear(self.linear_weight, task.train)
         blend = self._default_blend(task.train, with_linear, before)
         parts, C = None, None
-        if judge is not None and own is not None:
+        if judge is not None and own is not None and judge.judged.judgement.informs:
             if isinstance(heads.module, AffineHead):
                 of_head = judge.head_log_odds(own, member_heads)
             else:
@@ -661,8 +661,9 @@ class NetClassifier(
             blend=replace(blend, scale=blend.scale * gain),
         )
         held_out = None
-        if judge is not None and parts is not None and judge.judged.judgement.informs:
-            log_odds = parts.blended(blend) + predictor.get_buffer("shift").numpy()
+        if judge is not None and parts is not None:
+            rare = predictor.get_buffer("shift").numpy() - blend.shift
+            log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
             held_out = judge.kept(log_odds.astype(np.float32))
         threshold, decision = self._decided(held_out, own, heads)
         width = embedding_width(net.module_, task.train.n_features, self.n_estimators)

@@ -71,11 +71,14 @@ class Predictor(nn.Module):
         self.neighbors, self.linear = neighbors, linear
         self.blend = Blend(0.0, 0.0) if blend is None else blend
         self.counts, self.pseudo_count = counts, pseudo_count
-        shift, several = np.zeros(counts.shape[1]), (counts > 0).all(axis=0)
+        # A label with a single value keeps its prior: neither scale nor shift is its own.
+        several = (counts > 0).all(axis=0)
+        scale, shift = np.where(several, self.blend.scale, 1.0), several * self.blend.shift
         positive, negative = np.log1p(pseudo_count / counts[:, several])
-        shift[several] = positive - negative
+        shift[several] += positive - negative
         single = (counts[0] == 1) & (pseudo_count > 0)
         self.has_single = bool(single.any())
+        self.register_buffer("scale", torch.from_numpy(scale))
         self.register_buffer("shift", torch.from_numpy(shift))
         self.register_buffer("single", torch.from_numpy(single))
 
@@ -107,7 +110,7 @@ class Predictor(nn.Module):
             log_odds = logit(p + blend.neighbor_weight * (self.neighbors(embedding) - p))
         if self.linear is not None and blend.linear_weight > 0:
             log_odds = self._blended(log_odds, self.linear(X))
-        log_odds = blend.scale * log_odds + (blend.shift + self.get_buffer("shift"))
+        log_odds = log_odds * self.get_buffer("scale") + self.get_buffer("shift")
         return (embedding, log_odds) if with_embedding else log_odds
 
     def _blended(self, net: Tensor, linear: Tensor) -> Tensor:

@@ -60,8 +60,7 @@ def no_folds(n_samples: int) -> Folds:
 def member_folds(data: FitData, n_folds: int, seed: int) -> Folds:
     """Deal the samples to the folds of ``n_folds`` members, stratified over the labels.
 
-    A group stays in one fold, and so do equal samples. A label with a single positive sample would
-    be unknown to the member that holds it out: all members learn from that sample.
+    A group stays in one fold, and so do equal samples.
     """
     group = joined_groups(data.X, data.groups)
     units = unit_labels(data.Y, group)
@@ -71,9 +70,7 @@ def member_folds(data: FitData, n_folds: int, seed: int) -> Folds:
     fold = np.empty(units.shape[0], dtype=np.int64)
     for k, (_, part) in enumerate(splitter.split(np.empty((units.shape[0], 0)), units)):
         fold[part] = k
-    folds = _without_singles(Folds(fold[group], n_folds), data.Y)
-    some_empty = len(np.unique(folds.of_sample[folds.of_sample >= 0])) < n_folds
-    return no_folds(data.n_samples) if some_empty else folds
+    return _keeping_labels(fold, n_folds, units, group)
 
 
 def common_share(data: FitData, share: float, seed: int) -> Folds:
@@ -86,15 +83,30 @@ def common_share(data: FitData, share: float, seed: int) -> Folds:
     _, test = next(splitter.split(np.empty((units.shape[0], 0)), units))
     fold = np.full(units.shape[0], -1)
     fold[test] = 0
-    folds = _without_singles(Folds(fold[group], 1), data.Y)
-    return folds if len(folds.judged) else no_folds(data.n_samples)
+    return _keeping_labels(fold, 1, units, group)
 
 
-def _without_singles(folds: Folds, Y: Any) -> Folds:
-    positive = sp.csr_array(Y == 1)
-    single = positive.sum(axis=0) == 1
-    holds_one = positive.astype(np.int64) @ single.astype(np.int64) > 0
-    return Folds(np.where(holds_one, -1, folds.of_sample), folds.n_folds)
+def _keeping_labels(
+    fold: np.ndarray, n_folds: int, units: sp.csr_array, group: np.ndarray
+) -> Folds:
+    """Let all members learn from groups without which a label would have no positive, or no other.
+
+    Where a fold is then empty, nothing is held out.
+    """
+    fold, n_units = fold.copy(), units.shape[0]
+    total = units.sum(axis=0)
+    for k in range(n_folds):
+        own = np.flatnonzero(fold == k)
+        positive = units[own].sum(axis=0)
+        lost = (positive == total) & (total > 0)
+        only = (len(own) - positive == n_units - total) & (total < n_units)
+        back = units[own] @ lost.astype(np.int64) > 0
+        if only.any():
+            back |= units[own][:, only].sum(axis=1) < only.sum()
+        fold[own[back]] = -1
+    if len(np.unique(fold[fold >= 0])) < n_folds:
+        return no_folds(len(group))
+    return Folds(fold[group], n_folds)
 
 
 def joined_groups(X: Any, groups: Any) -> np.ndarray:
@@ -142,4 +154,4 @@ def unit_labels(Y: Any, group: np.ndarray) -> sp.csr_array:
         (np.ones(len(group), dtype=np.int64), (group, np.arange(len(group)))),
         shape=(n_groups, len(group)),
     )
-    return sp.csr_array(member @ sp.csr_array(Y == 1).astype(np.int64) > 0)
+    return sp.csr_array(member @ sp.csr_array(Y == 1).astype(np.int64) > 0, dtype=np.int64)
