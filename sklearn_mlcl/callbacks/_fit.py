@@ -99,14 +99,18 @@ class FitTaskCallback(Callback):
     ----------
     fitted_attributes : callable
         Returns the attributes of a fit that stops here; called only if somebody asks for them.
+    last_attributes : dict
+        Attributes that the fitted estimator gets for the callbacks at the end of the fit.
     """
 
     fitted_attributes: Callable[[], dict[str, Any]]
+    last_attributes: dict[str, Any]
 
     def __init__(self, estimator: Any, context: Any, given: dict[str, Any]) -> None:
         self.estimator = estimator
         self.context = context
         self.given = given
+        self.last_attributes = {}
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         self._epoch = self.context.subcontext(task_name="epoch")
@@ -130,8 +134,11 @@ def fit_listener(
     if context is None:
         yield None
         return
-    yield FitTaskCallback(estimator, context, given)
-    context.call_on_fit_task_end(estimator=estimator, **given, reconstruction_attributes={})
+    listener = FitTaskCallback(estimator, context, given)
+    yield listener
+    context.call_on_fit_task_end(
+        estimator=estimator, **given, reconstruction_attributes=listener.last_attributes
+    )
 
 
 def epoch_log(history: History) -> dict[str, np.ndarray]:

@@ -50,6 +50,7 @@ class Judge:
         self.task, self.judged, self.device = task, judged, device
         self.by_member = task.folds.by_member
         n_folds = task.folds.n_folds if self.by_member else 1
+        self._linear: tuple[np.ndarray, float] | None = None
         #: Places of the samples of each fold among those judged.
         self.places = [np.flatnonzero(judged.fold == k) for k in range(n_folds)]
         self._rows = RowTensors(judged.data, device)
@@ -112,11 +113,15 @@ class Judge:
         return outputs(head, queries, device=self.device, dtype=torch.float32)
 
     def linear(self, scaled: bool) -> tuple[np.ndarray, float]:
-        """Return log-odds (n, L) of regressions on the features, and the best C."""
+        """Return log-odds (n, L) of regressions on the features, and the best C; computed once."""
+        if self._linear is not None:
+            return self._linear
         parts = [self.task.learnt(k) for k in range(len(self.places))]
         scalers = [feature_scaler(part, scaled) for part in parts]
         X = self.judged.data.X
-        return held_out_linear(parts, scalers, X, self.judged.fold, self.judged.judgement)
+        judged = self.judged
+        self._linear = held_out_linear(parts, scalers, X, judged.fold, judged.judgement)
+        return self._linear
 
     def loss(self, net: IndexBatchNet, heads: MemberHeads | None) -> float:
         """Return the log loss of the heads, or of the neighbours if None, at the best scale."""

@@ -21,7 +21,7 @@ from torch import nn
 from sklearn_mlcl.callbacks._fit import EpochChoice, FitTaskCallback, epoch_log, fit_listener
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.estimators.judge import Judge, MemberHeads, feature_scaler
-from sklearn_mlcl.estimators.task import Task
+from sklearn_mlcl.estimators.task import Judged, Task
 from sklearn_mlcl.heads.blend import (
     Blend,
     HeldOutParts,
@@ -54,10 +54,11 @@ from sklearn_mlcl.utils._sklearn_compat import (
     Interval,
     StrOptions,
     fit_context,
+    safe_indexing,
     validate_parameters,
     with_callbacks,
 )
-from sklearn_mlcl.utils.chunking import stacked
+from sklearn_mlcl.utils.chunking import same_samples, stacked
 from sklearn_mlcl.utils.fit_data import (
     Features,
     FitData,
@@ -149,6 +150,8 @@ class NetAttributes:
     n_iter_: int
     validation_scores_: dict[str, float]
     _held_out: HeldOut | None
+    #: Samples, and their log-odds out of fold: of the estimators that callbacks score.
+    _out_of_fold: tuple[Any, np.ndarray] | None = None
     _noise_seed: int
     _n_features_out: int
 
@@ -426,8 +429,8 @@ class NetClassifier(
         data = self._read(X, y, sample_weight, continuing, groups)
         valid = None if validation[0] is None else self._read(*validation, continuing=True)
         task = self._task(data, valid, continuing, n_epochs(self.max_epochs, data.n_samples))
-        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
-        with fit_listener(self, task.n_epochs, {"X": X, "y": y, "metadata": metadata}) as listener:
+        given = _monitored(task.judged(), X, y, sample_weight, validation)
+        with fit_listener(self, task.n_epochs, given) as listener:
             self.__dict__.update(self._trained(task, continuing, listener))
         if self._format.kind == "multilabel":
             warn_constant_labels(task.stats.constant, self._format.label_names)
@@ -545,8 +548,8 @@ class NetClassifier(
                 choice = self._epoch_choice(judge, task.n_epochs)
             callbacks: list[Any] = [] if choice is None else [choice]
             if listener is not None:
-                listener.fitted_attributes = lambda: (
-                    vars(self) | self._fitted(net.snapshot(), task, judge, n_before)
+                listener.fitted_attributes = lambda: self._monitored_attributes(
+                    net.snapshot(), task, judge, n_before
                 )
                 callbacks.append(listener)
             with seeded_device(task.seed, device), threads_for(work, device), net.kept_on_error():
@@ -559,11 +562,24 @@ class NetClassifier(
                     callbacks=callbacks,
                 )
                 fitted = self._fitted(net, task, judge, n_before)
+        if listener is not None:
+            listener.last_attributes = _out_of_fold(fitted["_held_out"], judge)
         if choice is not None and choice.best_epoch_:
             fitted["n_iter_"] = n_before + choice.best_epoch_
         # On the CPU a pickle loads anywhere; predictions move the weights where they run.
         net.to(torch.device("cpu"))
         return fitted
+
+    def _monitored_attributes(
+        self, net: IndexBatchNet, task: Task, judge: Judge | None, n_before: int
+    ) -> dict[str, Any]:
+        """Return the attributes of a fit that stops here, for callbacks that score it.
+
+        Three of four members have learnt from a sample that one holds out. So the estimator of a
+        callback answers out of fold for the very samples that the callback is given.
+        """
+        fitted = self._fitted(net, task, judge, n_before)
+        return vars(self) | fitted | _out_of_fold(fitted["_held_out"], judge)
 
     def _epoch_choice(self, judge: Judge, n_epochs: int) -> EpochChoice:
         """Return what chooses the number of epochs, as ``early_stopping`` says."""
@@ -823,6 +839,8 @@ class NetClassifier(
         )
 
     def _log_odds(self, X: Features) -> np.ndarray:
+        if self._out_of_fold is not None and same_samples(X, self._out_of_fold[0]):
+            return self._out_of_fold[1].astype(X.dtype)
         return outputs(self._module(), X, **self._inference)
 
     def _log_odds_by_chunk(self, X: Features) -> Iterator[np.ndarray]:
@@ -843,6 +861,27 @@ class NetClassifier(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _out_of_fold(held_out: HeldOut | None, judge: Judge | None) -> dict[str, Any]:
+    if judge is None or held_out is None or not judge.by_member:
+        return {}
+    return {"_out_of_fold": (judge.judged.data.X, held_out.log_odds)}
+
+
+def _monitored(
+    judged: Judged | None, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any]
+) -> dict[str, Any]:
+    """Return what scikit-learn's callbacks score: held-out samples, else those of the training."""
+    if validation[0] is not None:
+        X, y, sample_weight = validation
+    elif judged is not None:
+        numbers = judged.data.numbers
+        X, y = (safe_indexing(array, numbers) for array in (X, y))
+        if sample_weight is not None and not isinstance(sample_weight, Real):
+            sample_weight = safe_indexing(sample_weight, numbers)
+    metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+    return {"X": X, "y": y, "metadata": metadata}
 
 
 def _number(weight: float | str) -> float | None:

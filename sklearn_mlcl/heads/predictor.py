@@ -73,7 +73,8 @@ class Predictor(nn.Module):
         self.counts, self.pseudo_count = counts, pseudo_count
         # A label with a single value keeps its prior: neither scale nor shift is its own.
         several = (counts > 0).all(axis=0)
-        scale, shift = np.where(several, self.blend.scale, 1.0), several * self.blend.shift
+        scale = np.where(several, self.blend.scale, 1.0)
+        shift = np.where(several, self.blend.shift, 0.0)
         positive, negative = np.log1p(pseudo_count / counts[:, several])
         shift[several] += positive - negative
         single = (counts[0] == 1) & (pseudo_count > 0)

@@ -143,10 +143,10 @@ class ContrastiveLoss(nn.Module):
             Weight of each instance as an anchor in the average, with a leading M if the labels
             have it.  Prototype anchors weigh 1.  A label with a weight of 0 counts as missing.
             With one weight per label: in a loss that is a sum over the labels of an anchor
-            ("reg", "mulsupcon", "msc", "proto") it is the weight of the term of that label, and an anchor counts in the average by the mean
-            over its positive labels (in "mulsupcon" by labels, by their sum).  In a loss that
-            compares whole label sets an anchor weighs the mean over its labels that are not
-            missing.
+            ("reg", "mulsupcon", "msc", "proto") it is the weight of the term of that label, and
+            an anchor counts in the average by the mean over its positive labels (in "mulsupcon"
+            by labels, by their sum).  In a loss that compares whole label sets an anchor weighs
+            the mean over its labels that are not missing.
 
         Returns
         -------

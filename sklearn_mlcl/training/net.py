@@ -58,6 +58,14 @@ def encoded(module: nn.Module, X: Tensor, precision: str) -> Tensor:
         return encode(X).to(X.dtype)
 
 
+def _counts(labels: Tensor, probabilities: Tensor) -> Tensor:
+    """Return hits, accepted and true labels at a threshold of 0.5; missing ones do not count."""
+    positive, accepted = labels == 1, probabilities >= 0.5
+    if labels.is_floating_point():
+        accepted = accepted & ~labels.isnan()
+    return torch.stack([(positive & accepted).sum(), accepted.sum(), positive.sum()])
+
+
 class NonFiniteLossError(FloatingPointError, ValueError):
     """The training loss became NaN or infinite; nothing that was fitted before is touched."""
 
@@ -288,13 +296,25 @@ class IndexBatchNet(NeuralNet):
         self.criterion_.train(training)
         total: float | Tensor = 0.0
         n_rows = 0
+        counts: float | Tensor = 0.0
+        batch: Any
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
             rows = batch[0].shape[-2]
             total, n_rows = total + step["loss"] * rows, n_rows + rows
+            if not training and "probabilities" in step:
+                # What skorch's callbacks score: labels and probabilities of samples, in two
+                # dimensions.
+                labels, step["y_pred"] = step.pop("probabilities")
+                counts = counts + _counts(labels, step["y_pred"])
+                batch = batch[0].flatten(0, -2), labels
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self._record_loss(f"{prefix}_loss", float(total) / n_rows)
+        if isinstance(counts, Tensor):
+            hits, accepted, positives = counts.tolist()
+            f1 = 2 * hits / (accepted + positives) if accepted + positives else 0.0
+            self.history.record(f"{prefix}_f1_micro", f1)
 
     def _record_loss(self, name: str, loss: float) -> None:
         self.history.record(name, loss)
@@ -352,7 +372,36 @@ class IndexBatchNet(NeuralNet):
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         with torch.no_grad(), self.averaged():
-            return self._forward(batch)
+            step: dict[str, Any] = self._forward(batch)
+            log_odds = self._log_odds(step["y_pred"])
+        if log_odds is None:
+            return step
+        labels = batch[1][0]
+        if log_odds.ndim > labels.ndim:
+            log_odds = log_odds.mean(0)  # of members that hold out the same samples
+        step["probabilities"] = labels.flatten(0, -2), log_odds.sigmoid().flatten(0, -2)
+        return step
+
+    def _log_odds(self, embedding: Tensor) -> Tensor | None:
+        """Return log-odds by the head that is trained; None where there is none."""
+        head = getattr(self.criterion_, "log_odds", None)
+        return None if head is None else head(embedding)
+
+    def evaluation_step(self, batch: Batch, training: bool = False) -> Tensor:
+        """Return probabilities of a batch; skorch's scoring asks for them."""
+        self.module_.train(training)
+        self.criterion_.train(training)
+        step: dict[str, Any] = self.validation_step(batch)
+        if "probabilities" not in step:
+            raise ValueError(
+                "Nothing gives probabilities while this net trains: no head is trained with the "
+                "encoder. Score after the fit, or set lambda_joint > 0."
+            )
+        return step["probabilities"][1]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the labels of a probability of at least 0.5; skorch's scoring asks for them."""
+        return (self.predict_proba(X) >= 0.5).astype(int)
 
     def _set_learning_rate(self, learning_rate: float) -> None:
         for group in self.optimizer_.param_groups:

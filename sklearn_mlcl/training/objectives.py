@@ -31,6 +31,10 @@ class LogitObjective(nn.Module):
         self.loss = loss
         self.feature_decay = feature_decay
 
+    def log_odds(self, embedding: Tensor) -> Tensor | None:
+        """Return the logits of the head, of all members."""
+        return self.head(embedding)
+
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch."""
         value = loss_of_rows(self.loss, self.head(embedding), labels, sample_weight)
@@ -131,6 +135,10 @@ class ContrastiveObjective(nn.Module):
         self.joint_loss = BinaryCrossEntropyLoss() if joint_loss is None else joint_loss
         self.lambda_contrastive = lambda_contrastive
         self.lambda_joint = lambda_joint
+
+    def log_odds(self, embedding: Tensor) -> Tensor | None:
+        """Return the logits of the head, of all members; None if it is not trained."""
+        return self.head(embedding) if self.lambda_joint > 0 else None
 
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch."""

@@ -162,6 +162,10 @@ class VariationalNet(IndexBatchNet):
         """The part of the model that ``precision`` and ``compiled`` are about."""
         return self.module_.encoder
 
+    def _log_odds(self, embedding: Tensor) -> Tensor:
+        weight, bias = self.module_.labels()
+        return functional.linear(embedding, weight, bias)
+
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
         X, (labels, sample_weight) = batch
         terms, embedding = self.criterion_(self.module_, X, labels, sample_weight, self.precision)

@@ -150,3 +150,12 @@ def as_memmap_view(X: Any) -> Any:
 def take_rows(X: Any, rows: np.ndarray) -> Any:
     """Return some rows of X, by number or mask; those of a memory map are not read."""
     return X.take(rows) if isinstance(X, MemmapView) else X[rows]
+
+
+def same_samples(X: Any, other: Any) -> bool:
+    """Return whether two matrices hold the same numbers."""
+    if X.shape != other.shape or sp.issparse(X) != sp.issparse(other):
+        return False
+    if sp.issparse(X):
+        return (other != X).nnz == 0
+    return bool(np.array_equal(X, other))
