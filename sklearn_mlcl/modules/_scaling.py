@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.streams import standard_normal
 
 
 class InputScaler(nn.Module):
@@ -83,7 +84,7 @@ class FeatureNoise(nn.Module):
         """Return the rows, noisy while training, of the shape of ``X``."""
         if not self.training or self.scale == 0:
             return X
-        return torch.add(X, torch.randn_like(X), alpha=self.scale)
+        return torch.add(X, standard_normal(X), alpha=self.scale)
 
 
 class ScaledEncoder(nn.Module):
