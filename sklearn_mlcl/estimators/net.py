@@ -48,6 +48,7 @@ from sklearn_mlcl.modules import (
 )
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet
+from sklearn_mlcl.training.draws import private_draws
 from sklearn_mlcl.utils._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -77,8 +78,9 @@ from sklearn_mlcl.utils.parameters import (
     setting,
 )
 from sklearn_mlcl.utils.probabilities import sigmoid
-from sklearn_mlcl.utils.runtime import resolve_device, seeded, seeded_device, threads_for
+from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 from sklearn_mlcl.utils.set_output import EmbeddingFrames, in_chosen_container
+from sklearn_mlcl.utils.streams import seeded
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
 #: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
@@ -416,7 +418,7 @@ class NetClassifier(
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together, one is None.")
-        with rollback_on_error(self):
+        with rollback_on_error(self), torch_defaults():
             self._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
         return self
 
@@ -466,7 +468,7 @@ class NetClassifier(
                 "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "
                 "them: give the weights as numbers."
             )
-        with rollback_on_error(self):
+        with rollback_on_error(self), torch_defaults():
             data = self._read(X, y, sample_weight, continuing, classes=classes)
             task = self._task(data, None, continuing, n_epochs=1, is_part=True)
             self.__dict__.update(self._trained(task, continuing))
@@ -535,7 +537,7 @@ class NetClassifier(
     ) -> dict[str, Any]:
         """Train the net, put heads on it, and return the attributes of the fit."""
         n_before = self.n_iter_ if continuing else 0
-        with seeded(task.seed) as generator:
+        with seeded(task.seed) as streams:
             net = self._continued(task) if continuing else self._new_net(task)
             work = net.batch_size * net.n_weights
             # A step goes forward once, and back at twice the cost.
@@ -552,13 +554,13 @@ class NetClassifier(
                     net.snapshot(), task, judge, n_before
                 )
                 callbacks.append(listener)
-            with seeded_device(task.seed, device), threads_for(work, device), net.kept_on_error():
+            with threads_for(work, device), net.kept_on_error():
                 net.to(device).train_rows(
                     task.rows(device),
                     task.held_out_rows(device),
                     max_epochs=task.n_epochs,
                     schedule=task.schedule,
-                    generator=generator,
+                    generator=streams.on(torch.device("cpu")),
                     callbacks=callbacks,
                 )
                 fitted = self._fitted(net, task, judge, n_before)
@@ -593,7 +595,10 @@ class NetClassifier(
         return EpochChoice(loss, epochs, EPOCH_MARGIN)
 
     def _new_net(self, task: Task) -> IndexBatchNet:
-        module, objective = self._modules(task)
+        with private_draws():
+            module, objective = self._modules(task)
+        if torch.get_default_dtype() != torch.float32:
+            module, objective = module.float(), objective.float()
         optimizer_params = setting(self, "optimizer_params") or {}
         return self._net_class(
             module,

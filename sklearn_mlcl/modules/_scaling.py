@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.streams import standard_normal
 
 
 class InputScaler(nn.Module):
@@ -85,7 +86,7 @@ class FeatureNoise(nn.Module):
         if not self.training or self.scale == 0:
             return X
         # Members see other samples, or other weights see the same: the noise may be the same.
-        noise = torch.randn(X.shape[-2:], dtype=X.dtype, device=X.device)
+        noise = standard_normal(X[0] if X.ndim > 2 else X)
         return torch.add(X, noise, alpha=self.scale)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.training.averaging import WeightAverage
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors, mixed
+from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
 from sklearn_mlcl.training.optimizers import CONSTANT, SCHEDULES, make_optimizer
 
 #: Names of ``precision``.
@@ -108,6 +109,8 @@ class IndexBatchNet(NeuralNet):
     callbacks_: list[tuple[str, Any]]
     #: The running average of the weights while a training keeps it.
     average_: WeightAverage | None = None
+    #: Whether modules from elsewhere are told to draw from the generators of the fit.
+    _redirects = False
 
     def __init__(
         self,
@@ -232,7 +235,11 @@ class IndexBatchNet(NeuralNet):
         self.callbacks_ = [*own_callbacks, *((type(c).__name__, c) for c in callbacks)]
         try:
             super().notify("on_train_begin", X=train, y=None)
-            with compiled(self.encoder_, self.compiled), suppress(StopTraining):
+            foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
+            # What is compiled cannot be told where to draw from.
+            self._redirects = foreign and not self.compiled
+            borrowed = seeded_global(train.device, foreign and self.compiled)
+            with borrowed, compiled(self.encoder_, self.compiled), suppress(StopTraining):
                 self.fit_loop((train, valid), epochs=max_epochs)
             if self.average_ is not None:
                 self.average_.put()
@@ -356,7 +363,9 @@ class IndexBatchNet(NeuralNet):
             factor = SCHEDULES[self.schedule_](progress, len(self.history) - 1)
             self._set_learning_rate(self.lr * factor)
         self.optimizer_.zero_grad(set_to_none=True)
-        step = self._forward(mixed(batch, self.mixup) if self.mixup > 0 else batch)
+        batch = mixed(batch, self.mixup) if self.mixup > 0 else batch
+        with private_draws(self._redirects):
+            step = self._forward(batch)
         step["loss"].backward(torch.full_like(step["loss"], self.n_members))
         self.notify(
             "on_grad_computed",
@@ -371,7 +380,7 @@ class IndexBatchNet(NeuralNet):
         return {name: value.detach() for name, value in step.items()}
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
-        with torch.no_grad(), self.averaged():
+        with torch.no_grad(), self.averaged(), private_draws(self._redirects):
             step: dict[str, Any] = self._forward(batch)
             log_odds = self._log_odds(step["y_pred"])
         if log_odds is None:

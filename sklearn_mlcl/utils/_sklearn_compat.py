@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
@@ -44,7 +43,7 @@ __all__ = [
     "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
     "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params", "check_sample_weight",
     "effective_n_threads", "expand_routing", "fit_context", "flatten_routing",
-    "in_joblib_worker", "num_samples", "output_container", "output_containers", "safe_indexing",
+    "num_samples", "output_container", "output_containers", "safe_indexing",
     "set_output_container", "validate_parameter_constraints", "validate_parameters",
     "with_callbacks", "wrap_output",
 ]  # fmt: skip
@@ -102,11 +101,6 @@ class CheckedParameters(BaseEstimator):
 def validate_parameters(estimator: Any) -> None:
     """Check the parameters of an estimator, as ``fit`` does where it begins."""
     estimator._validate_params()
-
-
-def in_joblib_worker() -> bool:
-    """Return whether the caller is a task of ``joblib.Parallel``, in a thread or a process."""
-    return bool(get_active_backend()[0].nesting_level)
 
 
 # ---------------------------------------------------------------------- containers of answers
