@@ -27,7 +27,7 @@ def linear_head(n_embedding: int, log_odds: np.ndarray, n_members: int = 1) -> H
     head = linear(n_embedding, log_odds.shape[-1], n_members)
     start = np.broadcast_to(log_odds, (n_members, log_odds.shape[-1]))
     with torch.no_grad():
-        head.bias.copy_(torch.from_numpy(start.ravel()))
+        head.bias.copy_(torch.from_numpy(start.flatten()))
     return head
 
 
