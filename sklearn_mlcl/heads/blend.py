@@ -16,7 +16,8 @@ LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 #: Share of the held-out log loss that other weights must gain over the default ones, and its
 #: standard errors that the gain must exceed.
 MARGIN, STANDARD_ERRORS = 0.025, 2.0
-#: Scale and shift stay near 1 and 0 as if so much information said so: few samples move them little.
+#: Scale and shift stay near 1 and 0 as if so much information said so: few samples move them
+#: little.
 PRIOR_INFORMATION = 10.0
 #: Entries that the weights are chosen on at most, and those that the scale is fitted on.
 BLEND_ENTRIES, SCALE_ENTRIES = 2**17, 2**22
@@ -124,7 +125,9 @@ class Judgement(NamedTuple):
         for _ in range(N_STEPS):
             p = sigmoid(a * s + b)
             residual, curvature = weight * (p - self.Y), weight * p * (1 - p)
-            gradient = np.array([(residual * s).sum(), residual.sum()]) + prior * (a - 1, b)
+            gradient = np.array([(residual * s).sum(), residual.sum()]) + prior * np.array(
+                [a - 1, b]
+            )
             cross = (curvature * s).sum()
             hessian = np.array([[(curvature * s * s).sum(), cross], [cross, curvature.sum()]])
             hessian += prior * np.eye(2)
