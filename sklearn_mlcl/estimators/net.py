@@ -669,8 +669,6 @@ class NetClassifier(
         if blend.linear_weight > 0:
             scaler = feature_scaler(task.train, self.scale_input)
             linear_part = fit_linear(task.train, scaler, C, random_state)
-        gain = 1.0 if judge is None else judge.gain(known, member_heads)
-        gain = blend.linear_weight + (1 - blend.linear_weight) * gain
         predictor = Predictor(
             net.module_,
             heads.module,
@@ -678,11 +676,11 @@ class NetClassifier(
             setting(self, "pseudo_count"),
             neighbors=neighbors,
             linear=linear_part,
-            blend=replace(blend, scale=blend.scale * gain),
+            blend=blend if judge is None else judge.for_ensemble(blend, known, member_heads),
         )
         held_out = None
         if judge is not None and parts is not None:
-            rare = predictor.get_buffer("shift").numpy() - blend.shift
+            rare = predictor.get_buffer("shift").numpy() - predictor.blend.shift
             log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
             held_out = judge.kept(log_odds.astype(np.float32))
         threshold, decision = self._decided(held_out, own, heads)

@@ -21,6 +21,8 @@ MARGIN, STANDARD_ERRORS = 0.025, 2.0
 PRIOR_INFORMATION = 10.0
 #: Entries that the weights are chosen on at most, and those that the scale is fitted on.
 BLEND_ENTRIES, SCALE_ENTRIES = 2**17, 2**22
+#: What averaging members does to scale and shift; see :func:`for_ensemble`.
+NOISE_EXPONENT, SHIFT_KEPT = 1.4, 0.5
 #: Steps and tolerance of Newton's method, and bounds of the scale.
 N_STEPS, STEP_TOL = 30, 1e-7
 SCALES = (0.2, 5.0)
@@ -199,19 +201,26 @@ def _subsample(judgement: Judgement, n_entries: int, seed: int) -> Any:
     return np.sort(np.random.RandomState(seed).choice(n, n_kept, replace=False))
 
 
-def averaging_gain(member_log_odds: np.ndarray) -> float:
-    r"""Return by how much the mean of M nets deserves a larger scale than one net.
+def for_ensemble(blend: Blend, member_log_odds: np.ndarray) -> Blend:
+    r"""Return the blend of the mean of M members, from that of single ones.
 
     Held-out log-odds are those of single members, a prediction is their mean. The noise of a member
-    averages out, and with it goes what made the member over-confident: log-odds of variance
-    :math:`v_1` in one member and :math:`v_M` in the mean take a scale that is larger by about
-    :math:`v_1 / v_M`.
+    averages out, and with it goes what made the member over-confident. Log-odds of variance
+    :math:`v_1` in one member and :math:`v_M` in the mean take a scale that is larger by
+    :math:`(v_1 / v_M)^{1.4}`, and half of the shift: measured on parts of the training samples of
+    emotions, scene, yeast, sider and waterquality, where the variances alone would say 1.
 
     Parameters
     ----------
+    blend : Blend
+        The weights, scale and shift chosen on held-out samples.
     member_log_odds : ndarray of shape (M, n, L)
         Log-odds of the members for the same samples.
     """
     of_one = np.mean([member.var() for member in member_log_odds])
     of_mean = member_log_odds.mean(axis=0).var()
-    return float(of_one / of_mean) if of_mean > 0 else 1.0
+    # The linear part is no ensemble.
+    share = 1 - blend.linear_weight
+    gain = (of_one / of_mean) ** NOISE_EXPONENT if of_mean > 0 else 1.0
+    scale = blend.scale * (1 + share * (float(gain) - 1))
+    return replace(blend, scale=scale, shift=blend.shift * (1 - share * (1 - SHIFT_KEPT)))
