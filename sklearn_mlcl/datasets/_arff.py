@@ -157,7 +157,7 @@ def _read_header(
     for line in lines:
         if _is_blank(line):
             continue
-        words, *braces = _split(line, (budget.limit - budget.n_taken) // 256)
+        words, *braces = _split(line, 100 + (budget.limit - budget.n_taken) // 256)
         keyword = words[0].lower() if words else ""
         if keyword == "@data":
             return relation, [*attributes.values()]
@@ -168,7 +168,7 @@ def _read_header(
             if attribute.name in attributes:
                 raise ValueError(f"attribute {attribute.name!r} is declared twice")
             attributes[attribute.name] = attribute
-            budget.take(1024 + 256 * len(attribute.values or ()))
+            budget.take(768 + 256 * len(attribute.values or ()))
         else:
             raise ValueError(f"expected @relation, @attribute or @data, got {line.strip()[:40]!r}")
     raise ValueError("the file ends before @data")
@@ -187,7 +187,7 @@ def _read_items(words: list[str], n_columns: int) -> tuple[list[int], list[str]]
     """Column numbers and words of a sparse row."""
     if len(words) % 2:
         raise ValueError("the items of a sparse row must read 'number value'")
-    if not all(word.isdecimal() for word in words[::2]):
+    if not all(word.isdecimal() and len(word) < 10 for word in words[::2]):
         raise ValueError("the items of a sparse row must begin with an attribute number")
     columns = [int(word) for word in words[::2]]
     if len(set(columns)) < len(columns) or not all(j < n_columns for j in columns):
@@ -259,7 +259,7 @@ def _meka_option(relation: str) -> tuple[int, str]:
     for flag in ("-C", "-c"):
         if flag in options[:-1]:
             number = options[options.index(flag) + 1]
-            if not number.removeprefix("-").isdecimal():
+            if not re.fullmatch(r"-?\d{1,9}", number):
                 raise ValueError(f"MEKA's option {flag} must be a number, got {number[:40]!r}")
             n_labels = int(number)
             return abs(n_labels), "start" if n_labels > 0 else "end"
@@ -374,7 +374,7 @@ def load_arff(
     max_bytes : int, default=None
         About the most memory to take. A file that needs more is an error. If None, 128 MiB or 16
         times the size of the file, whichever is more; and a packed file may not hold more than
-        4 MiB or 100 times its size. Give a number to read a larger file that you trust.
+        4 MiB or 200 times its size. Give a number to read a larger file that you trust.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False

@@ -167,16 +167,25 @@ def _as_text(file: IO[Any], encoding: str) -> Iterator[IO[str]]:
         text.detach()
 
 
-def _check_unpacked(n_text: int, n_packed: int) -> None:
-    if n_text > max(2**22, 100 * n_packed):
+def _check_encoding(encoding: str) -> None:
+    try:
+        "".encode(encoding)
+    except LookupError as error:
+        raise ValueError(f"encoding must be one of text, such as 'latin-1': {error}.") from error
+
+
+def _check_unpacked(n_characters: int, n_lines: int, n_packed: int) -> None:
+    """Short lines count as longer, by the time that they take."""
+    if n_characters + 16 * n_lines > max(2**22, 200 * n_packed):
         raise ValueError(
-            "it unpacks to more than 100 times its size; if you trust the file, pass max_bytes"
+            "it unpacks to more than 200 times its size; if you trust the file, pass max_bytes"
         )
 
 
 @contextmanager
 def open_lines(source: Source, budget: Budget, encoding: str = "utf-8") -> Iterator[Iterator[str]]:
     """Lines of a text file; errors of the code that reads them get the number of the line."""
+    _check_encoding(encoding)
     number = 0
 
     def lines(text: IO[str], raw: IO[bytes] | None) -> Iterator[str]:
@@ -187,9 +196,12 @@ def open_lines(source: Source, budget: Budget, encoding: str = "utf-8") -> Itera
             n_text += len(line)
             budget.n_read = n_text if raw is None else raw.tell()
             if len(line) == longest and line[-1] != "\n":
-                raise ValueError(f"the line is longer than {longest} characters")
+                raise ValueError(
+                    f"the line is longer than {longest} characters; if you trust the file, pass "
+                    "a larger max_bytes"
+                )
             if raw is not None and budget.max_bytes is None:
-                _check_unpacked(n_text, budget.n_read)
+                _check_unpacked(n_text, number, budget.n_read)
             if not line.isascii() and ESCAPED_BYTE.search(line):
                 raise ValueError(f"it is not {encoding}; pass its encoding, for instance 'latin-1'")
             yield line.removeprefix("\ufeff") if number == 1 else line

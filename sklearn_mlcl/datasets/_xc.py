@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class _Rows:
                 f"{self.kind} numbers must be in 0..{self.n_columns - 1}, got {outside[0]}"
             )
         if len(set(indices)) < len(indices):
-            twice = next(j for j in indices if indices.count(j) > 1)
+            twice, _ = next(pair for pair in pairwise(sorted(indices)) if pair[0] == pair[1])
             raise ValueError(f"{self.kind} numbers occur twice: {twice}")
         self.indices.extend(indices)
         self.values.extend(values)
@@ -98,7 +99,7 @@ def load_xc(
     max_bytes : int, default=None
         About the most memory to take. A file that needs more is an error. If None, 128 MiB or 16
         times the size of the file, whichever is more; and a packed file may not hold more than
-        4 MiB or 100 times its size. Give a number to read a larger file that you trust.
+        4 MiB or 200 times its size. Give a number to read a larger file that you trust.
 
     Returns
     -------
