@@ -160,6 +160,8 @@ def _read_header(
         words, *braces = _split(line, 100 + (budget.limit - budget.n_taken) // 256)
         keyword = words[0].lower() if words else ""
         if keyword == "@data":
+            if len(words) > 1 or braces:
+                raise ValueError("data must begin on the line after @data")
             return relation, [*attributes.values()]
         if keyword == "@relation":
             relation = " ".join(words[1:])

@@ -136,6 +136,7 @@ HEAD = "@relation r\n@attribute f real\n@attribute l {0,1}\n"
     ("text", "message"),
     [
         (HEAD, "line 3: the file ends before @data"),
+        (HEAD + "@data{0 1}\n", "line 4: data must begin on the line after @data"),
         (HEAD + "@data\n1,0\n1\n", "line 6: 1 values for 2 attributes"),
         (HEAD + "@data\n1,0\n\n1,2\n", "line 7: attribute 'l' has the value '2', not one of"),
         (HEAD + "@data\nx,0\n", "line 5: attribute 'f' has the value 'x', not a number"),
