@@ -108,7 +108,9 @@ class Budget:
 
 def name_of(source: Any) -> str:
     """Name of a path or file object for messages."""
-    return str(getattr(source, "name", source if isinstance(source, str | PathLike) else "input"))
+    if isinstance(source, str | PathLike):
+        return str(source)
+    return str(getattr(source, "name", "input"))
 
 
 @contextmanager
