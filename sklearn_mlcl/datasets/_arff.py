@@ -118,8 +118,8 @@ def _is_blank(line: str) -> bool:
 
 
 def _nominal(name: str, values: list[str]) -> Attribute:
-    if len(set(values)) < len(values):
-        raise ValueError(f"the values of attribute {name!r} must differ")
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"attribute {name!r} must have values, and they must differ")
     truth = [TRUTH.get(value.lower()) for value in values]
     first = truth[0] if truth and None not in truth else None
     if first is None:
