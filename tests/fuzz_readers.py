@@ -234,7 +234,7 @@ def _run_one(name: str, n: int, seconds: float) -> bool:
         if text:
             n_bad += 1
             if n_bad <= 5:
-                print(f"{name}, input {number}, {data[:200]!r}:\n{text}")
+                print(f"{name}, input {number}, {data[:200]!r}:\n{text}", flush=True)
         if time.monotonic() > end:
             break
     peak = peak_mib() - before
