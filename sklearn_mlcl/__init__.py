@@ -6,6 +6,7 @@ contrastive encoders with logistic heads, end-to-end nets, and the heads alone.
 
 from sklearn_mlcl import collapse, model_selection
 from sklearn_mlcl._version import __version__
+from sklearn_mlcl.calibration._voting import MultiLabelVotingClassifierCV
 from sklearn_mlcl.estimators.cgmvae import CGMVAEClassifier
 from sklearn_mlcl.estimators.compare import compare
 from sklearn_mlcl.estimators.contrastive import ContrastiveMultiLabelClassifier
@@ -14,7 +15,6 @@ from sklearn_mlcl.estimators.mlp import MultiLabelMLPClassifier
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.persistence import load, skops_trusted_types
 from sklearn_mlcl.thresholds._meta import MultiLabelThresholdClassifierCV
-from sklearn_mlcl.thresholds._voting import MultiLabelVotingClassifierCV
 
 # Their public names are of folders that cannot import them.
 collapse.NearestLabelSetClassifier = NearestLabelSetClassifier

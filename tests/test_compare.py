@@ -45,7 +45,8 @@ def test_rows_are_those_of_estimators_tuned_inside_each_training_part(label_data
     for name, estimators in (alone | {"vote": PAIR}).items():
         scores = []
         for train, test in folds.split(X, Y):
-            model = MultiLabelVotingClassifierCV(estimators, cv=3, random_state=0)
+            options: dict[str, Any] = {"calibrate": name == "vote", "cv": 3, "random_state": 0}
+            model = MultiLabelVotingClassifierCV(estimators, **options)
             model.fit(X[train], Y[train])
             asked = [metrics.get_scorer(score) for score in COLUMNS[1:-2:2]]
             scores.append([scorer(model, X[test], Y[test]) for scorer in asked])

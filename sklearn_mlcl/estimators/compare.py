@@ -13,24 +13,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    HistGradientBoostingClassifier,
-    RandomForestClassifier,
-)
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, StandardScaler
 from sklearn.utils import indexable
 
+from sklearn_mlcl.calibration._vote import (
+    calibrated,
+    common_calibration,
+    vote_thresholds,
+    vote_weights,
+    weighted_mean,
+)
+from sklearn_mlcl.calibration._voting import VOTE
 from sklearn_mlcl.estimators.contrastive import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.estimators.logistic import MultiLabelLogisticRegression
 from sklearn_mlcl.estimators.mlp import MultiLabelMLPClassifier
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
-from sklearn_mlcl.thresholds._vote import vote_thresholds, vote_weights, weighted_mean
-from sklearn_mlcl.thresholds._voting import VOTE
 from sklearn_mlcl.utils._sklearn_compat import safe_indexing
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.response import label_scores
@@ -66,7 +67,7 @@ def compare(
 ) -> pd.DataFrame:
     """Compare classifiers and their vote by cross-validation, the best one first.
 
-    All get the same folds. Thresholds, and the weights of the vote, come from inner folds of the
+    All get the same folds. Thresholds, and what the vote learns, come from inner folds of the
     training samples, so the test samples are used for the scores only.
 
     Parameters
@@ -88,7 +89,7 @@ def compare(
         Folds of the scores: a number of stratified folds, or in (0, 1) the test share of one
         stratified split. With ``groups`` they keep groups together in place of being stratified.
     inner_cv : int, float or splitter, default=3
-        Folds of each training part, for the thresholds and the weights of the vote.
+        Folds of each training part, for the thresholds and for what the vote learns.
     scoring : list of str or dict of str to callable, default=("f1_samples", "f1_micro", \
 "f1_macro", "average_precision_macro", "neg_log_loss")
         Names that :func:`sklearn_mlcl.metrics.get_scorer` knows, or scorers
@@ -238,13 +239,16 @@ def _answers(
 
 def _vote(members: list[_Answers]) -> _Answers:
     """Return what the members say together, for all of their time."""
-    start = time.perf_counter()
-    weights = vote_weights(members[0].Y, [member.held_out for member in members])
+    start, Y = time.perf_counter(), members[0].Y
+    lines = [common_calibration(Y, member.held_out) for member in members]
+    held_out = calibrated(lines, [member.held_out for member in members])
+    test = calibrated(lines, [member.test for member in members])
+    weights = vote_weights(Y, held_out)
     chosen = time.perf_counter() - start
     return _Answers(
-        members[0].Y,
-        weighted_mean([member.held_out for member in members], weights),
-        weighted_mean([member.test for member in members], weights),
+        Y,
+        weighted_mean(held_out, weights),
+        weighted_mean(test, weights),
         chosen + sum(member.fit_seconds for member in members),
         sum(member.predict_seconds for member in members),
     )
@@ -308,6 +312,12 @@ def _plain(Y: Any, missing_label: float) -> np.ndarray:
 
 
 def _default_models(X: Any, random_state: Any) -> list[tuple[str, Any]]:
+    from sklearn.ensemble import (  # slow to import, and not needed elsewhere
+        ExtraTreesClassifier,
+        HistGradientBoostingClassifier,
+        RandomForestClassifier,
+    )
+
     seed = {"random_state": random_state}
     sparse = sp.issparse(X)
     scaler = MaxAbsScaler() if sparse else StandardScaler()

@@ -12,7 +12,6 @@ import numpy as np
 from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
-from sklearn.ensemble import VotingClassifier
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as effective_n_threads
 from sklearn.utils._param_validation import (
@@ -114,7 +113,11 @@ class NamedEstimators(_BaseComposition):
     """
 
     estimators: list[tuple[str, Any]]
-    _sk_visual_block_ = VotingClassifier._sk_visual_block_
+
+    def _sk_visual_block_(self) -> Any:
+        from sklearn.ensemble import VotingClassifier  # a slow import for a view that few ask for
+
+        return VotingClassifier._sk_visual_block_(self)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters; with ``deep`` also the estimators by name, and their parameters.

@@ -1,19 +1,78 @@
-"""How several classifiers vote: the weights of their probabilities, and the cuts of the mean."""
+"""How several classifiers vote: calibrated, weighed, and cut by thresholds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sklearn_mlcl.thresholds._engine import tune_thresholds
+from sklearn_mlcl.calibration._meta import floor_of
+from sklearn_mlcl.calibration._scaling import fit_calibration
+from sklearn_mlcl.metrics import multilabel_log_loss
+from sklearn_mlcl.thresholds import tune_thresholds
 from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.probabilities import logit, sigmoid
 from sklearn_mlcl.utils.validation import check_probabilities
 
 #: A label with this weight of positives has its cut half way between its own and the common one.
 POSITIVES_FOR_A_CUT = 200.0
+#: A calibration must lower the log loss by this share.
+LEAST_GAIN = 0.03
 MAX_STEPS = 100
+
+
+@dataclass(frozen=True)
+class CommonCalibration:
+    """Calibrated log-odds, one line for all labels.
+
+    Attributes
+    ----------
+    slope, offset : float
+        Of the line.
+    floor : float
+        Probabilities are clipped to this distance from 0 and 1 first.
+    """
+
+    slope: float
+    offset: float
+    floor: float
+
+    def probabilities(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities, in the dtype of the given ones."""
+        log_odds = logit(np.clip(probabilities, self.floor, 1 - self.floor))
+        return sigmoid(self.slope * log_odds + self.offset)
+
+
+def common_calibration(
+    Y: Any, probabilities: np.ndarray, sample_weight: np.ndarray | None = None
+) -> CommonCalibration | None:
+    """Return Platt's line for all labels together, None if it hardly lowers the log loss.
+
+    A line that gains little moves rare labels for the sake of frequent ones.
+    """
+    entries = check_probabilities(Y, probabilities, sample_weight)
+    known, floor = entries.known_mask(), floor_of(entries.values)
+    line = fit_calibration(
+        entries.positive[known].astype(float)[:, None],
+        logit(np.clip(entries.values, floor, 1 - floor))[known][:, None],
+        sample_weight=entries.entry_weight()[known],
+    )
+    found = CommonCalibration(float(line.slope[0]), float(line.offset[0]), floor)
+    before, after = (
+        multilabel_log_loss(Y, each, sample_weight=sample_weight)
+        for each in (probabilities, found.probabilities(probabilities))
+    )
+    return found if after < (1 - LEAST_GAIN) * before else None
+
+
+def calibrated(
+    lines: Sequence[CommonCalibration | None], probabilities: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Return the probabilities of each model, calibrated where it has a line."""
+    pairs = zip(lines, probabilities, strict=True)
+    return [each if line is None else line.probabilities(each) for line, each in pairs]
 
 
 def weighted_mean(probabilities: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:

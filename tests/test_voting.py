@@ -25,13 +25,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
 from sklearn_mlcl import MultiLabelLogisticRegression, metrics
+from sklearn_mlcl.calibration._vote import common_calibration, vote_weights
 from sklearn_mlcl.model_selection import (
     MultilabelStratifiedKFold,
     MultiLabelVotingClassifierCV,
     cross_val_predict,
 )
 from sklearn_mlcl.thresholds import tune_thresholds
-from sklearn_mlcl.thresholds._vote import vote_weights
 
 TREES = ExtraTreesClassifier(10, random_state=0)
 HEADS = MultiLabelLogisticRegression()
@@ -90,7 +90,7 @@ def test_certain_and_wrong_probabilities_are_no_trouble():
 
 def test_everything_comes_from_held_out_probabilities(data):
     X, Y = data
-    fitted = vote().fit(X, Y)
+    fitted = vote(calibrate=False).fit(X, Y)
     held_out = [cross_val_predict(each, X, Y, cv=3) for _, each in PAIR]
     weights = vote_weights(Y, held_out)
     mean = weights[0] * held_out[0] + weights[1] * held_out[1]
@@ -115,6 +115,48 @@ def test_everything_comes_from_held_out_probabilities(data):
     np.testing.assert_array_equal(fitted.predict(X), proba >= expected)
     np.testing.assert_allclose(fitted.decision_function(X), np.log(proba / (1 - proba)), rtol=1e-8)
     assert fitted.named_estimators_.heads is fitted.estimators_[1]
+    assert fitted.calibration_ == {}
+
+
+# ---------------------------------------------------------------------- calibration
+
+
+def test_calibration_solves_the_equations_of_platt(data):
+    """One line for all labels; entries that are missing or without weight do not count."""
+    X, Y = data
+    rng = np.random.default_rng(0)
+    hidden = np.where(rng.random(Y.shape) < 0.1, np.nan, Y)
+    v = rng.integers(0, 3, Y.shape).astype(float)
+    p = cross_val_predict(TREES, X, Y, cv=3)
+    line = common_calibration(hidden, p, v)
+    known = ~np.isnan(hidden) & (v > 0)
+    y, v, p = Y[known], v[known], p[known]
+    inside = p[(p > 0) & (p < 1)]
+    assert line.floor == np.minimum(inside, 1 - inside).min() / 2 == pytest.approx(0.05)
+    positives, negatives = v @ y, v @ (1 - y)
+    targets = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    clipped = np.clip(p, line.floor, 1 - line.floor)
+    z = np.log(clipped / (1 - clipped))
+    calibrated = 1 / (1 + np.exp(-line.slope * z - line.offset))
+    np.testing.assert_allclose(line.probabilities(p), calibrated, rtol=1e-12)
+    for direction in (np.ones_like(z), z):
+        assert (v * (calibrated - targets)) @ direction == pytest.approx(0, abs=1e-5)
+
+
+def test_an_estimator_is_calibrated_where_it_gains(data):
+    X, Y = data
+    unsure = MultiLabelLogisticRegression(C=1e-4)
+    fitted = vote([("unsure", unsure), ("heads", HEADS)]).fit(X, Y)
+    assert list(fitted.calibration_) == ["unsure"]
+    plain = vote([("unsure", unsure), ("heads", HEADS)], calibrate=False).fit(X, Y)
+    held_out = [cross_val_predict(each, X, Y, cv=3) for each in (unsure, HEADS)]
+    held_out[0] = common_calibration(Y, held_out[0]).probabilities(held_out[0])
+    np.testing.assert_allclose(fitted.weights_, vote_weights(Y, held_out), rtol=1e-6)
+    assert fitted.validation_scores_["unsure"] == plain.validation_scores_["unsure"]
+    line, (first, second) = fitted.calibration_["unsure"], fitted.estimators_
+    steeper = 1 / (1 + np.exp(-line["slope"] * first.decision_function(X) - line["offset"]))
+    expected = fitted.weights_[0] * steeper + fitted.weights_[1] * second.predict_proba(X)
+    np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +175,7 @@ def test_everything_comes_from_held_out_probabilities(data):
 def test_every_form_of_answer(inner, data):
     X, Y = data
     fitted = vote([("trees", TREES), ("inner", inner)]).fit(X, Y[:, :2])
-    alone = vote([("inner", inner)]).fit(X, Y[:, :2])
+    alone = vote([("inner", inner)], calibrate=False).fit(X, Y[:, :2])
     assert fitted.predict(X).shape == (150, 2) and alone.weights_.tolist() == [1]
     direct = clone(inner).fit(X, Y[:, :2]).predict_proba(X)
     if isinstance(direct, list):
@@ -200,12 +242,12 @@ def test_binary_targets(data):
     X, Y = data
     y = np.where(Y[:, 0] == 1, "yes", "no")
     members = [("logistic", LogisticRegression()), ("trees", TREES)]
-    fitted = vote(members).fit(X, y)
+    fitted = vote(members, calibrate=False).fit(X, y)
     assert fitted.threshold_ == 0.5 and set(fitted.predict(X)) == {"yes", "no"}
     soft = VotingClassifier(members, voting="soft", weights=fitted.weights_).fit(X, y)
     np.testing.assert_allclose(fitted.predict_proba(X), soft.predict_proba(X), atol=1e-12)
     np.testing.assert_array_equal(fitted.predict(X), soft.predict(X))
-    tuned = vote(members, threshold="f1_micro").fit(X, y)
+    tuned = vote(members, threshold="f1_micro", calibrate=False).fit(X, y)
     assert tuned.threshold_ == fitted.set_params(threshold="f1_micro").threshold_ != 0.5
     with pytest.raises(ValueError, match="Only binary classification is supported"):
         fitted.fit(X, np.arange(150) % 3)
@@ -220,7 +262,7 @@ def test_forms_of_y_and_missing_labels(data):
     np.testing.assert_allclose(sparse.threshold_, dense.threshold_, atol=1e-6)
     hidden = np.where(np.random.default_rng(0).random(Y.shape) < 0.2, np.nan, Y)
     strong, weak = HEADS, MultiLabelLogisticRegression(C=0.001)
-    fitted = vote([("strong", strong), ("weak", weak)]).fit(X, hidden)
+    fitted = vote([("strong", strong), ("weak", weak)], calibrate=False).fit(X, hidden)
     held_out = [cross_val_predict(each, X, hidden, cv=3) for each in (strong, weak)]
     np.testing.assert_allclose(fitted.weights_, vote_weights(hidden, held_out), rtol=1e-8)
     assert fitted.predict(X).dtype == np.int64
@@ -263,7 +305,8 @@ def test_metadata_is_routed_to_each_estimator_and_to_the_splitter(data):
     with config_context(enable_metadata_routing=True):
         asks = clone(HEADS).set_fit_request(sample_weight=True)
         ignores = weak.set_fit_request(sample_weight=False)
-        model = vote([("asks", asks), ("ignores", ignores)], cv=GroupKFold(3))
+        pair = [("asks", asks), ("ignores", ignores)]
+        model = vote(pair, cv=GroupKFold(3), calibrate=False)
         model.fit(X, Y, sample_weight=w, groups=groups)
     splits = list(GroupKFold(3).split(X, Y, groups))
     held_out = [

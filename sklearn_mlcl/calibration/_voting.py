@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils import Bunch
 
+from sklearn_mlcl.calibration._vote import (
+    CommonCalibration,
+    calibrated,
+    check_threshold,
+    common_calibration,
+    vote_thresholds,
+    vote_weights,
+    weighted_mean,
+)
 from sklearn_mlcl.metrics import (
     average_precision,
     f1_macro,
@@ -15,13 +25,7 @@ from sklearn_mlcl.metrics import (
     multilabel_log_loss,
 )
 from sklearn_mlcl.model_selection._crossfit import CrossFittedClassifier
-from sklearn_mlcl.thresholds._engine import OBJECTIVES
-from sklearn_mlcl.thresholds._vote import (
-    check_threshold,
-    vote_thresholds,
-    vote_weights,
-    weighted_mean,
-)
+from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.utils._sklearn_compat import NamedEstimators, StrOptions
 from sklearn_mlcl.utils.parameters import ABOVE_0, SHARE, param, required
 from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
@@ -35,10 +39,10 @@ DECISION_SCORES = {"f1_samples": f1_samples, "f1_micro": f1_micro, "f1_macro": f
 class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
     r"""Soft vote of any classifiers, with weights and thresholds from held-out samples.
 
-    The probability is a weighted mean of those of the estimators. Each is fitted on the training
-    part of every fold and scores the other part. Weights and thresholds come from all held-out
-    probabilities together. Then each is fitted on all samples. scikit-learn's ``VotingClassifier``
-    refuses label matrices.
+    The probability is a weighted mean of those of the estimators, after calibration. Each is fitted
+    on the training part of every fold and scores the other part. Calibration, weights and
+    thresholds come from all held-out probabilities together. Then each is fitted on all samples.
+    scikit-learn's ``VotingClassifier`` refuses label matrices.
 
     Parameters
     ----------
@@ -46,6 +50,10 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         Names and classifiers with ``predict_proba``, in any form that scikit-learn's classifiers of
         label matrices have. "drop" in place of a classifier leaves it out. ``set_params`` reaches
         them by name: ``forest="drop"``, ``forest__max_depth=3``.
+    calibrate : bool
+        Whether to calibrate the log-odds of an estimator by one slope and one offset for all
+        labels, as in Platt scaling, if that lowers its log loss by 3 %. Then an estimator that is
+        less sure than it could be, as forests are, keeps its vote.
     weights : "auto", array-like of shape (n_estimators,) or None
         "auto" has the smallest log loss on the held-out samples; see Notes. None is equal weights.
         Given weights are divided by their sum.
@@ -66,6 +74,9 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         The fitted classifiers without those that are dropped.
     named_estimators_ : Bunch
         The same by name.
+    calibration_ : dict of str to dict
+        "slope" and "offset" of the log-odds of those estimators that are calibrated, and the
+        "floor": probabilities are kept at this distance from 0 and 1 before.
     weights_ : ndarray of shape (n_estimators,)
         Their weights, with sum 1.
     threshold_ : float or ndarray of shape (L,)
@@ -74,9 +85,9 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         Probabilities of the vote for the held-out samples, in the order of X. ``cv`` may hold out
         some samples only, or some several times.
     validation_scores_ : dict of str to dict
-        Scores on the held-out samples of each estimator and of the ``"vote"``: "f1_samples",
-        "f1_micro", "f1_macro", "average_precision_macro" and "neg_log_loss". The thresholds of
-        each are chosen like those of the vote, on the same samples.
+        Scores on the held-out samples of each estimator, before calibration, and of the ``"vote"``:
+        "f1_samples", "f1_micro", "f1_macro", "average_precision_macro" and "neg_log_loss". The
+        thresholds of each are chosen like those of the vote, on the same samples.
     {shared_attributes}
 
     See Also
@@ -86,10 +97,10 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
 
     Notes
     -----
-    With :math:`q_{{jm}}` the probability that estimator m of M gives the true value of a known,
-    held-out entry j of weight :math:`v_j`, the weights minimise the convex function
+    With :math:`q_{jm}` the calibrated probability that estimator m of M gives the true value of a
+    known, held-out entry j of weight :math:`v_j`, the weights minimise the convex function
 
-    .. math:: -\sum_j v_j \log \sum_m w_m q_{{jm}} - \frac{{k}}{{M}} \sum_m \log w_m,
+    .. math:: -\sum_j v_j \log \sum_m w_m q_{jm} - \frac{k}{M} \sum_m \log w_m,
         \qquad w_m > 0, \quad \sum_m w_m = 1,
 
     with k the ``shrinkage``.
@@ -97,8 +108,8 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
     A common threshold suits the labels unequally, as the estimators are unequally sure of rare
     labels. The threshold "auto" is therefore :math:`(p\, t_l + 200\, t) / (p + 200)`:
     :math:`t_l` is best for the F1 of the label, t is the common one that is best for micro-F1, and
-    p is the weight of its positives. On held-out training samples of eight data sets it raised the
-    macro-F1 of a vote by 0.006, and left example-F1 and micro-F1 as they were.
+    p is the weight of its positives. On held-out training samples of nine data sets it raised the
+    macro-F1 of a vote by 0.007 over a common threshold, and example-F1 and micro-F1 were equal.
 
     Examples
     --------
@@ -119,6 +130,7 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
     _doc_module: ClassVar[str] = "sklearn_mlcl.model_selection"
 
     estimators: Any = required(list, kw_only=False)
+    calibrate: bool = param(True, "boolean")
     weights: Any = param("auto", StrOptions({"auto"}), "array-like", None)
     shrinkage: float = param(5.0, ABOVE_0)
     threshold: Any = param("auto", StrOptions({"auto", *OBJECTIVES}), SHARE, "array-like")
@@ -142,8 +154,12 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         self._names, self.estimators_ = list(self._named()), fitted
 
     def _learn(self, Y: Any, scores: list[np.ndarray], weight: np.ndarray | None) -> None:
-        self.weights_ = self._chosen_weights(Y, scores, weight)
-        vote = weighted_mean(scores, self.weights_)
+        lines = [common_calibration(Y, each, weight) if self.calibrate else None for each in scores]
+        pairs = zip(self._names, lines, strict=True)
+        self.calibration_ = {name: asdict(line) for name, line in pairs if line is not None}
+        members = calibrated(lines, scores)
+        self.weights_ = self._chosen_weights(Y, members, weight)
+        vote = weighted_mean(members, self.weights_)
         self._tuned = (self.threshold, self._thresholds_on(Y, vote, weight))
         self.validation_scores_ = {
             name: _scores(Y, each, self._thresholds_on(Y, each, weight), weight)
@@ -202,7 +218,8 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
 
     def _vote(self, X: Any) -> np.ndarray:
         scores = [self._scores_of(estimator, X) for estimator in self.estimators_]
-        return weighted_mean(scores, self.weights_)
+        known = {name: CommonCalibration(**line) for name, line in self.calibration_.items()}
+        return weighted_mean(calibrated(list(map(known.get, self._names)), scores), self.weights_)
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:
