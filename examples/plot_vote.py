@@ -11,7 +11,7 @@ models do on the same folds, and what their vote would do.
 # The leaderboard
 # ---------------
 # The samples have up to three handwritten digits, and ten labels. Every model gets the same folds.
-# Thresholds and the weights of the vote come from inner folds of the training part. The rows are
+# Thresholds and what the vote learns come from inner folds of the training part. The rows are
 # sorted by the mean rank in the scores.
 
 import matplotlib.pyplot as plt
@@ -45,9 +45,11 @@ ax.legend(title="")
 # %%
 # The vote
 # --------
-# The weights have the smallest log loss on held-out samples. Each label has its own threshold.
+# The log-odds of the trees are made steeper: trees are less sure than they could be. The weights
+# have the smallest log loss on held-out samples. Each label has its own threshold.
 
 vote = MultiLabelVotingClassifierCV(models, cv=3, random_state=0).fit(X, Y)
+print(pd.DataFrame(vote.calibration_).round(2).to_string())
 print(pd.Series(vote.weights_, index=vote.named_estimators_).round(2).to_string())
 
 # %%

@@ -155,7 +155,7 @@ def vote_weights(
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_mlcl.thresholds._vote import vote_weights
+    >>> from sklearn_mlcl.calibration._vote import vote_weights
     >>> Y = np.array([[1], [0]] * 50)
     >>> right, wrong = np.array([[0.9], [0.1]] * 50), np.array([[0.1], [0.9]] * 50)
     >>> vote_weights(Y, [right, wrong]).round(2)
