@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
@@ -44,9 +43,8 @@ except ImportError:  # before scikit-learn 1.9
 __all__ = [
     "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
     "NamedEstimators", "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params",
-    "check_sample_weight",
-    "effective_n_threads", "expand_routing", "fit_context", "flatten_routing",
-    "in_joblib_worker", "num_samples", "output_container", "output_containers", "safe_indexing",
+    "check_sample_weight", "effective_n_threads", "expand_routing", "fit_context",
+    "flatten_routing", "num_samples", "output_container", "output_containers", "safe_indexing",
     "set_output_container", "validate_parameter_constraints", "validate_parameters",
     "with_callbacks", "wrap_output",
 ]  # fmt: skip
@@ -174,11 +172,6 @@ class NamedEstimators(_BaseComposition):
 
 def _is_dropped(estimator: Any) -> bool:
     return isinstance(estimator, str) and estimator == "drop"
-
-
-def in_joblib_worker() -> bool:
-    """Return whether the caller is a task of ``joblib.Parallel``, in a thread or a process."""
-    return bool(get_active_backend()[0].nesting_level)
 
 
 # ---------------------------------------------------------------------- containers of answers
