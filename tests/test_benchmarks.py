@@ -81,14 +81,14 @@ def test_every_model_is_fitted_and_scored(name: str, digits: Bunch) -> None:
     assert 0 < row["log_loss"] < 16
 
 
-def small_model(name: str, sparse: bool) -> BaseEstimator:
+def small_model(name: str, sparse: bool, max_epochs: int = 1) -> BaseEstimator:
     """An estimator of the benchmark, small in everything."""
     if module := missing_module(name):
         pytest.skip(f"{module} is not installed")
     model = {**MODELS, **VARIANTS}[name](sparse, 0)
     small = {
-        "max_epochs": 1, "max_iter": 5, "n_estimators": 5, "iterations": 5, "max_rules": 20,
-        "d_block": 8,
+        "max_epochs": max_epochs, "max_iter": 5, "n_estimators": 5, "iterations": 5,
+        "max_rules": 20, "d_block": 8,
     }  # fmt: skip
     for key in list(model.get_params()):
         if (last := key.rpartition("__")[2]) in small:
@@ -106,10 +106,10 @@ def test_peers_predict_the_constant_of_constant_labels(name: str, sparse: bool) 
     Y = np.column_stack([np.zeros(120), np.ones(120), X[:, 0] > 0, X[:, 1] > 0]).astype(int)
     X = sp.csr_matrix(X) if sparse else X
     for n_labels in (3, 4):  # one label that varies, and two
-        model = small_model(name, sparse).fit(X, Y[:, :n_labels])
+        model = small_model(name, sparse, max_epochs=30).fit(X, Y[:, :n_labels])
         P = label_scores(model, X, n_labels, "predict_proba")
         np.testing.assert_allclose(P[:, :2], [[0.5 / 121, 120.5 / 121]] * 120)
-        assert roc_auc(Y[:, 2:n_labels], P[:, 2:]) > 0.7
+        assert roc_auc(Y[:, 2:n_labels], P[:, 2:]) > 0.8
 
 
 def test_without_a_label_that_varies_nothing_is_fitted() -> None:
