@@ -116,9 +116,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not options.report_only:
         preload("benchmarks._accuracy_fit", "benchmarks._accuracy_report")
         budget = options.budget_s
-        open_tasks = plan(found(names), can_fit(options.estimators), options.seeds)
+        here = plan(found(names), options.estimators, options.seeds)
+        unknown = [task for task in here if results.key_of(task) not in known]
+        possible = can_fit(dict.fromkeys(task["estimator"] for task in unknown))
         run_missing(
-            [task for task in open_tasks if results.key_of(task) not in known],
+            [task for task in unknown if task["estimator"] in possible],
             results,
             lambda task: run_within(task, budget, results),
             jobs=options.jobs,
