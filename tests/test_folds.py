@@ -97,7 +97,8 @@ def lost_labels(folds: Folds, Y: np.ndarray) -> int:
     lost = 0
     for k in range(max(folds.n_folds, 1)):
         for value in (0, 1):
-            lost += ((Y == value).any(axis=0) > (Y[folds.learnt(k)] == value).any(axis=0)).sum()
+            there = [(part == value).any(axis=0) for part in (Y, Y[folds.learnt(k)])]
+            lost += int((there[0] & ~there[1]).sum())
     return lost
 
 
