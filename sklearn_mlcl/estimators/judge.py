@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sklearn_mlcl.estimators.task import Judged, Task
-from sklearn_mlcl.heads.blend import averaging_gain
+from sklearn_mlcl.heads.blend import Blend, for_ensemble
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
 from sklearn_mlcl.heads.held_out import HeldOut
 from sklearn_mlcl.heads.linear import held_out_linear
@@ -133,13 +133,13 @@ class Judge:
             log_odds = logit(self.votes(embedding, known))
         return self.judged.judgement.scaled(log_odds)[2]
 
-    def gain(self, known: CachedEmbedding, heads: MemberHeads) -> float:
-        """Return by how much the mean of the members deserves a larger scale than one."""
+    def for_ensemble(self, blend: Blend, known: CachedEmbedding, heads: MemberHeads) -> Blend:
+        """Return the blend of the mean of the members, from that of single ones."""
         if not self.by_member:
-            return 1.0
+            return blend
         n = self.task.data.n_samples
         samples = np.arange(0, n, max(1, n // COMPARED_SAMPLES))
-        return averaging_gain(member_log_odds(known.of(samples), heads))
+        return for_ensemble(blend, member_log_odds(known.of(samples), heads))
 
 
 def outputs_of(net: IndexBatchNet, X: Any, device: torch.device) -> np.ndarray:

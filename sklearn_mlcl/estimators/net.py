@@ -33,7 +33,7 @@ from sklearn_mlcl.heads.held_out import HeldOut
 from sklearn_mlcl.heads.linear import default_weight, fit_linear, has_linear
 from sklearn_mlcl.heads.logistic import fit_embedding_heads
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
-from sklearn_mlcl.heads.predictor import AffineHead, Predictor
+from sklearn_mlcl.heads.predictor import AffineHead, MemberSpread, Predictor
 from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.modules import (
@@ -131,7 +131,8 @@ class NetAttributes:
         held out. A file of :meth:`save` does not keep them.
     validation_scores_ : dict of str to float
         Scores of the held-out samples at ``threshold_``: ``log_loss``, ``average_precision``,
-        ``f1_micro``, ``f1_macro``, ``f1_samples``. Empty where nothing was held out.
+        ``f1_micro``, ``f1_macro``, ``f1_samples``; ``log_loss`` and ``accuracy`` for 1-D targets.
+        Empty where nothing was held out.
     net_ : skorch net
         The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
     history_ : dict of ndarray of shape (n_epochs,)
@@ -370,9 +371,7 @@ class NetClassifier(
 
         ``known`` has the embeddings of the samples of the training, ``own`` those of held-out ones.
         """
-        coef, intercept = heads
-        side_by_side = np.concatenate(list(coef), axis=1) / len(coef)
-        return Heads(AffineHead(side_by_side, intercept.mean(axis=0)), {})
+        return Heads(AffineHead(*heads), {})
 
     def _rule(self) -> tuple[str, Any]:
         """Return the decision rule asked for, and the prior of the label sets."""
@@ -679,8 +678,6 @@ class NetClassifier(
         if blend.linear_weight > 0:
             scaler = feature_scaler(task.train, self.scale_input)
             linear_part = fit_linear(task.train, scaler, C, random_state)
-        gain = 1.0 if judge is None else judge.gain(known, member_heads)
-        gain = blend.linear_weight + (1 - blend.linear_weight) * gain
         predictor = Predictor(
             net.module_,
             heads.module,
@@ -688,11 +685,11 @@ class NetClassifier(
             setting(self, "pseudo_count"),
             neighbors=neighbors,
             linear=linear_part,
-            blend=replace(blend, scale=blend.scale * gain),
+            blend=blend if judge is None else judge.for_ensemble(blend, known, member_heads),
         )
         held_out = None
         if judge is not None and parts is not None:
-            rare = predictor.get_buffer("shift").numpy() - blend.shift
+            rare = predictor.get_buffer("shift").numpy() - predictor.blend.shift
             log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
             held_out = judge.kept(log_odds.astype(np.float32))
         threshold, decision = self._decided(held_out, own, heads, before is not None)
@@ -701,7 +698,7 @@ class NetClassifier(
             "predictor_": predictor,
             "decision_": decision,
             "threshold_": threshold,
-            "validation_scores_": {} if held_out is None else held_out.scores(threshold),
+            "validation_scores_": self._validation_scores(held_out, threshold),
             "net_": net,
             "n_iter_": n_before + net.n_epochs_run,
             "history_": epoch_log(net.history),
@@ -712,6 +709,9 @@ class NetClassifier(
             **fitted,
             **heads.fitted,
         }
+
+    def _validation_scores(self, held_out: HeldOut | None, threshold: Any) -> dict[str, float]:
+        return {} if held_out is None else held_out.scores(threshold, self._format.kind)
 
     def _default_blend(self, data: FitData, with_linear: bool, before: Predictor | None) -> Blend:
         """Return the weights where nothing is chosen: those given, those of before, or usual."""
@@ -796,6 +796,36 @@ class NetClassifier(
         """
         check_is_fitted(self)
         return self._embedded(self.net_.module_, check_features(self, X, reset=False))
+
+    def uncertainty(self, X: Any) -> np.ndarray:
+        """Return how far the members of the ensemble are apart.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n_samples, n_features)
+            Samples to score.
+
+        Returns
+        -------
+        deviation : ndarray of shape (n_samples, n_labels)
+            Standard deviation of the probability over the members. Each takes the place of their
+            mean; neighbours and linear part are the same for all.
+
+        Raises
+        ------
+        ValueError
+            If there is a single member, or the probabilities are those of a decoder.
+        """
+        check_is_fitted(self)
+        head = self.predictor_.head
+        if not isinstance(head, AffineHead) or len(head.own_bias) == 1:
+            raise ValueError(
+                "uncertainty is the spread over the members of an ensemble, with a head for each: "
+                f"expected n_estimators > 1, got n_estimators={self.n_estimators}, "
+                f"{type(head).__name__}."
+            )
+        spread = MemberSpread(self._current_predictor())
+        return outputs(spread, check_features(self, X, reset=False), **self._inference)
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:

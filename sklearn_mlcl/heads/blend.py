@@ -13,10 +13,16 @@ from sklearn_mlcl.utils.probabilities import logit, sigmoid
 #: Weights that are tried.
 NEIGHBOR_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9)
 LINEAR_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-#: Share of the held-out log loss that other weights must gain over the default ones.
-MARGIN = 0.025
+#: Share of the held-out log loss that other weights must gain over the default ones, and its
+#: standard errors that the gain must exceed.
+MARGIN, STANDARD_ERRORS = 0.025, 2.0
+#: Scale and shift stay near 1 and 0 as if so much information said so: few samples move them
+#: little.
+PRIOR_INFORMATION = 10.0
 #: Entries that the weights are chosen on at most, and those that the scale is fitted on.
 BLEND_ENTRIES, SCALE_ENTRIES = 2**17, 2**22
+#: What averaging members does to scale and shift; see :func:`for_ensemble`.
+NOISE_EXPONENT, SHIFT_KEPT = 1.4, 0.5
 #: Steps and tolerance of Newton's method, and bounds of the scale.
 N_STEPS, STEP_TOL = 30, 1e-7
 SCALES = (0.2, 5.0)
@@ -97,31 +103,46 @@ class Judgement(NamedTuple):
         """Whether there are positives and negatives to judge by."""
         return bool((self.weight * self.Y).any() and (self.weight * (1 - self.Y)).any())
 
+    def losses(self, log_odds: np.ndarray) -> np.ndarray:
+        """Return the weighted log loss (n,) of each sample; they sum to the mean of an entry."""
+        losses = np.logaddexp(0, log_odds) - self.Y * log_odds
+        return (self.weight * losses).sum(axis=1) / self.weight.sum()
+
     def log_loss(self, log_odds: np.ndarray) -> float:
         """Return the weighted mean log loss of an entry."""
-        losses = np.logaddexp(0, log_odds) - self.Y * log_odds
-        return float((self.weight * losses).sum() / self.weight.sum())
+        return float(self.losses(log_odds).sum())
 
     def scaled(self, log_odds: np.ndarray) -> tuple[float, float, float]:
         r"""Return scale a and shift b of the smallest log loss of :math:`a s + b`, and that loss.
 
-        Newton's method on a convex function of two numbers. Where the held-out samples are
-        separated the best scale is infinite: it stays in ``SCALES``.
+        .. math:: \min_{a, b} \; \frac{1}{N} \sum \ell(a s + b, y)
+            + \frac{10}{2 N} \big((a - 1)^2 + b^2\big)
+
+        over N entries. Newton's method on a convex function of two numbers; the scale stays in
+        ``SCALES``.
         """
         s, weight = log_odds.astype(np.float64), self.weight / self.weight.sum()
+        prior = PRIOR_INFORMATION * np.square(weight).sum()
         a, b = 1.0, 0.0
         for _ in range(N_STEPS):
             p = sigmoid(a * s + b)
             residual, curvature = weight * (p - self.Y), weight * p * (1 - p)
-            gradient = np.array([(residual * s).sum(), residual.sum()])
+            gradient = np.array([(residual * s).sum(), residual.sum()]) + prior * np.array(
+                [a - 1, b]
+            )
             cross = (curvature * s).sum()
             hessian = np.array([[(curvature * s * s).sum(), cross], [cross, curvature.sum()]])
-            hessian += 1e-12 * np.eye(2) + 1e-9 * np.diag(np.diag(hessian))
+            hessian += prior * np.eye(2)
             step = np.clip(np.linalg.solve(hessian, gradient), -1, 1)
             a, b = float(np.clip(a - step[0], *SCALES)), float(b - step[1])
             if np.abs(step).max() < STEP_TOL:
                 break
         return a, b, self.log_loss(a * s + b)
+
+    def scaled_losses(self, log_odds: np.ndarray) -> np.ndarray:
+        """Return the log loss (n,) of each sample at the best scale and shift."""
+        scale, shift, _ = self.scaled(log_odds)
+        return self.losses(scale * log_odds + shift)
 
 
 def choose_blend(
@@ -141,7 +162,8 @@ def choose_blend(
     judgement : Judgement
         Their labels.
     default : Blend
-        The weights that stay unless others gain ``MARGIN`` of its log loss.
+        The weights that stay unless others gain ``MARGIN`` of its log loss, and more than two
+        standard errors of the gain.
     neighbor_weight, linear_weight : float or None
         Weights that are fixed; None chooses.
     seed : int
@@ -160,9 +182,11 @@ def choose_blend(
             Blend(v if parts.neighbors is not None else 0.0, w if parts.linear is not None else 0.0)
             for v, w in grid
         }
-        losses = {b: of_some.scaled(some.blended(b))[2] for b in usable | {default}}
-        best = min(losses, key=lambda b: (losses[b], b.neighbor_weight, b.linear_weight))
-        if losses[best] < (1 - MARGIN) * losses[default]:
+        losses = {b: of_some.scaled_losses(some.blended(b)) for b in usable | {default}}
+        best = min(losses, key=lambda b: (losses[b].sum(), b.neighbor_weight, b.linear_weight))
+        gains = losses[default] - losses[best]
+        error = gains.std() * np.sqrt(len(gains))
+        if gains.sum() > max(MARGIN * losses[default].sum(), STANDARD_ERRORS * error):
             default = best
     many = _subsample(judgement, SCALE_ENTRIES, seed)
     scale, shift, _ = judgement.take(many).scaled(parts.take(many).blended(default))
@@ -177,19 +201,26 @@ def _subsample(judgement: Judgement, n_entries: int, seed: int) -> Any:
     return np.sort(np.random.RandomState(seed).choice(n, n_kept, replace=False))
 
 
-def averaging_gain(member_log_odds: np.ndarray) -> float:
-    r"""Return by how much the mean of M nets deserves a larger scale than one net.
+def for_ensemble(blend: Blend, member_log_odds: np.ndarray) -> Blend:
+    r"""Return the blend of the mean of M members, from that of single ones.
 
     Held-out log-odds are those of single members, a prediction is their mean. The noise of a member
-    averages out, and with it goes what made the member over-confident: log-odds of variance
-    :math:`v_1` in one member and :math:`v_M` in the mean take a scale that is larger by about
-    :math:`v_1 / v_M`.
+    averages out, and with it goes what made the member over-confident. Log-odds of variance
+    :math:`v_1` in one member and :math:`v_M` in the mean take a scale that is larger by
+    :math:`(v_1 / v_M)^{1.4}`, and half of the shift: measured on parts of the training samples of
+    emotions, scene, yeast, sider and waterquality, where the variances alone would say 1.
 
     Parameters
     ----------
+    blend : Blend
+        The weights, scale and shift chosen on held-out samples.
     member_log_odds : ndarray of shape (M, n, L)
         Log-odds of the members for the same samples.
     """
     of_one = np.mean([member.var() for member in member_log_odds])
     of_mean = member_log_odds.mean(axis=0).var()
-    return float(of_one / of_mean) if of_mean > 0 else 1.0
+    # The linear part is no ensemble.
+    share = 1 - blend.linear_weight
+    gain = (of_one / of_mean) ** NOISE_EXPONENT if of_mean > 0 else 1.0
+    scale = blend.scale * (1 + share * (float(gain) - 1))
+    return replace(blend, scale=scale, shift=blend.shift * (1 - share * (1 - SHIFT_KEPT)))

@@ -63,12 +63,20 @@ class HeldOut:
         )
         return float(common[0])
 
-    def scores(self, threshold: Any) -> dict[str, float]:
-        """Return the log loss, mAP, and the F1 scores of decisions at a threshold."""
+    def scores(self, threshold: Any, kind: str) -> dict[str, float]:
+        """Return the log loss, mAP, and the F1 scores of decisions at a threshold.
+
+        For classes that exclude one another, of 1-D targets, log loss and accuracy.
+        """
         p, weight = self.probabilities, self.sample_weight
         decisions = (p >= threshold).astype(int)
         judgement = Judgement.of(self.Y, weight, np.ones(p.shape[1], dtype=bool))
         found = {"log_loss": judgement.log_loss(self.log_odds)}
+        if kind != "multilabel":
+            right = p.argmax(axis=1) == np.nan_to_num(self.Y).argmax(axis=1)
+            if kind == "binary":
+                right = (p[:, 0] >= threshold) == (self.Y[:, 0] == 1)
+            return found | {"accuracy": float(np.average(right, weights=weight))}
         found["average_precision"] = average_precision(self.Y, p, sample_weight=weight)
         return found | {
             name: score(self.Y, decisions, sample_weight=weight) for name, score in SCORES.items()

@@ -71,7 +71,9 @@ def fit_linear(
     C = common_C(data) if C is None else C
     heads = fit_heads(data.X, data.Y, data.sample_weight, C, Cs=(), tol=TOL)
     # Drawing weights that are then overwritten would move the random stream of a training.
-    layer = nn.utils.skip_init(nn.Linear, data.n_features, len(heads.intercept))
+    layer = nn.utils.skip_init(
+        nn.Linear, data.n_features, len(heads.intercept), dtype=torch.float32
+    )
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(heads.coef))
         layer.bias.copy_(torch.from_numpy(heads.intercept))

@@ -104,15 +104,18 @@ class Predictor(nn.Module):
         """
         if embedding is None:
             embedding = side_by_side(self.encoder(X))
-        log_odds = self.head(embedding)
+        log_odds = self.completed(X, embedding, self.head(embedding))
+        return (embedding, log_odds) if with_embedding else log_odds
+
+    def completed(self, X: Tensor, embedding: Tensor, log_odds: Tensor) -> Tensor:
+        """Return log-odds (n, L) from those of the head: the other parts, scale and shift."""
         blend = self.blend
         if self.neighbors is not None and blend.neighbor_weight > 0:
             p = sigmoid(log_odds)
             log_odds = logit(p + blend.neighbor_weight * (self.neighbors(embedding) - p))
         if self.linear is not None and blend.linear_weight > 0:
             log_odds = self._blended(log_odds, self.linear(X))
-        log_odds = log_odds * self.get_buffer("scale") + self.get_buffer("shift")
-        return (embedding, log_odds) if with_embedding else log_odds
+        return log_odds * self.get_buffer("scale") + self.get_buffer("shift")
 
     def _blended(self, net: Tensor, linear: Tensor) -> Tensor:
         blend = net + self.blend.linear_weight * (linear - net)
@@ -179,28 +182,66 @@ class DrawnPredictor(nn.Module):
         return p.std(dim=0, correction=0) if deviation else logit(p.mean(dim=0))
 
 
-class AffineHead(nn.Module):
-    """Log-odds :math:`W h + b`, in float64 where nothing else is asked for.
+class MemberSpread(nn.Module):
+    """Deviation of the probabilities over the members of an ensemble.
 
     Parameters
     ----------
-    coef : ndarray of shape (L, h)
-        The coefficients W.
-    intercept : ndarray of shape (L,)
+    predictor : Predictor
+        Its head is an :class:`AffineHead` of several members.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self.predictor = predictor
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the standard deviation (n, L), each member taking the place of their mean."""
+        whole: Any = self.predictor
+        embedding = side_by_side(whole.encoder(X))
+        answers = [
+            sigmoid(whole.completed(X, embedding, log_odds))
+            for log_odds in whole.head.by_member(embedding)
+        ]
+        return torch.stack(answers).std(dim=0, correction=0)
+
+
+class AffineHead(nn.Module):
+    """Log-odds :math:`W h + b`, in float64 where nothing else is asked for.
+
+    Of M members it has the mean, for their embeddings side by side.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (L, h) or (M, L, h)
+        The coefficients W, or those of each member.
+    intercept : ndarray of shape (L,) or (M, L)
         The intercepts b.
     """
 
     weight: Tensor
     bias: Tensor
+    own_bias: Tensor
 
     def __init__(self, coef: np.ndarray, intercept: np.ndarray) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.from_numpy(np.array(coef, dtype=np.float64)))
-        self.register_buffer("bias", torch.from_numpy(np.array(intercept, dtype=np.float64)))
+        by_member = np.array(coef, dtype=np.float64).reshape(-1, *coef.shape[-2:])
+        own_bias = np.array(intercept, dtype=np.float64).reshape(len(by_member), -1)
+        weight = np.concatenate(list(by_member), axis=1) / len(by_member)
+        self.register_buffer("weight", torch.from_numpy(weight))
+        self.register_buffer("bias", torch.from_numpy(own_bias.mean(axis=0)))
+        self.register_buffer("own_bias", torch.from_numpy(own_bias))
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return log-odds (n, L) of embeddings (n, h)."""
         return functional.linear(embedding, self.weight, self.bias)
+
+    def by_member(self, embedding: Tensor) -> Tensor:
+        """Return log-odds (M, n, L) of each member, of their embeddings side by side."""
+        M = len(self.own_bias)
+        weight = M * self.weight.unflatten(1, (M, -1)).transpose(0, 1)
+        own = embedding.unflatten(1, (M, -1)).transpose(0, 1)
+        return own @ weight.mT + self.own_bias[:, None]
 
     def set_constant(self, stats: LabelStats, previous: Any) -> None:
         """Give labels with a single value their log-odds, or the head that they had before."""
@@ -209,6 +250,7 @@ class AffineHead(nn.Module):
             self.weight[labels], self.bias[labels] = previous.weight[labels], previous.bias[labels]
         else:
             self.weight[labels], self.bias[labels] = 0.0, torch.from_numpy(stats.log_odds)[labels]
+        self.own_bias[:, labels] = self.bias[labels]
 
 
 class DecoderHead(nn.Module):

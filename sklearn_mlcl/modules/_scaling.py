@@ -168,8 +168,9 @@ def embedding_width(module: nn.Module, n_features: int, n_members: int = 1) -> i
     """
     training = module.training
     module.eval()
+    own = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
     with torch.no_grad():
-        embedding = module(torch.zeros(2, n_features))
+        embedding = module(torch.zeros(2, n_features, dtype=next(own, torch.float32)))
     module.train(training)
     expected = (2,) if n_members == 1 else (n_members, 2)
     if not isinstance(embedding, Tensor) or embedding.shape[:-1] != expected:

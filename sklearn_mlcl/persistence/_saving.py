@@ -13,6 +13,7 @@ from sklearn_mlcl.persistence._objects import decode, encode
 from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._skops import decode_torch, encode_torch
 from sklearn_mlcl.persistence._state import unsavable
+from sklearn_mlcl.utils.runtime import torch_defaults
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -99,7 +100,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     content = read_file(path)
     try:
         registered("object", content.root)
-        return decode(content.tree, content.arrays)
+        with torch_defaults():
+            return decode(content.tree, content.arrays)
     except ValueError as error:
         raise ValueError(f"{str(path)!r} cannot be loaded: {error}.") from error
 

@@ -14,15 +14,21 @@ from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.training._torch_compat import PrivateDraws
 from sklearn_mlcl.utils.streams import generator_on
 
-#: Layers of torch that draw nothing once they are made.
-QUIET = {nn.Identity, nn.LayerNorm, nn.Linear, nn.ModuleList, nn.Sequential, *ACTIVATIONS.values()}
+#: Layers of torch that draw nothing once they are made, and containers of layers.
+_QUIET: tuple[Any, ...] = (
+    nn.BatchNorm1d, nn.Identity, nn.LayerNorm, nn.LeakyReLU, nn.Linear, nn.ModuleList,
+    nn.Sequential, *ACTIVATIONS.values(),
+)  # fmt: skip
+#: What they run; a subclass that runs the same draws nothing either.
+QUIET = {layer.forward for layer in _QUIET}
 _GLOBAL = threading.Lock()
 
 
 def is_foreign(module: nn.Module) -> bool:
     """Return whether a module has parts that may draw from torch's global generators."""
-    kinds = {type(part) for part in module.modules()} - QUIET
-    return any(not kind.__module__.startswith("sklearn_mlcl.") for kind in kinds)
+    kinds = {type(part) for part in module.modules()}
+    unknown = (kind for kind in kinds if kind.forward not in QUIET)
+    return any(not kind.__module__.startswith("sklearn_mlcl.") for kind in unknown)
 
 
 def private_draws(wanted: bool = True) -> AbstractContextManager[Any]:

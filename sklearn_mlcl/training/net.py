@@ -55,7 +55,8 @@ def encoded(module: nn.Module, X: Tensor, precision: str) -> Tensor:
     encode = _COMPILED.get(module, module)
     if precision == "float32":
         return encode(X)
-    with torch.autocast(X.device.type, torch.bfloat16):
+    # Inside the user's own autocast, copies of weights would be kept over a step that moves them.
+    with torch.autocast(X.device.type, torch.bfloat16, cache_enabled=False):
         return encode(X).to(X.dtype)
 
 
