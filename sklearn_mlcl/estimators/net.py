@@ -153,6 +153,8 @@ class NetAttributes:
     n_iter_: int
     validation_scores_: dict[str, float]
     _held_out: HeldOut | None
+    #: Attributes that files of :meth:`save` have without their values.
+    not_in_files: ClassVar[set[str]] = {"_held_out"}
     #: Samples, and their log-odds out of fold: of the estimators that callbacks score.
     _out_of_fold: tuple[Any, np.ndarray] | None = None
     _noise_seed: int
@@ -685,7 +687,9 @@ class NetClassifier(
             setting(self, "pseudo_count"),
             neighbors=neighbors,
             linear=linear_part,
-            blend=blend if judge is None else judge.for_ensemble(blend, known, member_heads),
+            blend=blend
+            if judge is None or parts is None
+            else judge.for_ensemble(blend, known, member_heads),
         )
         held_out = None
         if judge is not None and parts is not None:
@@ -853,7 +857,7 @@ class NetClassifier(
         return self._format.label_matrix(stacked(labels, X.shape[0]))
 
     def _thresholds(self) -> float | np.ndarray:
-        if self._rule()[0] == "auto" and self._held_out is not None:
+        if self._rule()[0] == "auto" and self.validation_scores_:
             return self.threshold_
         return super()._thresholds()
 
