@@ -44,6 +44,7 @@ PLAIN: dict[str, Any] = {
     "n_estimators": 1,
     "neighbor_weight": 0.0,
     "linear_weight": 0.0,
+    "validation": None,
     "net_params__mixup": 0.0,
     "net_params__pseudo_count": 0.0,
 }

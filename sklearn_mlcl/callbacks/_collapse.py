@@ -133,8 +133,9 @@ class NeuralCollapseMonitor(Callback):
             raise ValueError(f"metrics must be of {FAMILIES}, got {unknown}.")
 
     def _measure(self, net: Any, rows: RowTensors) -> None:
-        embedding = _embed(net.module_, rows, self.rows_)
-        weight, bias = _logit_head(net, self.Y_.shape[1])
+        with net.averaged():
+            embedding = _embed(net.module_, rows, self.rows_)
+            weight, bias = _logit_head(net, self.Y_.shape[1])
         report = neural_collapse_metrics(embedding, self.Y_, weight, bias, max_rows=None)
         if not self.keep_reports:
             self.reports_.clear()
@@ -170,8 +171,10 @@ def _embed(module: torch.nn.Module, rows: RowTensors, index: torch.Tensor) -> np
 
 
 def _logit_head(net: Any, n_labels: int) -> tuple[Any, Any]:
-    """Weights of the labels in a head that the loss on logits trains, else None."""
+    """Weights (L, M * h) of the labels in a head that the loss on logits trains, else None."""
     if not isinstance(net.criterion_, LogitObjective):
         return None, None
     weight, bias = head_arrays(net.criterion_.head, net.n_members)
+    # The mean of the members, as predictions are.
+    weight, bias = np.concatenate(list(weight), axis=1) / len(weight), bias.mean(axis=0)
     return weight[:n_labels], bias[:n_labels]

@@ -153,6 +153,8 @@ class NetAttributes:
     n_iter_: int
     validation_scores_: dict[str, float]
     _held_out: HeldOut | None
+    #: Attributes that files of :meth:`save` have without their values.
+    not_in_files: ClassVar[set[str]] = {"_held_out"}
     #: Samples, and their log-odds out of fold: of the estimators that callbacks score.
     _out_of_fold: tuple[Any, np.ndarray] | None = None
     _noise_seed: int
@@ -417,6 +419,8 @@ class NetClassifier(
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together, one is None.")
+        if sample_weight_val is not None and X_val is None:
+            raise ValueError("sample_weight_val was given without X_val and y_val.")
         with rollback_on_error(self), torch_defaults():
             self._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
         return self
@@ -502,8 +506,12 @@ class NetClassifier(
         seed += self.n_iter_ if continuing else 0
         if valid is not None or is_part or self.validation is None:
             folds = no_folds(data.n_samples)
-        else:
+        elif isinstance(self.validation, str | Real):
             folds = self._folds(data, seed)
+        else:
+            train, held_out = self._first_split(data)
+            data = data.take(np.concatenate([train, held_out]))
+            folds = Folds(np.repeat([-1, 0], [len(train), len(held_out)]), 1)
         return Task.of(
             data,
             folds,
@@ -516,14 +524,17 @@ class NetClassifier(
             is_part=is_part,
         )
 
+    def _first_split(self, data: FitData) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the samples to learn from and to hold out, by a splitter."""
+        y: Any = data.Y
+        if self._format.kind != "multilabel":
+            y = y[:, 0] if self._format.kind == "binary" else y.argmax(axis=1)
+        train, held_out = next(iter(self.validation.split(data.X, y, data.groups)))
+        return train, held_out
+
     def _folds(self, data: FitData, seed: int) -> Folds:
         """Deal the samples to what is held out, as ``validation`` says."""
         n, share = data.n_samples, self.validation
-        if not isinstance(share, str | Real):
-            _, held_out = next(iter(share.split(data.X, data.Y, data.groups)))
-            fold = np.full(n, -1)
-            fold[held_out] = 0
-            return Folds(fold, 1)
         if isinstance(share, Real):
             return common_share(data, float(share), seed)
         by_member = self._members_hold_out and self.n_estimators >= FEWEST_MEMBERS
@@ -676,14 +687,16 @@ class NetClassifier(
             setting(self, "pseudo_count"),
             neighbors=neighbors,
             linear=linear_part,
-            blend=blend if judge is None else judge.for_ensemble(blend, known, member_heads),
+            blend=blend
+            if judge is None or parts is None
+            else judge.for_ensemble(blend, known, member_heads),
         )
         held_out = None
         if judge is not None and parts is not None:
             rare = predictor.get_buffer("shift").numpy() - predictor.blend.shift
             log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
             held_out = judge.kept(log_odds.astype(np.float32))
-        threshold, decision = self._decided(held_out, own, heads)
+        threshold, decision = self._decided(held_out, own, heads, before is not None)
         width = embedding_width(net.module_, task.train.n_features, self.n_estimators)
         return {
             "predictor_": predictor,
@@ -735,7 +748,7 @@ class NetClassifier(
         return heads, np.stack([fit.C for fit in fits]).mean(axis=0)
 
     def _decided(
-        self, held_out: HeldOut | None, own: np.ndarray | None, heads: Heads
+        self, held_out: HeldOut | None, own: np.ndarray | None, heads: Heads, is_later_part: bool
     ) -> tuple[Any, Decision]:
         """Return the threshold and the decision rule in force, chosen on held-out samples."""
         rule, prior = self._rule()
@@ -745,6 +758,9 @@ class NetClassifier(
             objective = "f1_micro"
         threshold = DEFAULT_THRESHOLD if isinstance(self.threshold, str) else self.threshold
         if held_out is None:
+            if is_later_part and isinstance(self.threshold, str):
+                # What was chosen stays.
+                return self._tuned_threshold(), Decision("threshold")
             if objective is not None and self.threshold != "auto":
                 warnings.warn(
                     f"threshold={self.threshold!r} is tuned on held-out samples, but none could be "
@@ -841,7 +857,7 @@ class NetClassifier(
         return self._format.label_matrix(stacked(labels, X.shape[0]))
 
     def _thresholds(self) -> float | np.ndarray:
-        if self._rule()[0] == "auto" and self._held_out is not None:
+        if self._rule()[0] == "auto" and self.validation_scores_:
             return self.threshold_
         return super()._thresholds()
 

@@ -12,7 +12,7 @@ import torch
 from sklearn_mlcl.heads.blend import Judgement
 from sklearn_mlcl.model_selection._folds import Folds
 from sklearn_mlcl.training import RowTensors
-from sklearn_mlcl.utils.class_weight import ClassWeights
+from sklearn_mlcl.utils.class_weight import ClassWeights, weighted_counts
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 
 #: Held-out entries that are kept and judged at most; of more, a random part of the samples is.
@@ -118,7 +118,11 @@ class Task:
         if len(self.class_weights) == 1:
             return RowTensors(self.train, device, members)
         weights: list[Any] = [self.data.weighted(w).sample_weight for w in self.class_weights]
-        return RowTensors(self.train, device, members, weights)
+        # Where all labels of a member are balanced as they are, its samples keep their weights.
+        weights = [np.ones(self.data.n_samples) if w is None else w for w in weights]
+        n_dims = max(w.ndim for w in weights)
+        weights = [w[:, None] if w.ndim < n_dims else w for w in weights]
+        return RowTensors(self.train, device, members, list(np.broadcast_arrays(*weights)))
 
     def held_out_rows(self, device: torch.device) -> RowTensors | None:
         """Return the samples that are held out, each for the member that holds it out."""
@@ -136,10 +140,15 @@ class Task:
         if self.valid is None:
             samples, fold = self.folds.judged, self.folds.of_sample
             source, fewest = self.data, self.folds.n_folds
+            # All learn from a group that has all positives of a label: they are not judged.
+            w = self.train.sample_weight
+            w = None if w is None else (w[samples] > 0).astype(float)
+            counts = np.stack(weighted_counts(self.train.Y[samples], w))
         else:
             source, fold = self.valid, np.zeros(self.valid.n_samples, dtype=np.int64)
             samples = np.arange(len(fold))
             fewest = ceil((self.data.n_samples + len(fold)) / len(fold))
+            counts = self.stats.counts
         n_kept = max(1, JUDGED_ENTRIES // source.n_labels)
         if len(samples) > n_kept:
             rng = np.random.RandomState(self.seed)
@@ -147,7 +156,7 @@ class Task:
         data = source.take(samples)
         Y = data.Y.toarray() if hasattr(data.Y, "toarray") else data.Y
         # Of a label with few positives the samples that are judged would be negatives alone.
-        known = np.asarray((self.stats.counts >= fewest).all(axis=0))
+        known = np.asarray((counts >= fewest).all(axis=0))
         judgement = Judgement.of(Y, data.sample_weight, known)
         return Judged(data, fold[samples], np.where(known, Y, np.nan), judgement)
 

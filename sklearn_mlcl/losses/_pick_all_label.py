@@ -64,7 +64,6 @@ class PickAllLabelLoss(nn.Module):
     0.9818
     """
 
-    is_mean_over_rows: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "pal_norm": [StrOptions({"mean", "sum"}), Interval(Real, 0, 1, closed="both")],
         "empty_rows": [StrOptions({"ignore", "none_class", "uniform", "error"})],

@@ -14,6 +14,7 @@ from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
 )
+from sklearn_mlcl.utils.class_weight import weighted_counts
 from sklearn_mlcl.utils.fit_data import FitData
 
 
@@ -70,7 +71,7 @@ def member_folds(data: FitData, n_folds: int, seed: int) -> Folds:
     fold = np.empty(units.shape[0], dtype=np.int64)
     for k, (_, part) in enumerate(splitter.split(np.empty((units.shape[0], 0)), units)):
         fold[part] = k
-    return _keeping_labels(fold, n_folds, units, group)
+    return _keeping_labels(fold, n_folds, units, data, group)
 
 
 def common_share(data: FitData, share: float, seed: int) -> Folds:
@@ -83,30 +84,35 @@ def common_share(data: FitData, share: float, seed: int) -> Folds:
     _, test = next(splitter.split(np.empty((units.shape[0], 0)), units))
     fold = np.full(units.shape[0], -1)
     fold[test] = 0
-    return _keeping_labels(fold, 1, units, group)
+    return _keeping_labels(fold, 1, units, data, group)
 
 
 def _keeping_labels(
-    fold: np.ndarray, n_folds: int, units: sp.csr_array, group: np.ndarray
+    fold: np.ndarray, n_folds: int, units: sp.csr_array, data: FitData, group: np.ndarray
 ) -> Folds:
     """Let all members learn from groups without which a label would have no positive, or no other.
 
     Where a fold is then empty, nothing is held out.
     """
-    fold, n_units = fold.copy(), units.shape[0]
-    total = units.sum(axis=0)
+    fold = fold.copy()
+    # A label with more negatives than a fold has samples cannot lose all of them: no dense matrix
+    # of all labels is made.
+    largest = np.bincount(fold[group] + 1)[1:].max()
+    Y: Any = data.Y[:, weighted_counts(data.Y, None)[1] <= largest]
+    without = unit_labels(1 - (Y.toarray() if sp.issparse(Y) else Y), group)
     for k in range(n_folds):
         own = np.flatnonzero(fold == k)
-        positive = units[own].sum(axis=0)
-        lost = (positive == total) & (total > 0)
-        only = (len(own) - positive == n_units - total) & (total < n_units)
-        back = units[own] @ lost.astype(np.int64) > 0
-        if only.any():
-            back |= units[own][:, only].sum(axis=1) < only.sum()
-        fold[own[back]] = -1
+        fold[own[_has_the_last(units, own) | _has_the_last(without, own)]] = -1
     if len(np.unique(fold[fold >= 0])) < n_folds:
         return no_folds(len(group))
     return Folds(fold[group], n_folds)
+
+
+def _has_the_last(units: sp.csr_array, own: np.ndarray) -> np.ndarray:
+    """Return which of the groups ``own`` have a label that no other group has."""
+    total = units.sum(axis=0)
+    lost = (units[own].sum(axis=0) == total) & (total > 0)
+    return units[own] @ lost.astype(np.int64) > 0
 
 
 def joined_groups(X: Any, groups: Any) -> np.ndarray:
@@ -117,13 +123,15 @@ def joined_groups(X: Any, groups: Any) -> np.ndarray:
     X : ndarray, MemmapView or CSR of shape (n, d)
         The samples.
     groups : ndarray of shape (n,) or None
-        Numbers of the user's groups, from 0.
+        The user's groups.
     """
     same = _equal_samples(X)
     if groups is None:
         return same
     n = len(same)
-    # Samples and groups are the nodes of a graph: what hangs together stays together.
+    # Samples and groups are the nodes of a graph: what hangs together stays together. Numbers of
+    # groups have gaps where samples were dropped.
+    groups = np.unique(groups, return_inverse=True)[1]
     nodes = np.concatenate([same, n + groups])
     edges = np.tile(np.arange(n), 2) + 2 * n
     graph = sp.coo_array((np.ones(2 * n, dtype=bool), (edges, nodes)), shape=(3 * n, 3 * n))

@@ -30,6 +30,8 @@ def _takes(kind: str, value: Any) -> bool:
 
 def _pack_object(value: Any) -> Parts:
     fields = flatten_routing(vars(value))
+    # Labels of training samples do not leave with a model.
+    fields |= dict.fromkeys(fields.keys() & getattr(value, "not_in_files", set()))
     if isinstance(value, dict):
         fields[_ITEMS] = dict(value)
     return {"class": type(value).__name__}, fields

@@ -24,7 +24,6 @@ _NAMES: dict[str, dict[str, str]] = {
         "sklearn_mlcl.estimators.nearest_label_set": "NearestLabelSetClassifier",
         "sklearn_mlcl.heads.blend": "Blend",
         "sklearn_mlcl.heads.decision": "Decision",
-        "sklearn_mlcl.heads.held_out": "HeldOut",
         "sklearn_mlcl.model_selection": (
             "MultilabelStratifiedKFold MultilabelStratifiedShuffleSplit"
         ),

@@ -128,7 +128,7 @@ class RowTensors(Dataset[Batch]):
     def gathered(self, index: Tensor) -> Batch:
         """Return a batch whose tensors lie where their rows are kept."""
         if self.own_weights is not None:
-            member = torch.arange(len(index))[:, None]
+            member = torch.arange(len(self.own_weights))[:, None]
             weight = self.own_weights[member, index.to(self.own_weights.device)]
         else:
             weight = None if self.sample_weight is None else self._gather(self.sample_weight, index)

@@ -404,8 +404,9 @@ class IndexBatchNet(NeuralNet):
         step: dict[str, Any] = self.validation_step(batch)
         if "probabilities" not in step:
             raise ValueError(
-                "Nothing gives probabilities while this net trains: no head is trained with the "
-                "encoder. Score after the fit, or set lambda_joint > 0."
+                "Nothing gives probabilities while this net trains: no head of single labels is "
+                "trained with the encoder. Score after the fit, set lambda_joint > 0, or take "
+                "another loss than 'pal'."
             )
         return step["probabilities"][1]
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses import BinaryCrossEntropyLoss, ContrastiveLoss, MemoryQueue
+from sklearn_mlcl.losses import (
+    BinaryCrossEntropyLoss,
+    ContrastiveLoss,
+    MemoryQueue,
+    PickAllLabelLoss,
+)
 from sklearn_mlcl.losses._sample_weight import weight_per_sample
 from sklearn_mlcl.modules._heads import Head
 
@@ -23,21 +28,28 @@ class LogitObjective(nn.Module):
         ``loss(logits, labels, sample_weight)``.
     feature_decay : float, default=0.0
         The weight :math:`\lambda_h` of the mean squared norm of the embeddings.
+
+    Attributes
+    ----------
+    labels_known : bool
+        Whether no label of the training samples is missing. The net sets it when training begins.
     """
 
     def __init__(self, head: Head, loss: nn.Module, feature_decay: float = 0.0) -> None:
         super().__init__()
+        self.labels_known = False
         self.head = head
         self.loss = loss
         self.feature_decay = feature_decay
 
     def log_odds(self, embedding: Tensor) -> Tensor | None:
-        """Return the logits of the head, of all members."""
-        return self.head(embedding)
+        """Return the logits of the head, of all members; None if they are those of a softmax."""
+        return None if isinstance(self.loss, PickAllLabelLoss) else self.head(embedding)
 
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch."""
-        value = loss_of_rows(self.loss, self.head(embedding), labels, sample_weight)
+        logits = self.head(embedding)
+        value = loss_of_rows(self.loss, logits, labels, sample_weight, self.labels_known)
         if self.feature_decay > 0:
             squares = embedding.square().sum(-1)
             weight = weight_per_sample(labels, sample_weight, squares.dtype)
@@ -50,13 +62,19 @@ class LogitObjective(nn.Module):
 
 
 def loss_of_rows(
-    loss: nn.Module, logits: Tensor, labels: Tensor, sample_weight: Tensor | None
+    loss: nn.Module,
+    logits: Tensor,
+    labels: Tensor,
+    sample_weight: Tensor | None,
+    labels_known: bool = False,
 ) -> Tensor:
     """Return a loss on logits, of one net or on average over the members.
 
     Labels that are mixed are rounded for a loss that does not say that it takes them mixed: they
     are those of the row with the larger share. A loss that does not say that it is a mean over
-    rows sees one member at a time, as rows of others could change what it makes of a row.
+    rows sees one member at a time, as rows of others could change what it makes of a row. So does
+    every loss where members have samples of their own that weigh more or less in sum, by their
+    weights or because labels are missing: ``labels_known`` says that none is.
     """
     if labels.is_floating_point() and not getattr(loss, "takes_mixed_labels", False):
         labels = labels.round()
@@ -67,7 +85,8 @@ def loss_of_rows(
     if not own:
         labels = labels.expand(len(logits), *labels.shape)
         weight = None if weight is None else weight.expand(len(logits), *weight.shape)
-    if not getattr(loss, "is_mean_over_rows", False) or (own and weight is not None):
+    of_one_sum = not own or (weight is None and (labels_known or not labels.is_floating_point()))
+    if not (getattr(loss, "is_mean_over_rows", False) and of_one_sum):
         parts = [None] * len(logits) if weight is None else weight
         values = [loss(*rows) for rows in zip(logits, labels, parts, strict=True)]
         return torch.stack(values).mean()
@@ -148,7 +167,7 @@ class ContrastiveObjective(nn.Module):
             value = self.lambda_contrastive * pairs
         if self.lambda_joint > 0:
             logits = self.head(embedding)
-            joint = loss_of_rows(self.joint_loss, logits, labels, sample_weight)
+            joint = loss_of_rows(self.joint_loss, logits, labels, sample_weight, self.labels_known)
             value = value + self.lambda_joint * labels.shape[-1] * joint
         return value
 
