@@ -106,8 +106,8 @@ def own_estimate(model: BaseEstimator, data: Bunch, seed: int) -> dict[str, floa
 def evaluate(model: BaseEstimator, data: Bunch, seed: int, fit_seconds: float = FIT_SECONDS) -> Row:
     """Fit on the training rows, tune the thresholds on held-out ones, score the test rows.
 
-    A fit that has out-of-fold probabilities of its own, ``oof_proba_``, gives the held-out ones. All
-    others are fitted three times more.
+    A fit that has out-of-fold probabilities of its own, ``oof_proba_``, gives the held-out ones.
+    All others are fitted three times more.
 
     Parameters
     ----------
