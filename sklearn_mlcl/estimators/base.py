@@ -169,6 +169,16 @@ class MultiLabelClassifier(
     def _marginals(self, X: Any) -> np.ndarray:
         return sigmoid(self._log_odds(check_features(self, X, reset=False)))
 
+    def _check_state(self) -> None:
+        """Predict two samples: what was fitted must fit together, and to the classes."""
+        with np.errstate(all="ignore"):
+            log_odds = self._log_odds(np.zeros((2, self.n_features_in_), dtype=np.float32))
+        if log_odds.shape != (2, self._format.n_labels):
+            raise ValueError(
+                f"it predicts log-odds of shape {log_odds.shape} for 2 samples and "
+                f"{self._format.n_labels} labels"
+            )
+
     def _thresholds(self) -> float | np.ndarray:
         """Return the threshold in force: the parameter, or what was tuned in its place."""
         tuned = isinstance(self.threshold, str)

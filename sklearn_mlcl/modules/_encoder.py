@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
 from sklearn_mlcl.modules._members import dropout as dropout_layer
 from sklearn_mlcl.modules._members import layer_norm, linear
@@ -63,6 +63,40 @@ class MLPEncoder(nn.Sequential):
             if dropout > 0:
                 layers.append(dropout_layer(dropout, n_members))
         super().__init__(*layers)
+
+
+class CustomEncoder(nn.Module):
+    """An encoder of the user's, and what built it: a file can hold no more than its tensors.
+
+    Parameters
+    ----------
+    factory : callable
+        Called with ``n_features``; returns a module that maps (n, n_features) to
+        (n, n_embedding).
+    n_features : int
+        Number of input features.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        The encoder.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_mlcl.modules import CustomEncoder
+    >>> CustomEncoder(lambda n_features: torch.nn.Linear(n_features, 3), 5)(torch.zeros(2, 5)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, factory: Callable[[int], nn.Module], n_features: int) -> None:
+        super().__init__()
+        self.factory, self.n_features = factory, n_features
+        self.module = factory(n_features)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return the embeddings of samples (n, n_features)."""
+        return self.module(X)
 
 
 class ProjectionHead(nn.Sequential):

@@ -41,6 +41,11 @@ class InputScaler(nn.Module):
 
     def __init__(self, shift: Tensor, factor: Tensor, limit: float | None = None) -> None:
         super().__init__()
+        if shift.shape != factor.shape or shift.ndim != 1:
+            raise ValueError(
+                "shift and factor must have the shape (n_features,), got "
+                f"{tuple(shift.shape)} and {tuple(factor.shape)}."
+            )
         self.register_buffer("shift", shift)
         self.register_buffer("factor", factor)
         self.limit = limit

@@ -45,6 +45,17 @@ class TargetFormat:
     label_names: np.ndarray | None = None
     missing_label: float = np.nan
 
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit together; they may come out of a file."""
+        dtype = np.dtype(self.dtype)
+        of_classes = dtype.kind in "biuf" or self.kind != "multilabel" and dtype == self.classes.dtype
+        if self.kind not in ("binary", "multiclass", "multilabel") or self.classes.ndim != 1:
+            raise ValueError(f"targets of kind {self.kind!r} and classes {self.classes!r}")
+        if not of_classes:
+            raise ValueError(f"{self.kind} targets have the dtype {dtype}")
+        if self.label_names is not None and len(self.label_names) != self.n_labels:
+            raise ValueError(f"{self.n_labels} labels have {len(self.label_names)} names")
+
     @property
     def n_labels(self) -> int:
         """Number of columns of the indicator matrix."""

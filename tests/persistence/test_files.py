@@ -118,7 +118,8 @@ def test_files_of_others(tmp_path: Path) -> None:
 
 def written(tree: Any, path: Path, root: str = "MultiLabelLogisticRegression") -> Path:
     """Write a file whose checksums are right, whatever the tree says."""
-    _format.write_file(path, _format.Content(root, tree, {"0": np.zeros(2)}))
+    arrays = {"0": np.zeros(2)} if "'name': '0'" in str(tree) else {}
+    _format.write_file(path, _format.Content(root, tree, arrays))
     return path
 
 
@@ -128,7 +129,8 @@ def node(kind: str, fields: dict[str, Any] | None = None, **header: Any) -> dict
 
 
 def identity(fields: dict[str, Any], **buffers: bool) -> dict[str, Any]:
-    return node("module", fields, **{"class": "Identity"}, training=True, buffers=buffers)
+    header = {"class": "Identity", "parameters": [], "modules": []}
+    return node("module", fields, **header, training=True, buffers=buffers)
 
 
 TENSOR = node(
@@ -145,7 +147,7 @@ FORGED = [
     (node("type", text="builtins.eval"), "names the type 'builtins.eval'"),
     (node("device", text="/dev/null"), "makes no sense"),
     (node("pickle", data="gASV"), "kind 'pickle'"),
-    (node("array", name="7", axes=[0]), "makes no sense"),
+    (node("array", name="7", axes=[0]), "has no array '7'"),
     (node("reference", id=7), "makes no sense"),
     (
         node(
@@ -154,7 +156,7 @@ FORGED = [
             container="csr_array",
             shape=[1, 2],
         ),
-        "ind",
+        "no array is as wide",
     ),
     (identity({"_forward_hooks": 1}), "sets '_forward_hooks' of a module"),
     (identity({"weight": "a text"}, weight=True), "makes no sense"),
@@ -200,7 +202,7 @@ def test_an_interrupted_save_leaves_the_old_file(
 def test_what_cannot_be_saved_leaves_the_old_file(file: Path) -> None:
     before = file.read_bytes()
     with pytest.raises(TypeError):
-        with_module().save(file)
+        with_hook().save(file)
     assert file.read_bytes() == before
 
 
@@ -244,7 +246,6 @@ def with_hook() -> Any:
 
 
 CANNOT = {
-    "module": with_module,
     "loss": lambda: contrastive(loss=Loss()).fit(X, Y),
     r"callbacks\[0\]": lambda: contrastive(
         net_params__schedule="constant", callbacks=[LRScheduler("StepLR", step_size=1)]

@@ -1,0 +1,120 @@
+"""Modules of a file against freshly built ones: what a tensor must look like.
+
+A module is built anew from its own constructor arguments, on torch's device without memory. What
+the file gives it must have the shapes and dtypes of what was built.
+"""
+
+from __future__ import annotations
+
+from inspect import Parameter, signature
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+#: Attributes that every torch module has; those of hooks have the word in their names.
+OF_ANY_MODULE = vars(nn.Module()).keys()
+#: Types whose values change after a module is built, as counters and weights of terms do.
+_CHANGING = (bool, int, float)
+
+
+def check_modules(modules: list[nn.Module]) -> None:
+    """Raise unless modules are as their constructors build them, but for the values of tensors.
+
+    A module that does more than to keep its arguments has a method ``check_state`` instead.
+
+    Parameters
+    ----------
+    modules : list of torch.nn.Module
+        Those inside others first.
+
+    Raises
+    ------
+    ValueError
+        If a tensor has another shape or dtype, or an attribute another type.
+    """
+    checked: set[int] = set()
+    for module in reversed(modules):
+        if id(module) in checked:
+            continue
+        if hasattr(module, "check_state"):
+            module.check_state()
+        elif not isinstance(module, nn.Sequential | nn.ModuleList):
+            with torch.device("meta"), np.errstate(all="ignore"):
+                fresh = type(module)(**_arguments(module))
+            _compare(module, fresh, type(module).__name__, checked)
+        # Containers have nothing of their own.
+        elif module._parameters or module._buffers or vars(module).keys() - OF_ANY_MODULE:
+            raise ValueError(f"{type(module).__name__} has more than modules in it")
+
+
+def _arguments(module: nn.Module) -> dict[str, Any]:
+    """Return constructor arguments: a module keeps each under its name, or knows its default."""
+    arguments = {}
+    for name, parameter in signature(type(module)).parameters.items():
+        of_torch = name in ("device", "dtype") and type(module).__module__.startswith("torch.")
+        if of_torch or parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            continue
+        if not hasattr(module, name):
+            if parameter.default is Parameter.empty:
+                raise ValueError(f"{type(module).__name__} has no {name}")
+            continue
+        value = getattr(module, name)
+        if isinstance(value, Tensor):
+            value = value.detach().to("meta")
+        if parameter.annotation in (bool, "bool") and not isinstance(value, bool):
+            value = value is not None  # ``bias`` of a layer: whether there is one
+        arguments[name] = value
+    return arguments
+
+
+def _compare(module: nn.Module, fresh: nn.Module, where: str, checked: set[int]) -> None:
+    if module is fresh:
+        return
+    checked.add(id(module))
+    if type(module) is not type(fresh):
+        raise ValueError(f"{where} is a {type(module).__name__}, not a {type(fresh).__name__}")
+    for kind in ("_parameters", "_buffers", "_modules"):
+        own, expected = vars(module)[kind], vars(fresh)[kind]
+        if own.keys() != expected.keys():
+            raise ValueError(f"{where} has {sorted(own)}, expected {sorted(expected)}")
+        for name, value in own.items():
+            if kind == "_modules" and None not in (value, expected[name]):
+                _compare(value, expected[name], f"{where}.{name}", checked)
+            else:
+                check_tensor(value, expected[name], f"{where}.{name}")
+    if module._non_persistent_buffers_set != fresh._non_persistent_buffers_set:
+        raise ValueError(f"{where} keeps other buffers")
+    attributes, known = (
+        {name: value for name, value in vars(m).items() if name not in OF_ANY_MODULE}
+        for m in (module, fresh)
+    )
+    if known.keys() - attributes.keys():
+        raise ValueError(f"{where} has no {sorted(known.keys() - attributes.keys())}")
+    for name, value in attributes.items():
+        # What training adds to a module are numbers.
+        expected = known.get(name, value if type(value) in _CHANGING else None)
+        _check_attribute(value, expected, f"{where}.{name}")
+
+
+def _check_attribute(value: Any, expected: Any, where: str) -> None:
+    if type(value) is not type(expected):
+        raise ValueError(f"{where} is a {type(value).__name__}, not a {type(expected).__name__}")
+    if isinstance(value, str | tuple | list) and value != expected:
+        raise ValueError(f"{where} is {value!r}, expected {expected!r}")
+
+
+def check_tensor(value: Any, expected: Any, where: str) -> None:
+    """Raise unless a tensor has the shape and the dtype of the freshly built one."""
+    if isinstance(expected, Tensor) and isinstance(value, Tensor):
+        # Nets are trained in float32, whatever torch builds by default.
+        built = expected.dtype
+        dtype = torch.float32 if built == torch.get_default_dtype() else built
+        if (value.shape, value.dtype) != (expected.shape, dtype):
+            raise ValueError(
+                f"{where} is {value.dtype} of shape {tuple(value.shape)}, expected {dtype} of "
+                f"shape {tuple(expected.shape)}"
+            )
+    elif value is not None or expected is not None:
+        raise ValueError(f"{where} is {type(value).__name__}, not {type(expected).__name__}")
