@@ -26,6 +26,10 @@ from sklearn_mlcl.collapse._search import (
 Search = Callable[[np.ndarray], Found]
 
 
+#: Parts of a decoder that are no real numbers.
+_MAY_BE_INTEGERS = {"labels", "sizes", "own_sets", "seen_sets"}
+
+
 @dataclass(frozen=True)
 class ONNDecoder:
     r"""Decoder by the nearest label-set prototype, as `fit_onn_decoder` returns it.
@@ -99,10 +103,13 @@ class ONNDecoder:
             "seen_log_prior": (n_seen,),
         }
         for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
+            part = getattr(self, name)
+            # The labels and sizes are integers, and sets may be.
+            wrong = part.dtype.kind not in ("f" if name not in _MAY_BE_INTEGERS else "biuf")
+            if part.shape != shape or wrong:
                 raise ValueError(
-                    f"{name} of the decoder must have shape {shape}, got "
-                    f"{getattr(self, name).shape}."
+                    f"{name} of the decoder must have shape {shape}, got {part.dtype} of shape "
+                    f"{part.shape}."
                 )
         for name, values, end in (
             ("labels", self.labels, self.n_labels - 1),

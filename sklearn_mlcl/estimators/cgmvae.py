@@ -20,7 +20,12 @@ from sklearn_mlcl.heads.predictor import AffineHead, DrawnPredictor
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
 from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES, Posterior, plain_encoder
 from sklearn_mlcl.training import IndexBatchNet
-from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
+from sklearn_mlcl.training.variational import (
+    MOST_LATENT_SAMPLES,
+    MOST_PREDICT_SAMPLES,
+    VariationalNet,
+    VariationalObjective,
+)
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats, check_features
 from sklearn_mlcl.utils.parameters import (
@@ -160,7 +165,7 @@ class CGMVAEClassifier(NetClassifier):
         dict,
         None,
         keys={
-            "n_latent_samples": param(1, AT_LEAST_1),
+            "n_latent_samples": param(1, Interval(Integral, 1, MOST_LATENT_SAMPLES, closed="both")),
             "label_branch": param(True, "boolean"),
             "kl_estimator": param("mc", StrOptions({"mc", "variational"})),
             "kl_warmup_epochs": param(0, Interval(Integral, 0, None, closed="left")),
@@ -184,7 +189,9 @@ class CGMVAEClassifier(NetClassifier):
             "layer_norm": param(True, "boolean"),
             "concat_input": param(False, "boolean"),
             "label_bias": param(True, "boolean"),
-            "n_predict_samples": param(0, Interval(Integral, 0, None, closed="left")),
+            "n_predict_samples": param(
+                0, Interval(Integral, 0, MOST_PREDICT_SAMPLES, closed="both")
+            ),
         },
     )
 
@@ -287,7 +294,7 @@ class CGMVAEClassifier(NetClassifier):
         return self._draws(n_draws) if n_draws > 0 else self._current_predictor()
 
     def _draws(self, n_draws: int) -> DrawnPredictor:
-        size = (n_draws, setting(self, "latent_dim"))
+        size = (n_draws, self.net_.module_.latent_dim)
         noise = np.random.RandomState(self._noise_seed).normal(size=size)
         return DrawnPredictor(self._current_predictor(), noise)
 

@@ -650,6 +650,9 @@ class NetClassifier(
             if decoder is not None and decoder.n_labels != self._format.n_labels:
                 raise ValueError(f"a decoder is one of {decoder.n_labels} labels")
         embedding = self.net_.try_step(self.n_features_in_, self._format.n_labels)
+        epochs = {np.shape(values) for values in self.history_.values()}
+        if len(epochs) > 1 or any(len(shape) != 1 for shape in epochs):
+            raise ValueError(f"its history has the shapes {sorted(epochs)}")
         members = () if self.net_.n_members == 1 else (self.net_.n_members,)
         width = self._n_features_out // self.net_.n_members
         if embedding.shape != (*members, 2, width):

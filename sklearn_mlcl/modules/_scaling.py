@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.state import Like, check_tensors
 
 
 class InputScaler(nn.Module):
@@ -41,14 +42,14 @@ class InputScaler(nn.Module):
 
     def __init__(self, shift: Tensor, factor: Tensor, limit: float | None = None) -> None:
         super().__init__()
-        if shift.shape != factor.shape or shift.ndim != 1:
-            raise ValueError(
-                "shift and factor must have the shape (n_features,), got "
-                f"{tuple(shift.shape)} and {tuple(factor.shape)}."
-            )
         self.register_buffer("shift", shift)
         self.register_buffer("factor", factor)
         self.limit = limit
+
+    def check_state(self) -> None:
+        """Raise a ``ValueError`` unless the tensors fit together."""
+        each = Like((len(self.shift),))
+        check_tensors(self, {"shift": each, "factor": each})
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the scaled rows, of the shape of ``X``."""

@@ -44,7 +44,8 @@ def _pack_object(value: Any) -> Parts:
 def _unpack_object(header: dict[str, Node], fields: dict[str, Any]) -> Any:
     cls = registered("object", header["class"])
     if is_dataclass(cls):
-        return cls(**fields)  # they check what they are given
+        make: Any = cls
+        return make(**fields)  # they check what they are given
     instance = cls.__new__(cls)
     if _ITEMS in fields:
         dict.update(instance, fields.pop(_ITEMS))
@@ -117,9 +118,7 @@ OBJECTS = (
 CODECS = {codec.kind: codec for codec in (*VALUES, *OBJECTS)}
 
 
-def encode(
-    value: Any, where: str, *, custom: bool = False
-) -> tuple[Node, dict[str, np.ndarray]]:
+def encode(value: Any, where: str, *, custom: bool = False) -> tuple[Node, dict[str, np.ndarray]]:
     """Return a value as a JSON tree and the arrays that it refers to.
 
     Parameters
@@ -135,9 +134,13 @@ def encode(
     ------
     TypeError
         If there is something in it that files may not hold; the message says where.
+    ValueError
+        If a module in it is no longer as it was built, so that no file of it could be loaded.
     """
     writer = Writer({**CODECS, **custom_codecs(None)} if custom else CODECS)
-    return writer.node(value, where), writer.arrays
+    tree = writer.node(value, where)
+    check_modules(_modules_in(writer.objects()))
+    return tree, writer.arrays
 
 
 def decode(tree: Node, arrays: Mapping[str, np.ndarray], module: Any = None) -> Any:
@@ -160,8 +163,13 @@ def decode(tree: Node, arrays: Mapping[str, np.ndarray], module: Any = None) -> 
     reader = Reader({**CODECS, **custom_codecs(module)}, arrays)
     try:
         value = reader.read(tree)
-        check_modules([met for met in reader.objects() if is_registered("module", type(met))])
-        for met in reader.objects():
+        objects = reader.objects()
+        if module is not None and not any(met is module for met in objects):
+            raise ValueError(
+                f"it names no module of the user's, so module={module!r} is not for it"
+            )
+        check_modules(_modules_in(objects))
+        for met in objects:
             if isinstance(met, BaseEstimator) and is_registered("object", type(met)):
                 check_estimator(met)
     except ValueError:
@@ -170,6 +178,10 @@ def decode(tree: Node, arrays: Mapping[str, np.ndarray], module: Any = None) -> 
     except Exception as error:
         raise ValueError(f"its state makes no sense to this version ({error!r})") from error
     return value
+
+
+def _modules_in(objects: list[Any]) -> list[nn.Module]:
+    return [value for value in objects if is_registered("module", type(value))]
 
 
 def check_estimator(estimator: Any) -> None:

@@ -38,8 +38,9 @@ def check_modules(modules: list[nn.Module]) -> None:
     for module in reversed(modules):
         if id(module) in checked:
             continue
-        if hasattr(module, "check_state"):
-            module.check_state()
+        own_check: Any = getattr(module, "check_state", None)
+        if own_check is not None:
+            own_check()
         elif not isinstance(module, nn.Sequential | nn.ModuleList):
             with torch.device("meta"), np.errstate(all="ignore"):
                 fresh = type(module)(**_arguments(module))

@@ -57,6 +57,10 @@ class Writer:
         # The objects are kept: a dead one would leave its id to another.
         self._met: dict[int, tuple[Any, int]] = {}
 
+    def objects(self) -> list[Any]:
+        """Return all objects met, those inside others first."""
+        return [value for value, _ in self._met.values()]
+
     def node(self, value: Any, where: str) -> Node:
         """Return a value as a node.
 

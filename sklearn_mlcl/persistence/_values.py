@@ -70,6 +70,10 @@ def _is_dtype(value: Any) -> bool:
     return isinstance(value, np.dtype) and value.kind in "biufUO"
 
 
+def _is_torch_dtype(value: Any) -> bool:
+    return isinstance(value, torch.dtype)
+
+
 def _is_class(value: Any) -> bool:
     return isinstance(value, type) and is_registered("type", value)
 
@@ -127,7 +131,7 @@ VALUES = (
     _text_codec("float", float, repr, lambda v: type(v) is float),
     _text_codec("dtype", _dtype, attrgetter("str"), _is_dtype),
     _text_codec("device", torch.device, str, lambda v: isinstance(v, torch.device)),
-    _text_codec("torch dtype", _DTYPES_BY_NAME.__getitem__, str, lambda v: isinstance(v, torch.dtype)),
+    _text_codec("torch dtype", _DTYPES_BY_NAME.__getitem__, str, _is_torch_dtype),
     # Optimizers, containers of sparse labels.
     _text_codec("type", partial(registered, "type"), attrgetter("__name__"), _is_class),
     Codec(

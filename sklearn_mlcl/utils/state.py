@@ -1,10 +1,11 @@
-"""Checks of what a module holds, for modules that come out of a file."""
+"""Checks of what modules and estimators hold, for those that come out of a file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -47,3 +48,31 @@ def check_tensors(module: nn.Module, expected: Mapping[str, Like | None]) -> Non
         found = None if tensor is None else Like(tuple(tensor.shape), tensor.dtype)
         if found != expected[name]:
             raise ValueError(f"{where}.{name} is {found}, expected {expected[name]}")
+
+
+def check_arrays(
+    owner: Any, shapes: Mapping[str, tuple[int, ...]], dtype: type = np.float64
+) -> None:
+    """Raise unless attributes are arrays of these shapes and of a dtype.
+
+    Parameters
+    ----------
+    owner : object
+        Has the attributes.
+    shapes : dict of str to tuple of int
+        Shape by name.
+    dtype : type
+        The dtype of all.
+
+    Raises
+    ------
+    ValueError
+        If one has another shape or dtype.
+    """
+    for name, shape in shapes.items():
+        array = np.asarray(getattr(owner, name))
+        if (array.shape, array.dtype) != (shape, np.dtype(dtype)):
+            raise ValueError(
+                f"{name} of {type(owner).__name__} must be {np.dtype(dtype)} of shape {shape}, got "
+                f"{array.dtype} of shape {array.shape}"
+            )

@@ -47,11 +47,12 @@ class TargetFormat:
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit together; they may come out of a file."""
-        dtype = np.dtype(self.dtype)
-        of_classes = dtype.kind in "biuf" or self.kind != "multilabel" and dtype == self.classes.dtype
+        dtype, is_matrix = np.dtype(self.dtype), self.kind == "multilabel"
         if self.kind not in ("binary", "multiclass", "multilabel") or self.classes.ndim != 1:
             raise ValueError(f"targets of kind {self.kind!r} and classes {self.classes!r}")
-        if not of_classes:
+        if is_matrix and not np.array_equal(self.classes, np.arange(len(self.classes))):
+            raise ValueError(f"the labels have the numbers {self.classes!r}")
+        if not (dtype.kind in "biuf" if is_matrix else dtype == self.classes.dtype):
             raise ValueError(f"{self.kind} targets have the dtype {dtype}")
         if self.label_names is not None and len(self.label_names) != self.n_labels:
             raise ValueError(f"{self.n_labels} labels have {len(self.label_names)} names")
