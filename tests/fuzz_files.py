@@ -3,12 +3,14 @@
 ``python -m tests.fuzz_files`` works for about ``FUZZ_S`` seconds (60) from the seed ``FUZZ_SEED``
 (the time). A file that does harm is kept in the working directory; the exit status is then 1. Every
 file is loaded in a process that is forked from one that imported the package and never fitted.
+With a folder and names of files in it as arguments, these files are what is forged.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,20 +95,20 @@ def used(path: Path, root: str, X: Any, Y: Any) -> int:
     return FINE
 
 
-def forged(folder: Path, seconds: float, random: Random) -> Counter[str]:
+def forged(folder: Path, cases: list[str], seconds: float, random: Random) -> Counter[str]:
     """Use forged files; return how often what happened."""
     counts: Counter[str] = Counter()
     torch.optim.SGD([torch.zeros(1)])  # imports for seconds; not in every child
     samples = np.load(folder / "samples.npz")
     X, Y = samples["X"], samples["Y"]
     honest: dict[str, float] = {}
-    for name in CASES:
+    for name in cases:
         root = _forge.read(folder / name)[0]["class"]
         status, honest[name] = in_child(lambda n=name, r=root: used(folder / n, r, X, Y))
         assert status == FINE, f"the honest file of {name!r} fails"
     path, end = folder / "forged", time.monotonic() + seconds
     while time.monotonic() < end:
-        name = random.choice(CASES)
+        name = random.choice(cases)
         path.write_bytes((folder / name).read_bytes())
         try:
             _forge.forge(path, random)
@@ -123,13 +125,13 @@ def forged(folder: Path, seconds: float, random: Random) -> Counter[str]:
     return counts
 
 
-def damaged(folder: Path, seconds: float, random: Random) -> Counter[str]:
+def damaged(folder: Path, cases: list[str], seconds: float, random: Random) -> Counter[str]:
     """Load files with bytes changed; return how often what happened."""
     counts: Counter[str] = Counter()
     path, end = folder / "damaged", time.monotonic() + seconds
-    contents = {name: (folder / name).read_bytes() for name in CASES}
+    contents = {name: (folder / name).read_bytes() for name in cases}
     while time.monotonic() < end:
-        name, seed = random.choice(CASES), random.randrange(2**32)
+        name, seed = random.choice(cases), random.randrange(2**32)
 
         def work(name: str = name, seed: int = seed) -> int:
             own = Random(seed)
@@ -188,10 +190,14 @@ def main() -> int:
     seed = int(os.environ.get("FUZZ_SEED", str(time.time_ns())))
     print(f"FUZZ_SEED={seed}", flush=True)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make(folder)
-        counts = forged(folder, 0.7 * seconds, Random(seed))
-        counts += damaged(folder, 0.15 * seconds, Random(seed))
+        folder, cases = Path(name), CASES
+        if sys.argv[1:]:
+            given, *cases = sys.argv[1:]
+            shutil.copytree(given, folder, dirs_exist_ok=True)
+        else:
+            make(folder)
+        counts = forged(folder, cases, 0.7 * seconds, Random(seed))
+        counts += damaged(folder, cases, 0.15 * seconds, Random(seed))
         counts += killed(folder, 0.15 * seconds, Random(seed))
     print(dict(counts))
     return int(any(key.startswith("HARM") for key in counts))

@@ -90,7 +90,7 @@ class CGMVAEClassifier(NetClassifier):
         - ``label_branch`` : bool
           Train the decoder on the label means too.
         - ``n_latent_samples`` : int
-          Draws of the posterior that are decoded in a training step.
+          Draws of the posterior that are decoded in a training step, 100 at most.
         - ``n_negatives`` : int or None
           Labels absent from a batch that are drawn to stand for all others in the sums over
           labels, for very many labels; None takes all.
@@ -112,8 +112,8 @@ class CGMVAEClassifier(NetClassifier):
         - ``layer_norm`` : bool
           Normalise the layers of the feature encoder; the release does not.
         - ``n_predict_samples`` : int
-          Draws of the posterior over which probabilities are averaged; 0 decodes its mean. The
-          draws use the same noise for all samples, so that an answer does not depend on the
+          Draws of the posterior over which probabilities are averaged, 10,000 at most; 0 decodes
+          its mean. The draws use the same noise for all samples, so that an answer does not depend on the
           other samples.
 
     Attributes

@@ -165,7 +165,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
         L = self._format.n_labels
         shapes = {"coef_": (L, self.n_features_in_), "intercept_": (L,), "C_": (L,)}
         check_arrays(self, shapes)
-        check_arrays(self, {"n_iter_": (L,)}, np.int64)
+        check_arrays(self, {"n_iter_": (L,)}, np.integer)
 
     def _module(self) -> nn.Module:
         return AffineHead(self.coef_, self.intercept_)

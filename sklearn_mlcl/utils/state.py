@@ -62,7 +62,7 @@ def check_arrays(
     shapes : dict of str to tuple of int
         Shape by name.
     dtype : type
-        The dtype of all.
+        The dtype of all, or a kind of dtypes such as ``numpy.integer``.
 
     Raises
     ------
@@ -71,8 +71,8 @@ def check_arrays(
     """
     for name, shape in shapes.items():
         array = np.asarray(getattr(owner, name))
-        if (array.shape, array.dtype) != (shape, np.dtype(dtype)):
+        if array.shape != shape or not np.issubdtype(array.dtype, dtype):
             raise ValueError(
-                f"{name} of {type(owner).__name__} must be {np.dtype(dtype)} of shape {shape}, got "
+                f"{name} of {type(owner).__name__} must be {dtype.__name__} of shape {shape}, got "
                 f"{array.dtype} of shape {array.shape}"
             )

@@ -50,7 +50,8 @@ class TargetFormat:
         dtype, is_matrix = np.dtype(self.dtype), self.kind == "multilabel"
         if self.kind not in ("binary", "multiclass", "multilabel") or self.classes.ndim != 1:
             raise ValueError(f"targets of kind {self.kind!r} and classes {self.classes!r}")
-        if is_matrix and not np.array_equal(self.classes, np.arange(len(self.classes))):
+        numbers = np.arange(len(self.classes))
+        if is_matrix and (self.classes.dtype.kind != "i" or (self.classes != numbers).any()):
             raise ValueError(f"the labels have the numbers {self.classes!r}")
         if not (dtype.kind in "biuf" if is_matrix else dtype == self.classes.dtype):
             raise ValueError(f"{self.kind} targets have the dtype {dtype}")
