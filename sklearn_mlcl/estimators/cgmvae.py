@@ -113,8 +113,8 @@ class CGMVAEClassifier(NetClassifier):
           Normalise the layers of the feature encoder; the release does not.
         - ``n_predict_samples`` : int
           Draws of the posterior over which probabilities are averaged, 10,000 at most; 0 decodes
-          its mean. The draws use the same noise for all samples, so that an answer does not depend on the
-          other samples.
+          its mean. The draws use the same noise for all samples, so that an answer does not
+          depend on the other samples.
 
     Attributes
     ----------

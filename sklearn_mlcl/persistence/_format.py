@@ -36,6 +36,18 @@ class ModelFileError(ValueError):
 
     The file is damaged or cut short, no file of :meth:`save`, of a newer version, of another class
     than asked for, or holds what no estimator of this package does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import sklearn_mlcl
+    >>> from sklearn_mlcl.persistence import ModelFileError
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     try:
+    ...         sklearn_mlcl.load(file.name)
+    ...     except ModelFileError as error:
+    ...         print(file.name in str(error))
+    True
     """
 
 

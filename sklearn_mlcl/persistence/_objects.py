@@ -11,10 +11,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
+from torch import Tensor, nn
 
 from sklearn_mlcl.persistence._custom import Custom, custom_codecs
-from sklearn_mlcl.persistence._rebuilt import OF_ANY_MODULE, check_modules
+from sklearn_mlcl.persistence._rebuilt import check_modules
 from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._state import Codec, Node, Reader, Writer
 from sklearn_mlcl.persistence._values import VALUES, Parts
@@ -23,6 +23,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     flatten_routing,
     validate_parameters,
 )
+from sklearn_mlcl.utils.state import OF_ANY_MODULE, parts_of
 
 #: Field for the items of objects that are dicts; no attribute has this name.
 _ITEMS = "items()"
@@ -70,30 +71,33 @@ def _pack_module(module: nn.Module) -> Parts:
             fields[name] = value
         elif "hook" in name and isinstance(value, dict) and value:
             fields[name] = next(iter(value.values()))
-    passing = module._non_persistent_buffers_set
-    header = {
-        "class": type(module).__name__,
-        "training": module.training,
-        "parameters": list(module._parameters),
-        "buffers": {name: name not in passing for name in module._buffers},
-        "modules": list(module._modules),
+    parts, persistent = parts_of(module), module.state_dict().keys()
+    buffers = {
+        name: name in persistent
+        for name, part in parts.items()
+        if isinstance(part, Tensor) and not isinstance(part, nn.Parameter)
     }
-    return header, fields | module._parameters | module._buffers | module._modules
+    header = {"class": type(module).__name__, "training": module.training, "buffers": buffers}
+    return header, fields | parts
 
 
 def _unpack_module(header: dict[str, Node], fields: dict[str, Any]) -> nn.Module:
     cls = registered("module", header["class"])
     module = cls.__new__(cls)
     nn.Module.__init__(module)
-    for name in header["parameters"]:
-        module.register_parameter(name, fields.pop(name))
-    for name, persistent in header["buffers"].items():
-        module.register_buffer(name, fields.pop(name), persistent=persistent)
-    for name in header["modules"]:
-        module.register_module(name, fields.pop(name))
-    for name in fields.keys() & OF_ANY_MODULE:
-        raise ValueError(f"it sets {name!r} of a module")
-    _set_attributes(module, fields)
+    attributes = {}
+    for name, value in fields.items():
+        if name in OF_ANY_MODULE:
+            raise ValueError(f"it sets {name!r} of a module")
+        if name in header["buffers"]:
+            module.register_buffer(name, value, persistent=header["buffers"][name])
+        elif isinstance(value, nn.Parameter):
+            module.register_parameter(name, value)
+        elif isinstance(value, nn.Module):
+            module.register_module(name, value)
+        else:
+            attributes[name] = value
+    _set_attributes(module, attributes)
     module.training = header["training"] is True
     return module
 

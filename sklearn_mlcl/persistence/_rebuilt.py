@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: Attributes that every torch module has; those of hooks have the word in their names.
-OF_ANY_MODULE = vars(nn.Module()).keys()
+from sklearn_mlcl.utils.state import contents_of
+
 #: Types whose values change after a module is built, as counters and weights of terms do.
 _CHANGING = (bool, int, float)
 
@@ -45,8 +45,7 @@ def check_modules(modules: list[nn.Module]) -> None:
             with torch.device("meta"), np.errstate(all="ignore"):
                 fresh = type(module)(**_arguments(module))
             _compare(module, fresh, type(module).__name__, checked)
-        # Containers have nothing of their own.
-        elif module._parameters or module._buffers or vars(module).keys() - OF_ANY_MODULE:
+        elif not all(isinstance(value, nn.Module) for value in contents_of(module).values()):
             raise ValueError(f"{type(module).__name__} has more than modules in it")
 
 
@@ -76,46 +75,29 @@ def _compare(module: nn.Module, fresh: nn.Module, where: str, checked: set[int])
     checked.add(id(module))
     if type(module) is not type(fresh):
         raise ValueError(f"{where} is a {type(module).__name__}, not a {type(fresh).__name__}")
-    for kind in ("_parameters", "_buffers", "_modules"):
-        own, expected = vars(module)[kind], vars(fresh)[kind]
-        if own.keys() != expected.keys():
-            raise ValueError(f"{where} has {sorted(own)}, expected {sorted(expected)}")
-        for name, value in own.items():
-            if kind == "_modules" and None not in (value, expected[name]):
-                _compare(value, expected[name], f"{where}.{name}", checked)
-            else:
-                check_tensor(value, expected[name], f"{where}.{name}")
-    if module._non_persistent_buffers_set != fresh._non_persistent_buffers_set:
-        raise ValueError(f"{where} keeps other buffers")
-    attributes, known = (
-        {name: value for name, value in vars(m).items() if name not in OF_ANY_MODULE}
-        for m in (module, fresh)
-    )
-    if known.keys() - attributes.keys():
-        raise ValueError(f"{where} has no {sorted(known.keys() - attributes.keys())}")
-    for name, value in attributes.items():
+    contents, built = contents_of(module), contents_of(fresh)
+    if built.keys() - contents.keys():
+        raise ValueError(f"{where} has no {sorted(built.keys() - contents.keys())}")
+    for name, value in contents.items():
         # What training adds to a module are numbers.
-        expected = known.get(name, value if type(value) in _CHANGING else None)
-        _check_attribute(value, expected, f"{where}.{name}")
+        expected = built.get(name, value if type(value) in _CHANGING else None)
+        at = f"{where}.{name}"
+        if isinstance(value, nn.Module) and isinstance(expected, nn.Module):
+            _compare(value, expected, at, checked)
+        elif type(value) is not type(expected):
+            raise ValueError(f"{at} is a {type(value).__name__}, not a {type(expected).__name__}")
+        elif isinstance(value, Tensor) and isinstance(expected, Tensor):
+            _compare_tensors(value, expected, at)
+        elif isinstance(value, str | tuple | list) and value != expected:
+            raise ValueError(f"{at} is {value!r}, expected {expected!r}")
 
 
-def _check_attribute(value: Any, expected: Any, where: str) -> None:
-    if type(value) is not type(expected):
-        raise ValueError(f"{where} is a {type(value).__name__}, not a {type(expected).__name__}")
-    if isinstance(value, str | tuple | list) and value != expected:
-        raise ValueError(f"{where} is {value!r}, expected {expected!r}")
-
-
-def check_tensor(value: Any, expected: Any, where: str) -> None:
-    """Raise unless a tensor has the shape and the dtype of the freshly built one."""
-    if isinstance(expected, Tensor) and isinstance(value, Tensor):
-        # Nets are trained in float32, whatever torch builds by default.
-        built = expected.dtype
-        dtype = torch.float32 if built == torch.get_default_dtype() else built
-        if (value.shape, value.dtype) != (expected.shape, dtype):
-            raise ValueError(
-                f"{where} is {value.dtype} of shape {tuple(value.shape)}, expected {dtype} of "
-                f"shape {tuple(expected.shape)}"
-            )
-    elif value is not None or expected is not None:
-        raise ValueError(f"{where} is {type(value).__name__}, not {type(expected).__name__}")
+def _compare_tensors(value: Tensor, expected: Tensor, where: str) -> None:
+    built = expected.dtype
+    # Nets are trained in float32, whatever torch builds by default.
+    dtype = torch.float32 if built == torch.get_default_dtype() else built
+    if (value.shape, value.dtype) != (expected.shape, dtype):
+        raise ValueError(
+            f"{where} is {value.dtype} of shape {tuple(value.shape)}, expected {dtype} of shape "
+            f"{tuple(expected.shape)}"
+        )

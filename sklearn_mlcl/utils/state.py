@@ -25,6 +25,31 @@ class Like(NamedTuple):
     dtype: torch.dtype = torch.float32
 
 
+#: Attributes that every torch module has; those of hooks have the word in their names.
+OF_ANY_MODULE = vars(nn.Module()).keys()
+
+
+def parts_of(module: nn.Module) -> dict[str, Any]:
+    """Return parameters, buffers and modules that a module has of its own, by name.
+
+    What is registered as None is None.
+    """
+    parts: dict[str, Any] = {}
+    parts |= module.named_parameters(recurse=False, remove_duplicate=False)
+    parts |= module.named_buffers(recurse=False, remove_duplicate=False)
+    inside = module.named_modules(remove_duplicate=False)
+    parts |= {name: child for name, child in inside if name and "." not in name}
+    # What is registered as None is listed in ``dir`` alone.
+    others = set(dir(module)).difference(dir(type(module)), vars(module), parts)
+    return parts | dict.fromkeys(sorted(others))
+
+
+def contents_of(module: nn.Module) -> dict[str, Any]:
+    """Return the parts of a module and its attributes besides, by name."""
+    attributes = {n: value for n, value in vars(module).items() if n not in OF_ANY_MODULE}
+    return attributes | parts_of(module)
+
+
 def check_tensors(module: nn.Module, expected: Mapping[str, Like | None]) -> None:
     """Raise unless a module has these parameters and buffers of its own, and no others.
 
@@ -41,7 +66,9 @@ def check_tensors(module: nn.Module, expected: Mapping[str, Like | None]) -> Non
         If one is missing or another one is there, or has another shape or dtype.
     """
     where = type(module).__name__
-    own = module._parameters | module._buffers
+    own = {n: part for n, part in parts_of(module).items() if not isinstance(part, nn.Module)}
+    # Loading makes an attribute of what was registered as None.
+    own |= {n: None for n in expected if n not in own and getattr(module, n, own) is None}
     if own.keys() != expected.keys():
         raise ValueError(f"{where} has {sorted(own)}, expected {sorted(expected)}")
     for name, tensor in own.items():

@@ -295,9 +295,7 @@ def test_a_module_of_the_users_comes_from_the_user(tmp_path: Path) -> None:
         contrastive(module=lambda n_features: Encoder(n_features)).fit(X, Y),
     ):
         estimator.save(path)
-        with pytest.raises(
-            ModelFileError, match=r"module=tests\..*test_files\..*load\("
-        ):
+        with pytest.raises(ModelFileError, match=r"module=tests\..*test_files\..*load\("):
             sklearn_mlcl.load(path)
         loaded = sklearn_mlcl.load(path, module=Encoder)
         assert loaded.module is Encoder
