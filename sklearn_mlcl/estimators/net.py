@@ -28,7 +28,6 @@ from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import (
     ACTIVATIONS,
-    CustomEncoder,
     FeatureNoise,
     InputScaler,
     MemberList,
@@ -37,6 +36,7 @@ from sklearn_mlcl.modules import (
     embedding_width,
     linear,
 )
+from sklearn_mlcl.modules._encoder import custom_encoder
 from sklearn_mlcl.modules._scaling import input_scaler
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet, RowTensors
@@ -726,7 +726,7 @@ def encoder_of(clf: NetClassifier, n_features: int) -> nn.Module:
             dropout=clf.dropout,
             n_members=clf.n_estimators,
         )
-    members = [CustomEncoder(clf.module, n_features) for _ in range(clf.n_estimators)]
+    members = [custom_encoder(clf.module, n_features) for _ in range(clf.n_estimators)]
     for member in members:
         embedding_width(member, n_features)
     return members[0] if clf.n_estimators == 1 else MemberList(members)

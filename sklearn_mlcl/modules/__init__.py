@@ -1,6 +1,6 @@
 """Torch modules: encoders, projection heads, input scaling, the Gaussian-mixture VAE."""
 
-from sklearn_mlcl.modules._encoder import ACTIVATIONS, CustomEncoder, MLPEncoder, ProjectionHead
+from sklearn_mlcl.modules._encoder import ACTIVATIONS, MLPEncoder, ProjectionHead
 from sklearn_mlcl.modules._etf import ETFLinear
 from sklearn_mlcl.modules._gaussian_mixture import (
     gaussian_kl,
@@ -28,7 +28,6 @@ from sklearn_mlcl.modules.gmvae import GaussianMixtureVAE
 
 __all__ = [
     "ACTIVATIONS",
-    "CustomEncoder",
     "Dropout",
     "ETFLinear",
     "FeatureNoise",

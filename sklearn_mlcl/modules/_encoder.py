@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
 from sklearn_mlcl.modules._members import dropout as dropout_layer
 from sklearn_mlcl.modules._members import layer_norm, linear
@@ -65,8 +65,12 @@ class MLPEncoder(nn.Sequential):
         super().__init__(*layers)
 
 
-class CustomEncoder(nn.Module):
-    """An encoder of the user's, and what built it: a file can hold no more than its tensors.
+#: Attribute of modules of the user's: the number that they were called with.
+N_FEATURES = "_n_features_of_fit"
+
+
+def custom_encoder(factory: Callable[[int], nn.Module], n_features: int) -> nn.Module:
+    """Return an encoder of the user's, marked as one that a file holds the tensors of alone.
 
     Parameters
     ----------
@@ -75,28 +79,11 @@ class CustomEncoder(nn.Module):
         (n, n_embedding).
     n_features : int
         Number of input features.
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-        The encoder.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_mlcl.modules import CustomEncoder
-    >>> CustomEncoder(lambda n_features: torch.nn.Linear(n_features, 3), 5)(torch.zeros(2, 5)).shape
-    torch.Size([2, 3])
     """
-
-    def __init__(self, factory: Callable[[int], nn.Module], n_features: int) -> None:
-        super().__init__()
-        self.factory, self.n_features = factory, n_features
-        self.module = factory(n_features)
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Return the embeddings of samples (n, n_features)."""
-        return self.module(X)
+    module = factory(n_features)
+    if isinstance(module, nn.Module):
+        setattr(module, N_FEATURES, n_features)
+    return module
 
 
 class ProjectionHead(nn.Sequential):

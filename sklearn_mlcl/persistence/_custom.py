@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from sklearn_mlcl.modules import CustomEncoder
+from sklearn_mlcl.modules._encoder import N_FEATURES, custom_encoder
 from sklearn_mlcl.persistence._state import Codec, Node
 
 
@@ -46,36 +46,50 @@ def custom_codecs(given: Any) -> dict[str, Codec]:
             )
         return given
 
-    def is_encoder(value: Any) -> bool:
-        return isinstance(value, CustomEncoder)
-
-    def is_name(value: Any) -> bool:
-        return type(value) is Custom
+    def unpack(header: dict[str, Node], fields: dict[str, Any]) -> nn.Module:
+        return _built(factory_of(header, fields), header, fields["state"])
 
     return {
-        "custom": Codec("custom", is_name, lambda v: ({"name": v.name}, {}), factory_of),
-        "custom encoder": Codec("custom encoder", is_encoder, _pack, _unpack),
+        "custom": Codec("custom", _is_factory, lambda v: ({"name": v.name}, {}), factory_of),
+        "custom encoder": Codec("custom encoder", is_custom, _pack, unpack, _width),
     }
 
 
-def _pack(encoder: CustomEncoder) -> tuple[dict[str, Node], dict[str, Any]]:
-    header = {"n_features": encoder.n_features, "training": encoder.training}
-    return header, {"factory": Custom(encoder.factory), "state": dict(encoder.module.state_dict())}
+def _is_factory(value: Any) -> bool:
+    return type(value) is Custom
 
 
-def _unpack(header: dict[str, Node], fields: dict[str, Any]) -> CustomEncoder:
+def is_custom(value: Any) -> bool:
+    """Whether a value is an encoder of the user's."""
+    return isinstance(value, nn.Module) and N_FEATURES in vars(value)
+
+
+def _pack(encoder: nn.Module) -> tuple[dict[str, Node], dict[str, Any]]:
+    header = {
+        "name": Custom(type(encoder)).name,
+        "n_features": getattr(encoder, N_FEATURES),
+        "training": encoder.training,
+    }
+    return header, {"state": dict(encoder.state_dict())}
+
+
+def _width(header: dict[str, Node], fields: dict[str, Any]) -> Any:
+    return header["n_features"]
+
+
+def _built(factory: Any, header: dict[str, Node], state: dict[str, Any]) -> nn.Module:
     """Build the module anew and give it its tensors, if it has those of the file."""
-    encoder = CustomEncoder(fields["factory"], header["n_features"])
-    own, state = encoder.module.state_dict(), fields["state"]
+    encoder = custom_encoder(factory, header["n_features"])
+    own = encoder.state_dict()
     if own.keys() != state.keys():
         raise ValueError(
-            f"module={Custom(encoder.factory).name} has {sorted(own)}; the file has {sorted(state)}"
+            f"module={Custom(factory).name} has {sorted(own)}; the file has {sorted(state)}"
         )
     for name, value in state.items():
         looks, expected = _looks(value), _looks(own[name])
         if looks != expected:
             raise ValueError(f"module.{name} is {looks} in the file, expected {expected}")
-    encoder.module.load_state_dict(state)
+    encoder.load_state_dict(state)
     return encoder.train(header["training"] is True)
 
 

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sklearn_mlcl.persistence._custom import Custom, custom_codecs
+from sklearn_mlcl.persistence._custom import Custom, custom_codecs, is_custom
 from sklearn_mlcl.persistence._rebuilt import check_modules
 from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._state import Codec, Node, Reader, Writer
@@ -141,7 +141,7 @@ def encode(value: Any, where: str, *, custom: bool = False) -> tuple[Node, dict[
     ValueError
         If a module in it is no longer as it was built, so that no file of it could be loaded.
     """
-    writer = Writer({**CODECS, **custom_codecs(None)} if custom else CODECS)
+    writer = Writer({**custom_codecs(None), **CODECS} if custom else CODECS)
     tree = writer.node(value, where)
     check_modules(_modules_in(writer.objects()))
     return tree, writer.arrays
@@ -185,7 +185,9 @@ def decode(tree: Node, arrays: Mapping[str, np.ndarray], module: Any = None) -> 
 
 
 def _modules_in(objects: list[Any]) -> list[nn.Module]:
-    return [value for value in objects if is_registered("module", type(value))]
+    """Return the modules of this package and of torch."""
+    known = (value for value in objects if is_registered("module", type(value)))
+    return [module for module in known if not is_custom(module)]
 
 
 def check_estimator(estimator: Any) -> None:

@@ -27,7 +27,7 @@ from sklearn_mlcl import (
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.losses import JaccardSupConLoss
 from sklearn_mlcl.persistence import ModelFileError, _files, _format, save
-from tests.persistence._cases import X, Y, cgmvae, contrastive, fitted
+from tests.persistence._cases import X, Y, cgmvae, contrastive, fitted, mlp
 
 
 @pytest.fixture
@@ -274,6 +274,11 @@ class Encoder(torch.nn.Linear):
         super().__init__(n_features, 3)
 
 
+def stacked(n_features: int) -> torch.nn.Module:
+    """A user's function that makes modules."""
+    return torch.nn.Sequential(torch.nn.Linear(n_features, 5), torch.nn.ReLU(), Encoder(5))
+
+
 class Loss(JaccardSupConLoss):
     """A user's loss."""
 
@@ -293,12 +298,14 @@ def test_a_module_of_the_users_comes_from_the_user(tmp_path: Path) -> None:
         with_module(n_estimators=1),
         cgmvae(module=Encoder).fit(X, Y),
         contrastive(module=lambda n_features: Encoder(n_features)).fit(X, Y),
+        mlp(module=stacked, net_params__feature_dim=3).fit(X, Y),
     ):
         estimator.save(path)
         with pytest.raises(ModelFileError, match=r"module=tests\..*test_files\..*load\("):
             sklearn_mlcl.load(path)
-        loaded = sklearn_mlcl.load(path, module=Encoder)
-        assert loaded.module is Encoder
+        module = Encoder if estimator.module is not stacked else stacked
+        loaded = sklearn_mlcl.load(path, module=module)
+        assert loaded.module is module
         for method in ("predict_proba", "transform"):
             assert_array_equal(getattr(loaded, method)(X), getattr(estimator, method)(X))
         assert_array_equal(
