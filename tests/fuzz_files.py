@@ -197,6 +197,7 @@ def main() -> int:
         else:
             make(folder)
         counts = forged(folder, cases, 0.7 * seconds, Random(seed))
+        print(dict(counts), flush=True)
         counts += damaged(folder, cases, 0.15 * seconds, Random(seed))
         counts += killed(folder, 0.15 * seconds, Random(seed))
     print(dict(counts))

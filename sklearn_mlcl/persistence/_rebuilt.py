@@ -93,11 +93,10 @@ def _compare(module: nn.Module, fresh: nn.Module, where: str, checked: set[int])
 
 
 def _compare_tensors(value: Tensor, expected: Tensor, where: str) -> None:
-    built = expected.dtype
-    # Nets are trained in float32, whatever torch builds by default.
-    dtype = torch.float32 if built == torch.get_default_dtype() else built
-    if (value.shape, value.dtype) != (expected.shape, dtype):
+    # Nets are trained in float32, whatever dtype the process has by default.
+    default = expected.dtype == torch.get_default_dtype() and value.dtype == torch.float32
+    if value.shape != expected.shape or not (value.dtype == expected.dtype or default):
         raise ValueError(
-            f"{where} is {value.dtype} of shape {tuple(value.shape)}, expected {dtype} of shape "
-            f"{tuple(expected.shape)}"
+            f"{where} is {value.dtype} of shape {tuple(value.shape)}, expected {expected.dtype} of "
+            f"shape {tuple(expected.shape)}"
         )

@@ -384,12 +384,13 @@ class IndexBatchNet(NeuralNet):
         """
         modules = [m for part in (self.module_, self.criterion_) for m in part.modules()]
         training = [module.training for module in modules]
-        labels = torch.ones(2, n_labels, dtype=torch.bool)
+        samples = torch.zeros(2, n_features, dtype=torch.float32, device="cpu")
+        labels = torch.ones(2, n_labels, dtype=torch.bool, device="cpu")
         try:
             for module in modules:
                 module.training = False
             with torch.random.fork_rng(devices=[]):
-                step = self.validation_step((torch.zeros(2, n_features), (labels, None)))
+                step = self.validation_step((samples, (labels, None)))
         finally:
             for module, mode in zip(modules, training, strict=True):
                 module.training = mode

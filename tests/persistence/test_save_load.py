@@ -149,6 +149,22 @@ for i in range({len(names)}):
         assert_array_equal(np.load(tmp_path / f"{i}.npy"), expected, strict=True)
 
 
+@pytest.mark.parametrize("name", ["contrastive", "C-GMVAE", "fixed frame", "optimizer"])
+def test_nothing_of_the_process_decides_what_loads(name: str, tmp_path: Path) -> None:
+    """Neither torch's default dtype and device nor a GPU that is named but not there."""
+    estimator = copy.copy(fitted(name)).set_params(device="cuda:7")
+    estimator.save(tmp_path / "model")
+    state = torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            loaded = sklearn_mlcl.load(tmp_path / "model").set_params(device="cpu")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(state, torch.get_rng_state())
+    assert_same_answers(fitted(name), loaded)
+
+
 def test_the_class_is_checked(tmp_path: Path) -> None:
     fitted("MLP").save(tmp_path / "model")
     assert_same_answers(fitted("MLP"), MultiLabelMLPClassifier.load(tmp_path / "model"))
