@@ -65,6 +65,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         )
 
     def _check_state(self) -> None:
+        super()._check_state()
         each = (self._format.n_labels,)
         check_arrays(self.calibration_, {"slope": each, "offset": each})
 

@@ -144,6 +144,10 @@ class HeldOutClassifier(
                 setattr(self, name, getattr(self.estimator_, name))
         return self
 
+    def _check_state(self) -> None:
+        if self._method not in METHODS:
+            raise ValueError(f"it takes scores from the method {self._method!r}")
+
     def _response(self, method: str) -> dict[str, Any]:
         positive = self._format.classes[1] if self._format.kind == "binary" else 1
         return {"n_labels": self._format.n_labels, "method": method, "positive_class": positive}

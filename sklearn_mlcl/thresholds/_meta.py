@@ -82,6 +82,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         self.best_score_ = threshold_score(Y, scores, self.thresholds_, **options)
 
     def _check_state(self) -> None:
+        super()._check_state()
         check_arrays(self, {"thresholds_": (self._format.n_labels,)})
 
     @in_chosen_container

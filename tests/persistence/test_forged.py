@@ -176,6 +176,10 @@ def shadow(tree: Any, arrays: Any) -> None:
     tree["fields"]["predict"] = "nothing"
 
 
+def method(tree: Any, arrays: Any) -> None:
+    tree["fields"]["_method"] = "save"
+
+
 def parameter(tree: Any, arrays: Any) -> None:
     tree["fields"]["max_iter"] = "many"
 
@@ -198,6 +202,7 @@ FORGERIES: list[tuple[str, Forgery, str]] = [
     ("logistic", empty_but_wide, "is empty, but has the shape"),
     ("logistic", twice, "uses it twice"),
     ("logistic", shadow, "sets 'predict'"),
+    ("calibrated", method, "from the method 'save'"),
     ("logistic", parameter, "'max_iter' parameter"),
 ]
 
