@@ -1,4 +1,8 @@
-"""Codecs of objects of registered classes, by their attributes; no constructor runs on loading."""
+"""Codecs of objects of registered classes, by their attributes.
+
+Only dataclasses are made by their constructors, which check what they are given. What others hold
+is checked once everything is read, before it is used.
+"""
 
 from __future__ import annotations
 

@@ -22,8 +22,6 @@ _NOT_FUSED = {"foreach", "differentiable"}
 WARM_UP, FIRST_RATE = 0.3, 0.04
 #: "warm_restarts": first cycle in epochs, each later one twice as long, and its lowest rate.
 FIRST_CYCLE, LOWEST_RATE = 50, 0.1
-
-
 #: Shape of a parameter that shows which parts of a state have the shape of their parameter.
 PROBE = (3, 2)
 
@@ -126,13 +124,12 @@ def _check_options(group: dict[str, Any], expected: dict[str, Any]) -> None:
     if group["params"] != expected["params"] or expected.keys() - group.keys():
         raise ValueError("an optimizer has groups of other parameters")
     for name, value in group.items():
-        # Learning-rate schedulers of the user's leave numbers of their own.
+        # Learning-rate schedulers change rates, and leave numbers of their own.
         known = expected.get(name, 0.0)
-        numbers = all(type(v) in (int, float) for v in (value, known))
-        tuples = type(value) is type(known) is tuple and len(value) == len(known)
-        if tuples:
-            numbers = all(type(v) in (int, float) for v in value)
-        if name != "params" and not numbers and (tuples or type(value) is not type(known)):
+        pairs = [(value, known)]
+        if type(value) is type(known) is tuple and len(value) == len(known):
+            pairs = list(zip(value, known, strict=True))
+        if any(a != b and not {type(a), type(b)} <= {int, float} for a, b in pairs):
             raise ValueError(f"an optimizer has the option {name}={value!r}")
 
 

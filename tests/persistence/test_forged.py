@@ -96,6 +96,11 @@ def state_of_optimizer(tree: Any, arrays: Any) -> None:
     node["axes"] = [0]
 
 
+def option_of_optimizer(tree: Any, arrays: Any) -> None:
+    group = field(tree, "net_", "optimizer", "param_groups")[0]
+    next(pair for pair in group["items"] if pair[0] == "fused")[1] = False
+
+
 def position_of_generator(tree: Any, arrays: Any) -> None:
     state = field(tree, "random_state", "state")
     next(pair for pair in state["items"] if pair[0] == "pos")[1] = 10**6
@@ -186,6 +191,7 @@ def parameter(tree: Any, arrays: Any) -> None:
 
 FORGERIES: list[tuple[str, Forgery, str]] = [
     ("contrastive", state_of_optimizer, "an optimizer keeps exp_avg"),
+    ("contrastive", option_of_optimizer, "has the option fused=False"),
     ("random state", position_of_generator, "stands at 1000000"),
     ("logistic", wide_dtype, "names the dtype '<U250000000'"),
     ("classes in words", wide_items, "names the dtype '<U250000000'"),
