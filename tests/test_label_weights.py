@@ -26,7 +26,11 @@ from sklearn_mlcl import (
 )
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.metrics import get_scorer
-from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, cross_val_predict
+from sklearn_mlcl.model_selection import (
+    MultilabelStratifiedKFold,
+    MultiLabelVotingClassifierCV,
+    cross_val_predict,
+)
 from sklearn_mlcl.utils.class_weight import class_weights
 from sklearn_mlcl.utils.targets import infer_format
 from tests.small import plain, small
@@ -173,8 +177,13 @@ def test_cross_val_predict_is_scikit_learns_where_that_works(label_data: Any) ->
     )
 
 
+def vote_of(estimator: Any, **params: Any) -> Any:
+    second = clone(estimator).set_params(C=0.01)
+    return MultiLabelVotingClassifierCV([("one", estimator), ("two", second)], **params)
+
+
 @pytest.mark.parametrize(
-    "Meta", [MultiLabelThresholdClassifierCV, MultiLabelCalibratedClassifierCV]
+    "Meta", [MultiLabelThresholdClassifierCV, MultiLabelCalibratedClassifierCV, vote_of]
 )
 def test_meta_estimators_take_codes_and_weights_of_entries(Meta: Any, coded: Any) -> None:
     X, Y_nan, Y = coded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from joblib import Parallel, delayed
 
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.utils import runtime
-from sklearn_mlcl.utils.runtime import gpu_pays, n_threads_for, resolve_device, seeded, threads_for
+from sklearn_mlcl.utils.runtime import gpu_pays, n_threads_for, resolve_device, threads_for
+from sklearn_mlcl.utils.streams import generator_on, seeded, standard_normal
 from tests.small import plain
 
 CPU = torch.device("cpu")
@@ -24,8 +26,6 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     n_threads = torch.get_num_threads()
     torch.set_num_threads(2)
     monkeypatch.setattr(runtime, "THREADS_AT_IMPORT", 2)
-    for name in runtime.THREAD_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
     yield
     torch.set_num_threads(n_threads)
 
@@ -40,26 +40,38 @@ def test_threads_are_few_for_little_work(two_threads: None, work: int, expected:
     assert torch.get_num_threads() == 2
 
 
-def test_threads_that_the_caller_chose_stay(
-    two_threads: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in runtime.THREAD_VARIABLES:
-        with monkeypatch.context() as patch:
-            patch.setenv(name, "2")
-            assert n_threads_for(LITTLE) == 2
-    assert n_threads_for(LITTLE) == 1
+def test_threads_that_the_user_chose_stay(two_threads: None) -> None:
     torch.set_num_threads(3)
     assert n_threads_for(LITTLE) == 3
     with threads_for(LITTLE, CPU):
         assert torch.get_num_threads() == 3
 
 
-def test_one_thread_in_a_worker_of_joblib(two_threads: None) -> None:
-    assert n_threads_for(MUCH) == 2
-    assert Parallel(2, backend="threading")(delayed(n_threads_for)(MUCH) for _ in range(2)) == [
-        1,
-        1,
-    ]
+def test_as_many_threads_in_a_worker_of_joblib_as_in_a_serial_fit(two_threads: None) -> None:
+    """Sums over another number of threads round otherwise."""
+    for work in (LITTLE, MUCH):
+        in_threads = Parallel(2, backend="threading")(
+            delayed(n_threads_for)(work) for _ in range(2)
+        )
+        assert in_threads == [n_threads_for(work)] * 2
+
+
+def counts_beside(work: float) -> list[int]:
+    """Return what a new thread counts while this one computes, and what one counts after."""
+    with ThreadPoolExecutor(1) as other, ThreadPoolExecutor(1) as later:
+        with threads_for(work, CPU):
+            during = [torch.get_num_threads(), other.submit(torch.get_num_threads).result()]
+        return [*during, torch.get_num_threads(), later.submit(torch.get_num_threads).result()]
+
+
+def test_a_thread_that_begins_during_a_fit_keeps_the_number_of_the_user(two_threads: None) -> None:
+    with ThreadPoolExecutor(1) as pool:  # the process has another thread
+        pool.submit(int).result()
+        assert counts_beside(LITTLE) == [1, 2, 2, 2]
+        # A thread of the user's took another number: threads to come begin with it.
+        pool.submit(torch.set_num_threads, 3).result()
+        assert counts_beside(LITTLE) == [1, 3, 2, 3]
+        pool.submit(torch.set_num_threads, 2).result()
 
 
 def test_a_fit_runs_on_one_thread_and_leaves_two(two_threads: None, label_data: Any) -> None:
@@ -83,23 +95,21 @@ def test_seeded_streams_leave_the_global_one_alone() -> None:
     torch.manual_seed(7)
     draws = []
     for seed in (0, 0, 1):
-        with seeded(seed) as generator:
-            draws.append((torch.rand(3), torch.rand(3, generator=generator)))
-    with pytest.raises(ZeroDivisionError), seeded(0):
-        torch.rand(3)
+        with seeded(seed) as streams:
+            draws.append((standard_normal(expected), torch.rand(3, generator=streams.on(CPU))))
+    with pytest.raises(ZeroDivisionError), seeded(0), seeded(1):
         raise ZeroDivisionError
+    assert generator_on(CPU) is None
     assert torch.equal(torch.rand(3), expected)
     for first, again, other in zip(*draws, strict=True):
         assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_seeding_leaves_the_streams_of_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any) -> None:
-        raise AssertionError("a fit on the CPU seeded the GPUs")
-
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
-    with seeded(3):
-        torch.rand(1)
+def test_every_thread_has_its_own_streams() -> None:
+    with seeded(0), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(generator_on, CPU).result() is None
+        with seeded(1) as inner:
+            assert generator_on(CPU) is inner.on(CPU)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
 
     Attributes
     ----------
+    estimator_ : classifier
+        The fitted classifier.
     calibration_ : LabelCalibration
         Slopes and offsets, shape (L,) each.
     probability_floor_ : float or None
@@ -57,11 +59,11 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
     method: str = param("platt", StrOptions(set(METHODS)))
     _methods = ("decision_function", "predict_proba")
 
-    def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
+    def _learn(self, Y: Any, scores: list[np.ndarray], weight: np.ndarray | None) -> None:
         from_proba = self._method == "predict_proba"
-        self.probability_floor_ = _floor_of(scores) if from_proba else None
+        self.probability_floor_ = floor_of(scores[0]) if from_proba else None
         self.calibration_ = fit_calibration(
-            Y, self._as_logits(scores), method=self.method, sample_weight=weight
+            Y, self._as_logits(scores[0]), method=self.method, sample_weight=weight
         )
 
     def _check_state(self) -> None:
@@ -126,7 +128,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         return self._format.predictions(sigmoid(self._calibrated(X)), 0.5)
 
 
-def _floor_of(probabilities: np.ndarray) -> float:
+def floor_of(probabilities: np.ndarray) -> float:
     """Half the smallest distance from 0 or 1 that is not 0."""
     distance = np.minimum(probabilities, 1 - probabilities)
     distance = distance[distance > 0]

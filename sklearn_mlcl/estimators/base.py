@@ -23,6 +23,7 @@ from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks
 from sklearn_mlcl.utils.fit_data import Features, check_features
 from sklearn_mlcl.utils.probabilities import sigmoid
+from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
 
@@ -159,7 +160,8 @@ class MultiLabelClassifier(
             If the estimator predicts by what torch has no operations for.
         """
         check_is_fitted(self)
-        return exportable(Probabilities(self._module(), self._format.kind))
+        with torch_defaults():
+            return exportable(Probabilities(self._module(), self._format.kind))
 
     def _log_odds_by_chunk(self, X: Features) -> Iterator[np.ndarray]:
         """Yield log-odds of so many samples at a time that they fit into memory."""

@@ -36,6 +36,7 @@ from sklearn_mlcl.utils.parameters import (
     param,
     setting,
 )
+from sklearn_mlcl.utils.runtime import torch_defaults
 
 
 class CGMVAEClassifier(NetClassifier):
@@ -265,8 +266,8 @@ class CGMVAEClassifier(NetClassifier):
         return self._label_gaussians()[1]
 
     def _label_gaussians(self) -> tuple[np.ndarray, np.ndarray]:
-        model = copy.deepcopy(self.net_.module_).eval()
-        with torch.no_grad():
+        with torch_defaults(), torch.no_grad():
+            model = copy.deepcopy(self.net_.module_).eval()
             means, log_vars = model.label_gaussians(model.label_embeddings)
         return _array(means), _array(log_vars)
 

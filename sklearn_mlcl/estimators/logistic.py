@@ -26,6 +26,7 @@ from sklearn_mlcl.utils.parameters import (
     DeclaredParameters,
     param,
 )
+from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.state import check_arrays
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
@@ -130,7 +131,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
         self : MultiLabelLogisticRegression
             The fitted estimator.
         """
-        with rollback_on_error(self):
+        with rollback_on_error(self), torch_defaults():
             data, target_format = check_fit_data(self, X, y, sample_weight)
             set_format(self, target_format)
             data = data.weighted(data.class_weights(self.class_weight, target_format))

@@ -40,6 +40,7 @@ from sklearn_mlcl.modules._encoder import custom_encoder
 from sklearn_mlcl.modules._scaling import input_scaler
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet, RowTensors
+from sklearn_mlcl.training.draws import private_draws
 from sklearn_mlcl.utils._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -70,8 +71,9 @@ from sklearn_mlcl.utils.parameters import (
     setting,
 )
 from sklearn_mlcl.utils.probabilities import sigmoid
-from sklearn_mlcl.utils.runtime import resolve_device, seeded, seeded_device, threads_for
+from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 from sklearn_mlcl.utils.set_output import EmbeddingFrames, in_chosen_container
+from sklearn_mlcl.utils.streams import seeded
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
 #: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
@@ -372,7 +374,7 @@ class NetClassifier(
         self : estimator
             The fitted estimator. If fitting fails, what was fitted before stays as it was.
         """
-        with rollback_on_error(self):
+        with rollback_on_error(self), torch_defaults():
             self._fit(X, y, sample_weight)
         return self
 
@@ -419,7 +421,7 @@ class NetClassifier(
                 "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "
                 "them: give the weights as numbers."
             )
-        with rollback_on_error(self):
+        with rollback_on_error(self), torch_defaults():
             data = self._read(X, y, sample_weight, continuing, classes)
             task = self._task(data, continuing, n_epochs=1, is_part=True)
             self.__dict__.update(self._trained(task, continuing))
@@ -457,7 +459,7 @@ class NetClassifier(
         self, task: Task, continuing: bool, listener: FitTaskCallback | None = None
     ) -> dict[str, Any]:
         """Train the net, put heads on it, and return the attributes of the fit."""
-        with seeded(task.seed) as generator:
+        with seeded(task.seed) as streams:
             net = self._continued(task) if continuing else self._new_net(task)
             work = net.batch_size * net.n_weights
             # A step goes forward once, and back at twice the cost.
@@ -471,7 +473,7 @@ class NetClassifier(
             if listener is not None:
                 listener.fitted_attributes = lambda: vars(self) | self._fitted(net.snapshot(), task)
                 callbacks.append(listener)
-            with seeded_device(task.seed, device), threads_for(work, device), net.kept_on_error():
+            with threads_for(work, device), net.kept_on_error():
                 net.to(device).train_rows(
                     RowTensors(task.train, device),
                     None
@@ -479,7 +481,7 @@ class NetClassifier(
                     else RowTensors(task.valid.weighted(task.class_weights), device),
                     max_epochs=task.n_epochs,
                     schedule=task.schedule,
-                    generator=generator,
+                    generator=streams.on(torch.device("cpu")),
                     callbacks=callbacks,
                 )
                 fitted = self._fitted(net, task)
@@ -488,7 +490,10 @@ class NetClassifier(
         return fitted
 
     def _new_net(self, task: Task) -> IndexBatchNet:
-        module, objective = self._modules(task.train, task.stats)
+        with private_draws():
+            module, objective = self._modules(task.train, task.stats)
+        if torch.get_default_dtype() != torch.float32:
+            module, objective = module.float(), objective.float()
         optimizer_params = setting(self, "optimizer_params") or {}
         return self._net_class(
             module,

@@ -60,7 +60,9 @@ def fit_linear(
     data = FitData(_scaled(data.X, scaler), data.Y, data.sample_weight)
     heads = fit_heads(data.X, data.Y, data.sample_weight, common_C(data), Cs=(), tol=TOL)
     # Drawing weights that are then overwritten would move the random stream of a training.
-    layer = nn.utils.skip_init(nn.Linear, data.n_features, len(heads.intercept))
+    layer = nn.utils.skip_init(
+        nn.Linear, data.n_features, len(heads.intercept), dtype=torch.float32
+    )
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(heads.coef))
         layer.bias.copy_(torch.from_numpy(heads.intercept))

@@ -8,6 +8,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from sklearn_mlcl.utils.streams import generator_on
+
 
 @dataclass(frozen=True)
 class LabelIndices:
@@ -150,5 +152,6 @@ def sample_negatives(active: Tensor, n_labels: int, n_negatives: int) -> tuple[T
     inactive = torch.ones(n_labels, dtype=torch.bool, device=active.device)
     inactive[active] = False
     pool = inactive.nonzero().squeeze(1)
-    drawn = pool[torch.randperm(len(pool), device=pool.device)[:n_negatives]]
+    order = torch.randperm(len(pool), generator=generator_on(pool.device), device=pool.device)
+    drawn = pool[order[:n_negatives]]
     return drawn, len(pool) / max(1, len(drawn))

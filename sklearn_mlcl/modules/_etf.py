@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 import torch
@@ -79,8 +80,8 @@ class ETFLinear(nn.Module):
             raise ValueError(f"scale must be positive, got {scale!r}.")
         self.in_features, self.out_features = in_features, out_features
         frame = simplex_etf(out_features, in_features, random_state=random_state)
-        self.register_buffer("etf", torch.tensor(frame, dtype=torch.get_default_dtype()))
-        log_scale = torch.tensor(float(scale)).log()
+        self.register_buffer("etf", torch.empty(frame.shape).copy_(torch.from_numpy(frame)))
+        log_scale = torch.empty(()).fill_(log(scale))
         if learn_scale:
             self.log_scale = nn.Parameter(log_scale)
         else:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sklearn_mlcl.utils.streams import standard_normal
+
 
 def gaussian_log_density(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     r"""Log density of diagonal Gaussians, up to the constant :math:`-\frac D2 \log 2\pi`.
@@ -184,8 +186,9 @@ def mixture_kl(
     members : bool Tensor of shape (B, K)
         The Gaussians of each row's mixture p.
     estimator : {"mc", "variational"}, default="mc"
-        One draw z of q, from torch's global generator, and :math:`\log q(z) - \log p(z)`, which is
-        unbiased and may be negative; or the variational upper bound of :func:`mixture_kl_bounds`.
+        One draw z of q and :math:`\log q(z) - \log p(z)`, which is unbiased and may be negative;
+        or the variational upper bound of :func:`mixture_kl_bounds`. The draw is from torch's global
+        generator; in a fit of an estimator, from that of the fit.
 
     Returns
     -------
@@ -218,7 +221,7 @@ def mixture_kl(
 
 def gaussian_sample(mean: Tensor, log_var: Tensor) -> Tensor:
     """One draw of each diagonal Gaussian, differentiable in its parameters."""
-    return mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
+    return mean + torch.exp(0.5 * log_var) * standard_normal(mean)
 
 
 def segment_mean(values: Tensor, rows: Tensor, n_rows: int) -> Tensor:

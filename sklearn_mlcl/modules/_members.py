@@ -8,6 +8,8 @@ from math import prod, sqrt
 import torch
 from torch import Tensor, nn
 
+from sklearn_mlcl.utils.streams import generator_on
+
 #: Values of the 16 random bits that decide about a unit.
 LEVELS = 2**16
 
@@ -15,8 +17,9 @@ LEVELS = 2**16
 class Dropout(nn.Dropout):
     """``torch.nn.Dropout``, several times faster on a CPU.
 
-    A unit is zeroed if 16 random bits say so, four units to a draw of torch's generator: the
-    share of zeroed units is ``p`` to a precision of 2^-17. On other devices it is torch's own.
+    A unit is zeroed if 16 random bits say so, four units to a draw of the generator: the share of
+    zeroed units is ``p`` to a precision of 2^-17. On other devices it takes one draw a unit. In a
+    fit of an estimator the generator is that of the fit, elsewhere torch's global one.
 
     Parameters
     ----------
@@ -68,10 +71,12 @@ def dropout_factors(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
     tensor([[1., 1., 1.],
             [1., 1., 1.]])
     """
+    generator = generator_on(like.device)
     if like.device.type != "cpu":
-        return nn.functional.dropout(like.new_ones(tuple(shape)), p)
+        return like.new_empty(tuple(shape)).bernoulli_(1 - p, generator=generator).div_(1 - p)
     n_units = prod(shape)
-    words = torch.empty(-(-n_units // 4), dtype=torch.int64).random_(-(2**63), None)
+    words = torch.empty(-(-n_units // 4), dtype=torch.int64)
+    words.random_(-(2**63), None, generator=generator)
     bits = words.view(torch.int16)[:n_units].view(tuple(shape))
     # Compared in place as floats, which hold 16 bits: no pass through Booleans, which are slow.
     draws = bits.to(torch.promote_types(like.dtype, torch.float32))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.state import Like, check_tensors
+from sklearn_mlcl.utils.streams import standard_normal
 
 
 class InputScaler(nn.Module):
@@ -89,7 +90,7 @@ class FeatureNoise(nn.Module):
         """Return the rows, noisy while training, of the shape of ``X``."""
         if not self.training or self.scale == 0:
             return X
-        return torch.add(X, torch.randn_like(X), alpha=self.scale)
+        return torch.add(X, standard_normal(X), alpha=self.scale)
 
 
 class ScaledEncoder(nn.Module):
@@ -170,8 +171,9 @@ def embedding_width(module: nn.Module, n_features: int, n_members: int = 1) -> i
     """
     training = module.training
     module.eval()
+    own = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
     with torch.no_grad():
-        embedding = module(torch.zeros(2, n_features))
+        embedding = module(torch.zeros(2, n_features, dtype=next(own, torch.float32)))
     module.train(training)
     expected = (2,) if n_members == 1 else (n_members, 2)
     if not isinstance(embedding, Tensor) or embedding.shape[:-1] != expected:

@@ -14,6 +14,7 @@ from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._skops import decode_torch, encode_torch
 from sklearn_mlcl.persistence._state import unsavable
 from sklearn_mlcl.utils._sklearn_compat import validate_parameters
+from sklearn_mlcl.utils.runtime import torch_defaults
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -119,7 +120,8 @@ def _loaded(path: str | os.PathLike[str], cls: type | None, module: Any) -> Any:
             raise ValueError(
                 f"it holds a {content.root}, expected a {cls.__name__}; sklearn_mlcl.load reads any"
             )
-        estimator = decode(content.tree, content.arrays, module)
+        with torch_defaults():
+            estimator = decode(content.tree, content.arrays, module)
         if type(estimator) is not known:
             raise ValueError(f"it holds a {type(estimator).__name__}, not a {content.root}")
     except OSError:

@@ -10,9 +10,11 @@ holds every minimum since ``w = X' a``.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
@@ -78,9 +80,28 @@ def _torch_csr(A: sp.csr_array, dtype: torch.dtype) -> Tensor:
     index = np.int32 if A.nnz < 2**31 else np.int64
     indptr, indices = (torch.from_numpy(part.astype(index)) for part in (A.indptr, A.indices))
     values = torch.from_numpy(A.data).to(dtype)
-    with warnings.catch_warnings():  # that CSR is in beta and goes unchecked
+    _warn_of_csr()
+    return torch.sparse_csr_tensor(indptr, indices, values, A.shape, check_invariants=False)
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@cache
+def _warned() -> None:
+    empty = torch.zeros(1, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse", UserWarning)
-        return torch.sparse_csr_tensor(indptr, indices, values, A.shape, check_invariants=False)
+        torch.sparse_csr_tensor(*empty, (0, 0), check_invariants=False)
+
+
+def _warn_of_csr() -> None:
+    """Use up, in silence, torch's one warning that CSR is in beta and goes unchecked.
+
+    Filters of warnings belong to the process: two fits that each set them put back the other's.
+    """
+    with _ONE_AT_A_TIME:
+        _warned()
 
 
 EIGENBASIS_LIMIT = 4096

@@ -1,14 +1,108 @@
-"""What we use of torch that is private there: the fused kernel of AdamW.
+"""What we use of torch that is private there.
 
-One file to mend when a release moves it; ``tests/test_training.py`` compares every digit of its
-steps with those of torch's own optimizer.
+One file to mend when a release moves it; ``tests/test_training.py`` compares every digit of the
+optimizer's steps with those of torch's own, ``tests/test_threads.py`` tries the draws.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sklearn_mlcl.utils.streams import generator_on
+
+_ATEN = torch.ops.aten
+
+
+def sample_dirichlet(concentration: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return draws of the Dirichlet distribution; that of ``torch.distributions`` is the same."""
+    return torch._sample_dirichlet(concentration, generator)
+
+
+class PrivateDraws(TorchDispatchMode):
+    """Let all that is drawn within come from the generators of the fit, and be float32.
+
+    For modules from elsewhere, which know nothing of these generators. Torch's global generators
+    are not moved. Only fused attention on a GPU draws its dropout from them.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in _FACTORIES and kwargs.get("dtype") is None:
+            kwargs["dtype"] = torch.float32
+        draw = _with_generator(func)
+        if draw is None:
+            return func(*args, **kwargs)
+        if kwargs.get("generator") is None:
+            kwargs["generator"] = generator_on(_device_of(args, kwargs))
+        return draw(*args, **kwargs)
+
+
+#: What makes tensors in the default dtype of torch, which is the whole process's.
+_FACTORIES = {
+    _ATEN.empty.memory_format, _ATEN.eye.default, _ATEN.eye.m, _ATEN.linspace.default,
+    _ATEN.normal.float_float, _ATEN.ones.default, _ATEN.rand.default, _ATEN.randn.default,
+    _ATEN.zeros.default,
+}  # fmt: skip
+
+
+def _device_of(args: Any, kwargs: dict[str, Any]) -> torch.device:
+    tensors = (x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
+    return kwargs.get("device") or next((x.device for x in tensors), torch.device("cpu"))
+
+
+@cache
+def _with_generator(func: Any) -> Callable[..., Any] | None:
+    """Return what draws the same from a generator; None for what draws nothing."""
+    if func in _REPLACED:
+        return _REPLACED[func]
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return None
+    asked = {name: kind for name, kind in _arguments(func).items() if name != "generator"}
+    others = (getattr(func.overloadpacket, name) for name in func.overloadpacket.overloads())
+    for overload in (func, *others):
+        known = _arguments(overload)
+        if known.pop("generator", None) is not None and known == asked:
+            return overload
+    return None
+
+
+def _arguments(func: Any) -> dict[str, str]:
+    """Return the types of the arguments of an operation by name."""
+    return {argument.name: str(argument.type) for argument in func._schema.arguments}
+
+
+def _rand_like(like: Tensor, *, generator: torch.Generator | None, **options: Any) -> Tensor:
+    return torch.empty_like(like, **options).uniform_(generator=generator)
+
+
+def _randn_like(like: Tensor, *, generator: torch.Generator | None, **options: Any) -> Tensor:
+    return torch.empty_like(like, **options).normal_(generator=generator)
+
+
+def _dropout(
+    X: Tensor, p: float, train: bool | None, *, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    kept = torch.ones_like(X, dtype=torch.bool)
+    if train is False:
+        return X.clone(), kept
+    kept.bernoulli_(1 - p, generator=generator)
+    return X * kept * (1 / (1 - p) if p < 1 else 0.0), kept
+
+
+#: Operations that take no generator, in all versions of torch or in some.
+_REPLACED: dict[Any, Callable[..., Any]] = {
+    _ATEN.native_dropout.default: _dropout,
+    _ATEN.rand_like.default: _rand_like,
+    _ATEN.randn_like.default: _randn_like,
+}
 
 
 class FusedAdamW(torch.optim.AdamW):

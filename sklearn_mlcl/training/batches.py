@@ -10,11 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
-from torch.distributions import Dirichlet
 from torch.utils.data import Dataset
 
+from sklearn_mlcl.training._torch_compat import sample_dirichlet
 from sklearn_mlcl.utils.chunking import MemmapView, as_tensor
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.streams import generator_on
 
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
@@ -200,9 +201,12 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     """
     X, (labels, sample_weight) = batch
     # torch.distributions.Beta draws the same numbers, more slowly.
-    both = Dirichlet(torch.full((len(X), 2), alpha, device=X.device), validate_args=False).sample()
+    generator = generator_on(X.device)
+    # Beta(alpha, alpha), as torch.distributions draws it, which takes no generator.
+    concentration = torch.full((len(X), 2), alpha, dtype=torch.float32, device=X.device)
+    both = sample_dirichlet(concentration, generator)
     share = torch.maximum(both[:, :1], 1 - both[:, :1]).to(X.dtype)
-    other = torch.randperm(len(X), device=X.device)
+    other = torch.randperm(len(X), generator=generator, device=X.device)
 
     def mix(x: Tensor) -> Tensor:
         return x.index_select(0, other).lerp(x, share)

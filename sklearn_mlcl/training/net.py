@@ -16,11 +16,13 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors, mixed
+from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
 from sklearn_mlcl.training.optimizers import (
     SCHEDULES,
     check_optimizer_state,
     make_optimizer,
 )
+from sklearn_mlcl.utils.streams import seeded
 
 #: Names of ``precision``.
 PRECISIONS = ("float32", "bf16")
@@ -59,7 +61,8 @@ def encoded(module: nn.Module, X: Tensor, precision: str) -> Tensor:
     encode = _COMPILED.get(module, module)
     if precision == "float32":
         return encode(X)
-    with torch.autocast(X.device.type, torch.bfloat16):
+    # Inside the user's own autocast, copies of weights would be kept over a step that moves them.
+    with torch.autocast(X.device.type, torch.bfloat16, cache_enabled=False):
         return encode(X).to(X.dtype)
 
 
@@ -108,6 +111,8 @@ class IndexBatchNet(NeuralNet):
     """
 
     callbacks_: list[tuple[str, Any]]
+    #: Whether modules from elsewhere are told to draw from the generators of the fit.
+    _redirects = False
 
     def __init__(
         self,
@@ -227,7 +232,11 @@ class IndexBatchNet(NeuralNet):
         self.callbacks_ = [*own_callbacks, *((type(c).__name__, c) for c in callbacks)]
         try:
             super().notify("on_train_begin", X=train, y=None)
-            with compiled(self.encoder_, self.compiled), suppress(StopTraining):
+            foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
+            # What is compiled cannot be told where to draw from.
+            self._redirects = foreign and not self.compiled
+            borrowed = seeded_global(train.device, foreign and self.compiled)
+            with borrowed, compiled(self.encoder_, self.compiled), suppress(StopTraining):
                 self.fit_loop((train, valid), epochs=max_epochs)
             super().notify("on_train_end", X=train, y=None)
         finally:
@@ -305,7 +314,9 @@ class IndexBatchNet(NeuralNet):
             factor = SCHEDULES[self.schedule_](progress, len(self.history) - 1)
             self._set_learning_rate(self.lr * factor)
         self.optimizer_.zero_grad(set_to_none=True)
-        step = self._forward(mixed(batch, self.mixup) if self.mixup > 0 else batch)
+        batch = mixed(batch, self.mixup) if self.mixup > 0 else batch
+        with private_draws(self._redirects):
+            step = self._forward(batch)
         step["loss"].backward(torch.full_like(step["loss"], self.n_members))
         self.notify(
             "on_grad_computed",
@@ -318,7 +329,7 @@ class IndexBatchNet(NeuralNet):
         return {name: value.detach() for name, value in step.items()}
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), private_draws(self._redirects):
             return self._forward(batch)
 
     def _set_learning_rate(self, learning_rate: float) -> None:
@@ -389,8 +400,9 @@ class IndexBatchNet(NeuralNet):
         try:
             for module in modules:
                 module.training = False
-            with torch.random.fork_rng(devices=[]):
-                step = self.validation_step((samples, (labels, None)))
+            foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
+            with torch.no_grad(), seeded(0), private_draws(foreign):
+                step = self._forward((samples, (labels, None)))
         finally:
             for module, mode in zip(modules, training, strict=True):
                 module.training = mode

@@ -1,22 +1,21 @@
-"""Device, threads and random generators of one fit; the global ones are restored after it."""
+"""Device, modes and threads of a fit or a prediction; what the process has is left as found."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
-
-from sklearn_mlcl.utils._sklearn_compat import in_joblib_worker
 
 #: With fewer multiply-adds in the forward pass of a batch, a second thread costs more than it
 #: saves: the products of a few hundred samples end before a thread has woken up.
 SINGLE_THREAD_WORK = 100_000_000
-#: What torch chose by itself. Another number at the time of a fit is the caller's choice.
+#: What torch chose by itself. Another number at the time of a fit is the user's choice.
 THREADS_AT_IMPORT = torch.get_num_threads()
-#: With one of these in the environment the number at import is the caller's choice too.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+#: Devices on which the user may have turned ``torch.autocast`` on.
+AUTOCAST_KINDS = ("cpu", "cuda", "mps", "xpu")
 
 # What ``device="auto"`` assumes: orders of magnitude for one CPU and one recent GPU, not measured.
 #: Multiply-adds a second on the CPU, on the GPU.
@@ -72,66 +71,137 @@ def gpu_pays(multiply_adds: float, n_steps: int) -> bool:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[torch.Generator]:
-    """Seed torch's CPU generator for one fit, and restore its state afterwards.
+def torch_defaults() -> Iterator[None]:
+    """Compute as torch does by default, whatever modes of torch the caller is in.
 
-    Parameters
-    ----------
-    seed : int
-        Seeds initialisation, dropout and the generator that is yielded.
-
-    Yields
-    ------
-    generator : torch.Generator
-        A CPU generator for permutations.
+    Gradients are on, ``autocast`` is off, tensors are made on the CPU. After a fork, work runs on
+    one thread: torch's pool of threads does not survive it, and waits for ever.
     """
-    with torch.random.fork_rng(devices=[]):
-        generator = torch.Generator().manual_seed(seed)
-        # Not torch.manual_seed, which would seed the streams of all GPUs for good.
-        torch.set_rng_state(generator.get_state())
-        yield generator
+    with ExitStack() as stack:
+        # Also where they are on already: this is cheaper than to ask. It turns gradients on too.
+        stack.enter_context(torch.inference_mode(False))
+        for kind in AUTOCAST_KINDS:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.empty(0).device.type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if _Process.forked:
+            stack.enter_context(n_threads_set(1))
+        else:
+            thread_count()
+        yield
 
 
-@contextmanager
-def seeded_device(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the generator of a GPU and restore its state afterwards; do nothing on the CPU."""
-    if device.type != "cuda":
-        yield
-        return
-    with torch.random.fork_rng(devices=[device]), torch.cuda.device(device):
-        torch.cuda.manual_seed(seed)
-        yield
+# ---------------------------------------------------------------------- threads
+
+
+class _Process:
+    """What is known of threads in this process.
+
+    Attributes
+    ----------
+    lock : threading.Lock
+        Held while the number for threads to come is not what the user set.
+    forked : bool
+        Whether the process is a fork of one that had imported torch.
+    """
+
+    lock = threading.Lock()
+    forked = False
+
+
+def _after_fork() -> None:
+    _Process.lock, _Process.forked = threading.Lock(), True
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def thread_count() -> int:
+    """Return the number of threads that torch computes with in the calling thread.
+
+    A thread takes its number when it first asks torch; this function makes sure that it gets the
+    user's.
+    """
+    with _Process.lock:
+        return torch.get_num_threads()
 
 
 def n_threads_for(work: float) -> int:
     """Return how many threads to compute with: never more than torch has now.
 
-    The number stays if the caller chose it, by ``torch.set_num_threads`` or by the environment.
-    It is one in a worker of joblib, and where the products are small.
+    It follows from the work and from what the user set, and not from what else runs: sums over
+    another number of threads round otherwise, so fits in threads would differ from serial ones.
+    The number stays if the user chose it by ``torch.set_num_threads``. It is one where the products
+    are small, and after a fork.
 
     Parameters
     ----------
     work : float
         Multiply-adds of the forward pass of one batch.
     """
-    n_threads = torch.get_num_threads()
-    if n_threads != THREADS_AT_IMPORT:
-        return n_threads
-    if in_joblib_worker():
+    if _Process.forked:
         return 1
-    if any(os.environ.get(name) for name in THREAD_VARIABLES):
-        return n_threads
-    return 1 if work < SINGLE_THREAD_WORK else n_threads
+    n_threads = thread_count()
+    small = n_threads == THREADS_AT_IMPORT and work < SINGLE_THREAD_WORK
+    return 1 if small else n_threads
 
 
 @contextmanager
 def threads_for(work: float, device: torch.device) -> Iterator[None]:
     """Use :func:`n_threads_for` threads for products on the CPU, then the number from before."""
-    before = torch.get_num_threads()
-    if device.type == "cpu" and n_threads_for(work) != before:
-        torch.set_num_threads(n_threads_for(work))
+    with nullcontext() if device.type != "cpu" else n_threads_set(n_threads_for(work)):
+        yield
+
+
+@contextmanager
+def n_threads_set(n_threads: int) -> Iterator[None]:
+    """Use so many threads for what the calling thread computes, then the number from before."""
+    before = later = thread_count()
     try:
+        if n_threads != before:
+            later = _set_for_this_thread(n_threads)
         yield
     finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
+        with _Process.lock:
+            if torch.get_num_threads() != before:
+                torch.set_num_threads(before)
+                if later != before:
+                    _in_new_thread(torch.set_num_threads, later)
+
+
+def _set_for_this_thread(n_threads: int) -> int:
+    """Set the number for the calling thread, and return that for threads to come.
+
+    ``torch.set_num_threads`` sets both. A thread that starts now puts the second back: others may
+    begin to compute during this fit, and keep the number that they begin with.
+    """
+    with _Process.lock:
+        if threading.active_count() == 1:
+            later = torch.get_num_threads()
+            torch.set_num_threads(n_threads)
+            return later
+        known, changed, counts = threading.Event(), threading.Event(), []
+
+        def put_back() -> None:
+            counts.append(torch.get_num_threads())
+            known.set()
+            changed.wait()
+            torch.set_num_threads(counts[0])
+
+        helper = threading.Thread(target=put_back, daemon=True)
+        helper.start()
+        try:
+            known.wait()
+            torch.set_num_threads(n_threads)
+        finally:
+            changed.set()
+            helper.join()
+        return counts[0]
+
+
+def _in_new_thread(function: Callable[[int], None], argument: int) -> None:
+    thread = threading.Thread(target=function, args=(argument,), daemon=True)
+    thread.start()
+    thread.join()
