@@ -12,6 +12,7 @@ from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import param
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
 from sklearn_mlcl.utils.set_output import in_chosen_container
+from sklearn_mlcl.utils.state import check_arrays
 
 LOWEST_FLOOR = 1e-7
 
@@ -64,6 +65,11 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         self.calibration_ = fit_calibration(
             Y, self._as_logits(scores[0]), method=self.method, sample_weight=weight
         )
+
+    def _check_state(self) -> None:
+        super()._check_state()
+        each = (self._format.n_labels,)
+        check_arrays(self.calibration_, {"slope": each, "offset": each})
 
     def _as_logits(self, scores: np.ndarray) -> np.ndarray:
         floor = self.probability_floor_

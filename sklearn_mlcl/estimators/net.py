@@ -46,6 +46,7 @@ from sklearn_mlcl.modules import (
     embedding_width,
     linear,
 )
+from sklearn_mlcl.modules._encoder import custom_encoder
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet
 from sklearn_mlcl.training.draws import private_draws
@@ -906,6 +907,23 @@ class NetClassifier(
     def _embedded(self, encoder: nn.Module, X: Features) -> np.ndarray:
         return outputs(Embedding(encoder), X, device=self.device)
 
+    def _check_state(self) -> None:
+        for decoder in (self.decision_.decoder, getattr(self, "decoder_", None)):
+            if decoder is not None and decoder.n_labels != self._format.n_labels:
+                raise ValueError(f"a decoder is one of {decoder.n_labels} labels")
+        embedding = self.net_.try_step(self.n_features_in_, self._format.n_labels)
+        epochs = {np.shape(values) for values in self.history_.values()}
+        if len(epochs) > 1 or any(len(shape) != 1 for shape in epochs):
+            raise ValueError(f"its history has the shapes {sorted(epochs)}")
+        members = () if self.net_.n_members == 1 else (self.net_.n_members,)
+        width = self._n_features_out // self.net_.n_members
+        if embedding.shape != (*members, 2, width):
+            raise ValueError(
+                f"its embedding of 2 samples has shape {tuple(embedding.shape)}, expected "
+                f"{(*members, 2, width)}"
+            )
+        super()._check_state()
+
     @property
     def _inference(self) -> dict[str, Any]:
         """Where to predict, and the numbers of memory that a sample needs for it."""
@@ -999,7 +1017,7 @@ def encoder_of(clf: NetClassifier, n_features: int) -> nn.Module:
             dropout=clf.dropout,
             n_members=clf.n_estimators,
         )
-    members = [clf.module(n_features) for _ in range(clf.n_estimators)]
+    members = [custom_encoder(clf.module, n_features) for _ in range(clf.n_estimators)]
     for member in members:
         embedding_width(member, n_features)
     return members[0] if clf.n_estimators == 1 else MemberList(members)

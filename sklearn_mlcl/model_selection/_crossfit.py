@@ -149,6 +149,10 @@ class CrossFittedClassifier(
                 setattr(self, name, known[0])
         return self
 
+    def _check_state(self) -> None:
+        if self._method not in METHODS:
+            raise ValueError(f"it takes scores from the method {self._method!r}")
+
     def _methods_in_use(self) -> tuple[str, ...]:
         return self._methods
 

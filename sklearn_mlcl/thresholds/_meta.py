@@ -14,6 +14,7 @@ from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import AT_LEAST_0, param
 from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.set_output import in_chosen_container
+from sklearn_mlcl.utils.state import check_arrays
 
 
 def _has_probabilities(classifier: HeldOutClassifier) -> bool:
@@ -81,6 +82,10 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
             Y, scores[0], per_label=self.per_label, shrinkage=self.shrinkage, **options
         )
         self.best_score_ = threshold_score(Y, scores[0], self.thresholds_, **options)
+
+    def _check_state(self) -> None:
+        super()._check_state()
+        check_arrays(self, {"thresholds_": (self._format.n_labels,)})
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:
