@@ -928,11 +928,20 @@ def _monitored(
         X, y, sample_weight = validation
     elif judged is not None:
         numbers = judged.data.numbers
-        X, y = (safe_indexing(array, numbers) for array in (X, y))
+        X, y = (_samples_of(array, numbers) for array in (X, y))
         if sample_weight is not None and not isinstance(sample_weight, Real):
-            sample_weight = safe_indexing(sample_weight, numbers)
+            sample_weight = _samples_of(sample_weight, numbers)
     metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
     return {"X": X, "y": y, "metadata": metadata}
+
+
+def _samples_of(array: Any, numbers: np.ndarray) -> Any:
+    """Return some samples of an array or frame of any kind, in its kind where that has rows."""
+    if sp.issparse(array):
+        array = array.tocsr()
+    elif not hasattr(array, "__getitem__"):
+        array = np.asarray(array)
+    return safe_indexing(array, numbers)
 
 
 def _number(weight: float | str) -> float | None:
