@@ -174,7 +174,10 @@ class MultiLabelClassifier(
     def _thresholds(self) -> float | np.ndarray:
         """Return the threshold in force: the parameter, or what was tuned in its place."""
         tuned = isinstance(self.threshold, str)
-        value = self._tuned_threshold() if tuned else self.threshold
+        return self._checked_threshold(self._tuned_threshold() if tuned else self.threshold)
+
+    def _checked_threshold(self, value: Any) -> np.ndarray:
+        """Return a threshold, one for all labels or one a label."""
         threshold = np.asarray(value, dtype=np.float64)
         n_labels = self._format.n_labels
         if threshold.ndim and threshold.shape != (n_labels,):
@@ -183,7 +186,7 @@ class MultiLabelClassifier(
                 f"shape {threshold.shape}."
             )
         if not ((threshold >= 0) & (threshold <= 1)).all():
-            raise ValueError(f"threshold must lie in [0, 1], got {self.threshold!r}.")
+            raise ValueError(f"threshold must lie in [0, 1], got {value!r}.")
         return threshold
 
     def _tuned_threshold(self) -> float:

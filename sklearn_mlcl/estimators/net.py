@@ -120,7 +120,8 @@ class NetAttributes:
     predictor_ : torch.nn.Module
         The one way from samples to log-odds: encoder, head, neighbours, linear part.
     label_counts_ : ndarray of shape (2, n_labels)
-        Samples with each label, samples without; over all calls of :meth:`partial_fit`.
+        Samples with each label, samples without, among those that were learnt from; over all calls
+        of :meth:`partial_fit`.
     threshold_ : float or array-like
         The threshold in force after the fit.
     blend_ : dict of str to float
@@ -502,6 +503,8 @@ class NetClassifier(
         is_part: bool = False,
     ) -> Task:
         """Plan a training: what is held out, what each sample weighs, what seeds it."""
+        if not isinstance(self.threshold, str):
+            self._checked_threshold(self.threshold)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         seed += self.n_iter_ if continuing else 0
         if valid is not None or is_part or self.validation is None:
@@ -761,10 +764,13 @@ class NetClassifier(
             if is_later_part and isinstance(self.threshold, str):
                 # What was chosen stays.
                 return self._tuned_threshold(), Decision("threshold")
-            if objective is not None and self.threshold != "auto":
+            asked = [f"decision={rule!r}"] if rule != "threshold" else []
+            if self.threshold != "auto" and isinstance(self.threshold, str):
+                asked.append(f"threshold={self.threshold!r}")
+            if asked:
                 warnings.warn(
-                    f"threshold={self.threshold!r} is tuned on held-out samples, but none could be "
-                    f"held out: the threshold is {DEFAULT_THRESHOLD}. Give X_val and y_val, more "
+                    f"{' and '.join(asked)} needs held-out samples, but none could be held out: "
+                    f"labels are predicted by threshold {threshold}. Give X_val and y_val, more "
                     "samples or another validation.",
                     UserWarning,
                     stacklevel=2,
