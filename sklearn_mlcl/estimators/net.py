@@ -762,11 +762,10 @@ class NetClassifier(
             objective = "f1_micro"
         threshold = DEFAULT_THRESHOLD if isinstance(self.threshold, str) else self.threshold
         if held_out is None:
-            if is_later_part and isinstance(self.threshold, str):
-                # What was chosen stays.
-                return self._tuned_threshold(), Decision("threshold")
             asked = [f"decision={rule!r}"] if rule != "threshold" else []
-            if self.threshold != "auto" and isinstance(self.threshold, str):
+            if is_later_part and isinstance(self.threshold, str):
+                threshold = self._tuned_threshold()  # what was chosen stays
+            elif isinstance(self.threshold, str) and self.threshold != "auto":
                 asked.append(f"threshold={self.threshold!r}")
             if asked:
                 warnings.warn(
@@ -952,11 +951,20 @@ def _monitored(
         X, y, sample_weight = validation
     elif judged is not None:
         numbers = judged.data.numbers
-        X, y = (safe_indexing(array, numbers) for array in (X, y))
+        X, y = (_samples_of(array, numbers) for array in (X, y))
         if sample_weight is not None and not isinstance(sample_weight, Real):
-            sample_weight = safe_indexing(sample_weight, numbers)
+            sample_weight = _samples_of(sample_weight, numbers)
     metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
     return {"X": X, "y": y, "metadata": metadata}
+
+
+def _samples_of(array: Any, numbers: np.ndarray) -> Any:
+    """Return some samples of an array or frame of any kind, in its kind where that has rows."""
+    if sp.issparse(array):
+        array = array.tocsr()
+    elif not hasattr(array, "__getitem__"):
+        array = np.asarray(array)
+    return safe_indexing(array, numbers)
 
 
 def _number(weight: float | str) -> float | None:

@@ -133,7 +133,12 @@ class Judgement(NamedTuple):
             cross = (curvature * s).sum()
             hessian = np.array([[(curvature * s * s).sum(), cross], [cross, curvature.sum()]])
             hessian += prior * np.eye(2)
-            step = np.clip(np.linalg.solve(hessian, gradient), -1, 1)
+            if (a == SCALES[0] and gradient[0] > 0) or (a == SCALES[1] and gradient[0] < 0):
+                # The scale stays at its bound, the shift goes on.
+                step = np.array([0.0, gradient[1] / hessian[1, 1]])
+            else:
+                step = np.linalg.solve(hessian, gradient)
+            step = np.clip(step, -1, 1)
             a, b = float(np.clip(a - step[0], *SCALES)), float(b - step[1])
             if np.abs(step).max() < STEP_TOL:
                 break
