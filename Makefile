@@ -36,7 +36,13 @@ lint: $(VENV)/with-lint  ## Style and types
 bench: $(VENV)/with-bench  ## The performance bars on this machine, and the data of their page
 	$(RUN) -m benchmarks --json benchmarks/results/performance.json --page doc
 
-bench-accuracy: $(VENV)/with-bench  ## Quality of prediction on the sets of SKLEARN_MLCL_DATA
+# BOOMER asks for older versions of numpy, SciPy and scikit-learn than ours, and works with these.
+$(VENV)/boomer: $(VENV)/with-bench
+	$(RUN) -m pip install --quiet --constraint $(CONSTRAINTS) --no-deps mlrl-boomer mlrl-common mlrl-util \
+		|| echo "BOOMER has no wheel for this Python: no new rows of it"
+	touch $@
+
+bench-accuracy: $(VENV)/boomer  ## Quality of prediction on the sets of SKLEARN_MLCL_DATA
 	$(RUN) -m benchmarks.accuracy $(ACCURACY_ARGS)
 
 doc: $(VENV)/with-doc  ## The documentation, warnings as errors

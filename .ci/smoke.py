@@ -10,6 +10,7 @@ import numpy as np
 import sklearn_mlcl
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.metrics import f1_macro
+from sklearn_mlcl.model_selection import MultiLabelVotingClassifierCV
 from sklearn_mlcl.recipes import FAST
 
 for extra in ("matplotlib", "pandas"):
@@ -25,6 +26,7 @@ for classifier in (
     sklearn_mlcl.CGMVAEClassifier(max_epochs=10, random_state=0),
     logistic,
     sklearn_mlcl.MultiLabelThresholdClassifierCV(logistic, cv=3),
+    MultiLabelVotingClassifierCV([("logistic", logistic)], cv=3),
 ):
     probabilities = classifier.fit(X, Y).predict_proba(X_test)
     score = f1_macro(Y_test, classifier.predict(X_test))

@@ -21,17 +21,29 @@ METRICS = {
     "accuracy": "Hamming accuracy",
     "map": "mAP",
     "precision_at_1": "precision@1",
+    "log_loss": "log loss",
 }
+#: Shares of a log loss that are a tie; of the scores it is TIE.
+LOSS_TIE = 0.01
 ORACLE = {
     f"{name}_oracle": f"{METRICS[name]}, oracle thresholds"
     for name in ("f1_samples", "f1_micro", "f1_macro", "accuracy")
 }
 SECONDS = {"fit_seconds": "fit seconds"}
 SEEDS = "seeds"
-#: Below every score: what an estimator over its budget is ranked by.
-UNFINISHED = -1.0
+CAPPED = "capped"
+ESTIMATES = {
+    "estimate": "estimate",
+    "estimated": "micro-F1 of predict",
+    "estimated_low": "5 %",
+    "estimated_high": "95 %",
+}
+#: Below every score, in ties: what an estimator over its budget is ranked by.
+UNFINISHED = -1e6
 #: Differences of printed scores that are a tie stay one in floating point.
 ROUNDING = 1e-9
+#: Tables that a run shows at its end.
+PRINTED = ("ranks", "ours", "wins", "estimates")
 COLOURS = {True: "#d1495b", False: "#2e4057"}
 
 
@@ -53,7 +65,8 @@ def comparable_rows(
 def seed_means(rows: Sequence[dict[str, Any]], estimators: Sequence[str]) -> pd.DataFrame:
     """Return means over the seeds by set and estimator, ``<metric> sd`` beside those of METRICS.
 
-    A fit over its budget makes the whole line missing, but for the number of seeds.
+    A fit over its budget makes the whole line missing, but for the numbers of seeds and of such
+    fits.
     """
     names = {**METRICS, **ORACLE, **SECONDS}
     frame = pd.DataFrame(rows).reindex(columns=["dataset", "estimator", *names]).rename(
@@ -63,8 +76,9 @@ def seed_means(rows: Sequence[dict[str, Any]], estimators: Sequence[str]) -> pd.
     table = groups.mean()
     for metric in METRICS.values():
         table[f"{metric} sd"] = groups[metric].std()
-    table[groups[METRICS["map"]].count() < groups.size()] = np.nan
-    table[SEEDS] = groups.size()
+    capped = groups.size() - groups[METRICS["map"]].count()
+    table[capped > 0] = np.nan
+    table[SEEDS], table[CAPPED] = groups.size(), capped
     sets = list(dict.fromkeys(frame["dataset"]))
     order = pd.MultiIndex.from_product([sets, estimators], names=["set", "estimator"])
     return table.reindex(order)
@@ -82,11 +96,19 @@ def tied_ranks(scores: np.ndarray, tie: float = TIE) -> np.ndarray:
     return 1 + better.sum(axis=1) + (tied.sum(axis=1) - 1) / 2
 
 
+def in_ties(means: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return a metric in units of a tie, larger the better, a line a set, a column an estimator."""
+    estimators = means.index.get_level_values("estimator").unique()
+    values = means[metric].unstack("estimator", sort=False)[list(estimators)]
+    if metric == METRICS["log_loss"]:
+        return -np.log(values) / np.log1p(LOSS_TIE)
+    return values / TIE
+
+
 def set_ranks(means: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return ranks, a line a set and a column an estimator; over the budget is last."""
-    estimators = means.index.get_level_values("estimator").unique()
-    scores = means[metric].unstack("estimator", sort=False)[list(estimators)].fillna(UNFINISHED)
-    return scores.apply(lambda line: pd.Series(tied_ranks(line.to_numpy()), line.index), axis=1)
+    scores = in_ties(means, metric).fillna(UNFINISHED)
+    return scores.apply(lambda line: pd.Series(tied_ranks(line.to_numpy(), 1), line.index), axis=1)
 
 
 def mean_ranks(means: pd.DataFrame) -> pd.DataFrame:
@@ -120,15 +142,29 @@ def wins_table(means: pd.DataFrame, ours: Sequence[str]) -> pd.DataFrame:
     """
     columns = {}
     for metric in METRICS.values():
-        scores = means[metric].unstack("estimator", sort=False)
+        scores = in_ties(means, metric)
         best = scores.drop(columns=list(ours)).max(axis=1)
         columns[metric] = {name: _record(scores[name] - best) for name in ours}
     return pd.DataFrame(columns).rename_axis("estimator")
 
 
+def estimates_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return what fits expected of their own micro-F1 beside the interval of the test samples.
+
+    Means over the seeds, and in how many the estimate lies inside. Empty where no row has one.
+    """
+    frame = pd.DataFrame(rows).reindex(columns=["dataset", "estimator", *ESTIMATES])
+    frame = frame.dropna(subset="estimate").rename(columns={"dataset": "set", **ESTIMATES})
+    frame["inside"] = frame["estimate"].between(frame["5 %"], frame["95 %"]).astype(int)
+    groups = frame.groupby(["set", "estimator"], sort=False)
+    table = groups.mean()
+    table["inside"], table[SEEDS] = groups["inside"].sum(), groups.size()
+    return table
+
+
 def _record(lead: pd.Series) -> str:
     lead = lead.dropna()
-    won, lost = int((lead > TIE + ROUNDING).sum()), int((lead < -TIE - ROUNDING).sum())
+    won, lost = int((lead > 1 + ROUNDING).sum()), int((lead < -1 - ROUNDING).sum())
     return f"{won}/{len(lead) - won - lost}/{lost}"
 
 
@@ -140,8 +176,10 @@ def critical_difference(n_estimators: int, n_sets: int, level: float = 0.05) -> 
 
 def plot_ranks(means: pd.DataFrame, ours: Sequence[str]) -> Figure:
     """Draw the mean ranks, one panel a metric, with half the critical difference to each side."""
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
-    for axis, metric in zip(axes.flat, METRICS.values(), strict=True):
+    figure, axes = plt.subplots(2, 4, figsize=(15, 8), layout="constrained")
+    for axis in axes.flat[len(METRICS) :]:
+        axis.set_axis_off()
+    for axis, metric in zip(axes.flat, METRICS.values(), strict=False):
         by_set = set_ranks(means, metric)
         ranks = by_set.mean().sort_values(ascending=False, kind="stable")
         half = critical_difference(len(ranks), len(by_set)) / 2
@@ -172,14 +210,20 @@ def write_report(
     means = seed_means(comparable, estimators)
     spread = [f"{metric} sd" for metric in METRICS.values()]
     tables = {
-        "scores": means[[*METRICS.values(), *SECONDS.values(), SEEDS]],
+        "scores": means[[*METRICS.values(), *SECONDS.values(), SEEDS, CAPPED]],
         "spread": means[spread],
         "oracle": means[list(ORACLE.values())],
         "ranks": mean_ranks(means),
         "macro": macro_f1_by_set(means, ours),
     }
-    if len(ours) < len(estimators):
+    if ours and len(ours) < len(estimators):
         tables |= {"ours": ranks_among_peers(means, ours), "wins": wins_table(means, ours)}
+    estimates = estimates_table(comparable)
+    if len(estimates):
+        tables["estimates"] = estimates
+    for name in PRINTED:
+        if name in tables:
+            print(f"\n{name}\n{tables[name].to_string(float_format='%.3f')}")
     _write_tables(tables, doc / "_data", suffix)
     (doc / "_static").mkdir(parents=True, exist_ok=True)
     if not means[list(METRICS.values())].unstack("estimator").dropna().empty:

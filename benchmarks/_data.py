@@ -6,19 +6,21 @@ from typing import Any
 
 import numpy as np
 
-#: One net of two layers that predicts by its head alone: what the peers are, too.
+#: One net of two layers that predicts by its head alone, and chooses nothing: what the peers are,
+#: too.
 SINGLE: dict[str, Any] = {
     "hidden_layer_sizes": (256, 256),
     "n_estimators": 1,
     "neighbor_weight": 0.0,
     "linear_weight": 0.0,
+    "validation": None,
     "random_state": 0,
 }
-#: What the defaults do to rows and units while training, off: the peers have none of it.
+#: What the defaults do to rows, units and weights while training, off: the peers have none of it.
 UNREGULARISED: dict[str, Any] = {
     "dropout": 0.0,
     "feature_noise": 0.0,
-    "net_params": {"mixup": 0.0},
+    "net_params": {"mixup": 0.0, "schedule": "constant"},
 }
 
 

@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -117,24 +118,38 @@ def run_missing(
     return len(missing)
 
 
+@contextmanager
+def processor_seconds(limit: float) -> Iterator[None]:
+    """End the process if what stands inside uses more processor time, threads added up.
+
+    The system ends it, also inside native code that does not return to Python. Waiting for a
+    processor that others use costs nothing. :func:`within_budget` raises a ``TimeoutError`` then.
+    """
+    signal.setitimer(signal.ITIMER_PROF, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 class KilledError(RuntimeError):
     """The process of some work was killed from outside, as it is where memory runs out."""
 
 
-def within_budget(work: Callable[..., Any], *args: Any, seconds: float) -> Any:
+def within_budget(work: Callable[..., Any], *args: Any, seconds: float | None = None) -> Any:
     """Return ``work(*args)`` computed in a process of its own.
 
     Parameters
     ----------
     work : callable
         Of a module's top level, as are its arguments and what it returns.
-    seconds : float
-        After so much wall time the process is killed.
+    seconds : float or None, default=None
+        After so much wall time the process is killed; None: never.
 
     Raises
     ------
     TimeoutError
-        If it was.
+        If it was, or if the work used more than its :func:`processor_seconds`.
     KilledError
         If something else killed it.
     RuntimeError
@@ -151,6 +166,8 @@ def within_budget(work: Callable[..., Any], *args: Any, seconds: float) -> Any:
         answer, error = receiver.recv()
     except EOFError:
         process.join()
+        if process.exitcode == -signal.SIGPROF:
+            raise TimeoutError(f"{work.__name__} used more than its processor time.") from None
         kind = KilledError if process.exitcode == -signal.SIGKILL else RuntimeError
         raise kind(
             f"The process of {work.__name__}{args} died with exit code {process.exitcode}."

@@ -60,6 +60,7 @@ def estimator_epoch(folder: Path) -> dict[str, float]:
         n_estimators=1,
         neighbor_weight=0.0,
         linear_weight=0.0,
+        validation=None,
         max_epochs=1,
         batch_size=BATCH,
         random_state=0,

@@ -14,14 +14,20 @@ from __future__ import annotations
 from typing import Any
 
 #: One net on the samples as they are: no ensemble, no noise, no mixup, no pseudo-count and no
-#: logistic regressions on the features.
+#: logistic regressions on the features. It learns from all samples and for all epochs, and nothing
+#: is chosen: neighbours have half the weight, and labels are predicted from 0.5 on.
 PLAIN: dict[str, Any] = {
+    "threshold": 0.5,
     "n_estimators": 1,
-    "feature_noise": 0.0,
-    "linear_weight": 0.0,
     "max_epochs": 30,
     "batch_size": 128,
-    "net_params": {"mixup": 0.0, "pseudo_count": 0.0},
+    "learning_rate": 2e-3,
+    "feature_noise": 0.0,
+    "validation": None,
+    "early_stopping": False,
+    "neighbor_weight": 0.5,
+    "linear_weight": 0.0,
+    "net_params": {"mixup": 0.0, "pseudo_count": 0.0, "schedule": "one_cycle"},
 }
 
 #: The two stages of arXiv:2412.00101. Stage one trains the encoder by the regularised loss with
@@ -50,7 +56,8 @@ MSC: dict[str, Any] = {
 }
 
 #: A fast fit of :class:`~sklearn_mlcl.ContrastiveMultiLabelClassifier` or
-#: :class:`~sklearn_mlcl.MultiLabelMLPClassifier`: one net, and at most 20 epochs.
+#: :class:`~sklearn_mlcl.MultiLabelMLPClassifier`: one net, and at most 20 epochs. What
+#: the defaults choose is chosen on a tenth of the samples.
 FAST: dict[str, Any] = {
     "n_estimators": 1,
     "max_epochs": 20,
@@ -59,7 +66,8 @@ FAST: dict[str, Any] = {
 #: The pick-all-label loss of arXiv:2310.15903 for :class:`~sklearn_mlcl.MultiLabelMLPClassifier`.
 #: Features collapse under it. The loss is summed over the labels and has the feature penalty of the
 #: released code: 0.001 times the summed squares of 128 samples. Learning rate, weight decay and
-#: epochs were tuned on held-out digits; the release trains ResNets for 200 epochs by SGD.
+#: epochs were tuned on held-out digits; the release trains ResNets for 200 epochs by SGD. Held-out
+#: samples give the spread of the features and scale the probabilities; no step learns from them.
 #: To decide by the nearest prototype without a prior, add
 #: ``decision=NearestLabelSetClassifier(prior=0.0)``. For the fixed simplex classifier, add
 #: ``classifier="etf"`` and set ``net_params__feature_dim=None``.
@@ -81,6 +89,9 @@ PAL_COLLAPSE: dict[str, Any] = {
 #: with the best macro-F1 on a validation split; ``benchmarks/study_cgmvae.py`` has a callback for
 #: that. The KL weight of the release makes all label Gaussians equal.
 CGMVAE_PAPER: dict[str, Any] = {
+    "threshold": 0.5,
+    "validation": None,
+    "early_stopping": False,
     "temperature": 1.0,
     "lambda_bce": 0.5,
     "lambda_kl": 6.0,

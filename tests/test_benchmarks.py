@@ -14,20 +14,43 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Bunch
 
 from benchmarks import _cgmvae_fit, accuracy, study_cgmvae, study_losses
-from benchmarks._accuracy_fit import evaluate, oracle_scores, tuned_thresholds
-from benchmarks._accuracy_models import MODELS, VARIANTS
-from benchmarks._accuracy_report import METRICS, ORACLE, tied_ranks, write_report
+from benchmarks._accuracy_fit import (
+    evaluate,
+    micro_f1_interval,
+    oracle_scores,
+    tuned_thresholds,
+)
+from benchmarks._accuracy_models import MODELS, VARIANTS, MeanOfTwo
+from benchmarks._accuracy_peers import MODULES, WithoutConstantLabels, missing_module
+from benchmarks._accuracy_report import (
+    METRICS,
+    ORACLE,
+    estimates_table,
+    ranks_among_peers,
+    seed_means,
+    tied_ranks,
+    wins_table,
+    write_report,
+)
 from benchmarks._performance_page import write_page
 from benchmarks._report import Bar
-from benchmarks._resumable import KilledError, RowFile, run_missing, within_budget
+from benchmarks._resumable import (
+    KilledError,
+    RowFile,
+    processor_seconds,
+    run_missing,
+    within_budget,
+)
 from benchmarks._scores import DECISION_SCORES, scores
 from sklearn_mlcl import CGMVAEClassifier
 from sklearn_mlcl.datasets import make_multilabel_digits
-from sklearn_mlcl.metrics import f1_macro, f1_micro
+from sklearn_mlcl.metrics import f1_macro, f1_micro, roc_auc
+from sklearn_mlcl.utils.response import label_scores
 
 FILES = sorted(path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("*.py"))
 ESTIMATORS = ("ours", "forest", "neighbours")
@@ -52,14 +75,67 @@ def digits() -> Bunch:
 @pytest.mark.filterwarnings("ignore:.*single value", "ignore:Label .* is present in all")
 @pytest.mark.parametrize("name", [*MODELS, *VARIANTS])
 def test_every_model_is_fitted_and_scored(name: str, digits: Bunch) -> None:
-    model = {**MODELS, **VARIANTS}[name](False, 0)
-    small = {"max_epochs": 1, "max_iter": 5, "n_estimators": 5}
-    model.set_params(**{k: v for k, v in small.items() if k in model.get_params()})
+    row = evaluate(small_model(name, False), digits, seed=0)
+    assert json.loads(json.dumps(row)) == row
+    assert all(0 <= row[score] <= 1 for score in (*METRICS, *ORACLE) if score != "log_loss")
+    assert 0 < row["log_loss"] < 16
+
+
+def small_model(name: str, sparse: bool, max_epochs: int = 1) -> BaseEstimator:
+    """An estimator of the benchmark, small in everything."""
+    if module := missing_module(name):
+        pytest.skip(f"{module} is not installed")
+    model = {**MODELS, **VARIANTS}[name](sparse, 0)
+    small = {
+        "max_epochs": max_epochs, "max_iter": 5, "n_estimators": 5, "iterations": 5,
+        "max_rules": 20, "d_block": 8,
+    }  # fmt: skip
+    for key in list(model.get_params()):
+        if (last := key.rpartition("__")[2]) in small:
+            model.set_params(**{key: small[last]})
     if hasattr(model, "param_grid"):
         model.set_params(param_grid={k: v[:1] for k, v in model.param_grid.items()}, cv=2)
-    row = evaluate(model, digits, seed=0)
-    assert json.loads(json.dumps(row)) == row
-    assert all(0 <= row[score] <= 1 for score in (*METRICS, *ORACLE))
+    return model
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("name", MODULES)
+def test_peers_predict_the_constant_of_constant_labels(name: str, sparse: bool) -> None:
+    X = np.random.default_rng(0).normal(size=(120, 4))
+    X[:, 3] = 1  # a constant feature, too
+    Y = np.column_stack([np.zeros(120), np.ones(120), X[:, 0] > 0, X[:, 1] > 0]).astype(int)
+    X = sp.csr_matrix(X) if sparse else X
+    for n_labels in (3, 4):  # one label that varies, and two
+        model = small_model(name, sparse, max_epochs=30).fit(X, Y[:, :n_labels])
+        P = label_scores(model, X, n_labels, "predict_proba")
+        np.testing.assert_allclose(P[:, :2], [[0.5 / 121, 120.5 / 121]] * 120)
+        assert roc_auc(Y[:, 2:n_labels], P[:, 2:]) > 0.8
+
+
+def test_without_a_label_that_varies_nothing_is_fitted() -> None:
+    Y = np.tile([0, 1], (9, 1))
+    model = WithoutConstantLabels(Recorder()).fit(np.zeros((9, 2)), Y)
+    np.testing.assert_allclose(model.predict_proba(np.zeros((2, 2))), [[0.05, 0.95]] * 2)
+
+
+def test_a_peer_without_its_package_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(MODULES, "TabM", "no_such_module")
+    assert accuracy.can_fit(["TabM", "extra trees"]) == ["extra trees"]
+    assert "no new rows of TabM: there is no module no_such_module" in capsys.readouterr().out
+
+
+def test_the_vote_is_the_mean_of_its_members(digits: Bunch) -> None:
+    members = [small_model(name, False) for name in ("random forest", "extra trees")]
+    fitted = [*members, MeanOfTwo(*members)]
+    first, second, vote = (
+        label_scores(
+            model.fit(digits.X, digits.Y), digits.X_test, digits.Y.shape[1], "predict_proba"
+        )
+        for model in fitted
+    )
+    np.testing.assert_allclose(vote, (first + second) / 2)
 
 
 class Recorder(ClassifierMixin, BaseEstimator):
@@ -108,6 +184,56 @@ def test_ranks_with_ties(scores: list[float], ranks: list[float]) -> None:
     np.testing.assert_array_equal(tied_ranks(np.array(scores)), ranks)
 
 
+def made_rows(values: dict[str, float], dataset: str = "a", score: str = "f1_micro") -> list[dict]:
+    """Rows of one set and seed that differ in one score."""
+    same = dict.fromkeys(METRICS, 0.5)
+    return [
+        {"dataset": dataset, "estimator": name, "seed": 0, **same, score: value}
+        for name, value in values.items()
+    ]
+
+
+def test_a_log_loss_ties_within_a_percent_and_a_capped_fit_is_last() -> None:
+    losses = {"ours": 0.101, "near": 0.1, "far": 0.102, "capped": np.nan}
+    rows = made_rows(losses, score="log_loss")
+    means = seed_means(rows, list(losses))
+    assert ranks_among_peers(means, ["ours"])["log loss"].tolist() == [2.0]
+    assert wins_table(means, ["ours"]).loc["ours", "log loss"] == "0/1/0"
+    rows[-1] = {"dataset": "a", "estimator": "capped", "seed": 0, "status": "over budget"}
+    means = seed_means(rows, list(losses))
+    assert means["capped"].tolist() == [0, 0, 0, 1]
+    alone = ranks_among_peers(means, ["capped"])
+    assert alone[[*METRICS.values()]].eq(4).all(axis=None)
+
+
+def test_bootstrap_interval_of_micro_f1() -> None:
+    rng = np.random.default_rng(0)
+    Y = rng.integers(2, size=(200, 5))
+    D = np.where(rng.random(Y.shape) < 0.8, Y, 1 - Y)
+    draws = rng.integers(200, size=(1000, 200))
+    slow = np.quantile([f1_micro(Y[draw], D[draw]) for draw in draws], [0.05, 0.95])
+    np.testing.assert_allclose(micro_f1_interval(Y, D, seed=0), slow, atol=0.004)
+    assert micro_f1_interval(Y, Y, seed=0) == (1, 1)
+
+
+def test_a_fit_with_an_estimate_of_its_own_is_held_to_it(digits: Bunch) -> None:
+    class Judged(Recorder):
+        validation_scores_: dict = {"f1_micro": 0.25}  # noqa: RUF012
+
+        def predict(self, X: Any) -> np.ndarray:
+            return (self.predict_proba(X) > 0.5).astype(int)
+
+    row = evaluate(Judged(), digits, seed=0)
+    assert row["estimated_low"] <= row["estimated"] <= row["estimated_high"]
+    key = {"dataset": "a", "seed": 0}
+    inside = {"estimate": 0.5, "estimated": 0.5, "estimated_low": 0.4, "estimated_high": 0.6}
+    rows = [{**key, "estimator": "judged", **inside}, {**key, "estimator": "peer"}]
+    rows.append({**rows[0], "seed": 1, "estimate": 0.7})
+    table = estimates_table(rows)
+    assert table.index.tolist() == [("a", "judged")]
+    assert table.loc[("a", "judged"), ["estimate", "inside", "seeds"]].tolist() == [0.6, 1, 2]
+
+
 # ---------------------------------------------------------------------- killed and restarted
 
 
@@ -145,6 +271,54 @@ def test_a_torn_file_is_completed_and_reported(tmp_path: Path) -> None:
     tables = ("macro", "oracle", "ours", "ranks", "scores", "spread", "wins")
     found = sorted(path.name for path in (tmp_path / "_data").iterdir())
     assert found == [f"accuracy_{name}.csv" for name in tables]
+
+
+def busy(seconds: float) -> None:
+    """Use a processor and never return to what started it."""
+    with processor_seconds(seconds):
+        while True:
+            pass
+
+
+def test_a_fit_over_its_processor_time_is_killed() -> None:
+    with pytest.raises(TimeoutError, match="busy used more than its processor time"):
+        within_budget(busy, 0.1)
+    with processor_seconds(0.05):
+        time.sleep(0.1)  # waiting costs nothing
+
+
+def test_a_capped_fit_is_not_tried_with_the_next_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def over(*args: Any) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(accuracy, "within_budget", over)
+    results = RowFile(tmp_path / "rows.jsonl", accuracy.KEY)
+    for task in accuracy.plan(["a"], ["ours"], 2):
+        results.add(accuracy.run_within(task, 900.0, results))
+    statuses = [row["status"] for row in results.rows.values()]
+    assert statuses == ["over budget", "over budget with another seed"]
+
+
+def test_rows_of_the_peers_are_not_fitted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accuracy, "found", list)
+    monkeypatch.setattr(accuracy, "preload", lambda *modules: None)
+    monkeypatch.setattr(accuracy, "run_within", lambda task, *others: row_of(task))
+    peers = RowFile(tmp_path / "peers.jsonl", accuracy.KEY)
+    for task in accuracy.plan(["a"], ["extra trees", "TabM"], 1):
+        peers.add(row_of(task))
+    arguments = [
+        "--datasets", "a", "--seeds", "1", "--estimators", "extra trees", "TabM", "MLP",
+        "--out", str(tmp_path / "ours.jsonl"), "--peers", str(peers.path), "--doc", str(tmp_path),
+    ]  # fmt: skip
+    with mpl.rc_context({"backend": "agg"}):
+        accuracy.main(arguments)
+    fitted = RowFile(tmp_path / "ours.jsonl", accuracy.KEY).rows
+    assert list(fitted) == [("a", "MLP", 0)]
+    assert len((tmp_path / "_data" / "accuracy_scores.csv").read_text().splitlines()) == 4
 
 
 def test_over_budget_is_killed_and_a_failure_is_told() -> None:

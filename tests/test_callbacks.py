@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -24,6 +28,7 @@ from skorch.callbacks import (
 )
 
 from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.callbacks._fit import EpochChoice
 from tests.small import every_ensemble, every_net, small, with_sklearn_callbacks
 
 
@@ -72,13 +77,84 @@ class Watcher(Callback):
         self._note("on_batch_end", net)
 
 
+# ---------------------------------------------------------------------- the choice of the epoch
+
+
+class NetOfLosses:
+    """A net whose weights are the number of its epoch, counted from 1, with a loss for each."""
+
+    def __init__(self, losses: list[float]) -> None:
+        self.losses = losses
+        self.epoch = self.weights = 0
+
+    averaged = staticmethod(nullcontext)
+
+    def weights_now(self) -> int:
+        return self.epoch
+
+    def put_weights(self, weights: int) -> None:
+        self.weights = weights
+
+    def trained(self, choice: EpochChoice, n_epochs: int) -> int:
+        """Return the number of epochs trained; somebody else stops after ``n_epochs``."""
+        choice.on_train_begin(self)
+        for self.epoch in range(1, n_epochs + 1):
+            try:
+                choice.on_epoch_end(self)
+            except KeyboardInterrupt:
+                break
+        self.weights = self.epoch
+        choice.on_train_end(self)
+        return self.epoch
+
+
+LOSSES = st.lists(st.floats(0.1, 1), min_size=1, max_size=12)
+
+
+@given(LOSSES, st.sets(st.integers(1, 12)), st.floats(0, 0.5))
+def test_the_longest_training_within_the_margin_wins(
+    losses: list[float], epochs: set[int], margin: float
+) -> None:
+    net = NetOfLosses(losses)
+    choice = EpochChoice(lambda net: net.losses[net.epoch - 1], sorted(epochs), margin)
+    n_trained = net.trained(choice, len(losses))
+    compared = sorted(e for e in epochs if e <= n_trained)
+    if compared:
+        compared = sorted({*compared, n_trained})
+        bound = (1 + margin) * min(losses[e - 1] for e in compared)
+        best = max(e for e in compared if losses[e - 1] <= bound)
+        assert choice.best_epoch_ == net.weights == best
+        assert choice.losses_ == {e: losses[e - 1] for e in compared}
+        # It ends early at the first compared epoch that loses, and at no other.
+        losing = [
+            e for e in epochs if e <= n_trained
+            and losses[e - 1] > (1 + margin) * min(losses[i - 1] for i in epochs if i <= e)
+        ]  # fmt: skip
+        assert losing in ([], [n_trained]) and (losing or n_trained == len(losses))
+    else:
+        assert (choice.best_epoch_, net.weights) == (0, n_trained)
+
+
+@given(LOSSES, st.integers(1, 4))
+def test_patience_is_counted_from_the_first_smallest_loss(
+    losses: list[float], patience: int
+) -> None:
+    net = NetOfLosses(losses)
+    choice = EpochChoice(lambda net: net.losses[net.epoch - 1], patience=patience)
+    n_trained = net.trained(choice, len(losses))
+    best = max(i for i, loss in enumerate(losses[:n_trained], 1) if loss == min(losses[:n_trained]))
+    assert choice.best_epoch_ == net.weights == best
+    first = losses[:n_trained].index(min(losses[:n_trained])) + 1
+    assert n_trained == min(first + patience, len(losses))
+
+
 # ---------------------------------------------------------------------- skorch
 
 
 @every_ensemble
 def test_a_callback_sees_every_event_and_all_losses(make: Any, label_data: Any) -> None:
     watcher = Watcher()
-    clf = net_of(make, callbacks=[watcher]).fit(*label_data)
+    clf = net_of(make, callbacks=[watcher], validation=None).fit(*label_data)
     assert watcher.counts_ == {
         "on_train_begin": 1,
         "on_epoch_begin": 4,
@@ -121,7 +197,7 @@ def test_an_interrupt_outside_the_epochs_passes_on(label_data: Any) -> None:
 @every_ensemble
 def test_early_stopping_of_skorch_on_our_validation_rows(make: Any, label_data: Any) -> None:
     stopper = EarlyStopping(patience=2, threshold=0.99)
-    clf = net_of(make, callbacks=[stopper], early_stopping=True).fit(*label_data)
+    clf = net_of(make, callbacks=[stopper], early_stopping=False).fit(*label_data)
     assert clf.n_iter_ == len(clf.history_["valid_loss"]) == 3
 
 
@@ -161,16 +237,14 @@ def test_checkpoint_of_skorch_loads_what_it_saved(
     second_epoch = Checkpoint(
         monitor=lambda net: len(net.history) == 2, dirname=tmp_path, load_best=True
     )
-    clf = net_of(make, callbacks=[second_epoch]).fit(X, Y)
+    clf = net_of(make, callbacks=[second_epoch], early_stopping=False).fit(X, Y)
     short = net_of(make, max_epochs=2).fit(X, Y)
-    assert clf.n_iter_ == short.n_iter_
+    assert clf.n_iter_ == short.n_iter_ == 2
     assert_array_equal(clf.predict_proba(X), short.predict_proba(X))
 
 
 def test_the_default_monitor_of_checkpoints(label_data: Any, tmp_path: Any) -> None:
-    clf = net_of(
-        MultiLabelMLPClassifier, early_stopping=True, callbacks=[Checkpoint(dirname=tmp_path)]
-    )
+    clf = net_of(MultiLabelMLPClassifier, callbacks=[Checkpoint(dirname=tmp_path)])
     losses = clf.fit(*label_data).history_["valid_loss"]
     running_best = np.minimum.accumulate(losses)
     expected = losses < np.concatenate([[np.inf], running_best[:-1]])
@@ -326,22 +400,30 @@ def test_a_failing_fit_tears_the_callbacks_down(label_data: Any) -> None:
 
 @with_sklearn_callbacks
 @every_ensemble
-def test_scoring_monitor(make: Any, label_data: Any) -> None:
+@pytest.mark.parametrize("n_members", [2, 4])
+def test_scoring_monitor(make: Any, n_members: int, label_data: Any) -> None:
+    """It scores held-out samples: a tenth, or all of them by the members that did not see them."""
     from sklearn.callback import ScoringMonitor
 
     X, Y = label_data
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
     monitor = ScoringMonitor(scoring="f1_macro")
-    clf = net_of(make).set_callbacks(monitor).fit(X, Y, sample_weight=weights)
+    changes = {"learning_rate": 0.01, "linear_weight": 0.0, "early_stopping": False}
+    net = net_of(make, n_estimators=n_members, **changes)
+    clf = clone(net).set_callbacks(monitor).fit(X, Y, sample_weight=weights)
     rows = monitor.get_logs().data
     assert [row["task_name"] for row in rows] == ["fit"] + 4 * ["epoch"]
 
     def expected(fit: Any) -> float:
-        return f1_score(Y, fit.predict(X), average="macro", sample_weight=weights)
+        held_out = ~np.isnan(fit.oof_proba_[:, 0])
+        assert held_out.sum() == (len(X) if n_members == 4 else len(X) // 10)
+        decisions = fit.oof_proba_[held_out] >= fit.threshold_
+        return f1_score(Y[held_out], decisions, average="macro", sample_weight=weights[held_out])
 
-    shorter = (net_of(make, max_epochs=n) for n in range(1, 5))
+    shorter = (clone(net).set_params(max_epochs=n) for n in range(1, 5))
     scores = [expected(clf), *(expected(fit.fit(X, Y, weights)) for fit in shorter)]
     assert_allclose([row["f1_macro"] for row in rows], scores, rtol=1e-12)
+    assert len(set(scores)) > 2
 
 
 @with_sklearn_callbacks

@@ -17,11 +17,11 @@ from torch import nn
 from sklearn_mlcl import CGMVAEClassifier, MultiLabelLogisticRegression, recipes
 from sklearn_mlcl.heads.evaluation import placed
 from sklearn_mlcl.modules._scaling import input_scaler
-from tests.small import small
+from tests.small import plain
 
 
 def quick(**changes: Any) -> Any:
-    return small(CGMVAEClassifier, **changes)
+    return plain(CGMVAEClassifier, **changes)
 
 
 def trained(**changes: Any) -> Any:

@@ -147,6 +147,7 @@ def test_every_sample_is_embedded_once(
     """By a fit for all that it makes and chooses, and by every prediction."""
     X, Y = label_data
     sizes = {"max_epochs": 1, "batch_size": 64, "validation": 0.2, "neighbor_weight": 0.5}
+    sizes["early_stopping"] = False
     clf = plain(make, module=Encoder, **sizes, **options)
     Encoder.sizes.clear()
     clf.fit(X, Y)

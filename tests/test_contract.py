@@ -115,7 +115,7 @@ def test_odd_targets_work(make: Any, label_data: Any) -> None:
     with pytest.warns(UserWarning, match="2 of 4 labels have a single value.*: 2, 3"):
         clf = small(make).fit(X, Y)
     P = clf.predict_proba(X)
-    n = len(X)
+    n = len(X) if make is MultiLabelLogisticRegression else clf.label_counts_[:, 0].sum()
     assert_allclose(P[:, 2], 0.5 / (n + 1), rtol=1e-6)
     assert_allclose(P[:, 3], (n + 0.5) / (n + 1), rtol=1e-6)
 
@@ -200,25 +200,25 @@ def test_partial_fit_learns_from_chunks(make: Any, label_data: Any) -> None:
 def test_early_stopping_puts_the_best_weights_back(make: Any, label_data: Any) -> None:
     """The weights are those of a training that ends with the best epoch."""
     X, Y = label_data
-    changes = {"learning_rate": 0.01, "net_params__schedule": "constant", "validation": 0.25}
+    changes = {"learning_rate": 0.02, "validation": 0.25}
     clf = small(make, early_stopping=3, max_epochs=100, **changes).fit(X, Y)
-    assert clf.n_iter_ == len(clf.history_["valid_loss"]) < 100
-    until_best = small(make, early_stopping=3, max_epochs=clf.n_iter_ - 3, **changes).fit(X, Y)
-    assert_array_equal(clf.transform(X), until_best.transform(X))
-    clf.set_params(early_stopping=False, max_epochs=2).fit(X, Y)
-    assert "valid_loss" not in clf.history_
+    assert clf.n_iter_ == len(clf.history_["valid_loss"]) - 3 < 97
+    short = small(make, early_stopping=False, max_epochs=clf.n_iter_, **changes).fit(X, Y)
+    assert_array_equal(clf.transform(X), short.transform(X))
+    assert_array_equal(clf.predict_proba(X), short.predict_proba(X))
+    clf.set_params(validation=None, max_epochs=2).fit(X, Y)
+    assert clf.n_iter_ == 2 and "valid_loss" not in clf.history_
 
 
 def test_numbers_of_numpy_are_numbers(label_data: Any) -> None:
-    """As a grid of NumPy arrays holds them; a patience of 1 would stop after 6 epochs."""
-    changes = {"learning_rate": 0.05, "net_params__schedule": "constant", "max_epochs": 15}
-    n_iters = [
+    """As a grid of NumPy arrays holds them; NumPy's True is no patience of one epoch."""
+    changes = {"learning_rate": 0.02, "max_epochs": 16}
+    one, other = (
         small(MultiLabelMLPClassifier, early_stopping=stop, validation=share, **changes)
-        .fit(*label_data)
-        .n_iter_
         for stop, share in ((True, 0.25), (np.True_, np.float32(0.25)))
-    ]
-    assert n_iters[0] == n_iters[1] > 10
+    )
+    assert one.fit(*label_data).n_iter_ == other.fit(*label_data).n_iter_ in (2, 4, 8, 16)
+    assert_array_equal(one.oof_proba_, other.oof_proba_)
 
 
 @every_classifier

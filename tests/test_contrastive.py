@@ -134,7 +134,7 @@ def test_queue_remembers_past_batches(missing: bool, label_data: Any) -> None:
 def test_representation_is_recorded_where_asked_for(label_data: Any) -> None:
     X, Y = label_data
     monitors = [RepresentationMonitor(n_rows=64)]
-    clf = net(callbacks=monitors, max_epochs=2).fit(X, Y)
+    clf = net(callbacks=monitors, max_epochs=2, validation=None).fit(X, Y)
     z = clf.transform(X[:64].astype(np.float32))
     assert clf.history_["alignment"][-1] == pytest.approx(alignment(z, Y[:64]), rel=1e-5)
     assert clf.history_["uniformity"][-1] == pytest.approx(uniformity(z), rel=1e-5)
@@ -183,7 +183,7 @@ def test_neighbours_vote_as_a_kernel_regression(weighted: str, label_data: Any) 
 def test_neighbours_are_thinned_out(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
     monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_SAMPLES", 50)
-    neighbors = net().fit(X, Y).predictor_.neighbors
+    neighbors = net(neighbor_weight=0.5).fit(X, Y).predictor_.neighbors
     assert neighbors.unit.shape == (50, 32) and neighbors.votes.shape == (50, Y.shape[1])
     assert_allclose(np.linalg.norm(neighbors.unit, axis=1), 1, rtol=1e-5)
 

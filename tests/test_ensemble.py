@@ -18,15 +18,12 @@ from sklearn_mlcl.callbacks._representation import _ratio_of_points
 from sklearn_mlcl.estimators.net import (
     AUTO_EPOCHS,
     AUTO_SAMPLES,
+    EPOCH_SHARES,
     FEWEST_EPOCHS,
-    PATIENCE,
     batch_samples,
     n_epochs,
 )
-from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import MemberList, StackedLinear
-from sklearn_mlcl.training import IndexBatches, RowTensors
-from sklearn_mlcl.utils.fit_data import FitData
 from tests.small import every_ensemble, plain, small
 
 M, WIDTH = 3, 16
@@ -267,25 +264,19 @@ def test_a_warm_start_takes_the_weights_of_all_terms(label_data: Any) -> None:
 
 
 @every_ensemble
-@pytest.mark.parametrize(("early_stopping", "patience"), [(3, 3), (True, PATIENCE)])
-def test_early_stopping_puts_the_best_members_back(
-    make: Any, early_stopping: int, patience: int, label_data: Any
+@pytest.mark.parametrize("validation", ["folds", 0.25])
+def test_the_members_end_with_the_epoch_that_was_chosen(
+    make: Any, validation: Any, label_data: Any
 ) -> None:
-    """The mean validation loss of the members that are left is the smallest of the history."""
+    """By steps so long that an early epoch wins: the fit is one of so many epochs."""
     X, Y = label_data
-    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=0.25, random_state=0)
-    clf = ensemble(
-        make, early_stopping=early_stopping, validation=splitter, max_epochs=200,
-        learning_rate=0.02, net_params__schedule="constant",
-    )  # fmt: skip
-    losses = clf.fit(X, Y).history_["valid_loss"]
-    assert len(losses) - 1 - losses.argmin() == patience and len(losses) < 200
-    _, held_out = next(splitter.split(X, Y))
-    net, valid = clf.net_, RowTensors(FitData(X[held_out], Y[held_out]), torch.device("cpu"))
-    net._set_training(False)
-    batches = list(IndexBatches(valid, net.batch_size))
-    sums = [net.validation_step(batch)["loss"].item() * len(batch[0]) for batch in batches]
-    assert sum(sums) / len(valid) == pytest.approx(losses.min(), rel=1e-5)
+    changes = {"n_estimators": 4, "validation": validation, "learning_rate": 0.03}
+    changes |= {"dropout": 0.0, "feature_noise": 0.0}
+    clf = ensemble(make, max_epochs=40, **changes).fit(X, Y)
+    assert clf.n_iter_ in (5, 10, 20) and len(clf.history_["valid_loss"]) > clf.n_iter_
+    short = ensemble(make, max_epochs=clf.n_iter_, early_stopping=False, **changes).fit(X, Y)
+    assert_array_equal(clf.transform(X), short.transform(X))
+    assert_array_equal(clf.oof_proba_, short.oof_proba_)
 
 
 # ---------------------------------------------------------------------- as they are shipped
@@ -295,9 +286,10 @@ def test_early_stopping_puts_the_best_members_back(
 def test_all_defaults(make: Any, label_data: Any) -> None:
     X, Y = label_data
     clf = make(random_state=0).fit(X[:150], Y[:150])
-    assert (clf.n_iter_, clf.net_.batch_size) == (AUTO_EPOCHS, 32)
+    assert clf.n_iter_ in [share * AUTO_EPOCHS for share in EPOCH_SHARES]
+    assert clf.net_.batch_size == 32
     assert clf.n_estimators == clf.net_.n_members == 4
     n_embedding = 4 * clf.hidden_layer_sizes[-1]
     assert clf.predictor_.head.weight.shape == (Y.shape[1], n_embedding)
     assert clf.transform(X[:3]).shape == (3, n_embedding)
-    assert f1_score(Y[150:], clf.predict(X[150:]), average="micro") > 0.7
+    assert f1_score(Y[150:], clf.predict(X[150:]), average="micro") > 0.65

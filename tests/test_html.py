@@ -27,6 +27,7 @@ PAGES = [f"sklearn_mlcl.{name}" for name in sklearn_mlcl.__all__ if name[0].isup
 PAGES += [
     "sklearn_mlcl.calibration.MultiLabelCalibratedClassifierCV",
     "sklearn_mlcl.collapse.NearestLabelSetClassifier",
+    "sklearn_mlcl.model_selection.MultiLabelVotingClassifierCV",
 ]
 URL = "https://pages.invalid/mlcl"
 
@@ -70,7 +71,10 @@ def test_every_parameter_shows_its_documentation(page: str) -> None:
 def view_of(page: str) -> tuple[Any, str]:
     module, _, name = page.rpartition(".")
     cls = getattr(import_module(module), name)
-    estimator = cls(MultiLabelLogisticRegression()) if name.endswith("CV") else cls()
+    inner: Any = MultiLabelLogisticRegression()
+    if "Voting" in name:
+        inner = [("heads", inner)]
+    estimator = cls(inner) if name.endswith("CV") else cls()
     return estimator, estimator_html_repr(estimator)
 
 

@@ -26,7 +26,11 @@ from sklearn_mlcl import (
 )
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.metrics import get_scorer
-from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, cross_val_predict
+from sklearn_mlcl.model_selection import (
+    MultilabelStratifiedKFold,
+    MultiLabelVotingClassifierCV,
+    cross_val_predict,
+)
 from sklearn_mlcl.utils.class_weight import class_weights
 from sklearn_mlcl.utils.targets import infer_format
 from tests.small import plain, small
@@ -41,7 +45,7 @@ NETS = {
         loss_params__queue_size=64,
     ),
     "mlp": small(MultiLabelMLPClassifier, loss_params__feature_decay=0.01),
-    "pal": plain(MultiLabelMLPClassifier, loss="pal", neighbor_weight=0.5),
+    "pal": plain(MultiLabelMLPClassifier, loss="pal", neighbor_weight=0.5, validation=0.1),
     "cgmvae": small(CGMVAEClassifier),
     "cgmvae-drawn": small(CGMVAEClassifier, head="logistic", loss_params__n_negatives=2),
 }
@@ -173,8 +177,13 @@ def test_cross_val_predict_is_scikit_learns_where_that_works(label_data: Any) ->
     )
 
 
+def vote_of(estimator: Any, **params: Any) -> Any:
+    second = clone(estimator).set_params(C=0.01)
+    return MultiLabelVotingClassifierCV([("one", estimator), ("two", second)], **params)
+
+
 @pytest.mark.parametrize(
-    "Meta", [MultiLabelThresholdClassifierCV, MultiLabelCalibratedClassifierCV]
+    "Meta", [MultiLabelThresholdClassifierCV, MultiLabelCalibratedClassifierCV, vote_of]
 )
 def test_meta_estimators_take_codes_and_weights_of_entries(Meta: Any, coded: Any) -> None:
     X, Y_nan, Y = coded
@@ -327,7 +336,9 @@ def test_class_weights_of_nets_are_weights_of_entries(
     """But for "pal", which takes its spread from held-out samples, without class weights."""
     X, Y = label_data
     weight = np.ones(Y.shape)
+    net = clone(NETS[name])
     if balanced:
+        net.set_params(validation=None)  # else it counts the samples that are learnt from
         given: Any = "balanced"
         positive = Y.sum(axis=0)
         weight = np.where(Y == 1, len(Y) / (2 * positive), len(Y) / (2 * (len(Y) - positive)))
@@ -335,8 +346,8 @@ def test_class_weights_of_nets_are_weights_of_entries(
         given = {0: {0: 0.5, 1: 3.0}, 3: {1: 2.0}}
         weight[:, 0] = np.where(Y[:, 0] == 1, 3.0, 0.5)
         weight[Y[:, 3] == 1, 3] = 2.0
-    by_entry = probabilities(NETS[name], X, Y, weight)
-    assert_allclose(probabilities(NETS[name], X, Y, class_weight=given), by_entry, atol=1e-6)
+    by_entry = probabilities(net, X, Y, weight)
+    assert_allclose(probabilities(net, X, Y, class_weight=given), by_entry, atol=1e-6)
 
 
 def test_calibration_takes_class_weights_out_again() -> None:

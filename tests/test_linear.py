@@ -14,7 +14,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from sklearn_mlcl import MultiLabelMLPClassifier
-from sklearn_mlcl.heads.linear import AUTO_WEIGHT, CS, N_FOLDS, common_C, linear_share
+from sklearn_mlcl.estimators.judge import feature_scaler
+from sklearn_mlcl.heads.blend import Judgement
+from sklearn_mlcl.heads.linear import (
+    CS,
+    N_FOLDS,
+    SPARSE_WEIGHT,
+    common_C,
+    default_weight,
+    has_linear,
+    held_out_linear,
+)
 from sklearn_mlcl.utils.fit_data import FitData
 from tests.small import every_ensemble, plain
 
@@ -67,14 +77,16 @@ def test_their_share_is_that_of_the_log_odds(make: Any, label_data: Any) -> None
     assert_array_equal(net, clone(clf).fit(X, Y).decision_function(X))
 
 
-def test_auto_is_for_sparse_features(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchosen_they_are_for_sparse_features(
+    label_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     X, Y = label_data
     assert clone(MLP).fit(X, Y).predictor_.linear is None
     sparse = sp.csr_matrix(np.where(X > 0.5, X, 0.0))
     clf = clone(MLP).fit(sparse, Y)
     assert clf.linear_weight == "auto" and clf.predictor_.linear is not None
     as_auto = clf.decision_function(sparse)
-    clf.set_params(linear_weight=AUTO_WEIGHT)
+    clf.set_params(linear_weight=SPARSE_WEIGHT)
     assert_array_equal(as_auto, clf.decision_function(sparse))
     monkeypatch.setattr("sklearn_mlcl.heads.linear.AUTO_COEFFICIENTS", X.shape[1] * Y.shape[1] - 1)
     clf = clone(MLP).fit(sparse, Y)
@@ -102,10 +114,14 @@ def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPa
 
 def test_the_work_is_that_of_the_stored_entries() -> None:
     sparse = sp.random_array((1000, 5000), density=0.001, format="csr", random_state=0)
-    for X, n_labels, expected in (
-        (sparse, 1000, AUTO_WEIGHT), (sparse, 2001, 0), (sparse.toarray(), 1000, 0),
+    for X, n_labels, is_short in (
+        (sparse, 1000, True), (sparse, 2001, False),
+        (sparse.toarray(), 40, True), (sparse.toarray(), 41, False),
     ):  # fmt: skip
-        assert linear_share("auto", FitData(X, np.zeros((1000, n_labels)))) == expected
+        data = FitData(X, np.zeros((1000, n_labels)))
+        assert has_linear("auto", data) == is_short
+        assert has_linear(0.1, data) and not has_linear(0.0, data)
+        assert default_weight(data) == (SPARSE_WEIGHT if X is sparse else 0)
 
 
 @pytest.mark.parametrize("noise", [0.0, 20.0])
@@ -127,6 +143,41 @@ def test_the_common_C_has_the_smallest_held_out_loss(
     assert losses[CS.index(chosen)] <= min(losses) * 1.001
     assert common_C(FitData(sp.csr_array(X), sp.csr_array(Y))) == chosen
     assert common_C(FitData(X[:1], Y[:1])) == CS[0]
+
+
+@pytest.mark.parametrize("noise", [0.0, 20.0])
+def test_out_of_fold_they_have_the_best_common_C(
+    noise: float, label_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fold by scikit-learn's model of the others, on features scaled by the others."""
+    X, Y = label_data
+    X = X + noise * np.random.default_rng(0).normal(size=X.shape)
+    monkeypatch.setattr("sklearn_mlcl.heads.linear.CS", CS)
+    fold = np.arange(len(X)) % 3
+    parts = [FitData(X[fold != k], Y[fold != k]) for k in range(3)]
+    scalers = [feature_scaler(part, scaled=True) for part in parts]
+    judgement = Judgement.of(Y.astype(float), None, np.ones(5, dtype=bool))
+    found, C = held_out_linear(parts, scalers, X, fold, judgement)
+    by_C = {}
+    for c in CS:
+        by_C[c] = np.empty(Y.shape)
+        for k, scaler in enumerate(scalers):
+            scaled = scaler.double()(torch.from_numpy(X)).numpy()
+            train, test = fold != k, fold == k
+            by_C[c][test] = one_vs_rest(scaled[train], Y[train], c, scaled[test])
+    assert min(by_C, key=lambda c: judgement.log_loss(by_C[c])) == C
+    assert_allclose(found, by_C[C], atol=1e-2)
+
+
+def test_of_dense_features_they_are_chosen_where_they_gain() -> None:
+    """Of a linear truth they get all the weight, of noise none."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 10))
+    linear = (2 * X @ rng.normal(size=(10, 3)) > rng.logistic(size=(400, 3))).astype(int)
+    clf = clone(MLP).set_params(validation=0.25)
+    assert clf.fit(X, linear).blend_["linear"] >= 0.5
+    assert clf.fit(X, rng.permutation(linear)).blend_["linear"] == 0
+    assert clf.predictor_.linear is None
 
 
 def test_a_share_that_was_not_fitted_is_refused(label_data: Any) -> None:

@@ -207,7 +207,7 @@ def test_a_head_starts_at_the_log_odds(n_members: int, kind: type) -> None:
 
 
 @pytest.mark.parametrize("kind", ["linear", "etf"])
-def test_heads_on_embeddings_side_by_side_give_the_mean_logit(kind: str) -> None:
+def test_arrays_of_heads_give_the_logits_of_each_member(kind: str) -> None:
     if kind == "linear":
         head = linear_head(WIDTH, LOG_ODDS, M).double()
         nn.init.normal_(head.bias)
@@ -215,10 +215,9 @@ def test_heads_on_embeddings_side_by_side_give_the_mean_logit(kind: str) -> None
         head = etf_head(WIDTH, LOG_ODDS, learn_scale=True).double()
     embedding = torch.randn(M, N_ROWS, WIDTH, dtype=torch.float64)
     coef, intercept = head_arrays(head, M)
-    assert coef.shape == (N_LABELS, M * WIDTH) and intercept.shape == (N_LABELS,)
-    found = side_by_side(embedding).numpy() @ coef.T + intercept
-    expected = np.mean([logits.detach().numpy() for logits in head(embedding)], axis=0)
-    assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert coef.shape == (M, N_LABELS, WIDTH) and intercept.shape == (M, N_LABELS)
+    found = embedding.numpy() @ coef.swapaxes(1, 2) + intercept[:, None]
+    assert_allclose(found, head(embedding).detach(), rtol=1e-12, atol=1e-12)
 
 
 class SpreadOfBatch(nn.Module):

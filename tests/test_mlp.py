@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logit
 from sklearn.metrics import f1_score
 from sklearn.model_selection import ShuffleSplit
 
@@ -44,10 +45,11 @@ def test_the_objective_is_that_of_plain_torch(loss: str, label_data: Any) -> Non
 def test_pick_all_label_probabilities_are_marginals(label_data: Any) -> None:
     X, Y = label_data
     clf = heads_alone(loss="pal").fit(X, Y)
-    P = clf.predict_proba(X)
-    assert_allclose(P, clf.decoder_.marginals(clf.transform(X)), rtol=1e-6, atol=1e-12)
+    marginals = clf.decoder_.marginals(clf.transform(X))
+    scaled = clf.blend_["scale"] * logit(marginals) + clf.blend_["shift"]
+    assert_allclose(clf.decision_function(X), scaled, rtol=1e-6, atol=1e-6)
     # Marginals of label sets sum to the expected multiplicity, a softmax would sum to one.
-    assert_allclose(P.sum(axis=1).mean(), Y.sum(axis=1).mean(), rtol=0.1)
+    assert_allclose(marginals.sum(axis=1).mean(), Y.sum(axis=1).mean(), rtol=0.1)
     assert f1_score(Y, clf.predict(X), average="micro") > 0.6
 
 
@@ -150,6 +152,17 @@ def test_auto_takes_the_threshold_unless_another_rule_is_clearly_better(label_da
     tuned = heads_alone(threshold="f1_micro").fit(X, Y)
     assert clf.threshold_ == tuned.threshold_
     assert_array_equal(clf.predict_proba(X), tuned.predict_proba(X))
+
+
+def test_rules_that_nothing_was_held_out_for(label_data: Any) -> None:
+    """A warning says that the threshold takes their place; marginals are there."""
+    X, Y = label_data
+    for decision in ("onn", "topk", "auto"):
+        with pytest.warns(UserWarning, match=f"decision='{decision}' needs held-out samples"):
+            clf = heads_alone(decision=decision, max_epochs=1, validation=None).fit(X, Y)
+        assert clf.decision_.rule == "threshold"
+    clf = heads_alone(loss="pal", validation=None).fit(X, Y)
+    assert_allclose(clf.predict_proba(X), clf.decoder_.marginals(clf.transform(X)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("decision", ["onn", "topk", "auto", NearestLabelSetClassifier()])

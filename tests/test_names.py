@@ -24,13 +24,17 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelThresholdClassifierCV
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.metrics import SCORERS
-from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, MultiLabelVotingClassifierCV
 from tests.small import NAMES, small
 from tests.small import NETS as NET_CLASSES
 
 HEADS = MultiLabelLogisticRegression()
 NETS = [small(make, max_epochs=2) for make in NET_CLASSES]
-META = [MultiLabelThresholdClassifierCV(HEADS, cv=2), MultiLabelCalibratedClassifierCV(HEADS, cv=2)]
+META = [
+    MultiLabelThresholdClassifierCV(HEADS, cv=2),
+    MultiLabelCalibratedClassifierCV(HEADS, cv=2),
+    MultiLabelVotingClassifierCV([("estimator", HEADS)], cv=2),
+]
 METHODS = ("predict", "predict_proba", "decision_function")
 FOLDS = MultilabelStratifiedKFold(2)
 

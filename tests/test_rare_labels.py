@@ -15,6 +15,7 @@ from scipy.special import expit, logit
 from sklearn.base import clone
 
 from sklearn_mlcl import MultiLabelMLPClassifier, recipes
+from sklearn_mlcl.heads.blend import Blend
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 from tests.small import every_ensemble, small
@@ -46,7 +47,7 @@ def predictor(
 
     return Predictor(
         torch.nn.Identity(), constant(net), counts, pseudo_count,
-        linear=constant(linear), linear_weight=share,
+        linear=constant(linear), blend=Blend(0.0, share),
     )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def test_chunks_add_up_and_a_fit_counts_anew(rare_data: Rows) -> None:
     for part in (slice(0, 20), slice(20, None)):
         clf.partial_fit(X[part], Y[part])
     assert_array_equal(clf.label_counts_, [Y.sum(0), len(Y) - Y.sum(0)])
-    clf.fit(X, Y)
+    clf.set_params(validation=None).fit(X, Y)
     assert_array_equal(clf.label_counts_, [Y.sum(0), len(Y) - Y.sum(0)])
 
 
@@ -135,7 +136,7 @@ def test_either_stays_finite() -> None:
 @every_ensemble
 def test_predictions_rise_by_the_shift(make: Any, rare_data: Rows) -> None:
     X, Y = rare_data
-    clf = small(make).fit(X, Y)
+    clf = small(make, linear_weight=0.0).fit(X, Y)
     raised = clf.decision_function(X)
     plain = clf.set_params(net_params__pseudo_count=0).decision_function(X)
     shift = shift_of(clf.label_counts_, 2.0)
@@ -148,7 +149,7 @@ def test_predictions_rise_by_the_shift(make: Any, rare_data: Rows) -> None:
 def test_of_one_row_either_model_may_be_right(make: Any, rare_data: Rows) -> None:
     X, Y = rare_data
     sparse = sp.csr_matrix(np.where(X > 0.5, X, 0.0))
-    clf = small(make).fit(sparse, Y)
+    clf = small(make, validation=None).fit(sparse, Y)
     whole = clf.decision_function(sparse)
     shift = shift_of(clf.label_counts_, 2.0)
     net, linear = (

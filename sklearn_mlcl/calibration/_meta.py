@@ -12,6 +12,7 @@ from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import param
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
 from sklearn_mlcl.utils.set_output import in_chosen_container
+from sklearn_mlcl.utils.state import check_arrays
 
 LOWEST_FLOOR = 1e-7
 
@@ -36,6 +37,8 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
 
     Attributes
     ----------
+    estimator_ : classifier
+        The fitted classifier.
     calibration_ : LabelCalibration
         Slopes and offsets, shape (L,) each.
     probability_floor_ : float or None
@@ -56,12 +59,17 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
     method: str = param("platt", StrOptions(set(METHODS)))
     _methods = ("decision_function", "predict_proba")
 
-    def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
+    def _learn(self, Y: Any, scores: list[np.ndarray], weight: np.ndarray | None) -> None:
         from_proba = self._method == "predict_proba"
-        self.probability_floor_ = _floor_of(scores) if from_proba else None
+        self.probability_floor_ = floor_of(scores[0]) if from_proba else None
         self.calibration_ = fit_calibration(
-            Y, self._as_logits(scores), method=self.method, sample_weight=weight
+            Y, self._as_logits(scores[0]), method=self.method, sample_weight=weight
         )
+
+    def _check_state(self) -> None:
+        super()._check_state()
+        each = (self._format.n_labels,)
+        check_arrays(self.calibration_, {"slope": each, "offset": each})
 
     def _as_logits(self, scores: np.ndarray) -> np.ndarray:
         floor = self.probability_floor_
@@ -120,7 +128,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         return self._format.predictions(sigmoid(self._calibrated(X)), 0.5)
 
 
-def _floor_of(probabilities: np.ndarray) -> float:
+def floor_of(probabilities: np.ndarray) -> float:
     """Half the smallest distance from 0 or 1 that is not 0."""
     distance = np.minimum(probabilities, 1 - probabilities)
     distance = distance[distance > 0]

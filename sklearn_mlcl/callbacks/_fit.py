@@ -25,7 +25,8 @@ class EpochChoice(Callback):
         ``judge(net)`` returns a loss of held-out samples, not negative, by the weights that the
         net has.
     epochs : sequence of int or None, default=None
-        Epochs of this training that are compared; None compares all.
+        Epochs of this training that are compared; None compares all. So is the last one if another
+        callback ends the training after one of them.
     margin : float, default=0.0
         The longest training wins whose loss is at most ``1 + margin`` times the smallest.
     patience : int or None, default=None
@@ -62,14 +63,7 @@ class EpochChoice(Callback):
         self._epoch += 1
         if self.epochs is not None and self._epoch not in self.epochs:
             return
-        with net.averaged():
-            self.losses_[self._epoch] = self.judge(net)
-        self._states[self._epoch] = net.weights_now()
-        smallest = min(self.losses_, key=lambda e: (self.losses_[e], e))
-        bound = (1 + self.margin) * self.losses_[smallest]
-        # What loses by the margin cannot win again: the smallest loss only falls.
-        self._states = {e: s for e, s in self._states.items() if self.losses_[e] <= bound}
-        self.best_epoch_ = max(self._states)
+        smallest = self._compare(net)
         if self.patience is None:
             stops = self.best_epoch_ < self._epoch
         else:
@@ -78,9 +72,23 @@ class EpochChoice(Callback):
             raise KeyboardInterrupt
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        if self.losses_ and self._epoch not in self.losses_:
+            self._compare(net)  # another callback ended the training
         if self._states:
             net.put_weights(self._states[self.best_epoch_])
         del self._states
+
+    def _compare(self, net: Any) -> int:
+        """Judge the weights of this epoch, and return the epoch of the smallest loss."""
+        with net.averaged():
+            self.losses_[self._epoch] = self.judge(net)
+        self._states[self._epoch] = net.weights_now()
+        smallest = min(self.losses_, key=lambda e: (self.losses_[e], e))
+        bound = (1 + self.margin) * self.losses_[smallest]
+        # What loses by the margin cannot win again: the smallest loss only falls.
+        self._states = {e: s for e, s in self._states.items() if self.losses_[e] <= bound}
+        self.best_epoch_ = max(self._states)
+        return smallest
 
 
 class FitTaskCallback(Callback):

@@ -48,7 +48,7 @@ class RepresentationMonitor(Callback):
         X, (labels, _) = dataset_train.rows(index)
         net.module_.train(False)
         net.criterion_.train(False)
-        with torch.no_grad():
+        with torch.no_grad(), net.averaged():
             members = net.module_(X)
             embedding = side_by_side(members)
             net.history.record("alignment", alignment(embedding, labels))

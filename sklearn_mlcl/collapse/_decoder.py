@@ -26,6 +26,10 @@ from sklearn_mlcl.collapse._search import (
 Search = Callable[[np.ndarray], Found]
 
 
+#: Parts of a decoder that are no real numbers.
+_MAY_BE_INTEGERS = {"labels", "sizes", "own_sets", "seen_sets"}
+
+
 @dataclass(frozen=True)
 class ONNDecoder:
     r"""Decoder by the nearest label-set prototype, as `fit_onn_decoder` returns it.
@@ -80,6 +84,39 @@ class ONNDecoder:
     seen_log_prior: np.ndarray
     variance: float
     prior: float
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit together: sparse products trust labels and sets."""
+        L, M, d = len(self.labels), len(self.sizes), len(self.intercept)
+        n_own, n_seen = len(self.own_log_prior), len(self.seen_log_prior)
+        shapes = {
+            "labels": (L,),
+            "tags": (L, d),
+            "intercept": (d,),
+            "sizes": (M,),
+            "scales": (M,),
+            "log_prior": (M,),
+            "own_sets": (n_own, self.n_labels),
+            "own_prototypes": (n_own, d),
+            "own_log_prior": (n_own,),
+            "seen_sets": (n_seen, L),
+            "seen_log_prior": (n_seen,),
+        }
+        for name, shape in shapes.items():
+            part = getattr(self, name)
+            # The labels and sizes are integers, and sets may be.
+            wrong = part.dtype.kind not in ("f" if name not in _MAY_BE_INTEGERS else "biuf")
+            if part.shape != shape or wrong:
+                raise ValueError(
+                    f"{name} of the decoder must have shape {shape}, got {part.dtype} of shape "
+                    f"{part.shape}."
+                )
+        for name, values, end in (
+            ("labels", self.labels, self.n_labels - 1),
+            ("sizes", self.sizes, L),
+        ):
+            if values.dtype.kind not in "iu" or ((values < 0) | (values > end)).any():
+                raise ValueError(f"{name} of the decoder must be integers from 0 to {end}.")
 
     def decode(self, features: Any) -> sp.csr_array:
         """Label set of the prototype that is nearest to each sample.

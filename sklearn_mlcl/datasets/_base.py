@@ -1,14 +1,9 @@
-"""What all readers share: opening files, reading labels, the form in which a set is returned."""
+"""What all readers share: reading labels, and the form in which a set is returned."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from os import PathLike, fspath
-from typing import IO, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,51 +11,8 @@ from sklearn.utils import Bunch
 
 from sklearn_mlcl.utils.extras import import_extra
 
-Source = str | PathLike[str] | IO[Any]
-OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
-LONGEST_LINE = 2**26
 SUBSETS = {"train": "train_idx", "validation": "val_idx", "test": "test_idx"}
 TRUTH = {"false": 0, "true": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
-
-
-def name_of(source: Any) -> str:
-    """Name of a path or file object for messages."""
-    return str(getattr(source, "name", source if isinstance(source, str | PathLike) else "input"))
-
-
-def open_source(source: Source) -> Any:
-    """Context with the bytes of a path, unpacked by its suffix, or a file object, left open."""
-    if isinstance(source, str | PathLike):
-        path = fspath(source)
-        opener: Any = next((o for suffix, o in OPENERS.items() if path.endswith(suffix)), open)
-        return opener(path, "rb")
-    if not hasattr(source, "read"):
-        raise TypeError(f"Expected a path or a file object, got {type(source).__name__}.")
-    return nullcontext(source)
-
-
-@contextmanager
-def open_lines(source: Source) -> Iterator[Iterator[str]]:
-    """Lines of a UTF-8 file.
-
-    Any error of the file, or of the code that reads the lines, becomes a ValueError with the name
-    of the file and the number of the line.
-    """
-    number = 0
-
-    def lines(file: IO[Any]) -> Iterator[str]:
-        nonlocal number
-        while line := file.readline(LONGEST_LINE):
-            number += 1
-            if len(line) == LONGEST_LINE:
-                raise ValueError(f"the line is longer than {LONGEST_LINE} characters")
-            yield line if isinstance(line, str) else line.decode("utf-8-sig")
-
-    with open_source(source) as file:
-        try:
-            yield lines(file)
-        except (ValueError, EOFError, zlib.error, OSError) as error:
-            raise ValueError(f"{name_of(source)}, line {max(number, 1)}: {error}.") from error
 
 
 def as_indicator(Y: Any) -> Any:

@@ -117,8 +117,10 @@ def fetch_multilabel(
     Raises
     ------
     ValueError
-        If the name is neither a local file nor a listed OpenML set, the file is damaged, or
-        the set has no such subset.
+        If the name is neither a local file nor a listed OpenML set, or the set has no such
+        subset.
+    DataFileError
+        If the local file is damaged or too large, see :func:`load_npz`.
     OSError
         If the download fails, or would be needed with ``download_if_missing=False``.
 

@@ -2,66 +2,88 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_mlcl.datasets._base import Source, name_of, open_lines
+from sklearn_mlcl.datasets._files import Budget, Source, naming, open_lines
 
-LARGEST = np.iinfo(np.int64).max
+LARGEST = np.iinfo(np.int32).max  # CSR of scikit-learn has 32-bit indices
+
+
+class _Rows:
+    """The rows of a CSR matrix as they are read.
+
+    Parameters
+    ----------
+    n_columns : int
+        As the header says.
+    kind : str
+        What the columns are, for messages.
+    """
+
+    def __init__(self, n_columns: int, kind: str) -> None:
+        self.n_columns, self.kind = n_columns, kind
+        self.indices, self.values, self.ends = array("q"), array("d"), array("q", [0])
+
+    def append(self, indices: Sequence[int], values: Sequence[float]) -> None:
+        outside = [j for j in indices if not 0 <= j < self.n_columns]
+        if outside:
+            raise ValueError(
+                f"{self.kind} numbers must be in 0..{self.n_columns - 1}, got {outside[0]}"
+            )
+        if len(set(indices)) < len(indices):
+            twice, _ = next(pair for pair in pairwise(sorted(indices)) if pair[0] == pair[1])
+            raise ValueError(f"{self.kind} numbers occur twice: {twice}")
+        self.indices.extend(indices)
+        self.values.extend(values)
+        self.ends.append(len(self.indices))
+
+    def to_csr(self, dtype: np.dtype) -> sp.csr_matrix:
+        with np.errstate(over="raise", invalid="raise"):
+            values = np.asarray(self.values).astype(dtype)
+        shape = (len(self.ends) - 1, self.n_columns)
+        matrix = sp.csr_matrix((values, np.asarray(self.indices), np.asarray(self.ends)), shape)
+        matrix.sort_indices()
+        return matrix
 
 
 def _read_header(line: str) -> tuple[int, int, int]:
     fields = line.split()
     if len(fields) != 3 or not all(field.isdecimal() for field in fields):
         raise ValueError(
-            f"the header must be 'n_samples n_features n_labels', got {line.strip()!r}"
+            f"the header must be 'n_samples n_features n_labels', got {line.strip()[:40]!r}"
         )
-    n, d, L = map(int, fields)
-    if max(n, d, L) > LARGEST:
+    if any(len(field) > 10 or int(field) > LARGEST for field in fields):
         raise ValueError(f"the numbers of the header must be at most {LARGEST}")
+    n, d, L = map(int, fields)
     return n, d, L
 
 
-def _check_range(indices: np.ndarray, n: int, kind: str) -> None:
-    outside = indices[(indices < 0) | (indices >= n)]
-    if len(outside):
-        raise ValueError(f"{kind} numbers must be in 0..{n - 1}, got {outside[0]}")
-    ordered = np.sort(indices)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(twice):
-        raise ValueError(f"{kind} numbers occur twice: {twice[0]}")
-
-
-def _read_row(line: str, d: int, L: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read_row(line: str) -> tuple[list[int], list[int], list[float]]:
     """Labels, feature numbers and feature values of one sample."""
-    head, _, tail = line.rstrip().partition(" ")
-    if ":" in head:  # a sample without labels whose leading blank was lost
-        head, tail = "", line
-    labels = np.array(head.split(",") if head else [], dtype=np.int64)
-    fields = [field.split(":") for field in tail.split()]
-    if any(len(field) != 2 for field in fields):
-        raise ValueError("features must be written as 'number:value'")
-    indices = np.array([field[0] for field in fields], dtype=np.int64)
-    values = np.array([field[1] for field in fields], dtype=np.float64)
-    _check_range(labels, L, "label")
-    _check_range(indices, d, "feature")
+    if "_" in line:
+        raise ValueError("numbers must be written without underscores")  # Python's own 1_000
+    words, labels = line.split(), list[int]()
+    if words and not line[0].isspace() and ":" not in words[0]:
+        labels = [int(word) for word in words.pop(0).split(",")]
+    indices, values = list[int](), list[float]()
+    for word in words:
+        index, colon, value = word.partition(":")
+        if not colon:
+            raise ValueError(f"features must be written as 'number:value', got {word[:40]!r}")
+        indices.append(int(index))
+        values.append(float(value))
     return labels, indices, values
 
 
-def _csr(
-    indices: list[np.ndarray], values: list[np.ndarray], n_columns: int, dtype: Any
-) -> sp.csr_matrix:
-    indptr = np.cumsum([0, *map(len, indices)])
-    columns = np.concatenate([np.zeros(0, dtype=np.int64), *indices])
-    data = np.concatenate([np.zeros(0), *values]).astype(dtype)
-    matrix = sp.csr_matrix((data, columns, indptr), shape=(len(indices), n_columns))
-    matrix.sort_indices()
-    return matrix
-
-
-def load_xc(path: Source, *, dtype: Any = np.float64) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+def load_xc(
+    path: Source, *, dtype: Any = np.float64, max_bytes: int | None = None
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Read a file in the text format of the extreme classification repository.
 
     The first line is ``n_samples n_features n_labels``. Each of the others is a sample,
@@ -73,7 +95,11 @@ def load_xc(path: Source, *, dtype: Any = np.float64) -> tuple[sp.csr_matrix, sp
     path : str, path-like or file object
         Paths that end in ``.gz`` or ``.bz2`` are unpacked.
     dtype : dtype, default=float64
-        Of X.
+        Of X: a type of real numbers.
+    max_bytes : int, default=None
+        About the most memory to take. A file that needs more is an error. If None, 128 MiB or 16
+        times the size of the file, whichever is more; and a packed file may not hold more than
+        4 MiB or 200 times its size. Give a number to read a larger file that you trust.
 
     Returns
     -------
@@ -84,9 +110,11 @@ def load_xc(path: Source, *, dtype: Any = np.float64) -> tuple[sp.csr_matrix, sp
 
     Raises
     ------
-    ValueError
-        If a line is malformed or a number out of range, with the number of the line, or if the
-        file has fewer or more rows than the header says.
+    DataFileError
+        If a line is malformed or a number out of range, with the number of the line, if the file
+        has fewer or more rows than the header says, or if it is too large.
+    OSError
+        If there is no such file, or it cannot be opened.
 
     References
     ----------
@@ -101,14 +129,24 @@ def load_xc(path: Source, *, dtype: Any = np.float64) -> tuple[sp.csr_matrix, sp
     >>> X.toarray().tolist(), Y.toarray().tolist()
     ([[0.0, 0.5, 0.0, 1.0], [2.0, 0.0, 0.0, 0.0]], [[1, 0, 1], [0, 0, 0]])
     """
-    with open_lines(path) as lines:
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "fiu":
+        raise ValueError(f"dtype must be a type of real numbers, got {dtype}.")
+    budget = Budget(max_bytes)
+    with open_lines(path, budget) as lines:
         n, d, L = _read_header(next(lines, ""))
-        rows = list[tuple[np.ndarray, np.ndarray, np.ndarray]]()
+        features, labels, n_rows = _Rows(d, "feature"), _Rows(L, "label"), 0
         for line in lines:
-            if len(rows) < n or line.strip():
-                rows.append(_read_row(line, d, L))
-    if len(rows) != n:
-        raise ValueError(f"{name_of(path)} has {len(rows)} rows; its header says {n}.")
-    labels, indices, values = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
-    ones = [np.ones(len(row)) for row in labels]
-    return _csr(indices, values, d, dtype), _csr(labels, ones, L, np.int64)
+            if n_rows == n and not line.strip():
+                continue
+            n_rows += 1
+            if n_rows > n:
+                raise ValueError(f"it has more rows than the {n} of its header")
+            row_labels, indices, values = _read_row(line)
+            budget.take(64 + 32 * (len(indices) + len(row_labels)))
+            features.append(indices, values)
+            labels.append(row_labels, [1.0] * len(row_labels))
+    with naming(path):
+        if n_rows < n:
+            raise ValueError(f"it has {n_rows} rows; its header says {n}")
+        return features.to_csr(dtype), labels.to_csr(np.dtype(np.int64))

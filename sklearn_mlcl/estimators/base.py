@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.heads.evaluation import exportable
+from sklearn_mlcl.heads.evaluation import exportable, outputs
 from sklearn_mlcl.heads.predictor import Probabilities
 from sklearn_mlcl.metrics._classifier import LabelMatrixClassifier
 from sklearn_mlcl.persistence._onnx import OnnxExport
@@ -171,10 +171,24 @@ class MultiLabelClassifier(
     def _marginals(self, X: Any) -> np.ndarray:
         return sigmoid(self._log_odds(check_features(self, X, reset=False)))
 
+    def _check_state(self) -> None:
+        """Predict two samples: what was fitted must fit together, and to the classes."""
+        samples = np.zeros((2, self.n_features_in_), dtype=np.float32)
+        with np.errstate(all="ignore"):  # on the CPU: this machine may not have the device
+            log_odds = outputs(self._module(), samples, device="cpu")
+        if log_odds.shape != (2, self._format.n_labels):
+            raise ValueError(
+                f"it predicts log-odds of shape {log_odds.shape} for 2 samples and "
+                f"{self._format.n_labels} labels"
+            )
+
     def _thresholds(self) -> float | np.ndarray:
         """Return the threshold in force: the parameter, or what was tuned in its place."""
         tuned = isinstance(self.threshold, str)
-        value = self._tuned_threshold() if tuned else self.threshold
+        return self._checked_threshold(self._tuned_threshold() if tuned else self.threshold)
+
+    def _checked_threshold(self, value: Any) -> np.ndarray:
+        """Return a threshold, one for all labels or one a label."""
         threshold = np.asarray(value, dtype=np.float64)
         n_labels = self._format.n_labels
         if threshold.ndim and threshold.shape != (n_labels,):
@@ -183,7 +197,7 @@ class MultiLabelClassifier(
                 f"shape {threshold.shape}."
             )
         if not ((threshold >= 0) & (threshold <= 1)).all():
-            raise ValueError(f"threshold must lie in [0, 1], got {self.threshold!r}.")
+            raise ValueError(f"threshold must lie in [0, 1], got {value!r}.")
         return threshold
 
     def _tuned_threshold(self) -> float:

@@ -21,7 +21,12 @@ from sklearn_mlcl.heads.predictor import DrawnPredictor
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
 from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES, Posterior, plain_encoder
 from sklearn_mlcl.training import IndexBatchNet
-from sklearn_mlcl.training.variational import VariationalNet, VariationalObjective
+from sklearn_mlcl.training.variational import (
+    MOST_LATENT_SAMPLES,
+    MOST_PREDICT_SAMPLES,
+    VariationalNet,
+    VariationalObjective,
+)
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.fit_data import check_features
 from sklearn_mlcl.utils.parameters import (
@@ -87,7 +92,7 @@ class CGMVAEClassifier(NetClassifier):
         - ``label_branch`` : bool
           Train the decoder on the label means too.
         - ``n_latent_samples`` : int
-          Draws of the posterior that are decoded in a training step.
+          Draws of the posterior that are decoded in a training step, 100 at most.
         - ``n_negatives`` : int or None
           Labels absent from a batch that are drawn to stand for all others in the sums over
           labels, for very many labels; None takes all.
@@ -109,9 +114,9 @@ class CGMVAEClassifier(NetClassifier):
         - ``layer_norm`` : bool
           Normalise the layers of the feature encoder; the release does not.
         - ``n_predict_samples`` : int
-          Draws of the posterior over which probabilities are averaged; 0 decodes its mean. The
-          draws use the same noise for all samples, so that an answer does not depend on the
-          other samples.
+          Draws of the posterior over which probabilities are averaged, 10,000 at most; 0 decodes
+          its mean. The draws use the same noise for all samples, so that an answer does not
+          depend on the other samples.
 
     Attributes
     ----------
@@ -162,7 +167,7 @@ class CGMVAEClassifier(NetClassifier):
         dict,
         None,
         keys={
-            "n_latent_samples": param(1, AT_LEAST_1),
+            "n_latent_samples": param(1, Interval(Integral, 1, MOST_LATENT_SAMPLES, closed="both")),
             "label_branch": param(True, "boolean"),
             "kl_estimator": param("mc", StrOptions({"mc", "variational"})),
             "kl_warmup_epochs": param(0, Interval(Integral, 0, None, closed="left")),
@@ -186,7 +191,9 @@ class CGMVAEClassifier(NetClassifier):
             "layer_norm": param(True, "boolean"),
             "concat_input": param(False, "boolean"),
             "label_bias": param(True, "boolean"),
-            "n_predict_samples": param(0, Interval(Integral, 0, None, closed="left")),
+            "n_predict_samples": param(
+                0, Interval(Integral, 0, MOST_PREDICT_SAMPLES, closed="both")
+            ),
         },
     )
 
@@ -288,7 +295,7 @@ class CGMVAEClassifier(NetClassifier):
         return self._draws(n_draws) if n_draws > 0 else self._current_predictor()
 
     def _draws(self, n_draws: int) -> DrawnPredictor:
-        size = (n_draws, setting(self, "latent_dim"))
+        size = (n_draws, self.net_.module_.latent_dim)
         noise = np.random.RandomState(self._noise_seed).normal(size=size)
         return DrawnPredictor(self._current_predictor(), noise)
 

@@ -27,6 +27,7 @@ from sklearn_mlcl.utils.parameters import (
     param,
 )
 from sklearn_mlcl.utils.runtime import torch_defaults
+from sklearn_mlcl.utils.state import check_arrays
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
 
@@ -160,6 +161,12 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+    def _check_state(self) -> None:
+        L = self._format.n_labels
+        shapes = {"coef_": (L, self.n_features_in_), "intercept_": (L,), "C_": (L,)}
+        check_arrays(self, shapes)
+        check_arrays(self, {"n_iter_": (L,)}, np.integer)
 
     def _module(self) -> nn.Module:
         return AffineHead(self.coef_, self.intercept_)

@@ -96,7 +96,8 @@ class MultiLabelMLPClassifier(NetClassifier):
     -----
     With ``loss="pal"`` the softmax is no probability of a label. Its probabilities are marginals
     of a Gaussian model of the features about the prototypes of the label sets, with the spread
-    taken from held-out samples.
+    taken from held-out samples. Where none are held out, it is that of the training samples, which
+    is too small.
 
     References
     ----------
@@ -196,7 +197,7 @@ class MultiLabelMLPClassifier(NetClassifier):
     ) -> Heads:
         affine = super()._heads(heads, known, own, task)
         judged = task.judged()
-        if not self._needs_decoder() or own is None or judged is None:
+        if not self._needs_decoder():
             return affine._replace(fitted={"decoder_": None})
         asked = NearestLabelSetClassifier() if isinstance(self.decision, str) else self.decision
         decoder = fit_onn_decoder(
@@ -205,7 +206,7 @@ class MultiLabelMLPClassifier(NetClassifier):
             sample_weight=task.train.row_weight,
             variant=asked.variant,
             max_labels=asked.max_labels,
-            validation=(own, judged.data.Y),
+            validation=None if own is None or judged is None else (own, judged.data.Y),
         )
         if self.loss == "pal":
             return Heads(DecoderHead(decoder), {"decoder_": decoder})

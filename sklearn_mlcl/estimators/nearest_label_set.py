@@ -170,6 +170,13 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
             return self._format.label_matrix(sets)
         return self.classes_[sets.indices]  # every set has one label
 
+    def _check_state(self) -> None:
+        n_sets = len(self._format.classes)
+        found = (self.decoder_.n_labels, len(self.decoder_.intercept))
+        if found != (n_sets, self.n_features_in_):
+            raise ValueError(f"its decoder has {found} labels and features")
+        super()._check_state()
+
     def _module(self) -> nn.Module:
         # Of two classes, which are two label sets, the log-odds of the second are asked for.
         return DecoderHead(self.decoder_, first_label=int(self._format.kind == "binary"))

@@ -47,6 +47,7 @@ from sklearn_mlcl.modules import (
     embedding_width,
     linear,
 )
+from sklearn_mlcl.modules._encoder import custom_encoder
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet
 from sklearn_mlcl.training.draws import private_draws
@@ -129,7 +130,8 @@ class NetAttributes:
     predictor_ : torch.nn.Module
         The one way from samples to log-odds: encoder, head, neighbours, linear part.
     label_counts_ : ndarray of shape (2, n_labels)
-        Samples with each label, samples without; over all calls of :meth:`partial_fit`.
+        Samples with each label, samples without, among those that were learnt from; over all calls
+        of :meth:`partial_fit`.
     threshold_ : float or array-like
         The threshold in force after the fit.
     blend_ : dict of str to float
@@ -514,6 +516,8 @@ class NetClassifier(
         is_part: bool = False,
     ) -> Task:
         """Plan a training: what is held out, what each sample weighs, what seeds it."""
+        if not isinstance(self.threshold, str):
+            self._checked_threshold(self.threshold)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         seed += self.n_iter_ if continuing else 0
         dealt = None
@@ -785,10 +789,13 @@ class NetClassifier(
             if goes_on and isinstance(self.threshold, str):
                 # What was chosen stays.
                 return self._tuned_threshold(), Decision("threshold")
-            if objective is not None and self.threshold != "auto":
+            asked = [f"decision={rule!r}"] if rule != "threshold" else []
+            if self.threshold != "auto" and isinstance(self.threshold, str):
+                asked.append(f"threshold={self.threshold!r}")
+            if asked:
                 warnings.warn(
-                    f"threshold={self.threshold!r} is tuned on held-out samples, but none could be "
-                    f"held out: the threshold is {DEFAULT_THRESHOLD}. Give X_val and y_val, more "
+                    f"{' and '.join(asked)} needs held-out samples, but none could be held out: "
+                    f"labels are predicted by threshold {threshold}. Give X_val and y_val, more "
                     "samples or another validation.",
                     UserWarning,
                     stacklevel=2,
@@ -924,6 +931,23 @@ class NetClassifier(
     def _embedded(self, encoder: nn.Module, X: Features) -> np.ndarray:
         return outputs(Embedding(encoder), X, device=self.device)
 
+    def _check_state(self) -> None:
+        for decoder in (self.decision_.decoder, getattr(self, "decoder_", None)):
+            if decoder is not None and decoder.n_labels != self._format.n_labels:
+                raise ValueError(f"a decoder is one of {decoder.n_labels} labels")
+        embedding = self.net_.try_step(self.n_features_in_, self._format.n_labels)
+        epochs = {np.shape(values) for values in self.history_.values()}
+        if len(epochs) > 1 or any(len(shape) != 1 for shape in epochs):
+            raise ValueError(f"its history has the shapes {sorted(epochs)}")
+        members = () if self.net_.n_members == 1 else (self.net_.n_members,)
+        width = self._n_features_out // self.net_.n_members
+        if embedding.shape != (*members, 2, width):
+            raise ValueError(
+                f"its embedding of 2 samples has shape {tuple(embedding.shape)}, expected "
+                f"{(*members, 2, width)}"
+            )
+        super()._check_state()
+
     @property
     def _inference(self) -> dict[str, Any]:
         """Where to predict, and the numbers of memory that a sample needs for it."""
@@ -1026,7 +1050,7 @@ def encoder_of(clf: NetClassifier, n_features: int) -> nn.Module:
             dropout=clf.dropout,
             n_members=clf.n_estimators,
         )
-    members = [clf.module(n_features) for _ in range(clf.n_estimators)]
+    members = [custom_encoder(clf.module, n_features) for _ in range(clf.n_estimators)]
     for member in members:
         embedding_width(member, n_features)
     return members[0] if clf.n_estimators == 1 else MemberList(members)

@@ -139,13 +139,14 @@ class Task:
             return None
         if self.valid is None:
             samples, fold = self.folds.judged, self.folds.of_sample
-            source, fewest = self.data, self.folds.n_folds
+            source, weighted, fewest = self.data, self.train, self.folds.n_folds
             # All learn from a group that has all positives of a label: they are not judged.
             w = self.train.sample_weight
             w = None if w is None else (w[samples] > 0).astype(float)
             counts = np.stack(weighted_counts(self.train.Y[samples], w))
         else:
-            source, fold = self.valid, np.zeros(self.valid.n_samples, dtype=np.int64)
+            source, weighted = self.valid, self.valid.weighted(self.class_weights[0])
+            fold = np.zeros(source.n_samples, dtype=np.int64)
             samples = np.arange(len(fold))
             fewest = ceil((self.data.n_samples + len(fold)) / len(fold))
             counts = self.stats.counts
@@ -157,7 +158,9 @@ class Task:
         Y = data.Y.toarray() if hasattr(data.Y, "toarray") else data.Y
         # Of a label with few positives the samples that are judged would be negatives alone.
         known = np.asarray((counts >= fewest).all(axis=0))
-        judgement = Judgement.of(Y, data.sample_weight, known)
+        # Without class weights the best shift of the log-odds would take them out of the fit again.
+        weight = weighted.sample_weight
+        judgement = Judgement.of(Y, None if weight is None else weight[samples], known)
         return Judged(data, fold[samples], np.where(known, Y, np.nan), judgement)
 
 
@@ -174,7 +177,7 @@ class Judged:
     Y : ndarray of shape (n, L)
         Their labels, NaN where an entry is not judged.
     judgement : Judgement
-        The same, with weights.
+        The same, with weights, class weights among them.
     """
 
     data: FitData

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 from sklearn_mlcl.utils.probabilities import sigmoid
+from sklearn_mlcl.utils.state import Like, check_tensors
 
 #: Training samples that are kept at most; of more, a random subsample is.
 MAX_SAMPLES = 20_000
@@ -83,6 +84,31 @@ class NeighborHead(nn.Module):
             votes = kernel @ self.votes
         shares = votes / torch.where(total > 0, total, 1.0)
         return torch.where(known, shares, self.prior)
+
+    def check_state(self) -> None:
+        """Raise a ``ValueError`` unless the tensors fit together: sparse products trust indices."""
+        (n_samples, width), n_labels = self.unit.shape, len(self.prior)
+        if self.unit.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"the embeddings of the neighbours are {self.unit.dtype}")
+        own_weights = self.weights.shape == (n_samples, 1)
+        expected: dict[str, Like | None] = {
+            "unit": Like((n_samples, width), self.unit.dtype),
+            "weights": Like((n_samples, 1 if own_weights else n_labels)),
+            "prior": Like((n_labels,), torch.float64),
+            "informed": Like((n_labels,), torch.bool),
+            "votes": Like((n_samples, n_labels)),
+        }
+        if self.votes is None:
+            n_votes = len(self.get_buffer("vote_value"))
+            index, value = Like((2, n_votes), torch.int64), Like((n_votes,))
+            expected |= {"votes": None, "vote_index": index, "vote_value": value}
+        check_tensors(self, expected)
+        if self.votes is None:
+            label, sample = self.get_buffer("vote_index")
+            inside = (label >= 0) & (label < n_labels) & (sample >= 0) & (sample < n_samples)
+            in_order = (label * n_samples + sample).diff() > 0
+            if not (inside.all() and in_order.all()):
+                raise ValueError("votes of neighbours are of no such label or sample, or unsorted")
 
     def _sparse_votes(self) -> Tensor:
         index, value = self.get_buffer("vote_index"), self.get_buffer("vote_value")

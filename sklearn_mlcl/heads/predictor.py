@@ -17,6 +17,7 @@ from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.utils.fit_data import LabelStats
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
+from sklearn_mlcl.utils.state import Like, check_tensors
 
 
 class Predictor(nn.Module):
@@ -243,6 +244,15 @@ class AffineHead(nn.Module):
         own = embedding.unflatten(1, (M, -1)).transpose(0, 1)
         return own @ weight.mT + self.own_bias[:, None]
 
+    def check_state(self) -> None:
+        """Raise a ``ValueError`` unless the tensors fit together."""
+        (n_labels, width), n_members = self.weight.shape, len(self.own_bias)
+        shapes = {"weight": (n_labels, width), "bias": (n_labels,)}
+        shapes["own_bias"] = (n_members, n_labels)
+        check_tensors(self, {n: Like(shape, torch.float64) for n, shape in shapes.items()})
+        if width % n_members:
+            raise ValueError(f"embeddings of width {width} are none of {n_members} members")
+
     def set_constant(self, stats: LabelStats, previous: Any) -> None:
         """Give labels with a single value their log-odds, or the head that they had before."""
         labels = torch.from_numpy(np.flatnonzero(stats.constant))
@@ -284,6 +294,20 @@ class DecoderHead(nn.Module):
                 ("sets", sets.toarray()),
             ):
                 self.register_buffer(name, torch.from_numpy(np.array(array, dtype=np.float64)))
+
+    def check_state(self) -> None:
+        """Raise a ``ValueError`` unless the tensors are those of the decoder."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if not self.decoder.marginals_are_exact():
+            n_sets = len(self.decoder.seen_log_prior) + len(self.decoder.own_log_prior)
+            width = len(self.decoder.intercept)
+            shapes = {
+                "intercept": (width,),
+                "points": (n_sets, width),
+                "offsets": (n_sets,),
+                "sets": (n_sets, self.decoder.n_labels),
+            }
+        check_tensors(self, {name: Like(shape, torch.float64) for name, shape in shapes.items()})
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return log-odds (n, L) of embeddings (n, h)."""

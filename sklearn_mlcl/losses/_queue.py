@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, InitVar, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -58,18 +58,18 @@ class MemoryQueue(nn.Module):
     embedding_dim: int
     n_labels: int
     _: KW_ONLY
-    dtype: InitVar[torch.dtype] = torch.float32
-    label_dtype: InitVar[torch.dtype] = torch.bool
+    dtype: torch.dtype = torch.float32
+    label_dtype: torch.dtype = torch.bool
     n_members: int = 1
     _embeddings: Tensor = field(init=False)
     _labels: Tensor = field(init=False)
 
-    def __post_init__(self, dtype: torch.dtype, label_dtype: torch.dtype) -> None:
+    def __post_init__(self) -> None:
         super().__init__()
         check_parameters(self, vars(self))
         members = () if self.n_members == 1 else (self.n_members,)
-        embeddings = torch.zeros(*members, self.queue_size, self.embedding_dim, dtype=dtype)
-        labels = torch.zeros(*members, self.queue_size, self.n_labels, dtype=label_dtype)
+        embeddings = torch.zeros(*members, self.queue_size, self.embedding_dim, dtype=self.dtype)
+        labels = torch.zeros(*members, self.queue_size, self.n_labels, dtype=self.label_dtype)
         self.register_buffer("_embeddings", embeddings)
         self.register_buffer("_labels", labels)
         self.reset()

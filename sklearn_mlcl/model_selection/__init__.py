@@ -1,4 +1,6 @@
-"""Stratified splitting and cross-validated scores for label matrices, missing labels included."""
+"""Splits, cross-validated scores, a vote and a leaderboard for label matrices."""
+
+from typing import Any
 
 from sklearn_mlcl.model_selection._held_out import cross_val_predict
 from sklearn_mlcl.model_selection._splitters import (
@@ -6,4 +8,14 @@ from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedShuffleSplit,
 )
 
-__all__ = ["MultilabelStratifiedKFold", "MultilabelStratifiedShuffleSplit", "cross_val_predict"]
+#: They need folders that stand later: the package puts them here once it has them.
+MultiLabelVotingClassifierCV: Any
+compare: Any
+
+__all__ = [
+    "MultiLabelVotingClassifierCV",
+    "MultilabelStratifiedKFold",
+    "MultilabelStratifiedShuffleSplit",
+    "compare",
+    "cross_val_predict",
+]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn import get_config
-from sklearn.base import MetaEstimatorMixin, clone
+from sklearn.base import MetaEstimatorMixin
 from sklearn.utils import Bunch, Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
@@ -32,50 +33,41 @@ from sklearn_mlcl.utils.targets import as_1d_target, infer_format
 from sklearn_mlcl.utils.validation import check_weights
 
 
-class HeldOutClassifier(
+class CrossFittedClassifier(
     Persistent, DocumentationLinks, LabelMatrixClassifier, MetaEstimatorMixin, DeclaredParameters
 ):
-    """Base of the meta-estimators that learn something small from held-out scores.
+    """Base of the meta-estimators that learn something small from scores of held-out samples.
 
-    A subclass lists in ``_methods`` the methods of the estimator that it can use, the preferred
-    one first, and learns in ``_learn``.
+    A subclass gives its estimators in ``_named``, keeps the fitted ones in ``_keep``, and learns
+    in ``_learn``. It lists in ``_methods`` the methods of the estimators that it can use, the
+    preferred one first.
 
     Parameters
     ----------
-    estimator : classifier
-        Any with ``predict_proba`` or ``decision_function`` for label matrices. They return a
-        matrix or, as scikit-learn's forests do, a list of arrays. A fold may lack positives of a
-        label.
-    response_method : {"auto", "predict_proba", "decision_function"}
-        Scores to learn from.
     cv : int, float, splitter, iterable of splits, "prefit" or None
         Number of folds of :class:`~sklearn_mlcl.model_selection.MultilabelStratifiedKFold` (None:
-        5). A float in (0, 1) is the held-out share of one stratified split. With "prefit" the
-        estimator is already fitted, and all samples given to ``fit`` are held-out samples.
+        5). A float in (0, 1) is the held-out share of one stratified split. With "prefit" nothing
+        is fitted, and all samples given to ``fit`` are held-out samples.
     refit : bool
         Whether to fit on all samples after the fits of ``cv``. False only with a single split.
     n_jobs : int or None
-        Number of folds fitted at the same time.
+        Number of fits at the same time.
     random_state : int, RandomState instance or None
         Shuffles the samples before they are dealt to folds; None keeps their order.
     missing_label : float
-        What marks a missing entry of y beside NaN, for example -1. The estimator gets y as it is
+        What marks a missing entry of y beside NaN, for example -1. An estimator gets y as it is
         and needs a ``missing_label`` of its own. So does a splitter or scorer given here.
     """
 
     _shared_attributes = """
-    estimator_ : classifier
-        The fitted classifier.
     classes_ : ndarray
         ``arange(L)``, or the two classes of a binary target.
     label_names_ : ndarray of str
         Column names of a DataFrame y.
     n_features_in_, feature_names_in_
-        As the estimator has them.
+        As the first estimator that knows them has them.
     """
 
-    estimator: Any = required(*(HasMethods(["fit", m]) for m in METHODS), kw_only=False)
-    response_method: str = param("auto", StrOptions({"auto", *METHODS}))
     cv: Any = param(
         None, "cv_object", StrOptions({"prefit"}), Interval(Real, 0.0, 1.0, closed="neither")
     )
@@ -86,26 +78,36 @@ class HeldOutClassifier(
     _methods: tuple[str, ...]
 
     @abstractmethod
-    def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
-        """Learn from targets (n, L), scores (n, L) and weights of held-out samples."""
+    def _named(self) -> dict[str, Any]:
+        """Return the estimators by the names under which metadata is routed to them."""
+
+    @abstractmethod
+    def _keep(self, fitted: list[Any]) -> None:
+        """Store the fitted estimators, in the order of ``_named``."""
+
+    @abstractmethod
+    def _learn(self, Y: Any, scores: list[np.ndarray], weight: np.ndarray | None) -> None:
+        """Learn from held-out samples: targets (n, L), scores (n, L) of each estimator, weights."""
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> HeldOutClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, **params: Any
+    ) -> CrossFittedClassifier:
         """Score held-out samples by cross-fitting, learn from the scores, and fit on all samples.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            As the estimator takes it.
+            As the estimators take it.
         y : {ndarray, DataFrame, sparse matrix} of shape (n, L) or (n,)
-            Indicator matrix as the estimator takes it, NaN (and ``missing_label``) where missing,
+            Indicator matrix as the estimators take it, NaN (and ``missing_label``) where missing,
             or a binary target.
         sample_weight : array-like of shape (n,) or (n, L), default=None
-            Weights of the held-out samples or entries. The estimator's fit gets them too if it
+            Weights of the held-out samples or entries. An estimator's fit gets them too if it
             takes weights, in the same shape, so it must know weights of entries if these are such.
         **params : dict
-            Further metadata for the estimator's ``fit``, and with metadata routing enabled for
-            the splitter.
+            Further metadata for the ``fit`` of the estimators, and with metadata routing enabled
+            for the splitter.
 
         Returns
         -------
@@ -123,6 +125,7 @@ class HeldOutClassifier(
                 f"This {type(self).__name__} estimator requires y to be passed, "
                 "but the target y is None."
             )
+        estimators = self._named()
         X, y = indexable(X, y)
         set_format(self, infer_format(y, missing_label=self.missing_label))
         if self._format.kind == "multiclass":
@@ -133,66 +136,74 @@ class HeldOutClassifier(
         if self._format.kind == "binary":
             y = as_1d_target(y)
         weight = check_weights(sample_weight, num_samples(X), self._format.n_labels)
-        routed = self._routed(sample_weight, params)
-        options = self._methods if self.response_method == "auto" else (self.response_method,)
-        self._method = first_method(self.estimator, options)
-        rows, scores = self._held_out(X, y, routed)
+        routed = self._routed(estimators, sample_weight, params)
+        for estimator in estimators.values():
+            self._method = first_method(estimator, self._methods_in_use())
+        fitted, rows, scores = self._held_out(estimators, X, y, routed)
+        self._keep(fitted)
         Y = self._format.indicator(safe_indexing(y, rows))
         self._learn(Y, scores, None if weight is None else weight[rows])
         for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
+            known = [getattr(estimator, name) for estimator in fitted if hasattr(estimator, name)]
+            if known:
+                setattr(self, name, known[0])
         return self
+
+    def _check_state(self) -> None:
+        if self._method not in METHODS:
+            raise ValueError(f"it takes scores from the method {self._method!r}")
+
+    def _methods_in_use(self) -> tuple[str, ...]:
+        return self._methods
+
+    def _scores_of(self, estimator: Any, X: Any, method: str | None = None) -> np.ndarray:
+        """Scores (n, L) of a fitted estimator, by default those that were learned from."""
+        return label_scores(estimator, X, **self._response(method or self._method))
 
     def _response(self, method: str) -> dict[str, Any]:
         positive = self._format.classes[1] if self._format.kind == "binary" else 1
         return {"n_labels": self._format.n_labels, "method": method, "positive_class": positive}
 
-    def _scores(self, X: Any, method: str | None = None) -> np.ndarray:
-        """Scores (n, L) of the fitted estimator, by default those that were learned from."""
-        check_is_fitted(self, "estimator_")
-        return label_scores(self.estimator_, X, **self._response(method or self._method))
-
-    def _held_out(self, X: Any, y: Any, routed: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Fit ``estimator_`` and return row numbers and scores of held-out rows."""
+    def _held_out(
+        self, estimators: dict[str, Any], X: Any, y: Any, routed: Any
+    ) -> tuple[list[Any], np.ndarray, list[np.ndarray]]:
+        """Return fitted estimators, and row numbers and scores (by estimator) of held-out rows."""
         if isinstance(self.cv, str):
-            check_is_fitted(self.estimator)
-            self.estimator_ = self.estimator
-            scores = self._scores(X)
-            return np.arange(len(scores)), scores
-        splits = splits_of(
-            self.cv, X, y, self.random_state, routed.splitter.split, self.missing_label
-        )
+            for estimator in estimators.values():
+                check_is_fitted(estimator)
+            scores = [self._scores_of(estimator, X) for estimator in estimators.values()]
+            return list(estimators.values()), np.arange(num_samples(X)), scores
+        splits = splits_of(self.cv, X, y, self.random_state, routed.cv.split, self.missing_label)
         if not self.refit and len(splits) > 1:
             raise ValueError(
                 f"refit=False needs a single split, got cv={self.cv!r} with {len(splits)} folds."
             )
-        fit_params, response = routed.estimator.fit, self._response(self._method)
-        self.estimator_, rows, scores = cross_fit(
-            self.estimator, X, y, splits, fit_params, self.n_jobs, **response
-        )
-        if self.refit:
-            self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
-        return rows, scores
+        tasks = [(estimator, routed[name].fit) for name, estimator in estimators.items()]
+        response = self._response(self._method)
+        return cross_fit(tasks, X, y, splits, self.n_jobs, refit=self.refit, **response)
 
-    def _routed(self, sample_weight: Any, params: dict[str, Any]) -> Any:
-        """What goes to the estimator's ``fit`` and to the splitter."""
+    def _routed(
+        self, estimators: dict[str, Any], sample_weight: Any, params: dict[str, Any]
+    ) -> Any:
+        """What goes to the ``fit`` of each estimator and to the splitter."""
         if get_config()["enable_metadata_routing"]:
             return process_routing(self, "fit", sample_weight=sample_weight, **params)
-        fit_params = dict(params)
-        if sample_weight is not None and has_fit_parameter(self.estimator, "sample_weight"):
-            fit_params["sample_weight"] = sample_weight
-        elif sample_weight is not None:
-            warnings.warn(
-                f"{type(self.estimator).__name__}.fit takes no sample_weight: the weights count "
-                f"in {type(self).__name__} only.",
-                UserWarning,
-                stacklevel=4,
-            )
-        return Bunch(splitter=Bunch(split={}), estimator=Bunch(fit=fit_params))
+        routed = Bunch(cv=Bunch(split={}))
+        for name, estimator in estimators.items():
+            routed[name] = Bunch(fit=dict(params))
+            if sample_weight is not None and has_fit_parameter(estimator, "sample_weight"):
+                routed[name].fit["sample_weight"] = sample_weight
+            elif sample_weight is not None:
+                warnings.warn(
+                    f"{type(estimator).__name__}.fit takes no sample_weight: the weights count "
+                    f"in {type(self).__name__} only.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+        return routed
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Return the routing of metadata: to itself, to the estimator and to the splitter.
+        """Return the routing of metadata: to itself, to the estimators and to the splitter.
 
         Returns
         -------
@@ -203,15 +214,51 @@ class HeldOutClassifier(
         return (
             MetadataRouter(owner=self)
             .add_self_request(self)
-            .add(estimator=self.estimator, method_mapping=to_fit)
-            .add(splitter=self.cv, method_mapping=to_split)
+            .add(cv=self.cv, method_mapping=to_split)
+            .add(**self._named(), method_mapping=to_fit)
         )
 
     def __sklearn_tags__(self) -> Tags:
-        """Tags of the wrapped estimator, without multiclass targets."""
-        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
+        """Return what all estimators can, and what one of them asks for; no multiclass targets."""
+        tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
-        if inner.classifier_tags is not None:
-            tags.classifier_tags.multi_label = inner.classifier_tags.multi_label
-        tags.input_tags = inner.input_tags
+        inner = [get_tags(estimator) for estimator in self._named().values()]
+        tags.classifier_tags.multi_label = all(
+            each.classifier_tags is not None and each.classifier_tags.multi_label for each in inner
+        )
+        for field in fields(tags.input_tags):
+            joined = any if field.name in ("pairwise", "positive_only") else all
+            value = joined(getattr(each.input_tags, field.name) for each in inner)
+            setattr(tags.input_tags, field.name, value)
         return tags
+
+
+class HeldOutClassifier(CrossFittedClassifier):
+    """Base of the meta-estimators around one estimator.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Any with ``predict_proba`` or ``decision_function`` for label matrices. They return a
+        matrix or, as scikit-learn's forests do, a list of arrays. A fold may lack positives of a
+        label.
+    response_method : {"auto", "predict_proba", "decision_function"}
+        Scores to learn from.
+    """
+
+    estimator: Any = required(*(HasMethods(["fit", m]) for m in METHODS), kw_only=False)
+    response_method: str = param("auto", StrOptions({"auto", *METHODS}))
+
+    def _named(self) -> dict[str, Any]:
+        return {"estimator": self.estimator}
+
+    def _keep(self, fitted: list[Any]) -> None:
+        (self.estimator_,) = fitted
+
+    def _methods_in_use(self) -> tuple[str, ...]:
+        return self._methods if self.response_method == "auto" else (self.response_method,)
+
+    def _scores(self, X: Any, method: str | None = None) -> np.ndarray:
+        """Scores (n, L) of the fitted estimator, by default those that were learned from."""
+        check_is_fitted(self, "estimator_")
+        return self._scores_of(self.estimator_, X, method)

@@ -38,26 +38,81 @@ def splits_of(
     return list(check_cv(cv).split(X, y, **(split_params or {})))
 
 
-def fit_and_score(
-    estimator: Any, X: Any, y: Any, split: tuple[Any, Any], fit_params: Any, **response: Any
-) -> tuple[Any, np.ndarray]:
-    """Fit on the training part of a split; return the estimator and its scores of the test part."""
-    train, test = split
-    params = check_method_params(X, fit_params, indices=train)
-    estimator.fit(safe_indexing(X, train), safe_indexing(y, train), **params)
-    return estimator, label_scores(estimator, safe_indexing(X, test), **response)
-
-
 def cross_fit(
-    estimator: Any, X: Any, y: Any, splits: Any, params: Any, n_jobs: int | None, **response: Any
-) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Fit a clone on each training part; return the first, and numbers and scores of test rows."""
-    fitted = Parallel(n_jobs=n_jobs)(
-        delayed(fit_and_score)(clone(estimator), X, y, split, params, **response)
-        for split in splits
+    tasks: list[tuple[Any, dict[str, Any]]],
+    X: Any,
+    y: Any,
+    splits: list[tuple[Any, Any]],
+    n_jobs: int | None,
+    *,
+    refit: bool,
+    **response: Any,
+) -> tuple[list[Any], np.ndarray, list[np.ndarray]]:
+    """Fit clones on each training part; score the test parts.
+
+    Parameters
+    ----------
+    tasks : list of (estimator, dict)
+        Estimators, and the arguments of their ``fit``.
+    X, y : array-like
+        All samples and their targets.
+    splits : list of (ndarray, ndarray)
+        Row numbers of training and test parts.
+    n_jobs : int or None
+        Number of fits at the same time.
+    refit : bool
+        Whether to fit on all samples too.
+    **response : dict
+        How :func:`~sklearn_mlcl.utils.response.label_scores` asks for scores.
+
+    Returns
+    -------
+    fitted : list of estimator
+        Those fitted on all samples, or without ``refit`` on the first training part.
+    rows : ndarray of int
+        Row numbers of all test parts, in ascending order.
+    scores : list of ndarray of shape (len(rows), L)
+        The scores of these rows by each estimator.
+    """
+    fits: list[tuple[Any, Any, Any]] = [
+        (estimator, params, split) for estimator, params in tasks for split in splits
+    ]
+    if refit:
+        fits += [(estimator, params, None) for estimator, params in tasks]
+    kept = None if refit else splits[0]
+    done = Parallel(n_jobs=n_jobs)(
+        delayed(_fit)(clone(estimator), X, y, split, split is kept, params, **response)
+        for estimator, params, split in fits
     )
+    fitted = [estimator for estimator, _ in done if estimator is not None]
+    parts = [scores for _, scores in done if scores is not None]
     rows = np.concatenate([np.asarray(test) for _, test in splits])
-    return fitted[0][0], rows, np.concatenate([scores for _, scores in fitted])
+    order = np.argsort(rows, kind="stable")
+    starts = range(0, len(parts), len(splits))
+    scores = [np.concatenate(parts[start : start + len(splits)])[order] for start in starts]
+    return fitted, rows[order], scores
+
+
+def _fit(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    split: tuple[Any, Any] | None,
+    keep: bool,
+    params: dict[str, Any],
+    **response: Any,
+) -> tuple[Any, np.ndarray | None]:
+    """Fit on all samples, or on the training part of a split; return scores of its test part.
+
+    An estimator that is not kept is not returned: forests are large, and processes copy.
+    """
+    if split is None:
+        return estimator.fit(X, y, **params), None
+    train, test = split
+    given = check_method_params(X, params, indices=train)
+    estimator.fit(safe_indexing(X, train), safe_indexing(y, train), **given)
+    scores = label_scores(estimator, safe_indexing(X, test), **response)
+    return (estimator if keep else None), scores
 
 
 def cross_val_predict(
@@ -134,5 +189,5 @@ def cross_val_predict(
     if not np.array_equal(tested, np.arange(num_samples(X))):
         raise ValueError("The test parts of cv must hold each row once: they are no partition.")
     response = {"n_labels": target_format.n_labels, "method": method}
-    _, rows, scores = cross_fit(estimator, X, y, splits, params or {}, n_jobs, **response)
-    return scores[np.argsort(rows)]
+    task = (estimator, params or {})
+    return cross_fit([task], X, y, splits, n_jobs, refit=False, **response)[2][0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import nn
@@ -63,6 +63,27 @@ class MLPEncoder(nn.Sequential):
             if dropout > 0:
                 layers.append(dropout_layer(dropout, n_members))
         super().__init__(*layers)
+
+
+#: Attribute of modules of the user's: the number that they were called with.
+N_FEATURES = "_n_features_of_fit"
+
+
+def custom_encoder(factory: Callable[[int], nn.Module], n_features: int) -> nn.Module:
+    """Return an encoder of the user's, marked as one that a file holds the tensors of alone.
+
+    Parameters
+    ----------
+    factory : callable
+        Called with ``n_features``; returns a module that maps (n, n_features) to
+        (n, n_embedding).
+    n_features : int
+        Number of input features.
+    """
+    module = factory(n_features)
+    if isinstance(module, nn.Module):
+        setattr(module, N_FEATURES, n_features)
+    return module
 
 
 class ProjectionHead(nn.Sequential):

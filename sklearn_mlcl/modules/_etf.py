@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl.utils.simplex import simplex_etf
+from sklearn_mlcl.utils.state import Like, check_tensors
 
 
 class ETFLinear(nn.Module):
@@ -77,6 +78,7 @@ class ETFLinear(nn.Module):
         super().__init__()
         if not scale > 0:
             raise ValueError(f"scale must be positive, got {scale!r}.")
+        self.in_features, self.out_features = in_features, out_features
         frame = simplex_etf(out_features, in_features, random_state=random_state)
         self.register_buffer("etf", torch.empty(frame.shape).copy_(torch.from_numpy(frame)))
         log_scale = torch.empty(()).fill_(log(scale))
@@ -85,6 +87,12 @@ class ETFLinear(nn.Module):
         else:
             self.register_buffer("log_scale", log_scale)
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
+
+    def check_state(self) -> None:
+        """Raise a ``ValueError`` unless the tensors fit together."""
+        bias = None if self.bias is None else Like((self.out_features,))
+        frame = Like((self.out_features, self.in_features))
+        check_tensors(self, {"etf": frame, "bias": bias, "log_scale": Like(())})
 
     @property
     def weight(self) -> Tensor:

@@ -112,6 +112,7 @@ class StackedLinear(nn.Module):
 
     def __init__(self, n_members: int, n_in: int, n_out: int) -> None:
         super().__init__()
+        self.n_members, self.n_in, self.n_out = n_members, n_in, n_out
         bound = 1 / sqrt(n_in)
         self.weight = nn.Parameter(torch.empty(n_members, n_in, n_out).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(n_members * n_out).uniform_(-bound, bound))
@@ -127,8 +128,7 @@ class StackedLinear(nn.Module):
         return (X @ wide).view(-1, n_members, n_out).transpose(0, 1) + bias
 
     def extra_repr(self) -> str:
-        n_members, n_in, n_out = self.weight.shape
-        return f"n_members={n_members}, n_in={n_in}, n_out={n_out}"
+        return f"n_members={self.n_members}, n_in={self.n_in}, n_out={self.n_out}"
 
 
 class StackedLayerNorm(nn.Module):
@@ -151,6 +151,7 @@ class StackedLayerNorm(nn.Module):
 
     def __init__(self, n_members: int, width: int) -> None:
         super().__init__()
+        self.n_members, self.width = n_members, width
         self.shape = (n_members, 1, width)
         self.gain = nn.Parameter(torch.ones(n_members * width))
         self.shift = nn.Parameter(torch.zeros(n_members * width))

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.state import Like, check_tensors
 from sklearn_mlcl.utils.streams import standard_normal
 
 
@@ -46,6 +47,11 @@ class InputScaler(nn.Module):
         self.register_buffer("shift", shift)
         self.register_buffer("factor", factor)
         self.limit = limit
+
+    def check_state(self) -> None:
+        """Raise a ``ValueError`` unless the tensors fit together."""
+        each = Like((len(self.shift),))
+        check_tensors(self, {"shift": each, "factor": each})
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the scaled rows, of the shape of ``X``, by member where each scales for itself."""

@@ -187,6 +187,11 @@ class GaussianMixtureVAE(nn.Module):
         empty_label_policy: str = "skip",
     ) -> None:
         super().__init__()
+        self.n_features, self.n_hidden, self.n_labels = n_features, n_hidden, n_labels
+        self.latent_dim, self.embedding_dim = latent_dim, embedding_dim
+        self.label_hidden_layer_sizes = tuple(label_hidden_layer_sizes)
+        self.decoder_hidden, self.activation, self.dropout = decoder_hidden, activation, dropout
+        self.concat_input, self.empty_label_policy = concat_input, empty_label_policy
         self.scaler = scaler
         self.encoder = encoder
         self.to_posterior = GaussianHead(n_hidden, latent_dim)

@@ -4,7 +4,8 @@ Files are safetensors with a JSON header. What they may hold is a list of classe
 name, besides arrays and plain values.
 """
 
+from sklearn_mlcl.persistence._format import ModelFileError
 from sklearn_mlcl.persistence._saving import load, save
 from sklearn_mlcl.persistence._skops import skops_trusted_types
 
-__all__ = ["load", "save", "skops_trusted_types"]
+__all__ = ["ModelFileError", "load", "save", "skops_trusted_types"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
+import re
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +15,40 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from sklearn_mlcl._version import __version__
+from sklearn_mlcl.persistence._files import write_whole
 
 #: Raised by one whenever older versions of this package could not read the files of this one.
 FORMAT_VERSION = 1
 FORMAT = "sklearn_mlcl"
+#: Bytes of a header, and bytes of the Python objects that its JSON can make: a few bytes of text
+#: make a hundred of a dict. A million names of labels stay below both.
+LARGEST_HEADER, LARGEST_TREE = 2**25, 2**27
+#: Bytes that each of these signs of a JSON text can make.
+_BYTES_OF_SIGNS = {"{": 232, "[": 72, ",": 64}
+#: Lists and dicts inside one another.
+DEEPEST = 200
+#: A text in JSON, matched without a way back, which would take memory for each of its letters.
+_TEXTS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+
+
+class ModelFileError(ValueError):
+    """A file that :func:`sklearn_mlcl.load` refuses; the message names the file and the reason.
+
+    The file is damaged or cut short, no file of :meth:`save`, of a newer version, of another class
+    than asked for, or holds what no estimator of this package does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import sklearn_mlcl
+    >>> from sklearn_mlcl.persistence import ModelFileError
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     try:
+    ...         sklearn_mlcl.load(file.name)
+    ...     except ModelFileError as error:
+    ...         print(file.name in str(error))
+    True
+    """
 
 
 class Content(NamedTuple):
@@ -29,7 +60,13 @@ class Content(NamedTuple):
 
 
 def write_file(path: str | os.PathLike[str], content: Content) -> None:
-    """Write a file in one step: an interrupted call leaves the file that was there before."""
+    """Write a file in one step: an interrupted call leaves the file that was there before.
+
+    Raises
+    ------
+    ValueError
+        If its header would be larger than what is read, or the path is that of no regular file.
+    """
     header = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -37,29 +74,11 @@ def write_file(path: str | os.PathLike[str], content: Content) -> None:
         "class": content.root,
         "state": json.dumps(content.tree, allow_nan=False, separators=(",", ":")),
     }
+    _check_tree(header["state"])
     header["sha256"] = _digest(header, content.arrays)
-    write_whole(path, save(content.arrays, metadata=header))
-
-
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write bytes to a file in one step."""
-    path = Path(path)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    if os.name == "posix":
-        # The new name of the file is on the disk only once its folder is.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    data = save(content.arrays, metadata=header)
+    _check_header(int.from_bytes(data[:8], "little"))
+    write_whole(path, data)
 
 
 def _digest(header: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
@@ -83,28 +102,53 @@ def read_file(path: str | os.PathLike[str]) -> Content:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    with open(path, "rb") as start:
+        n_bytes = int.from_bytes(start.read(8), "little")
     try:
+        _check_header(n_bytes)
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            _check_version(header, path)
             # A file without arrays has a name for each of none.
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"{str(path)!r} is cut short, damaged, or no file of save(): {error}"
-        ) from error
+            names = list(file.keys()) if header.get("format") == FORMAT else []
+            arrays = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"it is cut short, damaged, or no file of save(): {error}") from error
+    _check_version(header)
     if header.get("sha256") != _digest(header, arrays):
-        raise ValueError(f"{str(path)!r} is damaged: it does not match its checksum.")
+        raise ValueError("it is damaged: it does not match its checksum")
+    _check_tree(header["state"])
     return Content(header["class"], json.loads(header["state"]), arrays)
 
 
-def _check_version(header: dict[str, str], path: Any) -> None:
+def _check_header(n_bytes: int) -> None:
+    if n_bytes > LARGEST_HEADER:
+        raise ValueError(
+            f"the header would have {n_bytes:,} bytes, expected at most {LARGEST_HEADER:,}: it "
+            "holds parameters and the names of labels and features"
+        )
+
+
+def _check_tree(text: str) -> None:
+    """Raise if JSON nests too deep, or describes more than a file of save() ever does."""
+    n_bytes = sum(text.count(sign) * cost for sign, cost in _BYTES_OF_SIGNS.items())
+    if n_bytes > LARGEST_TREE:
+        raise ValueError(
+            f"the header describes about {n_bytes:,} bytes of values beside the arrays, expected "
+            f"at most {LARGEST_TREE:,}"
+        )
+    brackets = re.findall(r"[][{}]", _TEXTS.sub("", text))
+    depth = max(accumulate((1 if sign in "[{" else -1 for sign in brackets), initial=0))
+    if depth > DEEPEST:
+        raise ValueError(f"its values nest {depth:,} levels deep, expected at most {DEEPEST}")
+
+
+def _check_version(header: dict[str, str]) -> None:
     if header.get("format") != FORMAT:
-        raise ValueError(f"{str(path)!r} is a safetensors file, but none that save() wrote.")
+        raise ValueError("it is a safetensors file, but none that save() wrote")
     version = header.get("format_version", "")
     if version.isdecimal() and int(version) > FORMAT_VERSION:
         raise ValueError(
-            f"{str(path)!r} has format version {version}, written by sklearn_mlcl "
+            f"it has format version {version}, written by sklearn_mlcl "
             f"{header.get('package_version')}; this is {__version__}, which reads versions up to "
-            f"{FORMAT_VERSION}. Upgrade sklearn_mlcl to load it."
+            f"{FORMAT_VERSION}. Upgrade sklearn_mlcl to load it"
         )

@@ -1,25 +1,34 @@
-"""Codecs of objects of registered classes, by their attributes; no constructor runs on loading."""
+"""Codecs of objects of registered classes, by their attributes.
+
+Only dataclasses are made by their constructors, which check what they are given. What others hold
+is checked once everything is read, before it is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from torch import nn
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
+from sklearn_mlcl.persistence._custom import Custom, custom_codecs, is_custom
+from sklearn_mlcl.persistence._rebuilt import check_modules
 from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._state import Codec, Node, Reader, Writer
 from sklearn_mlcl.persistence._values import VALUES, Parts
 from sklearn_mlcl.utils._sklearn_compat import (
     expand_routing,
     flatten_routing,
+    validate_parameters,
 )
+from sklearn_mlcl.utils.state import OF_ANY_MODULE, parts_of
 
-#: Attributes that every torch module has; those of hooks have the word in their names.
-_OF_ANY_MODULE = vars(nn.Module()).keys()
 #: Field for the items of objects that are dicts; no attribute has this name.
 _ITEMS = "items()"
 
@@ -32,6 +41,8 @@ def _pack_object(value: Any) -> Parts:
     fields = flatten_routing(vars(value))
     # Labels of training samples do not leave with a model.
     fields |= dict.fromkeys(fields.keys() & getattr(value, "not_in_files", set()))
+    if isinstance(value, BaseEstimator) and callable(fields.get("module")):
+        fields["module"] = Custom(fields["module"])
     if isinstance(value, dict):
         fields[_ITEMS] = dict(value)
     return {"class": type(value).__name__}, fields
@@ -39,45 +50,50 @@ def _pack_object(value: Any) -> Parts:
 
 def _unpack_object(header: dict[str, Node], fields: dict[str, Any]) -> Any:
     cls = registered("object", header["class"])
+    if is_dataclass(cls):
+        make: Any = cls
+        return make(**fields)  # they check what they are given
     instance = cls.__new__(cls)
     if _ITEMS in fields:
         dict.update(instance, fields.pop(_ITEMS))
-    vars(instance).update(fields)
+    _set_attributes(instance, fields)
     expand_routing(instance)
-    if isinstance(instance, BaseEstimator):
-        instance.get_params(deep=False)  # fails if one is missing
     return instance
+
+
+def _set_attributes(instance: Any, attributes: dict[str, Any]) -> None:
+    for name in attributes:
+        of_class = getattr(type(instance), name, None)
+        if callable(of_class) or isinstance(of_class, property):
+            raise ValueError(f"it sets {name!r}, a method of {type(instance).__name__}")
+    vars(instance).update(attributes)
 
 
 def _pack_module(module: nn.Module) -> Parts:
     """Return attributes, parameters, buffers and modules inside, and hooks, which are refused."""
     fields: dict[str, Any] = {}
     for name, value in vars(module).items():
-        if name not in _OF_ANY_MODULE:
+        if name not in OF_ANY_MODULE:
             fields[name] = value
         elif "hook" in name and isinstance(value, dict) and value:
             fields[name] = next(iter(value.values()))
-    fields |= module.named_parameters(recurse=False, remove_duplicate=False)
-    buffers = dict(module.named_buffers(recurse=False, remove_duplicate=False))
-    inside = module.named_modules(remove_duplicate=False)
-    fields |= buffers | {name: child for name, child in inside if name and "." not in name}
-    # What is registered as None is listed in ``dir`` alone.
-    others = set(dir(module)).difference(dir(type(module)), vars(module), fields)
-    persistent = module.state_dict().keys()
-    header = {
-        "class": type(module).__name__,
-        "training": module.training,
-        "buffers": {name: name in persistent for name in buffers},
+    parts, persistent = parts_of(module), module.state_dict().keys()
+    buffers = {
+        name: name in persistent
+        for name, part in parts.items()
+        if isinstance(part, Tensor) and not isinstance(part, nn.Parameter)
     }
-    return header, fields | dict.fromkeys(sorted(others))
+    header = {"class": type(module).__name__, "training": module.training, "buffers": buffers}
+    return header, fields | parts
 
 
 def _unpack_module(header: dict[str, Node], fields: dict[str, Any]) -> nn.Module:
     cls = registered("module", header["class"])
     module = cls.__new__(cls)
     nn.Module.__init__(module)
+    attributes = {}
     for name, value in fields.items():
-        if name in _OF_ANY_MODULE:
+        if name in OF_ANY_MODULE:
             raise ValueError(f"it sets {name!r} of a module")
         if name in header["buffers"]:
             module.register_buffer(name, value, persistent=header["buffers"][name])
@@ -86,8 +102,9 @@ def _unpack_module(header: dict[str, Node], fields: dict[str, Any]) -> nn.Module
         elif isinstance(value, nn.Module):
             module.register_module(name, value)
         else:
-            vars(module)[name] = value
-    module.training = header["training"]
+            attributes[name] = value
+    _set_attributes(module, attributes)
+    module.training = header["training"] is True
     return module
 
 
@@ -99,35 +116,92 @@ def _unpack_stateful(header: dict[str, Node], fields: dict[str, Any]) -> Any:
     return registered("stateful", header["class"]).from_saved_state(fields)
 
 
+def _width_of_object(header: dict[str, Node], fields: dict[str, Any]) -> Any:
+    return fields.get("n_features_in_")
+
+
 OBJECTS = (
-    Codec("object", partial(_takes, "object"), _pack_object, _unpack_object),
+    Codec("object", partial(_takes, "object"), _pack_object, _unpack_object, _width_of_object),
     Codec("module", partial(_takes, "module"), _pack_module, _unpack_module),
     Codec("stateful", partial(_takes, "stateful"), _pack_stateful, _unpack_stateful),
 )
 CODECS = {codec.kind: codec for codec in (*VALUES, *OBJECTS)}
 
 
-def encode(value: Any, where: str) -> tuple[Node, dict[str, np.ndarray]]:
+def encode(value: Any, where: str, *, custom: bool = False) -> tuple[Node, dict[str, np.ndarray]]:
     """Return a value as a JSON tree and the arrays that it refers to.
+
+    Parameters
+    ----------
+    value : object
+        The value.
+    where : str
+        How messages call it.
+    custom : bool, default=False
+        Whether a module of the user's may be in it, by its name.
 
     Raises
     ------
     TypeError
         If there is something in it that files may not hold; the message says where.
+    ValueError
+        If a module in it is no longer as it was built, so that no file of it could be loaded.
     """
-    writer = Writer(CODECS)
-    return writer.node(value, where), writer.arrays
+    writer = Writer({**custom_codecs(None), **CODECS} if custom else CODECS)
+    tree = writer.node(value, where)
+    check_modules(_modules_in(writer.objects()))
+    return tree, writer.arrays
 
 
-def decode(tree: Node, arrays: Mapping[str, np.ndarray]) -> Any:
+def decode(tree: Node, arrays: Mapping[str, np.ndarray], module: Any = None) -> Any:
     """Return the value of a tree.
+
+    Parameters
+    ----------
+    tree : JSON value
+        The tree.
+    arrays : dict of str to ndarray
+        Its arrays.
+    module : callable, default=None
+        What the name of a module of the user's stands for.
 
     Raises
     ------
     ValueError
         If the tree says what this version does not know, or nothing that makes sense.
     """
+    reader = Reader({**CODECS, **custom_codecs(module)}, arrays)
     try:
-        return Reader(CODECS, arrays).value(tree)
-    except (KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        value = reader.read(tree)
+        objects = reader.objects()
+        if module is not None and not any(met is module for met in objects):
+            raise ValueError(
+                f"it names no module of the user's, so module={module!r} is not for it"
+            )
+        check_modules(_modules_in(objects))
+        for met in objects:
+            if isinstance(met, BaseEstimator) and is_registered("object", type(met)):
+                check_estimator(met)
+    except ValueError:
+        raise
+    # Whatever a strange file does to NumPy, SciPy and torch: they have no common exception.
+    except Exception as error:
         raise ValueError(f"its state makes no sense to this version ({error!r})") from error
+    return value
+
+
+def _modules_in(objects: list[Any]) -> list[nn.Module]:
+    """Return the modules of this package and of torch."""
+    known = (value for value in objects if is_registered("module", type(value)))
+    return [module for module in known if not is_custom(module)]
+
+
+def check_estimator(estimator: Any) -> None:
+    """Raise unless an estimator has parameters that ``fit`` would take, and can predict."""
+    estimator.get_params(deep=False)  # fails if one is missing
+    validate_parameters(estimator)
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:  # a parameter of another estimator
+        return
+    estimator._check_state()

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl._version import __version__
-from sklearn_mlcl.persistence._format import write_whole
+from sklearn_mlcl.persistence._files import write_whole
 from sklearn_mlcl.utils.extras import import_extra
 
 #: Bytes beyond which a graph does not fit into one file: a limit of protocol buffers.

@@ -28,6 +28,7 @@ _NAMES: dict[str, dict[str, str]] = {
             "MultilabelStratifiedKFold MultilabelStratifiedShuffleSplit"
         ),
         "sklearn_mlcl.thresholds._meta": "MultiLabelThresholdClassifierCV",
+        "sklearn_mlcl.calibration._voting": "MultiLabelVotingClassifierCV",
         "sklearn_mlcl.utils.targets": "TargetFormat",
         "sklearn.model_selection": "GroupKFold KFold RepeatedKFold ShuffleSplit",
     },

@@ -8,11 +8,12 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_mlcl.persistence._format import Content, read_file, write_file
+from sklearn_mlcl.persistence._format import Content, ModelFileError, read_file, write_file
 from sklearn_mlcl.persistence._objects import decode, encode
 from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._skops import decode_torch, encode_torch
 from sklearn_mlcl.persistence._state import unsavable
+from sklearn_mlcl.utils._sklearn_compat import validate_parameters
 from sklearn_mlcl.utils.runtime import torch_defaults
 
 
@@ -28,15 +29,19 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     estimator : estimator
         A fitted estimator of this package.
     path : str or path-like
-        The file. One that is there is replaced in one step once the new one is whole.
+        The file. One that is there is replaced in one step once the new one is whole, and keeps
+        its mode. A symbolic link stays one.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it holds what is no array, plain value or class of this package: a module, a loss, a
-        callback or an estimator from elsewhere. The message says where.
+        If it holds what is no array, plain value or class of this package: a loss, a callback or an
+        estimator from elsewhere. The message says where.
+    ValueError
+        If a parameter has a value that ``fit`` would refuse, or the path is that of a folder or a
+        device.
 
     See Also
     --------
@@ -59,18 +64,23 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     if not is_registered("object", cls):
         raise TypeError(unsavable(estimator, "estimator"))
     check_is_fitted(estimator)
-    write_file(path, Content(cls.__name__, *encode(estimator, cls.__name__)))
+    validate_parameters(estimator)
+    write_file(path, Content(cls.__name__, *encode(estimator, cls.__name__, custom=True)))
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], *, module: Any = None) -> Any:
     """Return the estimator in a file that :func:`save` wrote.
 
-    Nothing in the file is run: it is data, and only classes of this package are made from it.
+    Nothing in the file is run: it is data, and only classes of this package are made from it. What
+    is in it is checked first, against nets that are built anew from the parameters in it.
 
     Parameters
     ----------
     path : str or path-like
         The file.
+    module : callable, default=None
+        What the estimator was given as ``module=``, if it had a module class of your own. A file
+        has its name, and no name in a file is imported.
 
     Returns
     -------
@@ -82,8 +92,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     ------
     FileNotFoundError
         If there is no such file.
-    ValueError
-        If the file is damaged or cut short, of a newer format version, or of another format.
+    ModelFileError
+        If the file is damaged or cut short, of a newer format version or of another format, holds
+        what no estimator does, or needs ``module``. It is a ``ValueError`` that names the file.
 
     See Also
     --------
@@ -97,13 +108,29 @@ def load(path: str | os.PathLike[str]) -> Any:
         ...
     FileNotFoundError: There is no file 'no such file'.
     """
-    content = read_file(path)
+    return _loaded(path, None, module)
+
+
+def _loaded(path: str | os.PathLike[str], cls: type | None, module: Any) -> Any:
+    """Return the estimator in a file, which must be of a class if one is given."""
     try:
-        registered("object", content.root)
+        content = read_file(path)
+        known = registered("object", content.root)
+        if cls is not None and not issubclass(known, cls):
+            raise ValueError(
+                f"it holds a {content.root}, expected a {cls.__name__}; sklearn_mlcl.load reads any"
+            )
         with torch_defaults():
-            return decode(content.tree, content.arrays)
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} cannot be loaded: {error}.") from error
+            estimator = decode(content.tree, content.arrays, module)
+        if type(estimator) is not known:
+            raise ValueError(f"it holds a {type(estimator).__name__}, not a {content.root}")
+    except OSError:
+        raise
+    # Also what decoders outside of this package raise, and the lack of memory.
+    except Exception as error:
+        reason = str(error) or repr(error)
+        raise ModelFileError(f"{str(path)!r} cannot be loaded: {reason.rstrip('.')}.") from error
+    return estimator
 
 
 class Persistent:
@@ -130,14 +157,17 @@ class Persistent:
         Parameters
         ----------
         path : str or path-like
-            The file; one that is there is replaced in one step.
+            The file; one that is there is replaced in one step and keeps its mode.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it holds a module, a loss, a callback or an estimator from elsewhere.
+            If it holds a loss, a callback or an estimator from elsewhere.
+        ValueError
+            If a parameter has a value that ``fit`` would refuse, or the path is that of a folder
+            or a device.
 
         See Also
         --------
@@ -146,13 +176,15 @@ class Persistent:
         save(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, module: Any = None) -> Self:
         """Return the estimator in a file, which must be of this class.
 
         Parameters
         ----------
         path : str or path-like
             A file that :meth:`save` wrote.
+        module : callable, default=None
+            The module class of your own that it was fitted with, if it was.
 
         Returns
         -------
@@ -161,15 +193,13 @@ class Persistent:
 
         Raises
         ------
-        TypeError
-            If the file holds an estimator of another class.
-        ValueError
-            If the file is damaged, of a newer format version, or of another format.
+        FileNotFoundError
+            If there is no such file.
+        sklearn_mlcl.persistence.ModelFileError
+            If the file holds an estimator of another class, is damaged, of a newer format version
+            or of another format, holds what no estimator does, or needs ``module``.
         """
-        estimator = load(path)
-        if not isinstance(estimator, cls):
-            raise TypeError(
-                f"{str(path)!r} holds a {type(estimator).__name__}, expected a {cls.__name__}; "
-                "sklearn_mlcl.load reads any."
-            )
-        return estimator
+        return _loaded(path, cls, module)
+
+    def _check_state(self) -> None:
+        """Raise a ``ValueError`` unless what was fitted fits together; ``load`` asks."""

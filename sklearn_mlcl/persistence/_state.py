@@ -12,6 +12,8 @@ import numpy as np
 #: A JSON value. A dict has the key "$" with its kind: "tuple", "dict", "array", that of a codec, or
 #: "reference" for an object met before, which has the same "id".
 Node: TypeAlias = Any
+#: Values that a tree may stand for, as a multiple of the values that it has.
+MOST_REPEATED, FEW_VALUES = 8, 100
 #: What JSON says by itself.
 _PLAIN = (type(None), bool, int, str)
 
@@ -29,12 +31,15 @@ class Codec(NamedTuple):
         Object -> (header, fields): what JSON says by itself, and other values by name.
     unpack : callable
         (header, fields) -> object.
+    width : callable
+        (header, fields) -> number of columns or features that it claims, None if it claims none.
     """
 
     kind: str
     takes: Callable[[Any], bool]
     pack: Callable[[Any], tuple[dict[str, Node], Mapping[str, Any]]]
     unpack: Callable[[dict[str, Node], dict[str, Any]], Any]
+    width: Callable[[dict[str, Node], dict[str, Any]], Any] = lambda header, fields: None
 
 
 class Writer:
@@ -51,6 +56,10 @@ class Writer:
         self._codecs = codecs
         # The objects are kept: a dead one would leave its id to another.
         self._met: dict[int, tuple[Any, int]] = {}
+
+    def objects(self) -> list[Any]:
+        """Return all objects met, those inside others first."""
+        return [value for value, _ in self._met.values()]
 
     def node(self, value: Any, where: str) -> Node:
         """Return a value as a node.
@@ -108,6 +117,9 @@ class Writer:
 class Reader:
     """Turn nodes into values.
 
+    Every array is used once, and values that many others refer to are bounded: a few lines of
+    references could stand for more values than any memory holds.
+
     Parameters
     ----------
     codecs : dict of str to Codec
@@ -118,11 +130,35 @@ class Reader:
 
     def __init__(self, codecs: Mapping[str, Codec], arrays: Mapping[str, np.ndarray]) -> None:
         self._codecs = codecs
-        self._arrays = arrays
-        self._met: dict[int, Any] = {}
+        self._arrays = dict(arrays)
+        sizes = (n for array in arrays.values() if array.size for n in array.shape)
+        #: What is wider than any array in the file was not fitted on these features and labels.
+        self._widest = max(sizes, default=0)
+        #: Objects by their "id", each with the number of values that it stands for.
+        self._met: dict[int, tuple[Any, int]] = {}
+        self._n_nodes = self._n_values = 0
+
+    def read(self, tree: Node) -> Any:
+        """Return the value of a whole tree.
+
+        Raises
+        ------
+        ValueError
+            If the tree has no use for an array.
+        """
+        value = self.value(tree)
+        if self._arrays:
+            raise ValueError(f"nothing in it uses its arrays {sorted(self._arrays)[:5]}")
+        return value
+
+    def objects(self) -> list[Any]:
+        """Return all objects met, those inside others first."""
+        return [value for value, _ in self._met.values()]
 
     def value(self, node: Node) -> Any:
         """Return the value of a node."""
+        self._n_nodes += 1
+        self._n_values += 1
         if isinstance(node, list):
             return [self.value(item) for item in node]
         if not isinstance(node, dict):
@@ -132,18 +168,46 @@ class Reader:
             return tuple(self.value(node["items"]))
         if kind == "dict":
             return {self.value(key): self.value(item) for key, item in node["items"]}
-        if kind != "reference":
-            self._met[node["id"]] = self._object(kind, node)
-        return self._met[node["id"]]
+        if kind == "reference":
+            return self._referred(node["id"])
+        before = self._n_values
+        value = self._object(kind, node)
+        if type(node["id"]) is not int or node["id"] in self._met:
+            raise ValueError(f"two of its objects have the id {node['id']!r}")
+        self._met[node["id"]] = value, self._n_values - before
+        return value
+
+    def _referred(self, which: int) -> Any:
+        value, n_values = self._met[which]
+        self._n_values += n_values
+        if self._n_values > MOST_REPEATED * (self._n_nodes + FEW_VALUES):
+            raise ValueError(
+                f"its references stand for {self._n_values:,} values and more, expected at most "
+                f"{MOST_REPEATED} for each that it has"
+            )
+        return value
 
     def _object(self, kind: str, node: dict[str, Node]) -> Any:
         if kind == "array":
-            # A copy: NumPy aligns it, and it can be written to.
-            return self._arrays[node["name"]].transpose(np.argsort(node["axes"])).copy(order="K")
+            return self._array(node["name"], node["axes"])
         if kind not in self._codecs:
             raise ValueError(f"it has values of the kind {kind!r}, unknown to this version")
         fields = {name: self.value(field) for name, field in node["fields"].items()}
+        width = self._codecs[kind].width(node, fields)
+        if width is not None and not 0 <= width <= self._widest:
+            raise ValueError(f"a {kind} has the width {width!r}, and no array is as wide")
         return self._codecs[kind].unpack(node, fields)
+
+    def _array(self, name: str, axes: list[int]) -> np.ndarray:
+        array = self._arrays.pop(name, None)
+        if array is None:
+            raise ValueError(f"it has no array {name!r}, or uses it twice")
+        if sorted(axes) != list(range(array.ndim)):
+            raise ValueError(f"it turns array {name!r} of shape {array.shape} by the axes {axes}")
+        if not array.size and max(array.shape) > max(self._widest, FEW_VALUES):
+            raise ValueError(f"array {name!r} is empty, but has the shape {array.shape}")
+        # A copy: NumPy aligns it, and it can be written to.
+        return array.transpose(np.argsort(axes)).copy(order="K")
 
 
 def unsavable(value: Any, where: str) -> str:

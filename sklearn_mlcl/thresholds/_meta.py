@@ -14,6 +14,7 @@ from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import AT_LEAST_0, param
 from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.set_output import in_chosen_container
+from sklearn_mlcl.utils.state import check_arrays
 
 
 def _has_probabilities(classifier: HeldOutClassifier) -> bool:
@@ -46,6 +47,8 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
 
     Attributes
     ----------
+    estimator_ : classifier
+        The fitted classifier.
     thresholds_ : ndarray of shape (L,)
         A label is positive if its score is at least its threshold.
     best_score_ : float
@@ -73,12 +76,16 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
     shrinkage: float = param(0.0, AT_LEAST_0)
     _methods = ("predict_proba", "decision_function")
 
-    def _learn(self, Y: Any, scores: np.ndarray, weight: np.ndarray | None) -> None:
+    def _learn(self, Y: Any, scores: list[np.ndarray], weight: np.ndarray | None) -> None:
         options: dict[str, Any] = {"objective": self.objective, "sample_weight": weight}
         self.thresholds_ = tune_thresholds(
-            Y, scores, per_label=self.per_label, shrinkage=self.shrinkage, **options
+            Y, scores[0], per_label=self.per_label, shrinkage=self.shrinkage, **options
         )
-        self.best_score_ = threshold_score(Y, scores, self.thresholds_, **options)
+        self.best_score_ = threshold_score(Y, scores[0], self.thresholds_, **options)
+
+    def _check_state(self) -> None:
+        super()._check_state()
+        check_arrays(self, {"thresholds_": (self._format.n_labels,)})
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:

@@ -19,12 +19,23 @@ from torch import Tensor, nn
 from sklearn_mlcl.training.averaging import WeightAverage
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors, mixed
 from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
-from sklearn_mlcl.training.optimizers import CONSTANT, SCHEDULES, make_optimizer
+from sklearn_mlcl.training.optimizers import (
+    CONSTANT,
+    SCHEDULES,
+    check_optimizer_state,
+    make_optimizer,
+)
+from sklearn_mlcl.utils.streams import seeded
 
 #: Names of ``precision``.
 PRECISIONS = ("float32", "bf16")
 #: Samples of a member that are embedded at a time.
 CHUNK = 512
+#: What a file keeps of the parameters of a net. Its device is that of the machine that loads it.
+_SETTINGS = {
+    "optimizer_name", "weight_decay", "mixup", "n_members", "precision", "compiled", "lr",
+    "batch_size", "verbose",
+}  # fmt: skip
 #: Kept beside the modules and not in them: what is compiled can be neither copied nor pickled.
 _COMPILED: WeakKeyDictionary[nn.Module, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
 
@@ -66,6 +77,11 @@ def _counts(labels: Tensor, probabilities: Tensor) -> Tensor:
     if labels.is_floating_point():
         accepted = accepted & ~labels.isnan()
     return torch.stack([(positive & accepted).sum(), accepted.sum(), positive.sum()])
+
+
+def _is_setting(name: str) -> bool:
+    """Whether a parameter of skorch is one that estimators set, and that is kept in files."""
+    return name in _SETTINGS or name.startswith("optimizer__")
 
 
 class NonFiniteLossError(FloatingPointError, ValueError):
@@ -442,13 +458,7 @@ class IndexBatchNet(NeuralNet):
 
     def saved_state(self) -> dict[str, Any]:
         """Return what a file keeps of the net; callbacks are the estimator's to keep."""
-        defaults = type(self)(self.module, self.criterion).get_params(deep=False)
-        own = {
-            name: value
-            for name, value in self.get_params(deep=False).items()
-            if not (name.startswith("_") or name in ("module", "criterion", "callbacks"))
-            and not (name in defaults and value == defaults[name])
-        }
+        own = {n: v for n, v in self.get_params(deep=False).items() if _is_setting(n)}
         return {
             "settings": own,
             "module": self.module_,
@@ -459,11 +469,44 @@ class IndexBatchNet(NeuralNet):
 
     @classmethod
     def from_saved_state(cls, state: dict[str, Any]) -> IndexBatchNet:
-        """Return a net that goes on where the one of ``saved_state`` stood."""
+        """Return a net that goes on where the one of ``saved_state`` stood.
+
+        Raises
+        ------
+        ValueError
+            If the state is none that a net of these settings has.
+        """
+        unknown = [name for name in state["settings"] if not _is_setting(name)]
+        if unknown:
+            raise ValueError(f"a net has no settings {unknown}")
         net = cls(state["module"], state["criterion"], **state["settings"]).initialize()
+        check_optimizer_state(net.optimizer_, state["optimizer"])
         net.optimizer_.load_state_dict(state["optimizer"])
+        if not all(isinstance(epoch, dict) for epoch in state["history"]):
+            raise ValueError("its history is no list of epochs")
         net.history.extend(state["history"])
         return net
+
+    def try_step(self, n_features: int, n_labels: int) -> Tensor:
+        """Return embeddings of two samples, once their loss is computed as training does.
+
+        Torch's own checks are in it: parts that do not fit together raise an error. Everything is
+        left as it was.
+        """
+        modules = [m for part in (self.module_, self.criterion_) for m in part.modules()]
+        training = [module.training for module in modules]
+        samples = torch.zeros(2, n_features, dtype=torch.float32, device="cpu")
+        labels = torch.ones(2, n_labels, dtype=torch.bool, device="cpu")
+        try:
+            for module in modules:
+                module.training = False
+            foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
+            with torch.no_grad(), seeded(0), private_draws(foreign):
+                step = self._forward((samples, (labels, None)))
+        finally:
+            for module, mode in zip(modules, training, strict=True):
+                module.training = mode
+        return step["y_pred"]
 
     def __getstate__(self) -> dict[str, Any]:
         # skorch packs the weights into a second pickle to re-map CUDA; ours are on the CPU by now.

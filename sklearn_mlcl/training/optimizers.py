@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sklearn_mlcl.training._torch_compat import FusedAdamW
 
@@ -22,6 +22,8 @@ _NOT_FUSED = {"foreach", "differentiable"}
 WARM_UP, FIRST_RATE = 0.3, 0.04
 #: "warm_restarts": first cycle in epochs, each later one twice as long, and its lowest rate.
 FIRST_CYCLE, LOWEST_RATE = 50, 0.1
+#: Shape of a parameter that shows which parts of a state have the shape of their parameter.
+PROBE = (3, 2)
 
 
 def _falling(share: float) -> float:
@@ -89,3 +91,77 @@ def make_optimizer(
     if issubclass(factory, tuple(OPTIMIZERS.values())) and not _NOT_FUSED & options.keys():
         options = {"fused": True, **options}
     return factory(parameter_groups(parameters, weight_decay), lr=learning_rate, **options)
+
+
+def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Raise unless a state is one that the optimizer could have: its kernels trust it.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Freshly made.
+    state : dict
+        What ``state_dict`` returned.
+
+    Raises
+    ------
+    ValueError
+        If a tensor has not the shape and dtype that steps of this optimizer give it, or an option
+        another type.
+    """
+    groups = optimizer.state_dict()["param_groups"]
+    if len(groups) != len(state["param_groups"]):
+        raise ValueError(f"an optimizer has {len(state['param_groups'])} groups of parameters")
+    for group, expected in zip(state["param_groups"], groups, strict=True):
+        _check_options(group, expected)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    options = [group for group in optimizer.param_groups for _ in group["params"]]
+    for index, own in state["state"].items():
+        if type(index) is not int or not 0 <= index < len(parameters):
+            raise ValueError(f"an optimizer has a state of parameter {index!r}")
+        known = _moments(optimizer, options[index])
+        _check_moments(own, known, parameters[index], bool(options[index].get("fused")))
+
+
+def _check_options(group: dict[str, Any], expected: dict[str, Any]) -> None:
+    if group["params"] != expected["params"] or expected.keys() - group.keys():
+        raise ValueError("an optimizer has groups of other parameters")
+    for name, value in group.items():
+        # Learning-rate schedulers change rates, and leave numbers of their own.
+        known = expected.get(name, 0.0)
+        pairs = [(value, known)]
+        if type(value) is type(known) is tuple and len(value) == len(known):
+            pairs = list(zip(value, known, strict=True))
+        if any(a != b and not {type(a), type(b)} <= {int, float} for a, b in pairs):
+            raise ValueError(f"an optimizer has the option {name}={value!r}")
+
+
+def _moments(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> dict[str, Any]:
+    """Return the state that a first step gives to a parameter."""
+    probe = nn.Parameter(torch.zeros(PROBE, dtype=torch.float32, device="cpu"))
+    probe.grad = torch.zeros_like(probe)
+    twin: Any = type(optimizer)([{**group, "params": [probe]}])  # type: ignore[call-arg]
+    twin.step()
+    return dict(twin.state[probe])
+
+
+def _check_moments(
+    own: dict[str, Any], expected: dict[str, Any], parameter: Tensor, fused: bool
+) -> None:
+    if own.keys() != expected.keys():
+        raise ValueError(f"an optimizer keeps {sorted(own)}, expected {sorted(expected)}")
+    for name, value in own.items():
+        known = expected[name]
+        if type(value) is not type(known):
+            raise ValueError(f"an optimizer keeps {name} as {type(value).__name__}")
+        if not isinstance(known, Tensor):
+            continue
+        like = parameter if known.shape == PROBE else known
+        # Counters are of the default dtype of the process, where no fused kernel reads them.
+        counts = like is known and not fused and value.dtype.is_floating_point
+        dtype = value.dtype if counts else like.dtype
+        if (value.shape, value.dtype, value.stride()) != (like.shape, dtype, like.stride()):
+            raise ValueError(
+                f"an optimizer keeps {name} as {value.dtype} of shape {tuple(value.shape)} for a "
+                f"parameter of shape {tuple(parameter.shape)}"
+            )

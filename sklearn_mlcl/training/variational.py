@@ -16,6 +16,10 @@ from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms
 from sklearn_mlcl.training.batches import Batch
 from sklearn_mlcl.training.net import IndexBatchNet, encoded
 
+#: Draws of a latent code that are decoded in a step, and for a prediction: the tensors of a sample
+#: grow with them.
+MOST_LATENT_SAMPLES, MOST_PREDICT_SAMPLES = 100, 10_000
+
 
 class Terms(NamedTuple):
     """Scalars of a batch, each averaged over the samples that have the term."""
@@ -72,6 +76,11 @@ class VariationalObjective(nn.Module):
 
     def __post_init__(self) -> None:
         super().__init__()
+        if not 1 <= self.n_latent_samples <= MOST_LATENT_SAMPLES:
+            raise ValueError(
+                f"n_latent_samples must lie in [1, {MOST_LATENT_SAMPLES}], got "
+                f"{self.n_latent_samples!r}."
+            )
 
     def begin_epoch(self, n_epochs_before: int) -> None:
         """Set the share of the KL's weight for an epoch, counted from 0."""

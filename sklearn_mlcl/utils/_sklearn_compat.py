@@ -6,7 +6,7 @@ out of all other files.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils.metadata_routing import UNUSED, MetadataRequest
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
@@ -41,9 +42,9 @@ except ImportError:  # before scikit-learn 1.9
 
 __all__ = [
     "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
-    "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params", "check_sample_weight",
-    "effective_n_threads", "expand_routing", "fit_context", "flatten_routing",
-    "num_samples", "output_container", "output_containers", "safe_indexing",
+    "NamedEstimators", "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params",
+    "check_sample_weight", "effective_n_threads", "expand_routing", "fit_context",
+    "flatten_routing", "num_samples", "output_container", "output_containers", "safe_indexing",
     "set_output_container", "validate_parameter_constraints", "validate_parameters",
     "with_callbacks", "wrap_output",
 ]  # fmt: skip
@@ -101,6 +102,76 @@ class CheckedParameters(BaseEstimator):
 def validate_parameters(estimator: Any) -> None:
     """Check the parameters of an estimator, as ``fit`` does where it begins."""
     estimator._validate_params()
+
+
+class NamedEstimators(_BaseComposition):
+    """Base of estimators with a parameter ``estimators``, a list of (name, estimator).
+
+    Names are parameters too, and "drop" leaves an estimator out, as in ``VotingClassifier``.
+    """
+
+    estimators: list[tuple[str, Any]]
+
+    def _sk_visual_block_(self) -> Any:
+        from sklearn.ensemble import VotingClassifier  # a slow import for a view that few ask for
+
+        return VotingClassifier._sk_visual_block_(self)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; with ``deep`` also the estimators by name, and their parameters.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to add them.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        return self._get_params("estimators", deep=deep)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, estimators by name, or parameters of theirs.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name: ``forest="drop"``, ``forest__max_depth=3``.
+
+        Returns
+        -------
+        self : estimator
+            The estimator itself.
+        """
+        self._set_params("estimators", **params)
+        return self
+
+    def _used_estimators(self) -> dict[str, Any]:
+        """Return the estimators that are not dropped, by name; raise for what is no such list."""
+        pairs = self.estimators
+        if not pairs or not all(
+            isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)
+            for pair in pairs
+        ):
+            raise ValueError(
+                f"estimators must be a list of (name, estimator) with one at least, got {pairs!r}."
+            )
+        self._validate_names([name for name, _ in pairs])
+        used = {name: estimator for name, estimator in pairs if not _is_dropped(estimator)}
+        if not used:
+            raise ValueError("All estimators are dropped; expected one at least that is not.")
+        for name, estimator in used.items():
+            if not hasattr(estimator, "fit") or isinstance(estimator, type):
+                raise ValueError(
+                    f"The estimator {name!r} must be a classifier or 'drop', got {estimator!r}."
+                )
+        return used
+
+
+def _is_dropped(estimator: Any) -> bool:
+    return isinstance(estimator, str) and estimator == "drop"
 
 
 # ---------------------------------------------------------------------- containers of answers

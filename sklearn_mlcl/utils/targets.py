@@ -45,6 +45,19 @@ class TargetFormat:
     label_names: np.ndarray | None = None
     missing_label: float = np.nan
 
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit together; they may come out of a file."""
+        dtype, is_matrix = np.dtype(self.dtype), self.kind == "multilabel"
+        if self.kind not in ("binary", "multiclass", "multilabel") or self.classes.ndim != 1:
+            raise ValueError(f"targets of kind {self.kind!r} and classes {self.classes!r}")
+        numbers = np.arange(len(self.classes))
+        if is_matrix and (self.classes.dtype.kind != "i" or (self.classes != numbers).any()):
+            raise ValueError(f"the labels have the numbers {self.classes!r}")
+        if not (dtype.kind in "biuf" if is_matrix else dtype == self.classes.dtype):
+            raise ValueError(f"{self.kind} targets have the dtype {dtype}")
+        if self.label_names is not None and len(self.label_names) != self.n_labels:
+            raise ValueError(f"{self.n_labels} labels have {len(self.label_names)} names")
+
     @property
     def n_labels(self) -> int:
         """Number of columns of the indicator matrix."""

@@ -177,7 +177,7 @@ def test_names_are_plain(name):
 
 def test_damaged_local_file_is_no_reason_to_download(folder, openml):
     (folder / "yeast.npz").write_bytes(b"PK broken")
-    with pytest.raises(ValueError, match="no readable multi-label npz file"):
+    with pytest.raises(ValueError, match=r"yeast\.npz: File is not a zip file"):
         fetch_multilabel("yeast", data_home=folder)
     assert not openml.calls
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from sklearn_mlcl.datasets import _base, load_arff, load_xc
+from sklearn_mlcl.datasets import DataFileError, load_arff, load_xc
 
 DENSE = r"""% a comment
 @RELATION 'toy set'
@@ -84,6 +85,8 @@ def test_labels_by_name_and_by_xml_in_the_order_given(tmp_path):
     ("option", "arguments", "names"),
     [
         ("-C 1", {}, ["p"]),
+        ("-C 1 -C 2: -C 3", {}, ["p"]),
+        ("-c 1", {}, ["p"]),
         ("-C -2", {}, ["q", "r"]),
         ("-split-percentage 67 -C -1", {}, ["r"]),
         ("-C 1", {"n_labels": 1}, ["r"]),
@@ -133,24 +136,38 @@ HEAD = "@relation r\n@attribute f real\n@attribute l {0,1}\n"
     ("text", "message"),
     [
         (HEAD, "line 3: the file ends before @data"),
+        (HEAD + "@data{0 1}\n", "line 4: data must begin on the line after @data"),
         (HEAD + "@data\n1,0\n1\n", "line 6: 1 values for 2 attributes"),
         (HEAD + "@data\n1,0\n\n1,2\n", "line 7: attribute 'l' has the value '2', not one of"),
         (HEAD + "@data\nx,0\n", "line 5: attribute 'f' has the value 'x', not a number"),
         (HEAD + "@data\n'1,0\n", "line 5: cannot read .* quotation mark"),
-        (HEAD + "@data\n{0 1}\n1,0\n", "line 6: a row of a sparse file must stand in braces"),
+        (HEAD + "@data\n{0 1} 1\n", "line 5: behind a row only its weight may stand"),
+        (HEAD + "@data\n1,0,{5},{6}\n", "line 5: behind a row only its weight may stand"),
+        (HEAD + "@data\n1,0,{x}\n", "line 5: attribute 'weight' has the value 'x', not a number"),
+        (HEAD + "@data\n1_000,0\n", "line 5: attribute 'f' has the value '1_000', not a number"),
+        (HEAD + "@data\n" + "1," * 20, "line 5: more than 9 values"),
+        (
+            HEAD + "@data\n{?? 1}\n",
+            "line 5: the items of a sparse row must begin with an attribute",
+        ),
         (HEAD + "@data\n{0 1, 2 1}\n", r"line 5: attribute numbers must differ and be in 0\.\.1"),
         (HEAD + "@data\n{0 1, 0 2}\n", "line 5: attribute numbers must differ"),
         (HEAD + "@data\n{0}\n", "line 5: the items of a sparse row"),
-        (HEAD + "@data\n1,0,{2\n", "line 5: 2 values|line 5: cannot read"),
+        (HEAD + "@data\n1,0,{2\n", "line 5: a brace is not closed"),
+        (HEAD + "@attribute d date\n", "line 4: attribute 'd' has the type 'date'"),
+        (HEAD + "@attribute r relational\n", "line 4: attribute 'r' is relational; tables inside"),
         (HEAD + "@attribute f real\n", "line 4: attribute 'f' is declared twice"),
-        (HEAD.replace("{0,1}", "{a,a}"), "line 3: the values of attribute 'l' must differ"),
+        (HEAD.replace("{0,1}", "{a,a}"), "line 3: attribute 'l' must have values, and they"),
+        (HEAD.replace("{0,1}", "{}"), "line 3: attribute 'l' must have values, and they"),
         ("@relation r\n@attribute\n", "line 2: an attribute must read"),
         ("@relation r\nhello\n", "line 2: expected @relation, @attribute or @data"),
     ],
 )
 def test_malformed_arff_names_the_line(text, message):
-    with pytest.raises(ValueError, match=f"input, {message}|StringIO.*{message}"):
+    with pytest.raises(DataFileError, match=f"^input, {message}") as caught:
         load_arff(io.StringIO(text), n_labels=1)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert f"input, line {error.line}: {error.reason}" == str(error) == str(caught.value)
 
 
 PLAIN = HEAD + "@data\n1.5,1\n2,0\n"
@@ -169,6 +186,13 @@ PLAIN = HEAD + "@data\n1.5,1\n2,0\n"
         ("\n", "\r\n"),
         ("@relation", "\ufeff@relation"),
         ("1.5,1\n2,0", "{0 1.5, 1 1}\n{ 0\t'2' }"),
+        ("1.5,1\n2,0", "{0 1.5, 1 1}\n2,0"),
+        ("1.5,1\n2,0", "1.5,1\n{0 2}"),
+        ("f real", "f real {3}"),
+        ("{0,1}", "{0,1} {3}"),
+        ("@attribute f real", "@attribute'f'real"),
+        ("2,0", ",\0\n,2,0"),
+        ("2,0", "2,0 {1}"),
     ],
 )
 def test_forms_that_weka_reads(old, new):
@@ -193,7 +217,7 @@ LATIN = PLAIN.replace("f real", "caf\xe9 real").encode("latin-1")
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.arff", LATIN, "line 2: .*utf-8"),
+        ("a.arff", LATIN, "line 2: it is not utf-8; pass its encoding"),
         ("a.arff.gz", gzip.compress(PLAIN.encode())[:-8], "line 6: Compressed file ended"),
         ("a.arff.gz", PLAIN.encode(), "line 1: Not a gzipped file"),
         ("a.arff.bz2", b"BZh9xxxxxxxxxx", "line 1: Invalid data stream"),
@@ -201,32 +225,92 @@ LATIN = PLAIN.replace("f real", "caf\xe9 real").encode("latin-1")
 )
 def test_damaged_files_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=f"{name}, {message}"):
+    with pytest.raises(DataFileError, match=f"{name}, {message}"):
         load_arff(tmp_path / name, n_labels=1)
 
 
-def test_a_line_without_an_end_is_not_read(monkeypatch):
-    monkeypatch.setattr(_base, "LONGEST_LINE", 100)
-    with pytest.raises(ValueError, match="line 2: the line is longer than 100 characters"):
-        load_xc(io.BytesIO(b"1 2 2\n" + b"0" * 200))
+def test_errors_of_the_disk_stay_what_they_are(tmp_path):
+    for path in (tmp_path, tmp_path / "absent.arff"):
+        with pytest.raises(OSError, match="directory") as caught:
+            load_arff(path, n_labels=1)
+        assert not isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-16"])
+def test_encodings(encoding):
+    content = LATIN.decode("latin-1").encode(encoding)
+    bunch = load_arff(io.BytesIO(content), n_labels=1, encoding=encoding)
+    assert bunch.feature_names == ["caf\xe9"]
+
+
+def test_escapes_and_blanks_of_java():
+    """Words end at a blank of ASCII only; a question mark is never a value."""
+    text = "@relation r\n@attribute 'a\\tb\\101\\q' {\xa0x,?}\n@attribute l {0,1}\n@data\n?,1\n"
+    bunch = load_arff(io.StringIO(text), n_labels=1)
+    assert bunch.feature_names == ["a\tbAq=\xa0x", "a\tbAq=?"]
+    assert_array_equal(bunch.data, [[N, N]])
+
+
+@pytest.mark.parametrize("rows", ["1,a7\n0,?\n1,a0\n", "{0 1, 1 a7}\n{1 ?}\n{0 1}\n"])
+def test_wide_nominal_features_are_csr(rows):
+    values = ",".join(f"a{k}" for k in range(30))
+    text = f"@relation 'r: -C 1'\n@attribute l {{0,1}}\n@attribute a {{{values}}}\n@data\n{rows}"
+    bunch = load_arff(io.StringIO(text))
+    assert isinstance(bunch.data, sp.csr_matrix)
+    expected = np.zeros((3, 30))
+    expected[0, 7], expected[1], expected[2, 0] = 1, N, 1
+    assert_array_equal(bunch.data.toarray(), expected)
+    assert sp.issparse(bunch.target) == rows.startswith("{")
+
+
+def test_max_bytes(tmp_path):
+    """Lines, rows, names and labels count; a number raises the limit, also that of packed files."""
+    text = b"1 9 9\n" + b"0" * 200
+    with pytest.raises(DataFileError, match=r"line 2: the line is longer than 100 characters.*max"):
+        load_xc(io.BytesIO(text), max_bytes=3200)
+    rows = io.StringIO("99 9 9\n" + "0 1:1\n" * 99)
+    with pytest.raises(DataFileError, match=r"line 27: the data need more than 3200 bytes.*max_b"):
+        load_xc(rows, max_bytes=3200)
+    with pytest.raises(DataFileError, match="the data need more than 1000 bytes"):
+        load_arff(io.StringIO(SPARSE), n_labels=2, max_bytes=1000)
+    with pytest.raises(DataFileError, match="it is longer than 93 characters"):
+        load_arff(io.StringIO(HEAD + "@data\n"), xml=io.BytesIO(XML), max_bytes=3000)
+    (tmp_path / "set.txt.gz").write_bytes(gzip.compress(b"400000 9 9\n" + b"0 1:1\n" * 400_000))
+    with pytest.raises(DataFileError, match=r"gz, line 19\d+: it unpacks to more than 200 times"):
+        load_xc(tmp_path / "set.txt.gz")
+    with pytest.raises(ValueError, match="max_bytes == 0, must be >= 1"):
+        load_xc(rows, max_bytes=0)
+
+
+def test_max_bytes_lets_larger_files_pass(tmp_path):
+    (tmp_path / "set.arff.bz2").write_bytes(bz2.compress(f"{HEAD}@data\n".encode() + b"\n" * 2**18))
+    with pytest.raises(DataFileError, match="200 times"):
+        load_arff(tmp_path / "set.arff.bz2", n_labels=1)
+    bunch = load_arff(tmp_path / "set.arff.bz2", n_labels=1, max_bytes=2**20)
+    assert bunch.data.shape == bunch.target.shape == (0, 1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "Which attributes are labels"),
+        ({}, "which attributes are labels"),
         ({"n_labels": 6}, r"n_labels must be in 1\.\.5"),
         ({"n_labels": 0}, r"n_labels must be in 1\.\.5"),
         ({"labels": ["b", "zz"]}, r"not: \['zz'\]"),
         ({"labels": ["b", "b"]}, "must differ"),
-        ({"labels": ["colour"]}, "Label 'colour' has the values"),
+        ({"labels": ["colour"]}, "label 'colour' has the values"),
         ({"labels": ["first 'one'"]}, "entries other than 0, 1 and NaN"),
         ({"labels": ["b"], "n_labels": 1}, "only one of"),
         ({"n_labels": 1, "label_location": "middle"}, "label_location must be"),
         ({"n_labels": 1, "drop_attributes": ["zz"]}, r"not: \['zz'\]"),
-        ({"xml": io.BytesIO(b"<labels>")}, "is no XML header"),
+        ({"xml": io.BytesIO(b"\n<labels>")}, "line 2: no element found"),
         ({"xml": io.BytesIO(b"<labels></labels>")}, "must hold elements"),
-        ({"xml": io.BytesIO(b"<?xml version='1.0' encoding='foo'?>")}, "is no XML header"),
+        ({"xml": io.BytesIO(b"<labels><label/></labels>")}, "got one without name"),
+        ({"xml": io.BytesIO(b"<?xml version='1.0' encoding='foo'?>")}, "unknown encoding: foo"),
+        ({"xml": io.BytesIO(b"<!DOCTYPE l><l/>")}, "declares a document type"),
+        ({"xml": io.BytesIO(b"<a>" * 101)}, "nested more than 100 deep"),
+        ({"encoding": "klingon"}, "encoding must be"),
+        ({"encoding": "zlib"}, "encoding must be"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -284,10 +368,17 @@ def test_xc_paths_dtype_and_rows_without_labels(tmp_path):
         ("1 3 2\n0,0 1:1\n", "line 2: label numbers occur twice"),
         ("1 3 2\n0 1:1 1:2\n", "line 2: feature numbers occur twice"),
         ("1 3 2\n0 1\n", "line 2: features must be written as"),
+        ("1 3 2\n0 1:1_0\n", "line 2: numbers must be written without underscores"),
+        ("1 3 2\n0 1:1e300\n", "overflow encountered in cast"),
         ("2 3 2\n0 1:1\n", "has 1 rows; its header says 2"),
-        ("1 3 2\n0 1:1\n1 1:1\n", "has 2 rows; its header says 1"),
+        ("1 3 2\n0 1:1\n1 1:1\n", "line 3: it has more rows than the 1 of its"),
     ],
 )
 def test_malformed_xc(text, message):
-    with pytest.raises(ValueError, match=message):
-        load_xc(io.StringIO(text))
+    with pytest.raises(DataFileError, match=message):
+        load_xc(io.StringIO(text), dtype=np.float32)
+
+
+def test_xc_dtype_is_of_real_numbers():
+    with pytest.raises(ValueError, match="dtype must be a type of real numbers, got object"):
+        load_xc(io.StringIO(""), dtype=object)

@@ -25,6 +25,7 @@ from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor, RepresentationMonitor
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.losses import JaccardSupConLoss
+from sklearn_mlcl.model_selection import MultiLabelVotingClassifierCV
 
 X, Y = make_multilabel_classification(90, n_features=6, n_classes=4, n_labels=2, random_state=0)
 TINY: dict[str, Any] = {"max_epochs": 2, "hidden_layer_sizes": (8, 4), "random_state": 0}
@@ -116,6 +117,9 @@ CASES: dict[str, Case] = {
     "thresholds by cross-validation": lambda: MultiLabelThresholdClassifierCV(
         MultiLabelLogisticRegression(), cv=3
     ).fit(*FRAMES),
+    "vote": lambda: MultiLabelVotingClassifierCV(
+        [("net", contrastive()), ("heads", MultiLabelLogisticRegression()), ("none", "drop")], cv=2
+    ).fit(X, Y),
     "calibrated": lambda: MultiLabelCalibratedClassifierCV(
         contrastive(), cv=KFold(2), random_state=np.random.RandomState(0)
     ).fit(X, Y),

@@ -21,6 +21,7 @@ from sklearn.base import clone
 
 import sklearn_mlcl
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl.persistence import ModelFileError
 from sklearn_mlcl.persistence._skops import decode_torch, encode_torch
 from tests.persistence._cases import CASES, FRAMES, PARTLY, X, Y, contrastive, fitted, mlp, rows
 
@@ -148,10 +149,27 @@ for i in range({len(names)}):
         assert_array_equal(np.load(tmp_path / f"{i}.npy"), expected, strict=True)
 
 
+@pytest.mark.parametrize("name", ["contrastive", "C-GMVAE", "fixed frame", "optimizer"])
+def test_nothing_of_the_process_decides_what_loads(name: str, tmp_path: Path) -> None:
+    """Neither torch's default dtype and device nor a GPU that is named but not there."""
+    estimator = copy.copy(fitted(name)).set_params(device="cuda:7")
+    estimator.save(tmp_path / "model")
+    state = torch.get_rng_state()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            loaded = sklearn_mlcl.load(tmp_path / "model").set_params(device="cpu")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(state, torch.get_rng_state())
+    assert_same_answers(fitted(name), loaded)
+
+
 def test_the_class_is_checked(tmp_path: Path) -> None:
     fitted("MLP").save(tmp_path / "model")
     assert_same_answers(fitted("MLP"), MultiLabelMLPClassifier.load(tmp_path / "model"))
-    with pytest.raises(TypeError, match="holds a MultiLabelMLPClassifier, expected a Contrastive"):
+    expected = "model'.*holds a MultiLabelMLPClassifier, expected a Contrastive"
+    with pytest.raises(ModelFileError, match=expected):
         ContrastiveMultiLabelClassifier.load(tmp_path / "model")
 
 
@@ -168,12 +186,11 @@ def test_a_prefitted_base_is_stored_once(tmp_path: Path) -> None:
 
 def test_the_net_and_a_predictor_share_their_encoder(tmp_path: Path) -> None:
     """In a file and in what skops stores; weights that training moves are those that predict."""
-    estimator = copy.deepcopy(fitted("MLP"))
-    estimator.predictor_ = torch.nn.Sequential(estimator.net_.module_, torch.nn.Identity())
+    estimator = fitted("MLP")
     state = decode_torch(encode_torch(vars(estimator)))
     loaded = again(estimator, tmp_path)
     for predictor, net in ((state["predictor_"], state["net_"]), (loaded.predictor_, loaded.net_)):
-        assert predictor[0] is net.module_
+        assert predictor.encoder is net.module_
         (trained,) = net.optimizer_.param_groups[0]["params"][:1]
         assert any(trained is parameter for parameter in predictor.parameters())
 

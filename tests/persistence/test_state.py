@@ -115,15 +115,11 @@ def test_parameters() -> None:
 
 def test_modules_with_all_they_have() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3), Dropout(0.1))
-    module[0].register_buffer("kept", torch.ones(1))
-    module[0].register_buffer("passing", torch.zeros(1), persistent=False)
-    module[0].register_buffer("none", None)
     module[1].eval()
     result = round_trip(module)
     assert repr(result) == repr(module)
     assert [part.training for part in result] == [True, False, True]
     assert result.state_dict().keys() == module.state_dict().keys()
-    assert result[0].none is None
     X = torch.randn(4, 2)
     assert torch.equal(result.eval()(X), module.eval()(X))
 

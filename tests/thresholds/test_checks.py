@@ -12,6 +12,7 @@ from sklearn.utils.fixes import parse_version
 
 from sklearn_mlcl import MultiLabelThresholdClassifierCV
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
+from sklearn_mlcl.model_selection import MultiLabelVotingClassifierCV
 
 INNER = (LogisticRegression(C=1), RidgeClassifier())
 WEIGHT_CHECKS = [f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")]
@@ -32,6 +33,11 @@ def expected_failures(estimator):
         meta(inner, cv=3)
         for meta in (MultiLabelThresholdClassifierCV, MultiLabelCalibratedClassifierCV)
         for inner in INNER
+    ]
+    + [
+        MultiLabelVotingClassifierCV(
+            [("weak", LogisticRegression(C=0.01)), ("strong", LogisticRegression())], cv=3
+        )
     ],
     expected_failed_checks=expected_failures,
 )

@@ -1,0 +1,115 @@
+"""Files that are written in one step: whole, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows, where no open file can be removed: no lock is needed
+    fcntl = None  # type: ignore[assignment]
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write bytes to a file in one step.
+
+    A file that is replaced keeps its mode, a symbolic link stays one, and drafts that killed calls
+    left of this file are removed.
+
+    Raises
+    ------
+    ValueError
+        If there is something that is no regular file: a folder, a device, a pipe.
+    """
+    target = Path(os.path.realpath(path))
+    mode = _mode_of(target, path)
+    _remove_dead_drafts(target)
+    with _draft_of(target, 0o666 if mode is None else mode) as (draft, file):
+        file.write(data)
+        file.flush()
+        if mode is not None and hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), mode)  # what the umask took away
+        os.fsync(file.fileno())
+        if fcntl is None:
+            file.close()
+        os.replace(draft, target)
+    if os.name == "posix":
+        # The new name of the file is on the disk only once its folder is.
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _mode_of(target: Path, path: str | os.PathLike[str]) -> int | None:
+    """Return the mode of the file that is to be replaced; None if there is none."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{str(path)!r} is no regular file: give the name of a file.")
+    return stat.S_IMODE(mode)
+
+
+def _draft_prefix(target: Path) -> str:
+    # A digest: the name of a draft must not be too long where that of the file is not.
+    return f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}."
+
+
+@contextmanager
+def _draft_of(target: Path, mode: int) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open an empty file beside the target, locked as long as this process works on it."""
+    while True:
+        draft = target.with_name(f"{_draft_prefix(target)}{uuid.uuid4().hex}.draft")
+        file = open(draft, "xb", opener=partial(os.open, mode=mode))  # noqa: SIM115
+        # Between the two calls another process may have taken it for one that was left behind.
+        if _lock(file.fileno()) is not False and draft.exists():
+            break
+        file.close()
+    try:
+        yield draft, file
+    finally:
+        file.close()
+        draft.unlink(missing_ok=True)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock a file until it is closed, or its process dies.
+
+    False if another has the lock, None if the system or the disk has no locks.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _remove_dead_drafts(target: Path) -> None:
+    """Remove drafts of this file whose processes were killed: nobody has their locks."""
+    for draft in target.parent.glob(f"{_draft_prefix(target)}*.draft"):
+        # Gone by now, that of another user or, on Windows, being written.
+        with suppress(FileNotFoundError, PermissionError):
+            if fcntl is None:
+                draft.unlink()
+                continue
+            descriptor = os.open(draft, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                if _lock(descriptor):
+                    draft.unlink()
+            finally:
+                os.close(descriptor)
