@@ -503,6 +503,36 @@ def test_a_part_that_follows_changes_no_choice(label_data: Any) -> None:
     assert_array_equal(clf.predict(X), clf.predict_proba(X) >= threshold)
 
 
+@pytest.mark.parametrize("name", ["contrastive", "mlp", "cgmvae"])
+def test_a_warm_start_holds_the_same_samples_out(name: str) -> None:
+    """A member never learns from what it is judged on, in fits that came before neither."""
+    X, Y = noise(160)
+    clf = eager(name, warm_start=True).fit(X, Y)
+    there = np.isfinite(clf.oof_proba_)
+    for _ in range(3):
+        clf.fit(X, Y)
+    assert_array_equal(np.isfinite(clf.oof_proba_), there)
+    n_judged = there[:, 0].sum()
+    assert abs(mean_auc(Y, clf.oof_proba_) - 0.5) < four_errors(n_judged)
+
+
+def test_a_warm_start_on_other_samples_keeps_what_was_chosen(label_data: Any) -> None:
+    X, Y = label_data
+    others = (X[:150], Y[:150], None), (X, 1 - Y, None), (X, Y, np.arange(200) % 50)
+    for more_X, more_Y, groups in others:
+        clf = net(MultiLabelMLPClassifier, warm_start=True).fit(X, Y)
+        threshold, blend = clf.threshold_, clf.blend_
+        clf.fit(more_X, more_Y, groups=groups)
+        assert (clf.threshold_, clf.blend_, clf.validation_scores_) == (threshold, blend, {})
+        assert clf.n_iter_ == 2 * clf.max_epochs
+        # Nor are they held out later: the net has learnt from them all.
+        assert clf.fit(X, Y).validation_scores_ == {}
+    clf = net(MultiLabelMLPClassifier, warm_start=True).fit(X, Y)
+    assert clf.partial_fit(X, Y).fit(X, Y).validation_scores_ == {}
+    given = clf.fit(X, Y, X_val=X[:50] + 1, y_val=Y[:50])
+    assert given.validation_scores_ != {}
+
+
 def test_numbers_fix_weights(label_data: Any) -> None:
     X, Y = label_data
     fixed = net(MultiLabelMLPClassifier, neighbor_weight=0.2, linear_weight=0.6).fit(X, Y)

@@ -10,6 +10,7 @@ from math import ceil, sqrt
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
+import joblib
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -110,6 +111,14 @@ class Heads(NamedTuple):
     fitted: dict[str, Any]
 
 
+class Dealt(NamedTuple):
+    """Samples of a fit, by what they hash to, and what was held out of those that take part."""
+
+    digest: str
+    part: np.ndarray | None
+    folds: Folds
+
+
 class NetAttributes:
     """What a fit leaves behind, and what leaf classes without such parameters have."""
 
@@ -156,7 +165,9 @@ class NetAttributes:
     validation_scores_: dict[str, float]
     _held_out: HeldOut | None
     #: Attributes that files of :meth:`save` have without their values.
-    not_in_files: ClassVar[set[str]] = {"_held_out"}
+    not_in_files: ClassVar[set[str]] = {"_held_out", "_dealt"}
+    #: Which samples the net was trained on, and what it held out of them; None if not all in one.
+    _dealt: Dealt | None
     #: Samples, and their log-odds out of fold: of the estimators that callbacks score.
     _out_of_fold: tuple[Any, np.ndarray] | None = None
     _noise_seed: int
@@ -281,7 +292,8 @@ class NetClassifier(
     warm_start : bool
         Let :meth:`fit` go on from the weights of the last fit. ``learning_rate``,
         ``batch_size``, ``callbacks``, ``verbose`` and the weights of the objective may change
-        in between, the architecture may not.
+        in between, the architecture may not. The same samples are held out if X, y and groups are
+        the same. Of others nothing is held out: what was chosen before stays.
     net_params : dict or None
         Rare settings of the net, by key; a grid reaches them as ``net_params__schedule``.
 
@@ -508,17 +520,20 @@ class NetClassifier(
             self._checked_threshold(self.threshold)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         seed += self.n_iter_ if continuing else 0
-        if valid is not None or is_part or self.validation is None:
-            folds = no_folds(data.n_samples)
-        elif isinstance(self.validation, str | Real):
-            folds = self._folds(data, seed)
-        else:
-            train, held_out = self._first_split(data)
-            data = data.take(np.concatenate([train, held_out]))
-            folds = Folds(np.repeat([-1, 0], [len(train), len(held_out)]), 1)
+        dealt = None
+        if not (valid is not None or is_part or self.validation is None):
+            digest = joblib.hash((data.X, data.Y, data.groups))
+            if not continuing:
+                dealt = Dealt(digest, *self._deal(data, seed))
+            elif self._dealt is not None and self._dealt.digest == digest:
+                # Of others, the net may have learnt what it would hold out.
+                dealt = self._dealt
+        self._dealt = dealt
+        if dealt is not None and dealt.part is not None:
+            data = data.take(dealt.part)
         return Task.of(
             data,
-            folds,
+            no_folds(data.n_samples) if dealt is None else dealt.folds,
             valid,
             self.class_weight,
             self._format,
@@ -527,6 +542,14 @@ class NetClassifier(
             schedule="constant" if is_part else setting(self, "schedule"),
             is_part=is_part,
         )
+
+    def _deal(self, data: FitData, seed: int) -> tuple[np.ndarray | None, Folds]:
+        """Return the samples that take part, None for all, and what is held out of them."""
+        if isinstance(self.validation, str | Real):
+            return None, self._folds(data, seed)
+        train, held_out = self._first_split(data)
+        folds = Folds(np.repeat([-1, 0], [len(train), len(held_out)]), 1)
+        return np.concatenate([train, held_out]), folds
 
     def _first_split(self, data: FitData) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the samples to learn from and to hold out, by a splitter."""
@@ -657,11 +680,12 @@ class NetClassifier(
         if member_heads is None:
             member_heads, fitted["head_C_"] = self._logistic_heads(known, task)
         heads = self._heads(member_heads, known, own, task)
-        before = getattr(self, "predictor_", None) if task.is_part else None
+        previous = getattr(self, "predictor_", None) if n_before else None
+        before = previous if task.is_part else None
         if isinstance(heads.module, AffineHead):
             heads.module.set_constant(task.stats, before and before.head)
         with_linear = has_linear(self.linear_weight, task.train)
-        blend = self._default_blend(task.train, with_linear, before)
+        blend = self._default_blend(task.train, with_linear, previous if judge is None else None)
         parts, C = None, None
         if judge is not None and own is not None and judge.judged.judgement.informs:
             if isinstance(heads.module, AffineHead):
@@ -700,7 +724,7 @@ class NetClassifier(
             rare = predictor.get_buffer("shift").numpy() - predictor.blend.shift
             log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
             held_out = judge.kept(log_odds.astype(np.float32))
-        threshold, decision = self._decided(held_out, own, heads, before is not None)
+        threshold, decision = self._decided(held_out, own, heads, previous is not None)
         width = embedding_width(net.module_, task.train.n_features, self.n_estimators)
         return {
             "predictor_": predictor,
@@ -752,7 +776,7 @@ class NetClassifier(
         return heads, np.stack([fit.C for fit in fits]).mean(axis=0)
 
     def _decided(
-        self, held_out: HeldOut | None, own: np.ndarray | None, heads: Heads, is_later_part: bool
+        self, held_out: HeldOut | None, own: np.ndarray | None, heads: Heads, goes_on: bool
     ) -> tuple[Any, Decision]:
         """Return the threshold and the decision rule in force, chosen on held-out samples."""
         rule, prior = self._rule()
@@ -763,7 +787,7 @@ class NetClassifier(
         threshold = DEFAULT_THRESHOLD if isinstance(self.threshold, str) else self.threshold
         if held_out is None:
             asked = [f"decision={rule!r}"] if rule != "threshold" else []
-            if is_later_part and isinstance(self.threshold, str):
+            if goes_on and isinstance(self.threshold, str):
                 threshold = self._tuned_threshold()  # what was chosen stays
             elif isinstance(self.threshold, str) and self.threshold != "auto":
                 asked.append(f"threshold={self.threshold!r}")
@@ -950,7 +974,7 @@ def _monitored(
     if validation[0] is not None:
         X, y, sample_weight = validation
     elif judged is not None:
-        numbers = judged.data.numbers
+        numbers: Any = judged.data.numbers
         X, y = (_samples_of(array, numbers) for array in (X, y))
         if sample_weight is not None and not isinstance(sample_weight, Real):
             sample_weight = _samples_of(sample_weight, numbers)
