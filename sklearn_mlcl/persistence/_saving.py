@@ -137,7 +137,7 @@ class Persistent:
     """Mixin: an estimator that saves itself, and a class that loads its own.
 
     Pickle and copy see the attributes as they are. Who asks for ``__getstate__`` itself, skops,
-    gets them without torch, which it cannot store.
+    gets them without torch, which it cannot store, and without what files leave out.
     """
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -146,7 +146,8 @@ class Persistent:
         return copyreg.__newobj__, (type(self),), vars(self).copy()  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
-        return encode_torch(vars(self))
+        left_out: set[str] = getattr(self, "not_in_files", set())
+        return encode_torch({k: None if k in left_out else v for k, v in vars(self).items()})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(decode_torch(state))
