@@ -161,6 +161,8 @@ def test_rules_that_nothing_was_held_out_for(label_data: Any) -> None:
         with pytest.warns(UserWarning, match=f"decision='{decision}' needs held-out samples"):
             clf = heads_alone(decision=decision, max_epochs=1, validation=None).fit(X, Y)
         assert clf.decision_.rule == "threshold"
+        with pytest.warns(UserWarning, match="needs held-out samples"):
+            clf.partial_fit(X, Y)
     clf = heads_alone(loss="pal", validation=None).fit(X, Y)
     assert_allclose(clf.predict_proba(X), clf.decoder_.marginals(clf.transform(X)), rtol=1e-6)
 

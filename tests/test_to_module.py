@@ -23,6 +23,7 @@ WITHOUT = {
     "nearest prototype, CSR",
     "thresholds by cross-validation",
     "calibrated",
+    "vote",
     "pick all, frame",
 }
 

@@ -786,11 +786,10 @@ class NetClassifier(
             objective = "f1_micro"
         threshold = DEFAULT_THRESHOLD if isinstance(self.threshold, str) else self.threshold
         if held_out is None:
-            if goes_on and isinstance(self.threshold, str):
-                # What was chosen stays.
-                return self._tuned_threshold(), Decision("threshold")
             asked = [f"decision={rule!r}"] if rule != "threshold" else []
-            if self.threshold != "auto" and isinstance(self.threshold, str):
+            if goes_on and isinstance(self.threshold, str):
+                threshold = self._tuned_threshold()  # what was chosen stays
+            elif isinstance(self.threshold, str) and self.threshold != "auto":
                 asked.append(f"threshold={self.threshold!r}")
             if asked:
                 warnings.warn(

@@ -137,7 +137,7 @@ class Persistent:
     """Mixin: an estimator that saves itself, and a class that loads its own.
 
     Pickle and copy see the attributes as they are. Who asks for ``__getstate__`` itself, skops,
-    gets them without torch, which it cannot store.
+    gets them without torch, which it cannot store, and without what files leave out.
     """
 
     def __reduce_ex__(self, protocol: Any) -> Any:
