@@ -50,7 +50,8 @@ class InputScaler(nn.Module):
 
     def check_state(self) -> None:
         """Raise a ``ValueError`` unless the tensors fit together."""
-        each = Like((len(self.shift),))
+        n_members, n_features = self.shift.shape[:-2], self.shift.shape[-1]
+        each = Like((*n_members, 1, n_features) if n_members else (n_features,))
         check_tensors(self, {"shift": each, "factor": each})
 
     def forward(self, X: Tensor) -> Tensor:

@@ -37,10 +37,13 @@ def _takes(kind: str, value: Any) -> bool:
     return is_registered(kind, type(value))
 
 
+def kept_in_files(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object: labels of training samples do not leave with a model."""
+    return vars(value) | dict.fromkeys(vars(value).keys() & getattr(value, "not_in_files", set()))
+
+
 def _pack_object(value: Any) -> Parts:
-    fields = flatten_routing(vars(value))
-    # Labels of training samples do not leave with a model.
-    fields |= dict.fromkeys(fields.keys() & getattr(value, "not_in_files", set()))
+    fields = flatten_routing(kept_in_files(value))
     if isinstance(value, BaseEstimator) and callable(fields.get("module")):
         fields["module"] = Custom(fields["module"])
     if isinstance(value, dict):

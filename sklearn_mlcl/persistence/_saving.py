@@ -9,7 +9,7 @@ from typing import Any, Self
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl.persistence._format import Content, ModelFileError, read_file, write_file
-from sklearn_mlcl.persistence._objects import decode, encode
+from sklearn_mlcl.persistence._objects import decode, encode, kept_in_files
 from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._skops import decode_torch, encode_torch
 from sklearn_mlcl.persistence._state import unsavable
@@ -146,8 +146,7 @@ class Persistent:
         return copyreg.__newobj__, (type(self),), vars(self).copy()  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out: set[str] = getattr(self, "not_in_files", set())
-        return encode_torch({k: None if k in left_out else v for k, v in vars(self).items()})
+        return encode_torch(kept_in_files(self))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(decode_torch(state))

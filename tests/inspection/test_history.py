@@ -39,7 +39,8 @@ def test_losses_of_every_epoch(label_data: Any) -> None:
 
 
 def test_without_validation_rows(label_data: Any) -> None:
-    display = TrainingCurveDisplay.from_estimator(net(max_epochs=1).fit(*label_data))
+    clf = net(max_epochs=1, validation=None).fit(*label_data)
+    display = TrainingCurveDisplay.from_estimator(clf)
     assert list(display.lines_) == ["train_loss"] and display.best_ is None
     assert display.lines_["train_loss"].get_marker() == "o"  # one epoch is a point
 

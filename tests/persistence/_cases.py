@@ -85,6 +85,7 @@ CASES: dict[str, Case] = {
     "stopped early": lambda: mlp(early_stopping=True, device=torch.device("cpu")).fit(X, Y),
     "splitter": lambda: mlp(early_stopping=5, validation=ShuffleSplit(1, random_state=0)).fit(X, Y),
     "MLP": lambda: mlp(loss="asl", net_params__feature_dim=3).fit(X, Y),
+    "members with folds": lambda: mlp(n_estimators=4).fit(X, Y),
     "fixed frame": lambda: mlp(classifier="etf", n_estimators=1).fit(X, Y),
     "nearest label set": lambda: mlp(decision="onn").fit(X, Y),
     "observed label sets": lambda: mlp(
