@@ -84,7 +84,9 @@ def test_interactive_examples_of_pages_run(page: Path) -> None:
     assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
-@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+@pytest.mark.filterwarnings(
+    "ignore:Mean of empty slice", "ignore:invalid value", "ignore:.*needs held-out samples"
+)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_examples_run(example: Path, quick: None) -> None:
     title = ast.get_docstring(ast.parse(example.read_text())) or ""
