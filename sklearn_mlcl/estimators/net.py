@@ -448,7 +448,10 @@ class NetClassifier(
         data = self._read(X, y, sample_weight, continuing, groups)
         valid = None if validation[0] is None else self._read(*validation, continuing=True)
         task = self._task(data, valid, continuing, n_epochs(self.max_epochs, data.n_samples))
-        given = _monitored(task.judged(), X, y, sample_weight, validation)
+        # A copy of the held-out samples is made for callbacks alone, its own or a search's.
+        watched = hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx")
+        judged = task.judged() if watched else None
+        given = _monitored(judged, X, y, sample_weight, validation)
         with fit_listener(self, task.n_epochs, given) as listener:
             self.__dict__.update(self._trained(task, continuing, listener))
         if self._format.kind == "multilabel":
