@@ -57,6 +57,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     Interval,
     StrOptions,
     fit_context,
+    has_callbacks,
     safe_indexing,
     validate_parameters,
     with_callbacks,
@@ -449,8 +450,7 @@ class NetClassifier(
         valid = None if validation[0] is None else self._read(*validation, continuing=True)
         task = self._task(data, valid, continuing, n_epochs(self.max_epochs, data.n_samples))
         # A copy of the held-out samples is made for callbacks alone, its own or a search's.
-        watched = hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx")
-        judged = task.judged() if watched else None
+        judged = task.judged() if has_callbacks(self) else None
         given = _monitored(judged, X, y, sample_weight, validation)
         with fit_listener(self, task.n_epochs, given) as listener:
             self.__dict__.update(self._trained(task, continuing, listener))
