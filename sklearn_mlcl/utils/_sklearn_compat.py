@@ -44,10 +44,15 @@ __all__ = [
     "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
     "NamedEstimators", "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params",
     "check_sample_weight", "effective_n_threads", "expand_routing", "fit_context",
-    "flatten_routing", "num_samples", "output_container", "output_containers", "safe_indexing",
+    "flatten_routing", "has_callbacks", "num_samples", "output_container", "output_containers", "safe_indexing",
     "set_output_container", "validate_parameter_constraints", "validate_parameters",
     "with_callbacks", "wrap_output",
 ]  # fmt: skip
+
+
+def has_callbacks(estimator: BaseEstimator) -> bool:
+    """Return whether callbacks of scikit-learn watch a fit: its own, or those of a search."""
+    return hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx")
 
 
 def begin_fit_task(estimator: BaseEstimator, max_subtasks: int, given: dict[str, Any]) -> Any:
