@@ -44,8 +44,8 @@ __all__ = [
     "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
     "NamedEstimators", "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params",
     "check_sample_weight", "effective_n_threads", "expand_routing", "fit_context",
-    "flatten_routing", "has_callbacks", "num_samples", "output_container", "output_containers", "safe_indexing",
-    "set_output_container", "validate_parameter_constraints", "validate_parameters",
+    "flatten_routing", "has_callbacks", "num_samples", "output_container", "output_containers",
+    "safe_indexing", "set_output_container", "validate_parameter_constraints", "validate_parameters",
     "with_callbacks", "wrap_output",
 ]  # fmt: skip
 
