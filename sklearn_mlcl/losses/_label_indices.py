@@ -9,6 +9,7 @@ from scipy import sparse
 from torch import Tensor
 
 from sklearn_mlcl.utils.streams import generator_on
+from sklearn_mlcl.utils.targets import as_label_matrix
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,15 @@ class LabelIndices:
         -------
         LabelIndices
             The labels as index lists.
+
+        Raises
+        ------
+        ValueError
+            For other entries than 0 and 1.
         """
-        csr = sparse.csr_array(matrix, copy=True)
-        csr.eliminate_zeros()
+        csr = as_label_matrix(sparse.csr_array(matrix), name="matrix")
+        if (csr.data != csr.data).any():
+            raise ValueError("matrix has missing labels (NaN), which index lists cannot hold.")
         indices = torch.as_tensor(csr.indices, dtype=torch.int64)
         return cls(indices, torch.as_tensor(csr.indptr, dtype=torch.int64), csr.shape[1])
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.utils.class_weight import compute_class_weight
 
 from sklearn_mlcl.utils.chunking import chunks
-from sklearn_mlcl.utils.targets import TargetFormat
+from sklearn_mlcl.utils.targets import TargetFormat, label_places
 
 
 def weighted_counts(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -126,6 +126,8 @@ def class_weights(
         If it has a form, labels, classes or numbers that it cannot have.
     """
     ones = np.ones(Y.shape[1])
+    if hasattr(class_weight, "iloc"):
+        class_weight = dict(class_weight.items())
     if class_weight is None:
         return ClassWeights(ones, ones)
     if target_format.kind == "multiclass":
@@ -161,16 +163,12 @@ def _pairs(class_weight: Any, target_format: TargetFormat) -> list[tuple[Any, An
     n_labels, names = target_format.n_labels, target_format.label_names
     by_label = class_weight
     if isinstance(class_weight, Mapping):
-        place = {label: label for label in range(n_labels)}
-        if names is not None:
-            place |= {name: label for label, name in enumerate(names)}
-        strangers = [label for label in class_weight if label not in place]
-        if strangers:
+        places = label_places(class_weight, names, n_labels, "class_weight")
+        given = dict(zip(places, class_weight.values(), strict=True))
+        if len(given) < len(class_weight):
             raise ValueError(
-                f"class_weight names labels that y does not have: {strangers[:5]}; expected "
-                f"numbers from 0 to {n_labels - 1}, or names of labels."
+                f"class_weight names a label twice, by name and by number: {list(class_weight)}."
             )
-        given = {place[label]: pair for label, pair in class_weight.items()}
         by_label = [given.get(label, {}) for label in range(n_labels)]
     if len(by_label) != n_labels:
         raise ValueError(
