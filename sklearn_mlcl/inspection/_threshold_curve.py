@@ -20,13 +20,13 @@ from sklearn_mlcl.inspection._drawing import (
     shortened,
 )
 from sklearn_mlcl.inspection._labels import (
-    final_estimator,
     label_names_of,
     named_labels,
 )
 from sklearn_mlcl.inspection._scores import ScoresDisplay
 from sklearn_mlcl.metrics._decisions import f1_of_counts, outcomes
 from sklearn_mlcl.thresholds import threshold_score
+from sklearn_mlcl.utils.response import final_estimator
 from sklearn_mlcl.utils.targets import label_names_in
 from sklearn_mlcl.utils.validation import LabelEntries, check_per_label, check_scores
 

@@ -250,9 +250,9 @@ class ContrastiveLoss(nn.Module):
                 f"labels must have shape ({n_samples}, L), a row for each of the embeddings, got "
                 f"{tuple(labels.shape)}"
             )
-        for name, given in (("labels", labels), ("queue_labels", queue_labels)):
+        for argument, given in (("labels", labels), ("queue_labels", queue_labels)):
             if isinstance(given, Tensor):
-                check_labels(given, name)
+                check_labels(given, argument)
         check_sample_weight(sample_weight, tuple(labels.shape))
         if prototypes is not None:
             if not self.uses_prototypes:

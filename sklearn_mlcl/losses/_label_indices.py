@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
@@ -73,8 +75,8 @@ class LabelIndices:
         ValueError
             For other entries than 0 and 1.
         """
-        csr = as_label_matrix(sparse.csr_array(matrix), name="matrix")
-        if (csr.data != csr.data).any():
+        csr: Any = as_label_matrix(sparse.csr_array(matrix), name="matrix")
+        if np.isnan(csr.data).any():
             raise ValueError("matrix has missing labels (NaN), which index lists cannot hold.")
         indices = torch.as_tensor(csr.indices, dtype=torch.int64)
         return cls(indices, torch.as_tensor(csr.indptr, dtype=torch.int64), csr.shape[1])

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-
 from sklearn.pipeline import Pipeline
 
 from sklearn_mlcl.utils.targets import check_label_names, label_names_in

@@ -233,6 +233,11 @@ def infer_format(y: Any, classes: Any = None, missing_label: float = np.nan) -> 
         return TargetFormat(
             "multilabel", numbers, dtype, sp.issparse(y), label_names_in(y), missing_label
         )
+    if _has_nan(known) and not _has_nan(y):
+        raise ValueError(
+            f"y is 1-D and holds missing_label={missing_label!r}, which is for label matrices. "
+            "Drop the samples without a class."
+        )
     y = as_1d_target(known)
     check_classification_targets(y)
     classes = np.unique(y if classes is None else as_1d_target(classes, "classes"))
@@ -437,7 +442,7 @@ def label_places(keys: Any, names: Any, n_labels: int, name: str = "labels") -> 
                 f"{name} names {key!r}, which is the name of the labels {found}; call these by "
                 "number, or rename them."
             )
-        raise ValueError(f"{name} names {key!r}, and there is no such label; expected {expected}.")
+        raise ValueError(f"{name}: there is no label {key!r}; expected {expected}.")
 
     return [place(key) for key in keys]
 

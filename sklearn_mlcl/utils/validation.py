@@ -230,7 +230,7 @@ def _entries(
             f"y_true and {name} must have one shape (n_samples, n_labels), got "
             f"{positive.shape} and {values.shape}."
         )
-    weight = check_weights(sample_weight, *positive.shape, label_names)
+    weight = check_weights(sample_weight, len(positive), positive.shape[1], label_names)
     if weight is None or weight.all():
         return LabelEntries(positive, known, values, weight)
     if weight.ndim == 2:
