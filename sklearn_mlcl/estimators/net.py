@@ -767,7 +767,7 @@ class NetClassifier(
                 # What was chosen stays.
                 return self._tuned_threshold(), Decision("threshold")
             asked = [f"decision={rule!r}"] if rule != "threshold" else []
-            if self.threshold != "auto" and isinstance(self.threshold, str):
+            if isinstance(self.threshold, str) and self.threshold != "auto":
                 asked.append(f"threshold={self.threshold!r}")
             if asked:
                 warnings.warn(

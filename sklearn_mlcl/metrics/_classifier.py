@@ -15,6 +15,7 @@ from sklearn_mlcl.utils.targets import (
     check_label_names,
     label_names_in,
 )
+from sklearn_mlcl.utils.validation import check_weights
 
 
 def set_format(estimator: Any, target_format: TargetFormat) -> None:
@@ -53,7 +54,8 @@ class LabelMatrixClassifier(LabelFrames, ClassifierMixin):
         """
         check_is_fitted(self)
         if self._format.kind != "multilabel":
-            return super().score(X, as_1d_target(y), sample_weight)
+            y = as_1d_target(y)
+            return super().score(X, y, check_weights(sample_weight, len(y), 1))
         check_label_names(self._format.label_names, label_names_in(y))
         return subset_accuracy(
             y, self.predict(X), sample_weight=sample_weight, missing_label=self.missing_label

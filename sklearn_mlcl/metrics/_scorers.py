@@ -106,8 +106,8 @@ class MultiLabelScorer(ScorerMixin, DeclaredParameters):
             labels = estimator.predict(X)
             return labels if classes is None else classes.indicator(labels)
         method = first_method(estimator, _RESPONSES[self.response])
-        n_labels = y.shape[1] if np.ndim(y) == 2 or hasattr(y, "toarray") else 1
-        return label_scores(estimator, X, n_labels, method)
+        shape = y.shape if hasattr(y, "shape") else np.shape(y)
+        return label_scores(estimator, X, shape[1] if len(shape) == 2 else 1, method)
 
 
 def _classes_of(estimator: Any, y: Any) -> TargetFormat | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -150,10 +151,12 @@ def class_weights(
 
 
 def _of_dict(class_weight: Any, classes: np.ndarray) -> np.ndarray:
-    if not isinstance(class_weight, Mapping):
+    numbers = isinstance(class_weight, Mapping) and all(
+        isinstance(weight, Real) for weight in class_weight.values()
+    )
+    if not numbers:
         raise ValueError(
-            "class_weight must be a dict {class: weight} for 1-D targets, got "
-            f"{type(class_weight).__name__}."
+            f"class_weight must be a dict {{class: weight}} for 1-D targets, got {class_weight!r}."
         )
     return compute_class_weight(dict(class_weight), classes=classes, y=classes)
 
@@ -180,6 +183,8 @@ def _pairs(class_weight: Any, target_format: TargetFormat) -> list[tuple[Any, An
                 "class_weight of a label matrix must be 'balanced', a dict {label: {0: w0, 1: w1}} "
                 f"or a list with a dict {{0: w0, 1: w1}} for each label; got {pair!r} for a label."
             )
+        if not all(isinstance(weight, Real) for weight in pair.values()):
+            raise ValueError(f"class_weight must hold numbers, got {pair!r} for a label.")
     return [(pair.get(0, 1.0), pair.get(1, 1.0)) for pair in by_label]
 
 

@@ -135,7 +135,12 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
 
     CSR comes without duplicates and explicit zeros: equal matrices are equal arrays.
     """
-    X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
+    try:
+        X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
+    except ValueError as error:
+        if str(error).startswith("could not convert"):  # which does not say what holds it
+            raise ValueError(f"X must hold numbers: {error}.") from error
+        raise
     return canonical(X) if sp.issparse(X) else X
 
 

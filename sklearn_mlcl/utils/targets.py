@@ -136,6 +136,7 @@ def missing_as_nan(y: Any, missing_label: float = np.nan) -> Any:
         return y
     if sp.issparse(y):
         labels = sp.csr_array(y, dtype=np.float64, copy=True)
+        labels.sum_duplicates()
         labels.data[labels.data == missing_label] = np.nan
         return labels
     if is_label_sets(y) or (values := as_array(y)).dtype.kind in "bSU":
@@ -384,8 +385,8 @@ def check_label_names(known: Any, given: Any, name: str = "y") -> None:
     Parameters
     ----------
     known, given : sequence or None
-        Names of the labels. None, and the numbers 0, 1, ... in their order, are no names, and go
-        with any; numbers in another order go with no names but themselves.
+        Names of the labels. None is that of an array, which goes with any. The numbers 0, 1, ...,
+        the default of a DataFrame, go with any but the same numbers in another order.
     name : str
         How the message calls what has the names given.
 
@@ -395,9 +396,9 @@ def check_label_names(known: Any, given: Any, name: str = "y") -> None:
         If the names differ; the message says both. Names of another number are left to the checks
         of shapes.
     """
-    known, given = ([] if names is None else list(names) for names in (known, given))
-    numbers = list(range(max(len(known), len(given))))
-    expected, got = known or numbers, given or numbers
+    if known is None or given is None:
+        return
+    expected, got, numbers = list(known), list(given), list(range(len(known)))
     if len(expected) != len(got) or _are_equal(expected, got):
         return
     for names, others in ((expected, got), (got, expected)):
