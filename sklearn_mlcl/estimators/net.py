@@ -761,7 +761,9 @@ class NetClassifier(
         objective = self._objective(self.threshold)
         if objective is None and rule == "auto":
             objective = "f1_micro"
-        threshold = DEFAULT_THRESHOLD if isinstance(self.threshold, str) else self.threshold
+        threshold: Any = DEFAULT_THRESHOLD if isinstance(self.threshold, str) else self.threshold
+        if not isinstance(threshold, Real):
+            threshold = self._checked_threshold(threshold)
         if held_out is None:
             if is_later_part and isinstance(self.threshold, str):
                 # What was chosen stays.

@@ -53,7 +53,10 @@ def label_names_of(
 
 def label_indices(labels: Sequence[Any], names: Sequence[str]) -> np.ndarray:
     """Return the numbers of labels given by number or name, each once, in the order given."""
-    if isinstance(labels, str) or not isinstance(labels, Iterable):
+    flat = isinstance(labels, Iterable) and not any(
+        isinstance(k, list | np.ndarray) for k in labels
+    )
+    if isinstance(labels, str) or not flat:
         raise ValueError(f"labels must be a sequence of names or numbers, got {labels!r}.")
     return np.array(list(dict.fromkeys(label_places(labels, names, len(names)))), dtype=int)
 

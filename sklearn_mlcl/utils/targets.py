@@ -234,7 +234,7 @@ def infer_format(y: Any, classes: Any = None, missing_label: float = np.nan) -> 
         return TargetFormat(
             "multilabel", numbers, dtype, sp.issparse(y), label_names_in(y), missing_label
         )
-    if _has_nan(known) and not _has_nan(y):
+    if not is_label_sets(y) and _has_nan(known) and not _has_nan(y):
         raise ValueError(
             f"y is 1-D and holds missing_label={missing_label!r}, which is for label matrices. "
             "Drop the samples without a class."
