@@ -34,7 +34,8 @@ class LabelIndices:
     Raises
     ------
     ValueError
-        If ``indices`` or ``offsets`` is not one-dimensional, or ``offsets`` is empty.
+        If ``indices`` or ``offsets`` is not one-dimensional, or ``offsets`` is empty; on the CPU
+        also for values out of range.
 
     Examples
     --------
@@ -55,6 +56,13 @@ class LabelIndices:
                 "indices must have shape (n_positives,) and offsets shape (n_samples + 1,); got "
                 f"{tuple(self.indices.shape)} and {tuple(self.offsets.shape)}"
             )
+        if self.indices.device.type == "cpu":  # a look at another device would wait for it
+            places, ends, n = self.indices, self.offsets, len(self.indices)
+            inside = bool(((places >= 0) & (places < self.n_labels)).all())
+            if not inside or ends[0] != 0 or ends[-1] != n or bool((ends.diff() < 0).any()):
+                raise ValueError(
+                    f"indices must lie in [0, {self.n_labels}), and offsets rise from 0 to {n}."
+                )
 
     @classmethod
     def from_csr(cls, matrix: sparse.csr_array | sparse.csr_matrix) -> LabelIndices:
