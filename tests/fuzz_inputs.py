@@ -63,7 +63,7 @@ def doubled(A: np.ndarray) -> sp.csr_matrix:
 
 def mapped(A: np.ndarray) -> np.ndarray:
     """A read-only memory map."""
-    path = Path(_folder().name) / "X.npy"
+    path = Path(_folder().name) / f"{A.dtype}.npy"  # X and targets have others
     np.save(path, A)
     return np.load(path, mmap_mode="r")
 
