@@ -11,6 +11,7 @@ from sklearn.utils import gen_batches
 from torch import Tensor
 
 from sklearn_mlcl.losses._kernel import to_unit
+from sklearn_mlcl.utils.targets import check_indicator_values
 
 # Samples whose pairs are looked at together.
 _BLOCK = 512
@@ -43,7 +44,7 @@ def alignment(
     Raises
     ------
     ValueError
-        If the numbers of samples differ.
+        If the numbers of samples differ, or labels have other entries than 0, 1 and NaN.
 
     References
     ----------
@@ -59,6 +60,7 @@ def alignment(
     z, Y = _unit(embeddings), _tensor(labels)
     if len(Y) != len(z):
         raise ValueError(f"embeddings has {len(z)} rows but labels has {len(Y)}")
+    check_indicator_values(Y, "labels")
     Y = (Y > 0).to(z.dtype)
     total = mass = 0.0
     for rows in gen_batches(len(z), _BLOCK):

@@ -51,6 +51,11 @@ HOLED = {
 }
 
 
+def test_a_code_is_that_of_summed_duplicates() -> None:
+    halves = sp.csr_matrix((np.full(4, -0.5), [0, 0, 1, 1], [0, 2, 4]), (2, 2))
+    assert_array_equal(dense(as_label_matrix(halves, -1)), [[np.nan, 0], [0, np.nan]])
+
+
 def dense(Y: Any) -> np.ndarray:
     return Y.toarray() if sp.issparse(Y) else Y
 

@@ -385,7 +385,7 @@ def test_partial_fit_wants_numbers(label_data: Any) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"class_weight": {7: {1: 2.0}}}, r"labels that y does not have: \[7\]"),
+        ({"class_weight": {7: {1: 2.0}}}, r"class_weight: there is no label 7"),
         ({"class_weight": [{1: 2.0}]}, "one dict for each of 5 labels, got 1"),
         ({"class_weight": {0: 2.0, 1: 1.0}}, "got 2.0 for a label"),
         ({"class_weight": {0: {2: 1.0}}}, "for a label"),

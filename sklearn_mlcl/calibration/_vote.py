@@ -14,7 +14,7 @@ from sklearn_mlcl.metrics import multilabel_log_loss
 from sklearn_mlcl.thresholds import tune_thresholds
 from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
-from sklearn_mlcl.utils.validation import check_probabilities
+from sklearn_mlcl.utils.validation import check_per_label, check_probabilities
 
 #: A label with this weight of positives has its cut half way between its own and the common one.
 POSITIVES_FOR_A_CUT = 200.0
@@ -84,7 +84,11 @@ def weighted_mean(probabilities: Sequence[np.ndarray], weights: np.ndarray) -> n
 
 
 def vote_thresholds(
-    threshold: Any, Y: Any, probabilities: np.ndarray, sample_weight: np.ndarray | None = None
+    threshold: Any,
+    Y: Any,
+    probabilities: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+    label_names: Any = None,
 ) -> float | np.ndarray:
     """Return the thresholds that a parameter stands for, on held-out samples.
 
@@ -93,7 +97,7 @@ def vote_thresholds(
     label, and for rare labels close to the common threshold that is best for micro-F1.
     """
     if not isinstance(threshold, str):
-        return check_threshold(threshold, probabilities.shape[1])
+        return check_threshold(threshold, probabilities.shape[1], label_names)
     by_label = threshold == "auto"
     cuts = tune_thresholds(
         Y,
@@ -106,14 +110,9 @@ def vote_thresholds(
     return cuts if by_label else float(cuts[0])
 
 
-def check_threshold(threshold: Any, n_labels: int) -> float | np.ndarray:
+def check_threshold(threshold: Any, n_labels: int, label_names: Any = None) -> float | np.ndarray:
     """Return a given threshold as a number or an array (L,)."""
-    given = np.asarray(threshold, dtype=np.float64)
-    if given.shape not in ((), (n_labels,)):
-        raise ValueError(
-            f"threshold must be a number or have shape ({n_labels},), one for each label; got "
-            f"shape {given.shape}."
-        )
+    given = check_per_label(threshold, n_labels, label_names, "threshold")
     if not ((given >= 0) & (given <= 1)).all():
         raise ValueError(f"threshold must lie in [0, 1], got {threshold!r}.")
     return given if given.ndim else float(given)

@@ -30,6 +30,8 @@ from sklearn_mlcl.utils._sklearn_compat import NamedEstimators, StrOptions
 from sklearn_mlcl.utils.parameters import ABOVE_0, SHARE, param, required
 from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.set_output import in_chosen_container
+from sklearn_mlcl.utils.targets import as_array, check_label_names
+from sklearn_mlcl.utils.validation import as_floats
 
 #: Name of the vote beside those of the estimators.
 VOTE = "vote"
@@ -177,7 +179,10 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
             return vote_weights(Y, scores, weight, self.shrinkage)
         if self.weights is None:
             return np.full(len(scores), 1 / len(scores))
-        given = np.asarray(self.weights, dtype=np.float64)
+        if hasattr(self.weights, "iloc"):
+            named = [name for name, _ in self.estimators]
+            check_label_names(named, self.weights.index, "weights")
+        given = as_floats(as_array(self.weights), "weights")
         if given.shape != (len(self.estimators),):
             raise ValueError(
                 f"weights must have shape ({len(self.estimators)},), one for each of estimators; "
@@ -194,7 +199,7 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
     def threshold_(self) -> float | np.ndarray:
         """The threshold in force."""
         if not isinstance(self.threshold, str):
-            return check_threshold(self.threshold, self._format.n_labels)
+            return check_threshold(self.threshold, self._format.n_labels, self._format.label_names)
         asked, threshold = self._tuned
         if not isinstance(asked, str) or asked != self.threshold:
             if not hasattr(self, "oof_proba_"):
@@ -214,7 +219,7 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         automatic = isinstance(self.threshold, str) and self.threshold == "auto"
         if automatic and self._format.kind == "binary":
             return 0.5
-        return vote_thresholds(self.threshold, Y, probabilities, weight)
+        return vote_thresholds(self.threshold, Y, probabilities, weight, self._format.label_names)
 
     def _vote(self, X: Any) -> np.ndarray:
         scores = [self._scores_of(estimator, X) for estimator in self.estimators_]

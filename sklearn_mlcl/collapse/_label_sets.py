@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_mlcl.utils._sklearn_compat import check_sample_weight
 from sklearn_mlcl.utils.chunking import chunks
-from sklearn_mlcl.utils.validation import positives_and_known
+from sklearn_mlcl.utils.validation import check_weights, positives_and_known
 
 BLOCK_ENTRIES = 2**20  # float64 entries of a temporary block: 8 MiB
 
@@ -92,7 +91,8 @@ def label_sets(Y: Any, sample_weight: Any = None) -> LabelSets:
         positive, known = positives_and_known(Y[part])
         packed[part] = np.packbits(positive, axis=1)
         usable[part] = True if known is None else known.all(axis=1)
-    weight = check_sample_weight(sample_weight, packed, dtype=np.float64)
+    given = check_weights(sample_weight, n, None)
+    weight = np.ones(n) if given is None else given
     usable &= weight > 0
     if not usable.any():
         raise ValueError(

@@ -26,6 +26,7 @@ from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
+from sklearn_mlcl.utils.validation import check_per_label
 
 
 @contextmanager
@@ -189,13 +190,8 @@ class MultiLabelClassifier(
 
     def _checked_threshold(self, value: Any) -> np.ndarray:
         """Return a threshold, one for all labels or one a label."""
-        threshold = np.asarray(value, dtype=np.float64)
-        n_labels = self._format.n_labels
-        if threshold.ndim and threshold.shape != (n_labels,):
-            raise ValueError(
-                f"threshold must be a number or have shape ({n_labels},), one a label; got "
-                f"shape {threshold.shape}."
-            )
+        names = self._format.label_names
+        threshold = check_per_label(value, self._format.n_labels, names, "threshold")
         if not ((threshold >= 0) & (threshold <= 1)).all():
             raise ValueError(f"threshold must lie in [0, 1], got {value!r}.")
         return threshold

@@ -21,6 +21,7 @@ from sklearn.utils import indexable
 
 from sklearn_mlcl.calibration._vote import (
     calibrated,
+    check_threshold,
     common_calibration,
     vote_thresholds,
     vote_weights,
@@ -35,7 +36,7 @@ from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
 from sklearn_mlcl.utils._sklearn_compat import safe_indexing
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.response import label_scores
-from sklearn_mlcl.utils.targets import infer_format
+from sklearn_mlcl.utils.targets import infer_format, label_names_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +156,9 @@ def compare(
         else {name: get_scorer(name) for name in scoring}
     )
     X, Y, groups = indexable(X, Y, groups)
-    Y = _plain(Y, missing_label)
+    names, Y = label_names_in(Y), _plain(Y, missing_label)
+    if not isinstance(threshold, str):
+        threshold = check_threshold(threshold, Y.shape[1], names)
     named = list(_default_models(X, random_state) if estimators is None else estimators)
     models = dict(named)
     if len(models) < len(named) or not models or VOTE in models:

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.heads.logistic import fit_heads
+from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.solvers.select import DEFAULT_CS
@@ -134,12 +134,13 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
         with rollback_on_error(self), torch_defaults():
             data, target_format = check_fit_data(self, X, y, sample_weight)
             set_format(self, target_format)
+            self._checked_threshold(self.threshold)
             data = data.weighted(data.class_weights(self.class_weight, target_format))
             heads = fit_heads(
                 data.X,
                 data.Y,
                 data.sample_weight,
-                self.C,
+                C_of_labels(self.C, "C", target_format),
                 Cs=self.Cs,
                 cv=self.cv,
                 fit_intercept=self.fit_intercept,

@@ -32,7 +32,7 @@ from sklearn_mlcl.heads.decision import Decision, chosen
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.held_out import HeldOut
 from sklearn_mlcl.heads.linear import default_weight, fit_linear, has_linear
-from sklearn_mlcl.heads.logistic import fit_embedding_heads
+from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, MemberSpread, Predictor
 from sklearn_mlcl.metrics._classifier import set_format
@@ -771,8 +771,9 @@ class NetClassifier(
             parts = [(by_member[task.folds.learnt(k), k], task.learnt(k)) for k in range(n_folds)]
         else:
             parts = [(known.all(), task.train)]
+        C = C_of_labels(self.head_C, "head_C", self._format)
         fits = [
-            fit_embedding_heads(embedding, data.Y, data.sample_weight, self.head_C)
+            fit_embedding_heads(embedding, data.Y, data.sample_weight, C)
             for embedding, data in parts
         ]
         heads = np.stack([fit.coef for fit in fits]), np.stack([fit.intercept for fit in fits])
@@ -787,7 +788,9 @@ class NetClassifier(
         objective = self._objective(self.threshold)
         if objective is None and rule == "auto":
             objective = "f1_micro"
-        threshold = DEFAULT_THRESHOLD if isinstance(self.threshold, str) else self.threshold
+        threshold: Any = DEFAULT_THRESHOLD if isinstance(self.threshold, str) else self.threshold
+        if not isinstance(threshold, Real):
+            threshold = self._checked_threshold(threshold)
         if held_out is None:
             asked = [f"decision={rule!r}"] if rule != "threshold" else []
             if goes_on and isinstance(self.threshold, str):

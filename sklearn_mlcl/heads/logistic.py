@@ -16,9 +16,18 @@ from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, select_C
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils.class_weight import row_weights
+from sklearn_mlcl.utils.targets import TargetFormat
+from sklearn_mlcl.utils.validation import check_per_label
 
 #: Tolerance on embeddings, which are float32: more digits than this are not theirs to give.
 EMBEDDING_TOL = 1e-6
+
+
+def C_of_labels(C: Any, name: str, target_format: TargetFormat) -> Any:
+    """Return a parameter C as an array, checked; "cv" stays."""
+    if isinstance(C, str):
+        return C
+    return check_per_label(C, target_format.n_labels, target_format.label_names, name)
 
 
 def fit_heads(

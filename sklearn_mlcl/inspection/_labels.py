@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from numbers import Integral
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
+
+from sklearn_mlcl.utils.response import check_fitted_names, final_estimator, find_fitted_part
+from sklearn_mlcl.utils.targets import label_places
 
 #: Labels that get a colour and a name if the user chooses none.
 N_NAMED = 6
-
-
-def final_estimator(estimator: Any) -> Any:
-    """Return the estimator whose ``predict`` decides, inside searches and pipelines."""
-    while True:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif isinstance(estimator, Pipeline):
-            estimator = estimator[-1]
-        else:
-            return estimator
-
-
-def find_fitted_part(estimator: Any, attribute: str) -> Any:
-    """Return the part of a search, pipeline or meta-estimator that has a fitted attribute.
-
-    Returns
-    -------
-    part : estimator or None
-        None if no part has it.
-    """
-    part = final_estimator(estimator)
-    while not hasattr(part, attribute):
-        if not hasattr(part, "estimator_"):
-            return None
-        part = final_estimator(part.estimator_)
-    return part
 
 
 def fitted_attribute(estimator: Any, attribute: str, wanted: str) -> Any:
@@ -60,7 +34,11 @@ def label_names_of(
     label_names: Sequence[str] | None, n_labels: int, y: Any = None, estimator: Any = None
 ) -> list[str]:
     """Return the names given, else the columns of a DataFrame y, else those of the fit, else
-    numbers."""
+    numbers.
+
+    A DataFrame must have the labels of the fit in the same order.
+    """
+    check_fitted_names(estimator, y)
     if label_names is None and hasattr(y, "columns"):
         label_names = list(y.columns)
     if label_names is None:
@@ -75,19 +53,12 @@ def label_names_of(
 
 def label_indices(labels: Sequence[Any], names: Sequence[str]) -> np.ndarray:
     """Return the numbers of labels given by number or name, each once, in the order given."""
-    if isinstance(labels, str) or np.ndim(labels) != 1:
+    flat = isinstance(labels, Iterable) and not any(
+        isinstance(k, list | np.ndarray) for k in labels
+    )
+    if isinstance(labels, str) or not flat:
         raise ValueError(f"labels must be a sequence of names or numbers, got {labels!r}.")
-    place: dict[Any, int] = {name: k for k, name in enumerate(names)}
-    place |= {k: k for k in range(len(names))}
-    keys = [k if isinstance(k, Integral) and not isinstance(k, bool) else str(k) for k in labels]
-    unknown = [key for key in keys if key not in place]
-    if unknown:
-        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-        raise ValueError(
-            f"There is no label {unknown[0]!r}; expected a number from 0 to {len(names) - 1} or "
-            f"one of the names {shown}."
-        )
-    return np.array(list(dict.fromkeys(place[key] for key in keys)), dtype=int)
+    return np.array(list(dict.fromkeys(label_places(labels, names, len(names)))), dtype=int)
 
 
 def named_labels(

@@ -20,14 +20,15 @@ from sklearn_mlcl.inspection._drawing import (
     shortened,
 )
 from sklearn_mlcl.inspection._labels import (
-    final_estimator,
     label_names_of,
     named_labels,
 )
 from sklearn_mlcl.inspection._scores import ScoresDisplay
 from sklearn_mlcl.metrics._decisions import f1_of_counts, outcomes
 from sklearn_mlcl.thresholds import threshold_score
-from sklearn_mlcl.utils.validation import LabelEntries, check_scores
+from sklearn_mlcl.utils.response import final_estimator
+from sklearn_mlcl.utils.targets import label_names_in
+from sklearn_mlcl.utils.validation import LabelEntries, check_per_label, check_scores
 
 OBJECTIVES = ("f1_micro", "f1_macro", "f1_samples")
 
@@ -210,7 +211,7 @@ class ThresholdCurveDisplay(ScoresDisplay):
         scores = np.transpose([scores_at(cut) for cut in grid])
         fitted_scores = None
         if fitted is not None:
-            fitted = _by_label(fitted, n_labels)
+            fitted = _by_label(fitted, n_labels, label_names_in(y_true))
             fitted_scores = np.array(scores_at(fitted))
             if not per_label:
                 common = fitted[0] if (fitted == fitted[0]).all() else np.nan
@@ -291,12 +292,10 @@ def _threshold_grid(entries: LabelEntries, n_thresholds: int) -> np.ndarray:
     return np.unique(np.concatenate([even, quantiles]))
 
 
-def _by_label(thresholds: Any, n_labels: int) -> np.ndarray:
-    cuts = np.asarray(thresholds, dtype=np.float64)
-    if cuts.shape not in ((), (n_labels,)) or np.isnan(cuts).any():
-        raise ValueError(
-            f"fitted must be a number or hold {n_labels} of them, one a label; got {thresholds!r}."
-        )
+def _by_label(thresholds: Any, n_labels: int, label_names: Any) -> np.ndarray:
+    cuts = check_per_label(thresholds, n_labels, label_names, "fitted")
+    if np.isnan(cuts).any():
+        raise ValueError(f"fitted holds NaN: got {thresholds!r}.")
     return np.broadcast_to(cuts, n_labels)
 
 

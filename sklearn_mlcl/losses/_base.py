@@ -27,6 +27,7 @@ from sklearn_mlcl.losses._validation import (
     COUNT,
     NON_NEGATIVE,
     POSITIVE,
+    check_labels,
     check_parameters,
     check_sample_weight,
     check_shape,
@@ -215,6 +216,7 @@ class ContrastiveLoss(nn.Module):
         if with_prototypes and not self.uses_prototypes:
             raise ValueError(f"{type(self).__name__} has no prototypes; prototypes must be False")
         dense = indicator(labels)
+        check_labels(dense)
         pairs = LabelPairs.of(
             dense,
             None if queue_labels is None else indicator(queue_labels),
@@ -248,6 +250,9 @@ class ContrastiveLoss(nn.Module):
                 f"labels must have shape ({n_samples}, L), a row for each of the embeddings, got "
                 f"{tuple(labels.shape)}"
             )
+        for argument, given in (("labels", labels), ("queue_labels", queue_labels)):
+            if isinstance(given, Tensor):
+                check_labels(given, argument)
         check_sample_weight(sample_weight, tuple(labels.shape))
         if prototypes is not None:
             if not self.uses_prototypes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
 from sklearn_mlcl.utils.streams import generator_on
+from sklearn_mlcl.utils.targets import as_label_matrix
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class LabelIndices:
     Raises
     ------
     ValueError
-        If ``indices`` or ``offsets`` is not one-dimensional, or ``offsets`` is empty.
+        If ``indices`` or ``offsets`` is not one-dimensional, or ``offsets`` is empty; on the CPU
+        also for values out of range.
 
     Examples
     --------
@@ -52,6 +56,13 @@ class LabelIndices:
                 "indices must have shape (n_positives,) and offsets shape (n_samples + 1,); got "
                 f"{tuple(self.indices.shape)} and {tuple(self.offsets.shape)}"
             )
+        if self.indices.device.type == "cpu":  # a look at another device would wait for it
+            places, ends, n = self.indices, self.offsets, len(self.indices)
+            inside = bool(((places >= 0) & (places < self.n_labels)).all())
+            if not inside or ends[0] != 0 or ends[-1] != n or bool((ends.diff() < 0).any()):
+                raise ValueError(
+                    f"indices must lie in [0, {self.n_labels}), and offsets rise from 0 to {n}."
+                )
 
     @classmethod
     def from_csr(cls, matrix: sparse.csr_array | sparse.csr_matrix) -> LabelIndices:
@@ -66,9 +77,15 @@ class LabelIndices:
         -------
         LabelIndices
             The labels as index lists.
+
+        Raises
+        ------
+        ValueError
+            For other entries than 0 and 1.
         """
-        csr = sparse.csr_array(matrix, copy=True)
-        csr.eliminate_zeros()
+        csr: Any = as_label_matrix(sparse.csr_array(matrix), name="matrix")
+        if np.isnan(csr.data).any():
+            raise ValueError("matrix has missing labels (NaN), which index lists cannot hold.")
         indices = torch.as_tensor(csr.indices, dtype=torch.int64)
         return cls(indices, torch.as_tensor(csr.indptr, dtype=torch.int64), csr.shape[1])
 

@@ -21,6 +21,7 @@ from sklearn_mlcl.losses._sample_weight import (
 from sklearn_mlcl.losses._validation import (
     NON_NEGATIVE,
     POSITIVE,
+    check_labels,
     check_parameters,
     check_sample_weight,
     check_shape,
@@ -78,7 +79,8 @@ class _LogitLoss(nn.Module):
         Raises
         ------
         ValueError
-            If the shapes of ``labels`` or ``sample_weight`` do not match ``logits``.
+            If the shapes of ``labels`` or ``sample_weight`` do not match ``logits``, or these have
+            values that they cannot have.
         """
         if logits.ndim != 2 or not logits.is_floating_point():
             raise ValueError(
@@ -86,6 +88,7 @@ class _LogitLoss(nn.Module):
                 f"{tuple(logits.shape)}"
             )
         check_shape("labels", labels.shape, tuple(logits.shape))
+        check_labels(labels, mixed=self.takes_mixed_labels)
         check_sample_weight(sample_weight, tuple(labels.shape))
         x = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return self._value(x, labels, sample_weight)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses._sample_weight import mean_entry_weight, missing_entries
-from sklearn_mlcl.losses._validation import check_parameters, check_sample_weight
+from sklearn_mlcl.losses._validation import check_labels, check_parameters, check_sample_weight
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 
 
@@ -153,6 +153,7 @@ class PickAllLabelLoss(nn.Module):
                 "the pick-all-label loss of one class is the constant 0; use a binary "
                 "cross-entropy."
             )
+        check_labels(labels)
         check_sample_weight(sample_weight, tuple(labels.shape))
 
     def _target(

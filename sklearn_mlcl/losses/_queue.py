@@ -8,7 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses._validation import COUNT, check_parameters, check_shape
+from sklearn_mlcl.losses._validation import (
+    COUNT,
+    check_labels,
+    check_parameters,
+    check_shape,
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -105,7 +110,7 @@ class MemoryQueue(nn.Module):
         Raises
         ------
         ValueError
-            If the shapes do not fit the queue.
+            If the shapes do not fit the queue, or labels have other entries than 0, 1 and NaN.
         TypeError
             If labels are floating (NaN possible) and the queue's label dtype is not.
         """
@@ -119,6 +124,7 @@ class MemoryQueue(nn.Module):
                 f"labels are {labels.dtype} and may hold NaN, but the queue stores "
                 f"{self._labels.dtype}; give it a floating label_dtype"
             )
+        check_labels(labels)
         size = self.queue_size
         batch = min(n_samples, size)
         slots = torch.arange(self._next, self._next + batch, device=self._labels.device) % size

@@ -1,13 +1,18 @@
-"""Checks of what comes into a loss: scikit-learn's for parameters, and shapes of tensors."""
+"""Checks of what comes into a loss: parameters, shapes of tensors, values of labels and weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral, Real
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sklearn_mlcl.utils._sklearn_compat import Interval, validate_parameter_constraints
+from sklearn_mlcl.utils.targets import check_indicator_values
 
 #: Constraints that several losses share, in the form of scikit-learn's parameter tables.
 POSITIVE = [Interval(Real, 0, None, closed="neither")]
@@ -24,8 +29,41 @@ def check_parameters(owner: Any, parameters: dict[str, Any]) -> None:
 
 def check_sample_weight(sample_weight: Tensor | None, shape: tuple[int, ...]) -> None:
     """Raise unless there is one weight per sample, or one per entry of labels of this shape."""
-    if sample_weight is not None:
-        check_shape("sample_weight", sample_weight.shape, shape[:-1], shape)
+    if sample_weight is None:
+        return
+    check_shape("sample_weight", sample_weight.shape, shape[:-1], shape)
+    if _looks() and not bool(((sample_weight >= 0) & (sample_weight < float("inf"))).all()):
+        raise ValueError("sample_weight must be finite and not negative.")
+
+
+def check_labels(labels: Tensor, name: str = "labels", *, mixed: bool = False) -> None:
+    """Raise unless labels hold 0, 1 and NaN, and where ``mixed`` what is between 0 and 1."""
+    if labels.dtype == torch.bool or not _looks():
+        return
+    if mixed and labels.is_floating_point():
+        labels = labels.masked_fill((labels > 0) & (labels < 1), 0.0)
+    check_indicator_values(labels, name)
+
+
+#: Whether the values of labels and weights are known to be right.
+_CHECKED: ContextVar[bool] = ContextVar("_CHECKED", default=False)
+
+
+@contextmanager
+def values_checked() -> Iterator[None]:
+    """Let losses not look at the values of labels and weights: ``fit`` has, once for all.
+
+    A look at each batch would make the host wait for the device.
+    """
+    token = _CHECKED.set(True)
+    try:
+        yield
+    finally:
+        _CHECKED.reset(token)
+
+
+def _looks() -> bool:
+    return not (_CHECKED.get() or torch.compiler.is_compiling())
 
 
 def check_shape(name: str, shape: tuple[int, ...], *expected: tuple[int, ...]) -> None:

@@ -9,7 +9,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl.metrics._decisions import subset_accuracy
 from sklearn_mlcl.utils.set_output import LabelFrames
-from sklearn_mlcl.utils.targets import TargetFormat
+from sklearn_mlcl.utils.targets import (
+    TargetFormat,
+    as_1d_target,
+    check_label_names,
+    label_names_in,
+)
+from sklearn_mlcl.utils.validation import check_weights
 
 
 def set_format(estimator: Any, target_format: TargetFormat) -> None:
@@ -36,7 +42,8 @@ class LabelMatrixClassifier(LabelFrames, ClassifierMixin):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Samples to predict.
         y : array-like of shape (n_samples, n_labels) or (n_samples,)
-            Their targets. Mark missing labels NaN or ``missing_label``; they do not count.
+            Their targets. Mark missing labels NaN or ``missing_label``; they do not count. A
+            DataFrame must have the labels of the fit in the same order.
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
             Weights of the samples or of the entries.
 
@@ -47,7 +54,9 @@ class LabelMatrixClassifier(LabelFrames, ClassifierMixin):
         """
         check_is_fitted(self)
         if self._format.kind != "multilabel":
-            return super().score(X, y, sample_weight)
+            y = as_1d_target(y)
+            return super().score(X, y, check_weights(sample_weight, len(y), 1))
+        check_label_names(self._format.label_names, label_names_in(y))
         return subset_accuracy(
             y, self.predict(X), sample_weight=sample_weight, missing_label=self.missing_label
         )

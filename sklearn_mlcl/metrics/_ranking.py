@@ -8,8 +8,14 @@ import numpy as np
 
 from sklearn_mlcl.metrics._decisions import mean_over_samples, undefined
 from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.targets import label_names_in
 from sklearn_mlcl.utils.topk import check_k, top_values
-from sklearn_mlcl.utils.validation import LabelEntries, check_scores, positives_and_known
+from sklearn_mlcl.utils.validation import (
+    LabelEntries,
+    check_per_label,
+    check_scores,
+    positives_and_known,
+)
 
 
 def _expected_discounts(scores: np.ndarray, discounts: np.ndarray) -> np.ndarray:
@@ -289,7 +295,7 @@ def propensity_scored_precision_at_k(
     entries = check_scores(y_true, y_score, sample_weight, missing_label)
     L = entries.shape[1]
     first_k = (np.arange(L) < check_k(k, L)) * 1.0
-    p = np.asarray(propensities, dtype=np.float64)
+    p = check_per_label(propensities, L, label_names_in(y_true), "propensities")
     if p.shape != (L,) or not ((p > 0) & (p <= 1)).all():
         raise ValueError(
             f"propensities must have shape ({L},) with values in (0, 1], got shape {p.shape}."

@@ -11,8 +11,8 @@ from sklearn.base import clone
 from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
 from sklearn_mlcl.utils._sklearn_compat import ScorerMixin, StrOptions, validate_parameters
 from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
-from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
-from sklearn_mlcl.utils.targets import missing_as_nan
+from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
+from sklearn_mlcl.utils.targets import TargetFormat, holds_strings, missing_as_nan
 
 _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
 
@@ -77,8 +77,10 @@ class MultiLabelScorer(ScorerMixin, DeclaredParameters):
             Fitted on a label matrix with the labels of ``y``.
         X : array-like of shape (n, n_features)
             Samples to score.
-        y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-            Indicator matrix, NaN (and ``missing_label``) where missing.
+        y : {ndarray, DataFrame, sparse matrix} of shape (n, L) or (n,)
+            Indicator matrix, NaN (and ``missing_label``) where missing; a DataFrame must have the
+            labels of the fit in the same order. Or classes: the metric gets a column for each,
+            one for the second of two.
         sample_weight : array-like of shape (n,) or (n, L), default=None
             Weights of the samples or of the entries.
 
@@ -92,15 +94,34 @@ class MultiLabelScorer(ScorerMixin, DeclaredParameters):
         if sample_weight is not None:
             keywords["sample_weight"] = sample_weight
         y_true = missing_as_nan(y, self.missing_label)
-        value = self.metric(y_true, self._answer(estimator, X, y), **keywords)
+        check_fitted_names(estimator, y_true)
+        classes = _classes_of(estimator, y_true)
+        if classes is not None:
+            y_true = classes.indicator(y_true)
+        value = self.metric(y_true, self._answer(estimator, X, y_true, classes), **keywords)
         return value if self.greater_is_better else -value
 
-    def _answer(self, estimator: Any, X: Any, y: Any) -> Any:
+    def _answer(self, estimator: Any, X: Any, y: Any, classes: TargetFormat | None) -> Any:
         if self.response == "predict":
-            return estimator.predict(X)
+            labels = estimator.predict(X)
+            return labels if classes is None else classes.indicator(labels)
         method = first_method(estimator, _RESPONSES[self.response])
-        n_labels = y.shape[1] if np.ndim(y) == 2 or hasattr(y, "toarray") else 1
-        return label_scores(estimator, X, n_labels, method)
+        shape = y.shape if hasattr(y, "shape") else np.shape(y)
+        return label_scores(estimator, X, shape[1] if len(shape) == 2 else 1, method)
+
+
+def _classes_of(estimator: Any, y: Any) -> TargetFormat | None:
+    """Return the classes of an estimator that was fitted on 1-D targets.
+
+    None for label matrices, and for 0 and 1, which are a label matrix of one column.
+    """
+    classes = getattr(estimator, "classes_", None)
+    if classes is None or isinstance(classes, list) or np.ndim(classes) != 1:
+        return None
+    if holds_strings(y) or (np.ndim(y) == 1 and not np.isin(classes, (0, 1)).all()):
+        kind = "binary" if len(classes) == 2 else "multiclass"
+        return TargetFormat(kind, classes, classes.dtype)
+    return None
 
 
 def _ranked(metric: Callable[..., float], **options: Any) -> MultiLabelScorer:

@@ -28,7 +28,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     safe_indexing,
 )
 from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
-from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
+from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
 from sklearn_mlcl.utils.targets import as_1d_target, infer_format
 from sklearn_mlcl.utils.validation import check_weights
 
@@ -135,7 +135,9 @@ class CrossFittedClassifier(
             )
         if self._format.kind == "binary":
             y = as_1d_target(y)
-        weight = check_weights(sample_weight, num_samples(X), self._format.n_labels)
+        weight = check_weights(
+            sample_weight, num_samples(X), self._format.n_labels, self._format.label_names
+        )
         routed = self._routed(estimators, sample_weight, params)
         for estimator in estimators.values():
             self._method = first_method(estimator, self._methods_in_use())
@@ -171,6 +173,7 @@ class CrossFittedClassifier(
         if isinstance(self.cv, str):
             for estimator in estimators.values():
                 check_is_fitted(estimator)
+                check_fitted_names(estimator, y)
             scores = [self._scores_of(estimator, X) for estimator in estimators.values()]
             return list(estimators.values()), np.arange(num_samples(X)), scores
         splits = splits_of(self.cv, X, y, self.random_state, routed.cv.split, self.missing_label)

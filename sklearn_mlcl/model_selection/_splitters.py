@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 
-from sklearn_mlcl.utils.targets import as_label_matrix, is_label_sets, missing_as_nan
+from sklearn_mlcl.utils.targets import as_array, as_label_matrix, is_label_sets, missing_as_nan
 
 
 def _positives(y: Any, missing_label: float) -> sp.csr_matrix:
@@ -23,7 +23,7 @@ def _positives(y: Any, missing_label: float) -> sp.csr_matrix:
     if not sp.issparse(y) and not is_label_sets(y):
         shape = np.shape(y)
         if len(shape) == 1 or shape[1:] == (1,):
-            return _positives_of_classes(np.asarray(y).ravel())
+            return _positives_of_classes(as_array(y).ravel())
     return sp.csr_matrix(as_label_matrix(y) == 1)
 
 

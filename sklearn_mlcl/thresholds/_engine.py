@@ -14,7 +14,8 @@ from sklearn_mlcl.thresholds._common import ROW_SCORES, common_cut
 from sklearn_mlcl.thresholds._curves import best_cut, cut_above, micro_f1_cuts
 from sklearn_mlcl.thresholds._objectives import METRICS, value_at
 from sklearn_mlcl.utils.docstrings import document
-from sklearn_mlcl.utils.validation import LabelEntries, check_scores
+from sklearn_mlcl.utils.targets import label_names_in
+from sklearn_mlcl.utils.validation import LabelEntries, check_per_label, check_scores
 
 Objective = str | Callable[..., float]
 OBJECTIVES = tuple(METRICS)
@@ -177,7 +178,9 @@ def threshold_score(
     """
     _check_parameters(objective)
     entries = check_scores(y_true, y_score, sample_weight, missing_label)
-    return value_at(entries, objective)(np.broadcast_to(thresholds, entries.shape[1]))
+    n_labels = entries.shape[1]
+    cuts = check_per_label(thresholds, n_labels, label_names_in(y_true), "thresholds")
+    return value_at(entries, objective)(np.broadcast_to(cuts, n_labels))
 
 
 def _shrunk(

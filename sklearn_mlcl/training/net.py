@@ -16,6 +16,7 @@ from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from sklearn_mlcl.losses._validation import values_checked
 from sklearn_mlcl.training.averaging import WeightAverage
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors, mixed
 from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
@@ -356,6 +357,7 @@ class IndexBatchNet(NeuralNet):
         """What ``precision`` and ``compiled`` are about."""
         return self.module_
 
+    @values_checked()
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
         """Loss and embedding, under the names that skorch's callbacks expect."""
         X, (labels, sample_weight) = batch

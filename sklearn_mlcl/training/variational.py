@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_mlcl.losses._sample_weight import weight_per_sample, weighted_mean
+from sklearn_mlcl.losses._validation import values_checked
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._gaussian_mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms
@@ -175,6 +176,7 @@ class VariationalNet(IndexBatchNet):
         weight, bias = self.module_.labels()
         return functional.linear(embedding, weight, bias)
 
+    @values_checked()
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
         X, (labels, sample_weight) = batch
         terms, embedding = self.criterion_(self.module_, X, labels, sample_weight, self.precision)

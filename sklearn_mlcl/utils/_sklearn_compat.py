@@ -23,7 +23,6 @@ from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils.metadata_routing import UNUSED, MetadataRequest
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import _check_method_params as check_method_params
-from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
 from sklearn_mlcl.utils.doc_links import page_address
@@ -43,10 +42,10 @@ except ImportError:  # before scikit-learn 1.9
 __all__ = [
     "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
     "NamedEstimators", "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params",
-    "check_sample_weight", "effective_n_threads", "expand_routing", "fit_context",
-    "flatten_routing", "has_callbacks", "num_samples", "output_container", "output_containers",
-    "safe_indexing", "set_output_container", "validate_parameter_constraints", "validate_parameters",
-    "with_callbacks", "wrap_output",
+    "effective_n_threads", "expand_routing", "fit_context", "flatten_routing", "has_callbacks",
+    "num_samples", "output_container", "output_containers", "safe_indexing",
+    "set_output_container", "validate_parameter_constraints",
+    "validate_parameters", "with_callbacks", "wrap_output",
 ]  # fmt: skip
 
 
@@ -77,20 +76,6 @@ def begin_fit_task(estimator: BaseEstimator, max_subtasks: int, given: dict[str,
         return None
     context = estimator._init_callback_context(max_subtasks=max_subtasks)
     return context.call_on_fit_task_begin(estimator=estimator, **given)
-
-
-def check_sample_weight(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
-    """Return weights of shape (n_samples,), finite, not negative and not all zero.
-
-    Raises
-    ------
-    ValueError
-        For any others.
-    """
-    weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
-    if not weights.any():  # scikit-learn checks it from 1.9 on
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    return weights
 
 
 class CheckedParameters(BaseEstimator):

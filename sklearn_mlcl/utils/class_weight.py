@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils.class_weight import compute_class_weight
 
 from sklearn_mlcl.utils.chunking import chunks
-from sklearn_mlcl.utils.targets import TargetFormat
+from sklearn_mlcl.utils.targets import TargetFormat, label_places
 
 
 def weighted_counts(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -126,6 +127,8 @@ def class_weights(
         If it has a form, labels, classes or numbers that it cannot have.
     """
     ones = np.ones(Y.shape[1])
+    if hasattr(class_weight, "iloc"):
+        class_weight = dict(class_weight.items())
     if class_weight is None:
         return ClassWeights(ones, ones)
     if target_format.kind == "multiclass":
@@ -148,10 +151,12 @@ def class_weights(
 
 
 def _of_dict(class_weight: Any, classes: np.ndarray) -> np.ndarray:
-    if not isinstance(class_weight, Mapping):
+    numbers = isinstance(class_weight, Mapping) and all(
+        isinstance(weight, Real) for weight in class_weight.values()
+    )
+    if not numbers:
         raise ValueError(
-            "class_weight must be a dict {class: weight} for 1-D targets, got "
-            f"{type(class_weight).__name__}."
+            f"class_weight must be a dict {{class: weight}} for 1-D targets, got {class_weight!r}."
         )
     return compute_class_weight(dict(class_weight), classes=classes, y=classes)
 
@@ -161,16 +166,12 @@ def _pairs(class_weight: Any, target_format: TargetFormat) -> list[tuple[Any, An
     n_labels, names = target_format.n_labels, target_format.label_names
     by_label = class_weight
     if isinstance(class_weight, Mapping):
-        place = {label: label for label in range(n_labels)}
-        if names is not None:
-            place |= {name: label for label, name in enumerate(names)}
-        strangers = [label for label in class_weight if label not in place]
-        if strangers:
+        places = label_places(class_weight, names, n_labels, "class_weight")
+        given = dict(zip(places, class_weight.values(), strict=True))
+        if len(given) < len(class_weight):
             raise ValueError(
-                f"class_weight names labels that y does not have: {strangers[:5]}; expected "
-                f"numbers from 0 to {n_labels - 1}, or names of labels."
+                f"class_weight names a label twice, by name and by number: {list(class_weight)}."
             )
-        given = {place[label]: pair for label, pair in class_weight.items()}
         by_label = [given.get(label, {}) for label in range(n_labels)]
     if len(by_label) != n_labels:
         raise ValueError(
@@ -182,6 +183,8 @@ def _pairs(class_weight: Any, target_format: TargetFormat) -> list[tuple[Any, An
                 "class_weight of a label matrix must be 'balanced', a dict {label: {0: w0, 1: w1}} "
                 f"or a list with a dict {{0: w0, 1: w1}} for each label; got {pair!r} for a label."
             )
+        if not all(isinstance(weight, Real) for weight in pair.values()):
+            raise ValueError(f"class_weight must hold numbers, got {pair!r} for a label.")
     return [(pair.get(0, 1.0), pair.get(1, 1.0)) for pair in by_label]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +18,13 @@ from sklearn_mlcl.utils.class_weight import (
     row_weights,
     weighted_counts,
 )
-from sklearn_mlcl.utils.targets import Indicator, TargetFormat, infer_format
+from sklearn_mlcl.utils.targets import (
+    Indicator,
+    TargetFormat,
+    as_array,
+    canonical,
+    infer_format,
+)
 from sklearn_mlcl.utils.validation import check_weights
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix
@@ -126,8 +131,17 @@ class LabelStats:
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
-    """Return X as scikit-learn checks it: float32 or float64, dense or CSR, finite."""
-    return validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
+    """Return X as scikit-learn checks it: float32 or float64, dense or CSR, finite.
+
+    CSR comes without duplicates and explicit zeros: equal matrices are equal arrays.
+    """
+    try:
+        X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
+    except ValueError as error:
+        if str(error).startswith("could not convert"):  # which does not say what holds it
+            raise ValueError(f"X must hold numbers: {error}.") from error
+        raise
+    return canonical(X) if sp.issparse(X) else X
 
 
 def check_fit_data(
@@ -185,13 +199,21 @@ def check_fit_data(
             f"{found.n_labels}."
         )
     check_consistent_length(X, Y, groups)
-    groups = None if groups is None else np.unique(column_or_1d(groups), return_inverse=True)[1]
-    if sample_weight is None:
-        return FitData(X, Y, None, groups), found
-    if isinstance(sample_weight, Real):
-        sample_weight = np.full(X.shape[0], sample_weight)
-    w = check_weights(sample_weight, X.shape[0], found.n_labels)
-    if w.all():
+    groups = None if groups is None else _numbered(groups)
+    w = check_weights(sample_weight, X.shape[0], found.n_labels, found.label_names)
+    if w is None or w.all():
         return FitData(X, Y, w, groups), found
     samples = np.flatnonzero(w > 0 if w.ndim == 1 else w.any(axis=1))
     return FitData(X, mask_zero_weight(Y, w), w, groups).take(samples), found
+
+
+def _numbered(groups: Any) -> np.ndarray:
+    """Return the number of each sample's group."""
+    values = column_or_1d(as_array(groups))
+    try:
+        return np.unique(values, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(
+            "groups must hold values that can be put in order, numbers or strings, and none that "
+            f"are missing: {error}."
+        ) from error

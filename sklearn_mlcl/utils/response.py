@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.pipeline import Pipeline
+
+from sklearn_mlcl.utils.targets import check_label_names, label_names_in
 
 METHODS = ("predict_proba", "decision_function")
 
@@ -21,8 +24,41 @@ def first_method(estimator: Any, methods: Sequence[str]) -> str:
     )
 
 
+def final_estimator(estimator: Any) -> Any:
+    """Return the estimator whose ``predict`` decides, inside searches and pipelines."""
+    while True:
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif isinstance(estimator, Pipeline):
+            estimator = estimator[-1]
+        else:
+            return estimator
+
+
+def find_fitted_part(estimator: Any, attribute: str) -> Any:
+    """Return the part of a search, pipeline or meta-estimator that has a fitted attribute.
+
+    Returns
+    -------
+    part : estimator or None
+        None if no part has it.
+    """
+    part = final_estimator(estimator)
+    while not hasattr(part, attribute):
+        if not hasattr(part, "estimator_"):
+            return None
+        part = final_estimator(part.estimator_)
+    return part
+
+
+def check_fitted_names(estimator: Any, y: Any) -> None:
+    """Refuse labels y whose names are not those that the estimator was fitted with."""
+    known = getattr(find_fitted_part(estimator, "label_names_"), "label_names_", None)
+    check_label_names(known, label_names_in(y))
+
+
 def label_scores(
-    estimator: Any, X: Any, n_labels: int, method: str, positive_class: Any = 1
+    estimator: Any, X: Any, n_labels: int, method: str, positive_class: Any = None
 ) -> np.ndarray:
     """Return the scores of the positive class of every label, shape (n, n_labels).
 
@@ -37,8 +73,9 @@ def label_scores(
         Number of columns of the answer; 1 for a binary target.
     method : {"predict_proba", "decision_function"}
         Method to call.
-    positive_class : object, default=1
-        Class whose score is returned. A label without a positive in training scores 0.
+    positive_class : object, default=None
+        Class whose score is returned, for one label: None is the second of two classes, else 1. A
+        label without a positive in training scores 0.
 
     Raises
     ------
@@ -48,7 +85,7 @@ def label_scores(
     response = getattr(estimator, method)(X)
     if isinstance(response, (list, tuple)) or np.ndim(response) == 3:
         columns = [
-            _class_column(np.asarray(r), c, positive_class)
+            _class_column(np.asarray(r), c, 1)
             for r, c in zip(response, estimator.classes_, strict=True)
         ]
         scores = np.column_stack(columns)
@@ -57,7 +94,10 @@ def label_scores(
         if scores.ndim == 1:
             scores = scores[:, None]
         elif n_labels == 1 and method == "predict_proba":
-            scores = _class_column(scores, estimator.classes_, positive_class)[:, None]
+            classes = estimator.classes_
+            if positive_class is None:
+                positive_class = classes[1] if len(classes) == 2 else 1
+            scores = _class_column(scores, classes, positive_class)[:, None]
     if scores.shape[1] != n_labels:
         raise ValueError(
             f"{method} of {type(estimator).__name__} gave {scores.shape[1]} columns; "

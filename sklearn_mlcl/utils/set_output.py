@@ -116,8 +116,12 @@ def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any
     return wrapped
 
 
-def _columns(target_format: Any, container: str) -> np.ndarray:
+def _columns(target_format: Any, container: str) -> Any:
     names = target_format.label_names
     names = target_format.classes if names is None else names
+    if container == "pandas" and all(isinstance(name, tuple) for name in names):
+        import pandas as pd
+
+        return pd.MultiIndex.from_tuples(names)
     # Columns of pandas may be anything, those of other libraries are strings.
     return names if container == "pandas" else np.array([str(name) for name in names], dtype=object)

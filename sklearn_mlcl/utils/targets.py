@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -66,22 +67,22 @@ class TargetFormat:
     def indicator(self, y: Any) -> Indicator:
         """Return targets as a float64 indicator matrix of shape (n, L), NaN where missing."""
         if self.kind == "multilabel":
+            check_label_names(self.label_names, label_names_in(y))
             Y = as_label_matrix(y, self.missing_label)
             if isinstance(Y, np.ndarray):
                 return Y.astype(np.float64)
             # Missing labels are rare in CSR, and NaN is no zero to leave out: make it dense.
             Y = Y.astype(np.float64, copy=False)
             return Y.toarray() if np.isnan(Y.data).any() else Y
-        y = column_or_1d(y)
-        unknown = np.setdiff1d(y, self.classes)
+        y = as_1d_target(y)
+        alike = _holds_strings(y) == _holds_strings(self.classes)
+        unknown = np.setdiff1d(y, self.classes) if alike else np.unique(y)[:10]
         if len(unknown):
             raise ValueError(
                 f"y holds classes that are not in `classes`: got {unknown.tolist()}, "
                 f"expected some of {self.classes.tolist()}."
             )
-        index = np.searchsorted(self.classes, y)
-        columns = np.array([1]) if self.kind == "binary" else np.arange(len(self.classes))
-        return (index[:, None] == columns).astype(np.float64)
+        return one_hot(y, self.classes)
 
     def decisions(self, logits: np.ndarray) -> np.ndarray:
         """Return logits in scikit-learn's shape: 1-D for binary targets."""
@@ -129,14 +130,16 @@ def missing_as_nan(y: Any, missing_label: float = np.nan) -> Any:
             f"{missing_label!r}."
         )
     if np.ma.isMaskedArray(y):
-        y = np.ma.filled(y.astype(np.float64), np.nan)
+        masked = np.ma.getmaskarray(y).any()
+        y = np.ma.filled(y.astype(np.float64), np.nan) if masked else y.data
     if np.isnan(missing_label):
         return y
     if sp.issparse(y):
         labels = sp.csr_array(y, dtype=np.float64, copy=True)
+        labels.sum_duplicates()
         labels.data[labels.data == missing_label] = np.nan
         return labels
-    if is_label_sets(y) or (values := _as_array(y)).dtype.kind in "bSU":
+    if is_label_sets(y) or (values := as_array(y)).dtype.kind in "bSU":
         return y
     coded = values == missing_label
     return np.where(coded, np.nan, values.astype(np.float64)) if coded.any() else y
@@ -168,14 +171,10 @@ def as_label_matrix(y: Any, missing_label: float = np.nan, name: str = "y") -> I
     """
     y = missing_as_nan(y, missing_label)
     if sp.issparse(y):
-        Y = sp.csr_array(y)
-        if not Y.has_canonical_format or not Y.data.all():
-            Y = Y.copy()
-            Y.sum_duplicates()
-            Y.eliminate_zeros()
+        Y = canonical(sp.csr_array(y))
     else:
         try:
-            Y = _as_array(y)
+            Y = as_array(y)
             Y = Y if Y.dtype.kind in "buif" else Y.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(
@@ -228,61 +227,138 @@ def infer_format(y: Any, classes: Any = None, missing_label: float = np.nan) -> 
     ValueError
         For targets that are neither; the message says what came and what is expected.
     """
-    if _is_label_matrix(missing_as_nan(y, missing_label)):
+    known = missing_as_nan(y, missing_label)
+    if _is_label_matrix(known):
         dtype = _prediction_dtype(y)
-        names = np.asarray(y.columns, dtype=object) if hasattr(y, "columns") else None
-        classes = np.arange(y.shape[1]) if hasattr(y, "shape") else np.arange(len(y[0]))
-        return TargetFormat("multilabel", classes, dtype, sp.issparse(y), names, missing_label)
-    y = as_1d_target(y)
-    if missing_as_nan(y, missing_label) is not y:
+        numbers = np.arange(y.shape[1]) if hasattr(y, "shape") else np.arange(len(y[0]))
+        return TargetFormat(
+            "multilabel", numbers, dtype, sp.issparse(y), label_names_in(y), missing_label
+        )
+    if not is_label_sets(y) and _has_nan(known) and not _has_nan(y):
         raise ValueError(
             f"y is 1-D and holds missing_label={missing_label!r}, which is for label matrices. "
             "Drop the samples without a class."
         )
+    y = as_1d_target(known)
     check_classification_targets(y)
-    classes = np.unique(y) if classes is None else np.unique(classes)
+    classes = np.unique(y if classes is None else as_1d_target(classes, "classes"))
     kind = "binary" if len(classes) == 2 else "multiclass"
-    return TargetFormat(kind, classes, np.asarray(classes).dtype)
+    return TargetFormat(kind, classes, classes.dtype)
 
 
-def as_1d_target(y: Any) -> np.ndarray:
-    """Ravel a column vector with scikit-learn's warning; refuse label sets, NaN and infinity."""
-    if is_label_sets(y):
+def as_1d_target(y: Any, name: str = "y") -> np.ndarray:
+    """Return 1-D classes as an array of numbers or strings, whatever library they come from.
+
+    A column vector is raveled with scikit-learn's warning.
+
+    Raises
+    ------
+    ValueError
+        For label sets, missing values, infinity, and objects that are no strings.
+    """
+    values = y if is_label_sets(y) else column_or_1d(as_array(y), warn=True)
+    if is_label_sets(values):
         raise ValueError(
-            "y looks like a list of label sets; expected an indicator matrix of shape "
+            f"{name} looks like a list of label sets; expected an indicator matrix of shape "
             "(n_samples, n_labels). Use sklearn.preprocessing.MultiLabelBinarizer to make one."
         )
-    y = column_or_1d(y, warn=True)
-    assert_all_finite(y, input_name="y")
-    return y
+    others = [v for v in values if not isinstance(v, str)] if values.dtype.kind == "O" else []
+    if (values.dtype.kind in "fc" and np.isnan(values).any()) or any(map(_is_missing, others)):
+        raise ValueError(
+            f"Input {name} contains NaN: only label matrices have missing labels. Drop the samples "
+            "without a class."
+        )
+    if others:
+        raise ValueError(
+            f"Unknown label type: {name} is an array of objects and holds {others[0]!r} of type "
+            f"{type(others[0]).__name__}. Expected strings only, or numbers in a numeric dtype."
+        )
+    assert_all_finite(values, input_name=name)
+    return values
+
+
+def one_hot(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return a column for each class, or one for the second of two; all of y are in classes."""
+    columns = np.array([1]) if len(classes) == 2 else np.arange(len(classes))
+    return (np.searchsorted(classes, y)[:, None] == columns).astype(np.float64)
+
+
+def holds_strings(y: Any) -> bool:
+    """Return whether y is 1-D, or a column, and holds strings, which are classes."""
+    if sp.issparse(y) or is_label_sets(y):
+        return False
+    values = as_array(y)
+    return values.ndim in (1, 2) and values.size == len(values) and _holds_strings(values.ravel())
+
+
+def _holds_strings(values: np.ndarray) -> bool:
+    is_object = values.dtype.kind == "O"
+    return values.dtype.kind == "U" or (is_object and any(isinstance(v, str) for v in values))
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether an object is None, NaN, NaT or pd.NA."""
+    return value is None or type(value).__name__ == "NAType" or bool(np.all(value != value))
 
 
 def is_label_sets(y: Any) -> bool:
     """Return whether y is a sequence of label sets, as MultiLabelBinarizer takes them."""
-    if not isinstance(y, (list, tuple, np.ndarray)) or len(y) == 0:
+    rows = isinstance(y, (list, tuple)) or (isinstance(y, np.ndarray) and y.dtype == object)
+    if not rows or len(y) == 0:
         return False
-    if isinstance(y[0], (list, tuple)):
-        return len({len(row) for row in y}) > 1
-    return isinstance(y[0], (set, frozenset))
+    if any(isinstance(row, (set, frozenset)) for row in y):
+        return True
+    sizes = {len(row) if isinstance(row, (list, tuple, np.ndarray)) else None for row in y}
+    return len(sizes) > 1
 
 
 def _is_label_matrix(y: Any) -> bool:
     """Whether y has two columns or more, or one with missing labels."""
     if sp.issparse(y) or is_label_sets(y):
         return sp.issparse(y)
-    shape = _as_array(y).shape
+    shape = as_array(y).shape
     return len(shape) == 2 and (shape[1] != 1 or _has_nan(y))
 
 
-def _as_array(y: Any) -> np.ndarray:
-    """A plain array; the missing values of pandas' nullable columns become NaN."""
-    if hasattr(y, "iloc") and any(not isinstance(t, np.dtype) for t in np.ravel(y.dtypes)):
-        return y.to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.asarray(y)
+def as_array(values: Any) -> np.ndarray:
+    """Return a plain array of numbers, or of objects where there are others.
+
+    Columns of pandas' own dtypes (nullable, categories, strings, Arrow) get the dtype of their
+    values, floating with NaN where one is missing.
+    """
+    if not hasattr(values, "iloc"):
+        array = np.asarray(values)
+        return array.astype(object) if array.dtype.kind == "T" else array
+    found = set(np.ravel(values.dtypes))
+    if all(isinstance(dtype, np.dtype) for dtype in found):
+        return np.asarray(values)
+    plain = {_dtype_of_values(dtype) for dtype in found}
+    if any(dtype.kind not in "biuf" for dtype in plain):
+        return np.asarray(values, dtype=object)
+    if np.any(values.isna()):
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return values.to_numpy(dtype=np.result_type(*plain))
+
+
+def _dtype_of_values(dtype: Any) -> np.dtype:
+    if isinstance(dtype, np.dtype):
+        return dtype
+    if hasattr(dtype, "categories"):
+        return _dtype_of_values(dtype.categories.dtype)
+    return np.dtype(dtype.type)
+
+
+def canonical(matrix: Any) -> Any:
+    """Return a CSR matrix without duplicates and explicit zeros; it is copied if it has some."""
+    if not matrix.has_canonical_format or not matrix.data.all():
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+    return matrix
 
 
 def _has_nan(y: Any) -> bool:
-    values = _as_array(y)
+    values = as_array(y)
     return values.dtype.kind == "f" and bool(np.isnan(values).any())
 
 
@@ -290,8 +366,103 @@ def _prediction_dtype(y: Any) -> np.dtype:
     """The dtype of Y; int64 where missing labels made it float, or where it is no number."""
     if sp.issparse(y):
         return y.dtype
-    dtype = _as_array(y).dtype
+    dtype = as_array(y).dtype
     return np.dtype(np.int64) if dtype.kind not in "biuf" or _has_nan(y) else dtype
+
+
+# ---------------------------------------------------------------------- names of labels
+
+
+def label_names_in(y: Any) -> np.ndarray | None:
+    """Return the column names of a DataFrame as an array of objects; None for anything else."""
+    columns = getattr(y, "columns", None)
+    return None if columns is None else np.fromiter(columns, dtype=object, count=len(columns))
+
+
+def check_label_names(known: Any, given: Any, name: str = "y") -> None:
+    """Refuse names other than those known, or in another order: labels go by their place.
+
+    Parameters
+    ----------
+    known, given : sequence or None
+        Names of the labels. None is that of an array, which goes with any. The numbers 0, 1, ...,
+        the default of a DataFrame, go with any but the same numbers in another order.
+    name : str
+        How the message calls what has the names given.
+
+    Raises
+    ------
+    ValueError
+        If the names differ; the message says both. Names of another number are left to the checks
+        of shapes.
+    """
+    if known is None or given is None:
+        return
+    expected, got, numbers = list(known), list(given), list(range(len(known)))
+    if len(expected) != len(got) or _are_equal(expected, got):
+        return
+    for names, others in ((expected, got), (got, expected)):
+        if names == numbers and not _is_permutation(others):
+            return
+    place = next(k for k, pair in enumerate(zip(expected, got, strict=True)) if pair[0] != pair[1])
+    raise ValueError(
+        f"The labels of {name} must have the same names in the same order: expected "
+        f"{_listed(expected)}, got {_listed(got)}. The first to differ is number {place}."
+    )
+
+
+def label_places(keys: Any, names: Any, n_labels: int, name: str = "labels") -> list[int]:
+    """Return the numbers of labels that are called by name, as it is or as text, or by number.
+
+    A name comes first: a number is that of a label only where no label has it as its name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such label, or several have the name.
+    """
+    own = [] if names is None else list(names)
+    by_name: dict[Any, list[int]] = {}
+    by_text: dict[str, list[int]] = {}
+    for k, label in enumerate(own):
+        by_name.setdefault(label, []).append(k)
+        by_text.setdefault(str(label), []).append(k)
+
+    def place(key: Any) -> int:
+        named = by_name.get(key) if isinstance(key, Hashable) else None
+        found = named or by_text.get(str(key)) or []
+        is_number = isinstance(key, Integral) and not isinstance(key, bool)
+        if not found and is_number and 0 <= key < n_labels:
+            found = [int(key)]
+        if len(found) == 1:
+            return found[0]
+        expected = f"a number from 0 to {n_labels - 1}"
+        expected += "" if not own else f" or one of the names {_listed(own)}"
+        if found:
+            raise ValueError(
+                f"{name} names {key!r}, which is the name of the labels {found}; call these by "
+                "number, or rename them."
+            )
+        raise ValueError(f"{name}: there is no label {key!r}; expected {expected}.")
+
+    return [place(key) for key in keys]
+
+
+def _are_equal(names: list[Any], others: list[Any]) -> bool:
+    """Whether names are equal; where one side has texts only, those of the other side count."""
+    if names == others:
+        return True
+    of_text = any(all(isinstance(x, str) for x in each) for each in (names, others))
+    return of_text and [str(x) for x in names] == [str(x) for x in others]
+
+
+def _is_permutation(names: list[Any]) -> bool:
+    return all(isinstance(x, Integral) for x in names) and sorted(names) == list(range(len(names)))
+
+
+def _listed(names: list[Any]) -> str:
+    shown = [x.item() if isinstance(x, np.generic) else x for x in names[:20]]
+    return f"[{', '.join(map(repr, shown))}{', ...' if len(names) > 20 else ''}]"
 
 
 def warn_constant_labels(constant: np.ndarray, names: np.ndarray | None) -> None:

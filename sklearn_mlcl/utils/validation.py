@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,17 @@ from torch import Tensor
 from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.class_weight import mean_weights
 from sklearn_mlcl.utils.docstrings import document
-from sklearn_mlcl.utils.targets import as_label_matrix
+from sklearn_mlcl.utils.targets import (
+    as_1d_target,
+    as_array,
+    as_label_matrix,
+    check_label_names,
+    holds_strings,
+    is_label_sets,
+    label_names_in,
+    missing_as_nan,
+    one_hot,
+)
 
 LABELS_PER_BLOCK, SAMPLES_PER_TILE = 64, 1024
 Column = tuple[np.ndarray, np.ndarray, np.ndarray | None]
@@ -112,19 +123,29 @@ def check_decisions(
     Parameters
     ----------
     y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where missing. Missing entries are ignored.
+        Indicator matrix of 0 and 1, NaN where missing. Missing entries are ignored. Or classes
+        that are strings, of shape (n,): a column for each, one for the second of two.
     y_pred : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Decisions, 0 or 1.
+        Decisions, 0 or 1; or classes that are strings. A DataFrame must have the labels of a
+        DataFrame ``y_true`` in the same order.
     sample_weight : array-like of shape (n,) or (n, L), default=None
         Weights of the samples or of the entries. Entries with zero weight count as missing. Where
         samples are averaged, a sample gets the mean weight of its entries that are not missing.
     missing_label : float, default=NaN
         What marks a missing entry of ``y_true`` beside NaN, for example -1.
     """
+    names = label_names_in(y_true)
+    check_label_names(names, label_names_in(y_pred), "y_pred")
+    if holds_strings(y_true):
+        truth, decisions = as_1d_target(y_true, "y_true"), as_1d_target(y_pred, "y_pred")
+        classes = np.unique(truth)
+        if holds_strings(decisions):
+            classes = np.union1d(classes, decisions)
+            y_true, y_pred = one_hot(truth, classes), one_hot(decisions, classes)
     decided, known = positives_and_known(y_pred, name="y_pred")
     if known is not None:
         raise ValueError("y_pred holds NaN; expected decisions of 0 and 1.")
-    return _entries(y_true, decided, "y_pred", sample_weight, missing_label)
+    return _entries(y_true, decided, "y_pred", sample_weight, missing_label, names)
 
 
 @document(check_decisions)
@@ -137,17 +158,29 @@ def check_scores(
     ----------
     <y_true>
     y_score : array-like of shape (n, L)
-        Probabilities or other finite scores, float32 or float64.
+        Probabilities or other finite scores, float32 or float64. A DataFrame must have the labels
+        of a DataFrame ``y_true`` in the same order.
     <sample_weight>
     <missing_label>
     """
-    scores = y_score.toarray() if sp.issparse(y_score) else np.asarray(y_score)
+    names = label_names_in(y_true)
+    check_label_names(names, label_names_in(y_score), "y_score")
+    if holds_strings(y_true):
+        truth = as_1d_target(y_true, "y_true")
+        classes = np.unique(truth)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y_true holds the class {classes[0]!r} only, so it is open which class the scores "
+                "are of. Expected two classes at least, or an indicator matrix."
+            )
+        y_true = one_hot(truth, classes)
+    scores = y_score.toarray() if sp.issparse(y_score) else as_array(y_score)
     scores = scores.reshape(-1, 1) if scores.ndim == 1 else scores
     if scores.dtype not in (np.float32, np.float64):
-        scores = scores.astype(np.float64)
+        scores = as_floats(scores, "y_score")
     if not np.isfinite(scores).all():
         raise ValueError("y_score holds NaN or inf; expected finite scores.")
-    return _entries(y_true, scores, "y_score", sample_weight, missing_label)
+    return _entries(y_true, scores, "y_score", sample_weight, missing_label, names)
 
 
 @document(check_decisions)
@@ -176,7 +209,7 @@ def positives_and_known(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Split a label matrix into booleans: positive, and not missing (None: all)."""
     if not sp.issparse(y) and np.ndim(y) == 1:
-        y = np.asarray(y).reshape(-1, 1)
+        y = y if is_label_sets(y) else missing_as_nan(as_array(y), missing_label).reshape(-1, 1)
     Y = as_label_matrix(y, missing_label, name)
     Y = Y.toarray() if not isinstance(Y, np.ndarray) else Y
     missing = np.isnan(Y) if Y.dtype.kind == "f" else np.zeros(0, dtype=bool)
@@ -184,7 +217,12 @@ def positives_and_known(
 
 
 def _entries(
-    y_true: Any, values: np.ndarray, name: str, sample_weight: Any, missing_label: float
+    y_true: Any,
+    values: np.ndarray,
+    name: str,
+    sample_weight: Any,
+    missing_label: float,
+    label_names: Any,
 ) -> LabelEntries:
     positive, known = positives_and_known(y_true, missing_label)
     if positive.shape != values.shape or 0 in positive.shape:
@@ -192,7 +230,7 @@ def _entries(
             f"y_true and {name} must have one shape (n_samples, n_labels), got "
             f"{positive.shape} and {values.shape}."
         )
-    weight = check_weights(sample_weight, *positive.shape)
+    weight = check_weights(sample_weight, len(positive), positive.shape[1], label_names)
     if weight is None or weight.all():
         return LabelEntries(positive, known, values, weight)
     if weight.ndim == 2:
@@ -202,21 +240,62 @@ def _entries(
     return LabelEntries(positive, known, values, weight).take(kept)
 
 
-def check_weights(sample_weight: Any, n: int, n_labels: int) -> Any:
+def check_weights(sample_weight: Any, n: int, n_labels: int | None, label_names: Any = None) -> Any:
     """Return weights of samples (n,) or of entries (n, n_labels) in float64, None for None.
 
-    Tensors stay tensors, on their device. With one label, (n, 1) becomes (n,).
+    A number is the weight of every sample. Tensors stay tensors, on their device. With one label,
+    (n, 1) becomes (n,). Where ``n_labels`` is None, only weights of samples will do. A DataFrame
+    must have the labels in their order.
     """
     if sample_weight is None:
         return None
-    tensor = isinstance(sample_weight, Tensor)
-    weight = sample_weight.double() if tensor else np.asarray(sample_weight, dtype=np.float64)
-    if tuple(weight.shape) not in ((n,), (n, n_labels)):
-        raise ValueError(
-            f"sample_weight must have shape ({n},) or ({n}, {n_labels}), got {tuple(weight.shape)}."
-        )
+    name = "sample_weight"
+    check_label_names(label_names, label_names_in(sample_weight), name)
+    weight = sample_weight
+    if sp.issparse(weight):
+        weight = weight.toarray()
+    elif isinstance(weight, Real):
+        weight = np.full(n, weight)
+    elif np.ma.is_masked(weight):
+        raise ValueError(f"{name} has masked entries; a weight of 0 leaves out what it belongs to.")
+    weight = weight.double() if isinstance(weight, Tensor) else as_floats(as_array(weight), name)
+    shapes = [(n,)] if n_labels is None else [(n,), (n, n_labels)]
+    if tuple(weight.shape) not in shapes:
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(f"{name} must have shape {expected}, got {tuple(weight.shape)}.")
     if not ((weight >= 0) & (weight < np.inf)).all():
-        raise ValueError("sample_weight must be finite and not negative.")
+        raise ValueError(f"{name} must be finite and not negative.")
     if not weight.any():
-        raise ValueError("sample_weight is zero everywhere; expected a positive weight.")
+        raise ValueError(f"{name} is zero everywhere; expected a positive weight.")
     return weight.reshape(n) if n_labels == 1 else weight
+
+
+def as_floats(values: np.ndarray, name: str) -> np.ndarray:
+    """Return an array in float64; the error for what are no real numbers names the argument."""
+    try:
+        if values.dtype.kind in "cmMSU":
+            raise TypeError(f"they are {values.dtype}")
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must hold real numbers: {error}.") from error
+
+
+def check_per_label(value: Any, n_labels: int, label_names: Any, name: str) -> np.ndarray:
+    """Return a number, or one for each label, as an array of shape () or (n_labels,).
+
+    A Series whose index has names must have those of the labels, in their order.
+    """
+    if hasattr(value, "iloc"):
+        check_label_names(label_names, value.index, name)
+    if isinstance(value, (Mapping, set, frozenset)):
+        raise ValueError(
+            f"{name} must be a number or a sequence of one for each label, got a "
+            f"{type(value).__name__}."
+        )
+    given = as_floats(as_array(value), name)
+    if given.shape not in ((), (n_labels,)):
+        raise ValueError(
+            f"{name} must be a number or have shape ({n_labels},), one for each label; got shape "
+            f"{given.shape}."
+        )
+    return given

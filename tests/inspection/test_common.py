@@ -118,7 +118,10 @@ def test_labels_are_chosen_by_name_and_number(
     display = display_class.from_estimator(heads, X, Y, labels=["field", 0, np.int64(0)])
     assert list(display.lines_) == [3, 0] and len(display.others_) == 3
     for wrong, message in (
-        (["desert"], "no label 'desert'; expected a number from 0 to 4 or one of the names beach"),
+        (
+            ["desert"],
+            r"no label 'desert'; expected a number from 0 to 4 or one of the names \['beach'",
+        ),
         ([7], "no label 7"),
         ([-1], "no label -1"),
         ("beach", "labels must be a sequence of names or numbers, got 'beach'"),

@@ -124,7 +124,9 @@ def test_arguments_are_checked(encoder: Any, named_data: Any) -> None:
     X, Y = named_data
     make = EmbeddingDisplay.from_embedding
     vectors = np.random.default_rng(0).random((len(X), 4))
-    with pytest.raises(ValueError, match=f"no label 'desert'; .* names {', '.join(NAMES)}"):
+    with pytest.raises(
+        ValueError, match=rf"no label 'desert'; .* names \[{', '.join(map(repr, NAMES))}\]"
+    ):
         EmbeddingDisplay.from_estimator(encoder, X, Y, label="desert")
     with pytest.raises(ValueError, match=r"embedding must have shape \(n, d\) with d >= 2"):
         make(vectors[:, :1], Y)

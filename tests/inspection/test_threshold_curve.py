@@ -173,7 +173,7 @@ def test_arguments_are_checked(scored: Any) -> None:
         "labels is for per_label=True only": {"labels": [0]},
         "n_thresholds must be at least 2, got 1": {"n_thresholds": 1},
         "objective must be one of": {"objective": "f1"},
-        "fitted must be a number or hold 7 of them": {"fitted": [0.1, 0.2]},
+        "fitted must be a number or have shape": {"fitted": [0.1, 0.2]},
     }.items():
         with pytest.raises(ValueError, match=message):
             make(*scored, **arguments)

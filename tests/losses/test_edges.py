@@ -9,11 +9,15 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from sklearn_mlcl.losses import (
     CONTRASTIVE_LOSSES,
+    LOGIT_LOSSES,
+    BinaryCrossEntropyLoss,
     JaccardSupConLoss,
     LabelIndices,
+    MemoryQueue,
     MSCLoss,
     MulSupConLoss,
     MultiSupConLoss,
@@ -21,6 +25,8 @@ from sklearn_mlcl.losses import (
     RegularizedContrastiveLoss,
     SupConLoss,
 )
+from sklearn_mlcl.losses._validation import values_checked
+from sklearn_mlcl.representation import alignment
 from tests.losses.cases import CASES, DENSE, LEAVES, Batch, as_tensors, tile_budget
 
 every_loss = pytest.mark.parametrize("name", CASES)
@@ -208,7 +214,44 @@ def test_bad_batches(loss, arguments, message):
         loss(*arguments)
 
 
+@pytest.mark.parametrize("loss", [*CONTRASTIVE_LOSSES.values(), *LOGIT_LOSSES.values()])
+@pytest.mark.parametrize("code", [lambda y: 2 * y - 1, lambda y: 2 * y, lambda y: -y.double()])
+def test_labels_are_0_and_1(loss, code):
+    x, y = torch.randn(4, 3), torch.eye(4, 3, dtype=torch.int64)
+    prototypes = (torch.eye(3),) if loss in (PrototypeLoss,) else ()
+    with pytest.raises(ValueError, match=r"labels must hold 0, 1 and NaN"):
+        loss()(x, code(y), *prototypes)
+    with pytest.raises(ValueError, match="sample_weight must be finite and not negative"):
+        loss()(x, y, *prototypes, sample_weight=torch.tensor([1.0, -1.0, 1.0, 1.0]))
+
+
+def test_what_fit_has_checked_is_not_looked_at_again():
+    with values_checked():
+        assert BinaryCrossEntropyLoss()(torch.zeros(1, 2), torch.tensor([[2, -1]])).isfinite()
+
+
+def test_mixed_labels_lie_between_0_and_1():
+    x = torch.zeros(1, 2)
+    assert BinaryCrossEntropyLoss()(x, torch.tensor([[0.3, torch.nan]])).isfinite()
+    with pytest.raises(ValueError, match=r"got also \[1.5\]"):
+        BinaryCrossEntropyLoss()(x, torch.tensor([[0.3, 1.5]]))
+
+
+def test_queues_and_alignment_take_0_and_1():
+    with pytest.raises(ValueError, match="labels must hold 0, 1"):
+        MemoryQueue(3, embedding_dim=3, n_labels=3).push(torch.eye(3), -torch.eye(3).long())
+    with pytest.raises(ValueError, match="labels must hold 0, 1"):
+        alignment(torch.eye(3), 2 * torch.eye(3))
+
+
 def test_bad_label_indices():
+    with pytest.raises(ValueError, match="must hold 0, 1 and NaN"):
+        LabelIndices.from_csr(sparse.csr_array([[2, 0]]))
+    with pytest.raises(ValueError, match="missing labels"):
+        LabelIndices.from_csr(sparse.csr_array([[torch.nan, 0]]))
+    for indices, offsets in (([4], [0, 1]), ([-1], [0, 1]), ([0], [0, 2]), ([0, 1], [0, 2, 1])):
+        with pytest.raises(ValueError, match="indices must lie in"):
+            LabelIndices(torch.tensor(indices), torch.tensor(offsets), 4)
     with pytest.raises(ValueError, match="indices must have shape"):
         LabelIndices(torch.zeros(2, 2), torch.zeros(3), 4)
     with pytest.raises(ValueError, match="has no prototypes"):
