@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,11 +21,15 @@ from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks
-from sklearn_mlcl.utils.fit_data import Features, check_features
+from sklearn_mlcl.utils.fit_data import Features, check_features, largest_value
+from sklearn_mlcl.utils.interrupts import call_waiting_handlers
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
+
+#: Samples, about, that a fit is tried on at its end.
+CHECKED_SAMPLES = 256
 
 
 @contextmanager
@@ -34,6 +38,7 @@ def rollback_on_error(estimator: BaseEstimator) -> Iterator[None]:
     before = dict(vars(estimator))
     try:
         yield
+        call_waiting_handlers()
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
@@ -46,6 +51,8 @@ class MultiLabelClassifier(
     """Base of the classifiers: a subclass gives ``fit``, ``_log_odds`` and ``_module``."""
 
     threshold: Any
+    #: What else may help where a fit ends in numbers that are not finite.
+    _remedies: ClassVar[str]
 
     @abstractmethod
     def _log_odds(self, X: Features) -> np.ndarray:
@@ -170,6 +177,22 @@ class MultiLabelClassifier(
 
     def _marginals(self, X: Any) -> np.ndarray:
         return sigmoid(self._log_odds(check_features(self, X, reset=False)))
+
+    def _check_fit(self, X: Features) -> None:
+        """Raise unless all that was fitted, and what it says of some samples, is finite."""
+        module = self._module()
+        tensors = (*module.parameters(), *module.buffers())
+        finite = all(bool(t.isfinite().all()) for t in tensors)
+        some = X[:: max(1, X.shape[0] // CHECKED_SAMPLES)]
+        with np.errstate(all="ignore"):
+            if finite and np.isfinite(self._log_odds(some)).all():
+                return
+        largest = largest_value(X)
+        raise ValueError(
+            "The fit ended in coefficients or probabilities that are not finite. Likely remedies: "
+            f"features of a common scale (X holds values up to {largest:g}), sample_weight and "
+            f"class_weight near 1, {self._remedies}."
+        )
 
     def _check_state(self) -> None:
         """Predict two samples: what was fitted must fit together, and to the classes."""

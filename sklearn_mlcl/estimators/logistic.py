@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -102,6 +102,8 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
     ((3, 20), (100, 3))
     """
 
+    _remedies: ClassVar[str] = "C near 1"
+
     C: Any = param(1.0, ABOVE_0, StrOptions({"cv"}), "array-like")
     Cs: Any = param(DEFAULT_CS, "array-like")
     cv: Any = param(5, Interval(Integral, 2, None, closed="left"), "cv_object")
@@ -138,7 +140,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
             heads = fit_heads(
                 data.X,
                 data.Y,
-                data.sample_weight,
+                data.copies,
                 self.C,
                 Cs=self.Cs,
                 cv=self.cv,
@@ -148,6 +150,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
             )
             self.coef_, self.intercept_ = heads.coef, heads.intercept
             self.C_, self.n_iter_ = heads.C, heads.n_iter
+            self._check_fit(data.X)
             self._warn(LabelStats.of(data).constant, heads.converged)
         return self
 

@@ -99,6 +99,8 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
 
     _doc_module: ClassVar[str] = "sklearn_mlcl.collapse"
 
+    _remedies: ClassVar[str] = "another variant"
+
     variant: str = param("tags", StrOptions(set(VARIANTS)))
     max_labels: int | None = param(None, AT_LEAST_1, None)
     prior: float | str = param(0.0, SHARE, StrOptions({"tuned"}))
@@ -136,6 +138,7 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
             elif target_format.kind == "binary":  # either class is a set, as with more classes
                 data = replace(data, Y=np.hstack([1 - data.Y, data.Y]))
             self.decoder_ = self._fit_decoder(data)
+            self._check_fit(data.X)
         return self
 
     def _fit_decoder(self, data: FitData) -> ONNDecoder:

@@ -10,10 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from sklearn_mlcl.utils.chunking import as_memmap_view, take_rows
+from sklearn_mlcl.utils.chunking import as_memmap_view, chunks, take_rows
 from sklearn_mlcl.utils.class_weight import (
     ClassWeights,
     class_weights,
+    in_units,
     label_log_odds,
     mask_zero_weight,
     row_weights,
@@ -37,14 +38,16 @@ class FitData:
     Y : ndarray or CSR of shape (n, L)
         Indicator matrix in float64, NaN where a label is missing.
     sample_weight : ndarray of shape (n,) or (n, L), or None
-        Weights of the samples or of the entries. Samples of weight zero are dropped, entries of
-        weight zero are missing.
+        Weights of the samples or of the entries, in units of ``weight_unit``, so that float32 holds
+        them. Samples of weight zero are dropped, entries of weight zero are missing.
     groups : ndarray of shape (n,) or None
         The group of each sample; a group is held out as a whole.
     numbers : ndarray of shape (n,) or None
         Numbers of the samples among those that ``fit`` was given; None where it kept all.
     n_given : int
         Number of samples that ``fit`` was given.
+    weight_unit : float
+        What a weight of 1 stands for.
     """
 
     X: Any
@@ -53,6 +56,7 @@ class FitData:
     groups: np.ndarray | None = None
     numbers: np.ndarray | None = None
     n_given: int = 0
+    weight_unit: float = 1.0
 
     @property
     def n_samples(self) -> int:
@@ -74,6 +78,11 @@ class FitData:
         """One weight a sample, of shape (n,); None where all weigh the same."""
         return row_weights(self.Y, self.sample_weight)
 
+    @property
+    def copies(self) -> np.ndarray | None:
+        """The weights as they came: a weight of k counts as k copies of a sample."""
+        return None if self.sample_weight is None else self.sample_weight * self.weight_unit
+
     def has_missing(self) -> bool:
         """Return whether a label of a sample is missing."""
         return not sp.issparse(self.Y) and bool(np.isnan(self.Y).any())
@@ -86,12 +95,18 @@ class FitData:
         )
         X = take_rows(self.X, samples)
         Y, n_given = self.Y[samples], self.n_given or self.n_samples
-        return FitData(X, Y, weight, groups, numbers[samples], n_given)
+        return FitData(X, Y, weight, groups, numbers[samples], n_given, self.weight_unit)
 
     def weighted(self, weights: ClassWeights) -> FitData:
         """Return the samples with class weights multiplied into their weights."""
         X, Y, weight = weights.rows((self.X, self.Y, self.sample_weight))
-        return replace(self, X=X, Y=Y, sample_weight=weight)
+        if weight is None or weight is self.sample_weight:
+            return self
+        weight, unit = in_units(weight)
+        unit *= self.weight_unit
+        if not 0 < unit < np.inf:
+            raise ValueError("float64 does not hold the product of sample_weight and class_weight.")
+        return replace(self, X=X, Y=Y, sample_weight=weight, weight_unit=unit)
 
     def class_weights(self, class_weight: Any, target_format: TargetFormat) -> ClassWeights:
         """Read the parameter ``class_weight``; "balanced" counts the entries of these samples."""
@@ -122,12 +137,19 @@ class LabelStats:
         """Count the labels of ``data``."""
         w = data.sample_weight
         counts = np.stack(weighted_counts(data.Y, None if w is None else (w > 0).astype(float)))
-        return cls(*label_log_odds(data.Y, w), counts)
+        return cls(*label_log_odds(data.Y, data.copies), counts)
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
     """Return X as scikit-learn checks it: float32 or float64, dense or CSR, finite."""
     return validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
+
+
+def largest_value(X: Any) -> float:
+    """Return the largest size of a feature of samples."""
+    values = X.data if sp.issparse(X) else X
+    parts = (np.asarray(values[part]) for part in chunks(len(values)))
+    return float(max((max(part.max(), -part.min()) for part in parts if part.size), default=0.0))
 
 
 def check_fit_data(
@@ -191,7 +213,9 @@ def check_fit_data(
     if isinstance(sample_weight, Real):
         sample_weight = np.full(X.shape[0], sample_weight)
     w = check_weights(sample_weight, X.shape[0], found.n_labels)
+    w, unit = in_units(w)
     if w.all():
-        return FitData(X, Y, w, groups), found
+        return FitData(X, Y, w, groups, weight_unit=unit), found
     samples = np.flatnonzero(w > 0 if w.ndim == 1 else w.any(axis=1))
-    return FitData(X, mask_zero_weight(Y, w), w, groups).take(samples), found
+    Y = mask_zero_weight(Y, w)
+    return FitData(X, Y, w, groups, weight_unit=unit).take(samples), found
