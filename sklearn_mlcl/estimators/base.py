@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
@@ -28,6 +29,8 @@ from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
 
+#: What the linear algebra of torch raises; its stubs do not know the name.
+_OF_TORCH: tuple[type[Exception]] = (torch.linalg.LinAlgError,)  # type: ignore[attr-defined]
 #: Samples, about, that a fit is tried on at its end.
 CHECKED_SAMPLES = 256
 
@@ -178,21 +181,29 @@ class MultiLabelClassifier(
     def _marginals(self, X: Any) -> np.ndarray:
         return sigmoid(self._log_odds(check_features(self, X, reset=False)))
 
-    def _check_fit(self, X: Features) -> None:
-        """Raise unless all that was fitted, and what it says of some samples, is finite."""
+    @contextmanager
+    def _finite(self, X: Features) -> Iterator[None]:
+        """Raise unless all that the block fits, and what it says of some samples, is finite."""
+        failed: Exception | None = None
+        try:
+            yield
+        except (np.linalg.LinAlgError, *_OF_TORCH) as error:
+            failed = error
+        if failed is not None or not self._is_finite(X):
+            raise ValueError(
+                "The fit ended in coefficients or probabilities that are not finite. Likely "
+                f"remedies: features on a common scale (X holds up to {largest_value(X):g}), "
+                f"sample_weight and class_weight near 1, {self._remedies}."
+            ) from failed
+
+    def _is_finite(self, X: Features) -> bool:
         module = self._module()
         tensors = (*module.parameters(), *module.buffers())
-        finite = all(bool(t.isfinite().all()) for t in tensors)
+        if not all(bool(t.isfinite().all()) for t in tensors):
+            return False
         some = X[:: max(1, X.shape[0] // CHECKED_SAMPLES)]
         with np.errstate(all="ignore"):
-            if finite and np.isfinite(self._log_odds(some)).all():
-                return
-        largest = largest_value(X)
-        raise ValueError(
-            "The fit ended in coefficients or probabilities that are not finite. Likely remedies: "
-            f"features of a common scale (X holds values up to {largest:g}), sample_weight and "
-            f"class_weight near 1, {self._remedies}."
-        )
+            return bool(np.isfinite(self._log_odds(some)).all())
 
     def _check_state(self) -> None:
         """Predict two samples: what was fitted must fit together, and to the classes."""

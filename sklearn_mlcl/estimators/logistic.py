@@ -16,7 +16,7 @@ from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
-from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data
+from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data, warn_weightless
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_1,
@@ -137,20 +137,22 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
             data, target_format = check_fit_data(self, X, y, sample_weight)
             set_format(self, target_format)
             data = data.weighted(data.class_weights(self.class_weight, target_format))
-            heads = fit_heads(
-                data.X,
-                data.Y,
-                data.copies,
-                self.C,
-                Cs=self.Cs,
-                cv=self.cv,
-                fit_intercept=self.fit_intercept,
-                tol=self.tol,
-                max_iter=self.max_iter,
-            )
-            self.coef_, self.intercept_ = heads.coef, heads.intercept
-            self.C_, self.n_iter_ = heads.C, heads.n_iter
-            self._check_fit(data.X)
+            C = 1.0 if isinstance(self.C, str) else np.asarray(self.C, dtype=np.float64)
+            warn_weightless(data, target_format.label_names, C)
+            with self._finite(data.X):
+                heads = fit_heads(
+                    data.X,
+                    data.Y,
+                    data.copies,
+                    self.C,
+                    Cs=self.Cs,
+                    cv=self.cv,
+                    fit_intercept=self.fit_intercept,
+                    tol=self.tol,
+                    max_iter=self.max_iter,
+                )
+                self.coef_, self.intercept_ = heads.coef, heads.intercept
+                self.C_, self.n_iter_ = heads.C, heads.n_iter
             self._warn(LabelStats.of(data).constant, heads.converged)
         return self
 

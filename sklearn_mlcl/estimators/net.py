@@ -67,7 +67,8 @@ from sklearn_mlcl.utils.fit_data import (
     FitData,
     check_features,
     check_fit_data,
-    largest_value,
+    check_sizes,
+    warn_weightless,
 )
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
@@ -449,8 +450,9 @@ class NetClassifier(
         task = self._task(data, valid, continuing, n_epochs(self.max_epochs, data.n_samples))
         given = _monitored(task.judged(), X, y, sample_weight, validation)
         with fit_listener(self, task.n_epochs, given) as listener:
-            self.__dict__.update(self._trained(task, continuing, listener))
-            self._check_fit(task.train.X)
+            warn_weightless(task.train, self._format.label_names)
+            with self._finite(data.X):
+                self.__dict__.update(self._trained(task, continuing, listener))
         if self._format.kind == "multilabel":
             warn_constant_labels(task.stats.constant, self._format.label_names)
 
@@ -488,8 +490,9 @@ class NetClassifier(
         with self._kept_on_error(), rollback_on_error(self), torch_defaults():
             data = self._read(X, y, sample_weight, continuing, classes=classes)
             task = self._task(data, None, continuing, n_epochs=1, is_part=True)
-            self.__dict__.update(self._trained(task, continuing))
-            self._check_fit(task.train.X)
+            warn_weightless(task.train, self._format.label_names)
+            with self._finite(data.X):
+                self.__dict__.update(self._trained(task, continuing))
         return self
 
     def _read(
@@ -506,13 +509,7 @@ class NetClassifier(
             self, X, y, sample_weight, groups=groups, classes=classes, known=known, on_disk=True
         )
         set_format(self, target_format)
-        largest = largest_value(data.X)
-        if largest and not SMALLEST_FEATURE < largest < LARGEST_FEATURE:
-            raise ValueError(
-                f"X holds values up to {largest:g}, beyond what a net can compute with in float32: "
-                f"expected {SMALLEST_FEATURE:g} to {LARGEST_FEATURE:g}. Bring the features to a "
-                "common scale (StandardScaler)."
-            )
+        check_sizes(data.X, SMALLEST_FEATURE, LARGEST_FEATURE)
         return data
 
     def _task(

@@ -117,7 +117,10 @@ def held_out_linear(
         queries = _scaled(X[own], scaler)
         for scores, heads in zip(log_odds, path, strict=True):
             scores[own] = queries @ heads.coef.T + heads.intercept
-    best = int(np.argmin([judgement.log_loss(scores) for scores in log_odds]))
+    with np.errstate(invalid="ignore"):
+        losses = [judgement.log_loss(scores) for scores in log_odds]
+    # Weights of many sizes may leave no numbers at a small penalty.
+    best = int(np.argmin(np.nan_to_num(losses, nan=np.inf)))
     return log_odds[best], CS[best]
 
 

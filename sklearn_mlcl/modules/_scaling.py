@@ -237,7 +237,8 @@ def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
             w = None if weights is None else weights[part]
             scaler.partial_fit(X[part][:, by_deviation], sample_weight=w)
         median[by_deviation], deviation[by_deviation] = scaler.mean_, scaler.scale_
-    return InputScaler(_float32(median), _float32(1 / np.maximum(deviation, SMALLEST_DEVIATION)), LIMIT)
+    factor = 1 / np.maximum(deviation, SMALLEST_DEVIATION)
+    return InputScaler(_float32(median), _float32(factor), LIMIT)
 
 
 def _float32(array: np.ndarray) -> torch.Tensor:

@@ -122,7 +122,7 @@ def _solve_block(
         minimum = minimise(rows.double, rows.single, problems, theta, tol, max_iter, near)
         near = bool(CLOSER * minimum.start.median() <= max(FINE, tol))
         path.move(minimum.theta, C)
-        # Beyond STEEPEST the loss is a line beside the penalty, and the minimum falls as one over it.
+        # Beyond STEEPEST the loss is a line beside the penalty: the minimum falls as one over it.
         fit.theta[:, where] = minimum.theta * (problems.rho / rho).nan_to_num(1.0)
         fit.objective[where] = minimum.value * (C * problems.total)
         fit.n_iter[where] = minimum.n_iter

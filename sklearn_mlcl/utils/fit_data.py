@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, TypeAlias
@@ -25,6 +26,8 @@ from sklearn_mlcl.utils.validation import check_weights
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix
 FLOATS = (np.float64, np.float32)
+#: A label whose weights sum to less, or to less of the largest sum, is not learnt.
+NOTHING, NOTHING_BESIDE = 1e-10, 1e-30
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,45 @@ def largest_value(X: Any) -> float:
     values = X.data if sp.issparse(X) else X
     parts = (np.asarray(values[part]) for part in chunks(len(values)))
     return float(max((max(part.max(), -part.min()) for part in parts if part.size), default=0.0))
+
+
+def warn_weightless(data: FitData, label_names: Any, C: Any = 1.0) -> None:
+    """Warn of labels whose weights amount to nothing.
+
+    Parameters
+    ----------
+    data : FitData
+        The samples.
+    label_names : ndarray of shape (L,) or None
+        Names of the labels.
+    C : float or ndarray of shape (L,), default=1.0
+        What the weights are multiplied by.
+    """
+    if data.copies is None:
+        return
+    with np.errstate(over="ignore", under="ignore"):
+        weight = np.broadcast_to(data.copies.sum(axis=0) * C, data.n_labels)
+    nothing = (weight < NOTHING) | (weight < NOTHING_BESIDE * weight.max())
+    if not nothing.any():
+        return
+    labels = np.flatnonzero(nothing) if label_names is None else label_names[nothing]
+    which = "all labels" if nothing.all() else f"the labels {labels[:5].tolist()}"
+    warnings.warn(
+        f"The sample_weight of {which} amounts to nothing: it sums to {weight[nothing].max():g}, "
+        "and a weight of k counts as k copies of a sample. Give weights near 1.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def check_sizes(X: Any, smallest: float, largest: float) -> None:
+    """Raise unless the largest size of a feature is 0 or within bounds."""
+    found = largest_value(X)
+    if found and not smallest <= found <= largest:
+        raise ValueError(
+            f"X holds values up to {found:g}, expected {smallest:g} to {largest:g}: the arithmetic "
+            "ends beyond. Bring the features to a common scale (StandardScaler)."
+        )
 
 
 def check_fit_data(

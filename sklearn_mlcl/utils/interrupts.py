@@ -94,8 +94,13 @@ class _Handlers:
     def _send_again(self, number: int) -> None:
         time.sleep(_PAUSE)
         with self._lock:
-            if self._installed and number in self._late:
-                _thread.interrupt_main(number)
+            if not self._installed or number not in self._late:
+                return
+            if hasattr(signal, "pthread_kill"):
+                # A signal, and no mere request: it wakes a main thread that waits by now.
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+            else:  # on Windows
+                _thread.interrupt_main(number)  # type: ignore[arg-type]  # of typeshed
 
 
 class _Process:
