@@ -9,14 +9,11 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_mlcl import (
-    MultiLabelLogisticRegression,
-)
+from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelThresholdClassifierCV
 from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.model_selection import MultiLabelVotingClassifierCV
 from sklearn_mlcl.solvers import fit_logistic, fit_logistic_path
-from sklearn_mlcl.thresholds import MultiLabelThresholdClassifierCV
 from tests.small import CLASSIFIERS, every_classifier, every_net, small
 
 every_fit = pytest.mark.parametrize("make", [*CLASSIFIERS, NearestLabelSetClassifier])
