@@ -6,8 +6,11 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 CONSTRAINTS ?= constraints.txt
 DATASET ?= digits
+# Seconds that `make fuzz` takes, about, in four equal parts.
+FUZZ_S ?= 240
+FUZZERS := readers files threads interrupts
 
-.PHONY: quickstart picture test lint bench bench-accuracy doc dist clean
+.PHONY: quickstart picture test fuzz lint bench bench-accuracy doc dist clean
 .DEFAULT_GOAL := quickstart
 
 $(RUN):
@@ -27,6 +30,13 @@ picture: quickstart  ## The picture of the README and of the first page, drawn a
 
 test: $(VENV)/with-test  ## The whole test suite
 	$(RUN) -m pytest $(PYTEST_ARGS)
+
+# The parts run all, and one that found something fails the target at the end.
+fuzz: $(VENV)/with-test  ## Strange input, damaged files, storms of threads and of signals, for FUZZ_S seconds
+	@failed=; for part in $(FUZZERS); do \
+		echo "tests.fuzz_$$part"; \
+		FUZZ_S=$$(($(FUZZ_S) / $(words $(FUZZERS)))) $(RUN) -m tests.fuzz_$$part || failed="$$failed $$part"; \
+	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 lint: $(VENV)/with-lint  ## Style and types
 	$(RUN) -m ruff check .

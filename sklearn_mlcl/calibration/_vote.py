@@ -186,7 +186,8 @@ def _mixture_weights(q: np.ndarray, v: np.ndarray, k: float) -> np.ndarray:
             ratio = q[:, part] / (w @ q[:, part])
             gradient -= ratio @ v[part]
             hessian += (ratio * v[part]) @ ratio.T
-        step = -np.linalg.solve(hessian, gradient)
+        # Beside large weights the pull does not tell equal models apart: the shortest step does.
+        step = -np.linalg.lstsq(hessian, gradient)[0]
         decrement = -float(gradient @ step)
         shrinking = step < 0
         length = min(1.0, 0.9 * float((w[shrinking] / -step[shrinking]).min(initial=np.inf)))

@@ -13,6 +13,7 @@ from scipy.special import gammaln
 from sklearn_mlcl.collapse._decoder import ONNDecoder
 from sklearn_mlcl.collapse._label_sets import LabelSets, grouped, row_blocks, set_means
 from sklearn_mlcl.collapse._tags import fit_tags, no_tags
+from sklearn_mlcl.utils.class_weight import in_units
 
 VARIANTS = ("tags", "etf", "cosine", "observed")
 
@@ -90,6 +91,8 @@ def fit_onn_decoder(
         raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}.")
     if not 0 <= prior <= 1:
         raise ValueError(f"prior must be in [0, 1], got {prior!r}.")
+    if sample_weight is not None:  # shares of the total count alone
+        sample_weight, _ = in_units(np.asarray(sample_weight, dtype=np.float64))
     features, groups = grouped(features, Y, sample_weight)
     means = set_means(features, groups)
     decoder = decoder_from_means(groups, means, variant, max_labels, prior)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
@@ -21,12 +22,18 @@ from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks
-from sklearn_mlcl.utils.fit_data import Features, check_features
+from sklearn_mlcl.utils.fit_data import Features, check_features, largest_value
+from sklearn_mlcl.utils.interrupts import call_waiting_handlers
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
 from sklearn_mlcl.utils.validation import check_per_label
+
+#: What the linear algebra of torch raises; its stubs do not know the name.
+_OF_TORCH: tuple[type[Exception]] = (torch.linalg.LinAlgError,)  # type: ignore[attr-defined]
+#: Samples, about, that a fit is tried on at its end.
+CHECKED_SAMPLES = 256
 
 
 @contextmanager
@@ -35,6 +42,7 @@ def rollback_on_error(estimator: BaseEstimator) -> Iterator[None]:
     before = dict(vars(estimator))
     try:
         yield
+        call_waiting_handlers()
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
@@ -47,6 +55,8 @@ class MultiLabelClassifier(
     """Base of the classifiers: a subclass gives ``fit``, ``_log_odds`` and ``_module``."""
 
     threshold: Any
+    #: What else may help where a fit ends in numbers that are not finite.
+    _remedies: ClassVar[str]
 
     @abstractmethod
     def _log_odds(self, X: Features) -> np.ndarray:
@@ -171,6 +181,30 @@ class MultiLabelClassifier(
 
     def _marginals(self, X: Any) -> np.ndarray:
         return sigmoid(self._log_odds(check_features(self, X, reset=False)))
+
+    @contextmanager
+    def _finite(self, X: Features) -> Iterator[None]:
+        """Raise unless all that the block fits, and what it says of some samples, is finite."""
+        failed: Exception | None = None
+        try:
+            yield
+        except (np.linalg.LinAlgError, *_OF_TORCH) as error:
+            failed = error
+        if failed is not None or not self._is_finite(X):
+            raise ValueError(
+                "The fit ended in coefficients or probabilities that are not finite. Likely "
+                f"remedies: features on a common scale (X holds up to {largest_value(X):g}), "
+                f"sample_weight and class_weight near 1, {self._remedies}."
+            ) from failed
+
+    def _is_finite(self, X: Features) -> bool:
+        module = self._module()
+        tensors = (*module.parameters(), *module.buffers())
+        if not all(bool(t.isfinite().all()) for t in tensors):
+            return False
+        some = X[:: max(1, X.shape[0] // CHECKED_SAMPLES)]
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(self._log_odds(some)).all())
 
     def _check_state(self) -> None:
         """Predict two samples: what was fitted must fit together, and to the classes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -16,7 +16,7 @@ from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
-from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data
+from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data, warn_weightless
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_1,
@@ -102,6 +102,8 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
     ((3, 20), (100, 3))
     """
 
+    _remedies: ClassVar[str] = "C near 1"
+
     C: Any = param(1.0, ABOVE_0, StrOptions({"cv"}), "array-like")
     Cs: Any = param(DEFAULT_CS, "array-like")
     cv: Any = param(5, Interval(Integral, 2, None, closed="left"), "cv_object")
@@ -136,19 +138,23 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
             set_format(self, target_format)
             self._checked_threshold(self.threshold)
             data = data.weighted(data.class_weights(self.class_weight, target_format))
-            heads = fit_heads(
-                data.X,
-                data.Y,
-                data.sample_weight,
-                C_of_labels(self.C, "C", target_format),
-                Cs=self.Cs,
-                cv=self.cv,
-                fit_intercept=self.fit_intercept,
-                tol=self.tol,
-                max_iter=self.max_iter,
-            )
-            self.coef_, self.intercept_ = heads.coef, heads.intercept
-            self.C_, self.n_iter_ = heads.C, heads.n_iter
+            C = C_of_labels(self.C, "C", target_format)
+            factor = 1.0 if isinstance(C, str) else np.asarray(C, dtype=np.float64)
+            warn_weightless(data, target_format.label_names, factor)
+            with self._finite(data.X):
+                heads = fit_heads(
+                    data.X,
+                    data.Y,
+                    data.copies,
+                    C,
+                    Cs=self.Cs,
+                    cv=self.cv,
+                    fit_intercept=self.fit_intercept,
+                    tol=self.tol,
+                    max_iter=self.max_iter,
+                )
+                self.coef_, self.intercept_ = heads.coef, heads.intercept
+                self.C_, self.n_iter_ = heads.C, heads.n_iter
             self._warn(LabelStats.of(data).constant, heads.converged)
         return self
 

@@ -15,6 +15,7 @@ from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+from sklearn_mlcl.solvers._inputs import LARGEST_FEATURE
 from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context
 from sklearn_mlcl.utils.fit_data import (
     Features,
@@ -22,6 +23,7 @@ from sklearn_mlcl.utils.fit_data import (
     LabelStats,
     check_features,
     check_fit_data,
+    check_sizes,
 )
 from sklearn_mlcl.utils.parameters import (
     AT_LEAST_1,
@@ -99,6 +101,8 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
 
     _doc_module: ClassVar[str] = "sklearn_mlcl.collapse"
 
+    _remedies: ClassVar[str] = "another variant"
+
     variant: str = param("tags", StrOptions(set(VARIANTS)))
     max_labels: int | None = param(None, AT_LEAST_1, None)
     prior: float | str = param(0.0, SHARE, StrOptions({"tuned"}))
@@ -135,7 +139,9 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
                 warn_constant_labels(LabelStats.of(data).constant, target_format.label_names)
             elif target_format.kind == "binary":  # either class is a set, as with more classes
                 data = replace(data, Y=np.hstack([1 - data.Y, data.Y]))
-            self.decoder_ = self._fit_decoder(data)
+            check_sizes(data.X, 0.0, LARGEST_FEATURE)
+            with self._finite(data.X):
+                self.decoder_ = self._fit_decoder(data)
         return self
 
     def _fit_decoder(self, data: FitData) -> ONNDecoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import ceil, sqrt
 from numbers import Real
@@ -68,6 +69,8 @@ from sklearn_mlcl.utils.fit_data import (
     FitData,
     check_features,
     check_fit_data,
+    check_sizes,
+    warn_weightless,
 )
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
@@ -98,6 +101,8 @@ FEWEST_MEMBERS, HELD_OUT_SAMPLES, HELD_OUT_SHARE = 4, 20_000, 0.1
 #: ``early_stopping=True`` compares these shares of the epochs; the longest wins that is within the
 #: margin of the smallest loss.
 EPOCH_SHARES, EPOCH_MARGIN = (0.125, 0.25, 0.5, 1.0), 0.05
+#: Bounds on the largest size of a feature: float32 ends ten times further out.
+SMALLEST_FEATURE, LARGEST_FEATURE = 1e-37, 1e37
 #: The share of the neighbours, and the threshold, where nothing is chosen.
 NEIGHBOR_WEIGHT, DEFAULT_THRESHOLD = 0.5, 0.5
 
@@ -330,6 +335,8 @@ class NetClassifier(
         the held-out log loss.
     """
 
+    _remedies: ClassVar[str] = "a smaller learning_rate, precision='float32'"
+
     threshold: Any = param("auto", SHARE, "array-like", StrOptions({"auto", *OBJECTIVES}))
     hidden_layer_sizes: Any = param((256, 256), "array-like")
     max_epochs: int | str = param("auto", AT_LEAST_1, StrOptions({"auto"}))
@@ -436,9 +443,14 @@ class NetClassifier(
             raise ValueError("X_val and y_val must be given together, one is None.")
         if sample_weight_val is not None and X_val is None:
             raise ValueError("sample_weight_val was given without X_val and y_val.")
-        with rollback_on_error(self), torch_defaults():
+        with self._kept_on_error(self.warm_start), rollback_on_error(self), torch_defaults():
             self._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
         return self
+
+    def _kept_on_error(self, continuing: bool = True) -> AbstractContextManager[None]:
+        """Put a net that training goes on from back as it was if the block fails."""
+        continuing = continuing and hasattr(self, "net_")
+        return self.net_.kept_on_error() if continuing else nullcontext()
 
     # Inside rollback_on_error, which takes away what tears the callbacks down.
     @with_callbacks
@@ -453,7 +465,9 @@ class NetClassifier(
         judged = task.judged() if has_callbacks(self) else None
         given = _monitored(judged, X, y, sample_weight, validation)
         with fit_listener(self, task.n_epochs, given) as listener:
-            self.__dict__.update(self._trained(task, continuing, listener))
+            warn_weightless(task.train, self._format.label_names)
+            with self._finite(data.X):
+                self.__dict__.update(self._trained(task, continuing, listener))
         if self._format.kind == "multilabel":
             warn_constant_labels(task.stats.constant, self._format.label_names)
 
@@ -488,10 +502,12 @@ class NetClassifier(
                 "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "
                 "them: give the weights as numbers."
             )
-        with rollback_on_error(self), torch_defaults():
+        with self._kept_on_error(), rollback_on_error(self), torch_defaults():
             data = self._read(X, y, sample_weight, continuing, classes=classes)
             task = self._task(data, None, continuing, n_epochs=1, is_part=True)
-            self.__dict__.update(self._trained(task, continuing))
+            warn_weightless(task.train, self._format.label_names)
+            with self._finite(data.X):
+                self.__dict__.update(self._trained(task, continuing))
         return self
 
     def _read(
@@ -508,6 +524,7 @@ class NetClassifier(
             self, X, y, sample_weight, groups=groups, classes=classes, known=known, on_disk=True
         )
         set_format(self, target_format)
+        check_sizes(data.X, SMALLEST_FEATURE, LARGEST_FEATURE)
         return data
 
     def _task(
@@ -594,7 +611,7 @@ class NetClassifier(
                     net.snapshot(), task, judge, n_before
                 )
                 callbacks.append(listener)
-            with threads_for(work, device), net.kept_on_error():
+            with threads_for(work, device):
                 net.to(device).train_rows(
                     task.rows(device),
                     task.held_out_rows(device),
@@ -772,10 +789,7 @@ class NetClassifier(
         else:
             parts = [(known.all(), task.train)]
         C = C_of_labels(self.head_C, "head_C", self._format)
-        fits = [
-            fit_embedding_heads(embedding, data.Y, data.sample_weight, C)
-            for embedding, data in parts
-        ]
+        fits = [fit_embedding_heads(embedding, data.Y, data.copies, C) for embedding, data in parts]
         heads = np.stack([fit.coef for fit in fits]), np.stack([fit.intercept for fit in fits])
         return heads, np.stack([fit.C for fit in fits]).mean(axis=0)
 

@@ -15,6 +15,7 @@ from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.utils.chunking import as_tensor, chunk_rows, map_chunks, stacked, take_rows
+from sklearn_mlcl.utils.interrupts import signals_reach_caller
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 
 #: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory.
@@ -68,13 +69,13 @@ def chunk_outputs(
     products += sum(head.unit.numel() for head in heads)
     work = min(n_samples, size) * products
     device = resolve_device(device, work)
-    with torch_defaults():
-        module = placed(module, device, dtype)
+    copied = signals_reach_caller()(torch_defaults()(placed))(module, device, dtype)
 
     # All modes end with a chunk: between two of them the caller's own code runs.
+    @signals_reach_caller()
     def made(part: slice) -> Any:
         with torch_defaults(), threads_for(work, device), torch.inference_mode():
-            made = module(*(_tensor(a[part], device, dtype) for a in arrays), **options)
+            made = copied(*(_tensor(a[part], device, dtype) for a in arrays), **options)
             if isinstance(made, tuple):
                 return tuple(tensor.cpu().numpy() for tensor in made)
             return made.cpu().numpy()

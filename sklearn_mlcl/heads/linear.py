@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,9 @@ def fit_linear(
     scaler = copy.deepcopy(scaler).cpu()
     if not _is_short(data):
         data = data.take(subsample(data, random_state))
-    data = FitData(_scaled(data.X, scaler), data.Y, data.sample_weight)
+    data = replace(data, X=_scaled(data.X, scaler))
     C = common_C(data) if C is None else C
-    heads = fit_heads(data.X, data.Y, data.sample_weight, C, Cs=(), tol=TOL)
+    heads = fit_heads(data.X, data.Y, data.copies, C, Cs=(), tol=TOL)
     # Drawing weights that are then overwritten would move the random stream of a training.
     layer = nn.utils.skip_init(
         nn.Linear, data.n_features, len(heads.intercept), dtype=torch.float32
@@ -112,11 +113,14 @@ def held_out_linear(
     log_odds = np.zeros((len(CS), *judgement.Y.shape), dtype=np.float32)
     for k, (data, scaler) in enumerate(zip(parts, scalers, strict=True)):
         A, own = _scaled(data.X, scaler), fold == k
-        path = fit_logistic_path(A, data.Y, CS, sample_weight=data.sample_weight, tol=CV_TOL)
+        path = fit_logistic_path(A, data.Y, CS, sample_weight=data.copies, tol=CV_TOL)
         queries = _scaled(X[own], scaler)
         for scores, heads in zip(log_odds, path, strict=True):
             scores[own] = queries @ heads.coef.T + heads.intercept
-    best = int(np.argmin([judgement.log_loss(scores) for scores in log_odds]))
+    with np.errstate(invalid="ignore"):
+        losses = [judgement.log_loss(scores) for scores in log_odds]
+    # Weights of many sizes may leave no numbers at a small penalty.
+    best = int(np.argmin(np.nan_to_num(losses, nan=np.inf)))
     return log_odds[best], CS[best]
 
 
@@ -130,7 +134,7 @@ def common_C(data: FitData) -> float:
         return CS[0]
     Y: Any = data.Y
     Y = Y.astype(np.uint8).toarray() if sp.issparse(Y) else Y
-    chosen = select_C(data.X, Y, CS, cv=n_folds, sample_weight=data.sample_weight, tol=CV_TOL)
+    chosen = select_C(data.X, Y, CS, cv=n_folds, sample_weight=data.copies, tol=CV_TOL)
     return CS[int(np.nanmean(chosen.log_loss, axis=1).argmin())]
 
 

@@ -203,6 +203,10 @@ SPARSE_SIZE = 0.5
 QUARTILE_ROWS = 50_000
 
 
+#: Below it float32 does not hold the factor; such a feature is constant beside others.
+SMALLEST_DEVIATION = 1e-37
+
+
 #: Distance of the quartiles of a normal variable, in standard deviations.
 NORMAL_QUARTILES = 1.349
 
@@ -234,7 +238,8 @@ def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
             w = None if weights is None else weights[part]
             scaler.partial_fit(X[part][:, by_deviation], sample_weight=w)
         median[by_deviation], deviation[by_deviation] = scaler.mean_, scaler.scale_
-    return InputScaler(_float32(median), _float32(1 / deviation), LIMIT)
+    factor = 1 / np.maximum(deviation, SMALLEST_DEVIATION)
+    return InputScaler(_float32(median), _float32(factor), LIMIT)
 
 
 def _float32(array: np.ndarray) -> torch.Tensor:

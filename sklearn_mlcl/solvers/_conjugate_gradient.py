@@ -15,6 +15,7 @@ from sklearn_mlcl.solvers._design import Operator
 from sklearn_mlcl.solvers._objective import Buffer, Point, Problems
 from sklearn_mlcl.solvers._preconditioner import Preconditioner
 
+TINY = torch.finfo(torch.float64).tiny
 INNER_LIMIT = 200  # conjugate gradient steps per Newton step
 
 
@@ -22,7 +23,7 @@ def newton_direction(A: Operator, problems: Problems, point: Point, eta: Tensor)
     """Directions (r, L) whose residual is `eta` (L,) of the gradient, as preconditioned."""
     norm, total = point.norm, problems.total
     # Scaled by the norm, that single precision does not underflow, and by S, as the curvatures are.
-    scaled = (point.gradient / -norm, problems.rho, point.metric)
+    scaled = (point.gradient / -norm.clamp_min(TINY), problems.rho, point.metric)
     right, ridge, metric = ((part * total).to(A.dtype) for part in scaled)
     hessian = Hessian(A, problems.buffer, point.curvature, ridge)
     # In double are the systems that single precision cannot solve: for them a pair is too rough.

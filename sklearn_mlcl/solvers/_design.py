@@ -105,6 +105,7 @@ def _warn_of_csr() -> None:
 
 
 EIGENBASIS_LIMIT = 4096
+LIGHTEST = 1e-9  # weight of a row in the moments, relative to the heaviest
 Map = Callable[[Tensor], Tensor]
 
 
@@ -145,6 +146,9 @@ def make_design(X: Tensor | sp.csr_array, weight: Tensor | None, fit_intercept: 
     n, d = X.shape
     if weight is None:
         weight = X.new_ones(n) if isinstance(X, Tensor) else torch.ones(n, dtype=torch.float64)
+    # Any positive moments will do: those of one heavy row would leave the others no length.
+    lightest = LIGHTEST * weight.max()
+    weight = torch.where(weight > 0, weight.clamp_min(lightest), weight)
     weight = weight / weight.sum()
     mean = _times(X.T, weight[:, None])[:, 0] if fit_intercept else None
     if n < d and n <= EIGENBASIS_LIMIT:

@@ -15,6 +15,8 @@ from sklearn_mlcl.utils.validation import check_weights
 
 ArrayLike = Any  # numpy array or torch tensor
 BLOCK_ENTRIES = 2**20
+#: The largest size of a feature: the sums of squares of many are to stay far from overflow.
+LARGEST_FEATURE = 1e100
 
 
 def _as_tensor(array: ArrayLike) -> Tensor:
@@ -25,14 +27,20 @@ def as_features(X: ArrayLike) -> Tensor | sp.csr_array:
     """X in float64: a tensor on its own device, or a CSR array."""
     if sp.issparse(X):
         out: sp.csr_array = X.tocsr().astype(np.float64)
-        finite, shape = np.isfinite(out.data).all(), out.shape
+        values, shape = torch.from_numpy(out.data), out.shape
     else:
         out = _as_tensor(X).to(torch.float64)
-        finite, shape = bool(torch.isfinite(out).all()), tuple(out.shape)
+        values, shape = out, tuple(out.shape)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"X must be a matrix with a row and a column at least, got shape {shape}.")
-    if not finite:
+    largest = max(map(abs, torch.stack(torch.aminmax(values)).tolist())) if values.numel() else 0.0
+    if not largest < np.inf:
         raise ValueError("X must be finite, got NaN or infinity.")
+    if largest > LARGEST_FEATURE:
+        raise ValueError(
+            f"X holds values up to {largest:g}, expected at most {LARGEST_FEATURE:g}: squares of "
+            "larger ones overflow. Bring the features to a common scale (StandardScaler)."
+        )
     return out
 
 
@@ -52,12 +60,19 @@ def as_labels(Y: ArrayLike, n: int) -> ArrayLike:
 
 def as_sample_weight(
     weight: ArrayLike | None, shape: tuple[int, int], device: Any
-) -> Tensor | None:
-    """None, or a float64 tensor of shape (n, 1) or (n, L)."""
+) -> tuple[Tensor | None, Tensor]:
+    """None, or a float64 tensor of shape (n, 1) or (n, L), and the units (1,) or (L,) of it.
+
+    The largest weight is from 1 to 2 and the unit a power of two: so no product of weights leaves
+    the range of single precision, and nothing is rounded.
+    """
     weight = check_weights(weight, *shape)
     if weight is None:
-        return None
-    return _as_tensor(weight).to(device).reshape(shape[0], -1)
+        return None, torch.ones(1, dtype=torch.float64, device=device)
+    s = _as_tensor(weight).to(device).reshape(shape[0], -1)
+    largest = s.amax(0)
+    unit = torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1.0)
+    return s / unit, unit
 
 
 def as_C(C: float | ArrayLike, L: int, device: Any) -> Tensor:

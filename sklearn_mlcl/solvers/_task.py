@@ -18,26 +18,32 @@ BYTES_PER_ENTRY = 56  # signs, curvatures, a product, perhaps weights; copies fo
 BYTES_PER_COEFFICIENT = 160  # the vectors of Newton's method and of conjugate gradients
 CACHED_ENTRIES = 2**21  # on a CPU, logits that the caches hold
 CLOSER = 0.1  # norm of the gradient at a start, relative to the start before it on the path
+STRENGTHS = (1e-300, 1e300)  # bounds on C times the unit of the weights
+STEEPEST = 1e25  # the curvature of the penalty that single precision holds, times many rows
 NARROW = 64  # on a CPU, labels whose products with a sparse matrix go fastest
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a design in both precisions, with their labels and weights."""
+    """Some rows of a design in both precisions, with their labels and weights.
+
+    The weights `s` are in units of `unit`, (1,) or one a label.
+    """
 
     double: Operator
     single: Operator
     Y: ArrayLike
     s: Tensor | None
+    unit: Tensor
 
     @classmethod
-    def of(cls, design: Design, Y: ArrayLike, s: Tensor | None) -> Rows:
-        return cls(design.operator, design.operator.to(torch.float32), Y, s)
+    def of(cls, design: Design, Y: ArrayLike, s: Tensor | None, unit: Tensor) -> Rows:
+        return cls(design.operator, design.operator.to(torch.float32), Y, s, unit)
 
     def take(self, index: Tensor) -> Rows:
         Y = self.Y[index] if isinstance(self.Y, Tensor) else self.Y[index.cpu().numpy()]
         s = None if self.s is None else self.s[index]
-        return Rows(self.double.rows(index), self.single.rows(index), Y, s)
+        return Rows(self.double.rows(index), self.single.rows(index), Y, s, self.unit)
 
 
 @dataclass
@@ -99,7 +105,8 @@ def _solve_block(
 ) -> None:
     y, s = label_block(rows.Y, rows.s, columns, design.penalty.device)
     positive, negative = _class_weights(y, s)
-    closed = _close(design, columns, walk, positive, negative)
+    unit = rows.unit.expand(rows.Y.shape[1])
+    closed = _close(design, columns, walk, positive * unit[columns], negative * unit[columns])
     solved = (~closed).nonzero()[:, 0]
     if not len(solved):
         return
@@ -108,12 +115,15 @@ def _solve_block(
     path = _null_path(design, positive[solved], negative[solved])
     near = start is not None
     for fit, C in ((fit, C[where]) for fit, C in walk):
+        C = (C * unit[where]).clamp(*STRENGTHS)
         theta = path.start(C) if start is None else start[:, where]
-        problems.rho = design.penalty[:, None] / (C * problems.total)
+        rho = design.penalty[:, None] / (C * problems.total)
+        problems.rho = rho.clamp_max(STEEPEST)
         minimum = minimise(rows.double, rows.single, problems, theta, tol, max_iter, near)
         near = bool(CLOSER * minimum.start.median() <= max(FINE, tol))
         path.move(minimum.theta, C)
-        fit.theta[:, where] = minimum.theta
+        # Beyond STEEPEST the loss is a line beside the penalty: the minimum falls as one over it.
+        fit.theta[:, where] = minimum.theta * (problems.rho / rho).nan_to_num(1.0)
         fit.objective[where] = minimum.value * (C * problems.total)
         fit.n_iter[where] = minimum.n_iter
         fit.converged[where] = minimum.converged
@@ -204,7 +214,9 @@ class Secant:
     def start(self, C: Tensor) -> Tensor:
         """Coefficients expected at C; those of the last minimum where the path does not ascend."""
         ascends = (C > self.C) & (self.C_before < self.C)
-        ratio = torch.where(ascends, self._ratio(C), 0.0)
+        ratio = self._ratio(C)
+        # A step a million times as long as the one before it tells nothing.
+        ratio = torch.where(ascends & (ratio < 1e6), ratio, 0.0)
         return torch.addcmul(self.theta, ratio, self.theta - self.before)
 
     def _ratio(self, C: Tensor) -> Tensor:

@@ -207,9 +207,9 @@ def prepare(
     X = as_features(X)
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     Y = as_labels(Y, X.shape[0])
-    s = as_sample_weight(sample_weight, tuple(Y.shape), device)
+    s, unit = as_sample_weight(sample_weight, tuple(Y.shape), device)
     design = make_design(X, gram_weight(Y, s, device), fit_intercept)
-    return design, Rows.of(design, Y, s)
+    return design, Rows.of(design, Y, s, unit)
 
 
 def _start(design: Design, init: tuple[ArrayLike, ArrayLike], L: int, d: int) -> Tensor:

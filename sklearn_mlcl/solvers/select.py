@@ -128,6 +128,7 @@ def _add_losses(
     for columns in chunks(rows.Y.shape[1], label_width(rows, memory_budget)):
         y, s = label_block(rows.Y, rows.s, columns, loss.device)
         s = torch.ones_like(y[:, :1], dtype=torch.float64) if s is None else s
+        s = s * (rows.unit if len(rows.unit) == 1 else rows.unit[columns])
         weight[columns] += s.expand_as(y).sum(0)
         for k, fit in enumerate(fits):
             logits = rows.double.forward(fit.theta[:, columns])

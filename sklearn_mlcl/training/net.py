@@ -26,6 +26,7 @@ from sklearn_mlcl.training.optimizers import (
     check_optimizer_state,
     make_optimizer,
 )
+from sklearn_mlcl.utils.interrupts import is_from_signal
 from sklearn_mlcl.utils.streams import seeded
 
 #: Names of ``precision``.
@@ -191,6 +192,8 @@ class IndexBatchNet(NeuralNet):
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)
             except KeyboardInterrupt as error:
+                if is_from_signal(error):
+                    raise
                 stop = error
         if stop is not None:
             raise StopTraining from stop
@@ -249,9 +252,7 @@ class IndexBatchNet(NeuralNet):
         modules = (self.module_, self.criterion_)
         self.average_ = WeightAverage(modules, n_steps) if schedule == "averaged" else None
         self._set_learning_rate(self.lr * SCHEDULES[schedule](0.0, len(self.history)))
-        own_callbacks = self.callbacks_
-        self.callbacks_ = [*own_callbacks, *((type(c).__name__, c) for c in callbacks)]
-        try:
+        with self._listened_to(callbacks):
             super().notify("on_train_begin", X=train, y=None)
             foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
             # What is compiled cannot be told where to draw from.
@@ -262,8 +263,16 @@ class IndexBatchNet(NeuralNet):
             if self.average_ is not None:
                 self.average_.put()
             super().notify("on_train_end", X=train, y=None)
+
+    @contextmanager
+    def _listened_to(self, callbacks: Sequence[Any]) -> Iterator[None]:
+        """Let further callbacks listen within the block, and end the training with it."""
+        own = self.callbacks_
+        try:
+            self.callbacks_ = [*own, *((type(c).__name__, c) for c in callbacks)]
+            yield
         finally:
-            self.callbacks_ = own_callbacks
+            self.callbacks_ = own
             self.average_ = None
             del self.generator_
 
@@ -348,8 +357,9 @@ class IndexBatchNet(NeuralNet):
         if not math.isfinite(loss):
             raise NonFiniteLossError(
                 f"The {name} became {loss} in epoch {len(self.history)} at learning_rate="
-                f"{self.lr:g}. Likely remedies: a smaller learning_rate, a larger temperature, "
-                "features on a common scale (StandardScaler), precision='float32'."
+                f"{self.lr:g}. Likely remedies: a smaller learning_rate, weight_decay or "
+                "feature_noise, a larger temperature, features on a common scale "
+                "(StandardScaler), precision='float32'."
             )
 
     @property

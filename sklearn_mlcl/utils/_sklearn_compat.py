@@ -6,11 +6,11 @@ out of all other files.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.base import _fit_context as fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as effective_n_threads
 from sklearn.utils._param_validation import (
@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _num_samples as num_samples
 
 from sklearn_mlcl.utils.doc_links import page_address
+from sklearn_mlcl.utils.interrupts import signals_reach_caller
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -52,6 +53,22 @@ __all__ = [
 def has_callbacks(estimator: BaseEstimator) -> bool:
     """Return whether callbacks of scikit-learn watch a fit: its own, or those of a search."""
     return hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx")
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Any], Any]:
+    """Decorate ``fit``: parameters are checked first, and Ctrl-C leaves all as it was.
+
+    Parameters
+    ----------
+    prefer_skip_nested_validation : bool
+        Whether the parameters of estimators inside go unchecked.
+    """
+    checked = _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+    def decorator(fit: Any) -> Any:
+        return signals_reach_caller()(checked(fit))
+
+    return decorator
 
 
 def begin_fit_task(estimator: BaseEstimator, max_subtasks: int, given: dict[str, Any]) -> Any:

@@ -72,6 +72,15 @@ def mean_weights(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
     return (weights * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
 
+def in_units(weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return weights whose largest is from 1 to 2, and the power of two they were divided by.
+
+    Nothing is rounded, and float32 holds the result whatever the weights were.
+    """
+    unit = float(np.ldexp(1.0, np.frexp(weights.max())[1] - 1))
+    return weights / unit, unit
+
+
 def mask_zero_weight(Y: Any, weights: np.ndarray | None) -> Any:
     """Return targets in which the entries of weight zero are missing."""
     if weights is None or weights.ndim == 1 or weights.all():
@@ -110,9 +119,14 @@ class ClassWeights:
             weights, factors = (
                 a[:, None] if two and a.ndim == 1 else a for a in (weights, factors)
             )
-            factors = factors * weights
+            with np.errstate(over="ignore", under="ignore"):
+                factors = factors * weights
         if not factors.any():
             raise ValueError("The product of sample_weight and class_weight is zero everywhere.")
+        if not np.isfinite(factors.sum()):
+            raise ValueError(
+                "The product of sample_weight and class_weight sums to more than float64 holds."
+            )
         return X, mask_zero_weight(Y, factors), factors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -9,10 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from sklearn_mlcl.utils.chunking import as_memmap_view, take_rows
+from sklearn_mlcl.utils.chunking import as_memmap_view, chunks, take_rows
 from sklearn_mlcl.utils.class_weight import (
     ClassWeights,
     class_weights,
+    in_units,
     label_log_odds,
     mask_zero_weight,
     row_weights,
@@ -29,6 +31,8 @@ from sklearn_mlcl.utils.validation import check_weights
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix
 FLOATS = (np.float64, np.float32)
+#: A label whose weights sum to less, or to less of the largest sum, is not learnt.
+NOTHING, NOTHING_BESIDE = 1e-10, 1e-30
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,16 @@ class FitData:
     Y : ndarray or CSR of shape (n, L)
         Indicator matrix in float64, NaN where a label is missing.
     sample_weight : ndarray of shape (n,) or (n, L), or None
-        Weights of the samples or of the entries. Samples of weight zero are dropped, entries of
-        weight zero are missing.
+        Weights of the samples or of the entries, in units of ``weight_unit``, so that float32 holds
+        them. Samples of weight zero are dropped, entries of weight zero are missing.
     groups : ndarray of shape (n,) or None
         The group of each sample; a group is held out as a whole.
     numbers : ndarray of shape (n,) or None
         Numbers of the samples among those that ``fit`` was given; None where it kept all.
     n_given : int
         Number of samples that ``fit`` was given.
+    weight_unit : float
+        What a weight of 1 stands for.
     """
 
     X: Any
@@ -58,6 +64,7 @@ class FitData:
     groups: np.ndarray | None = None
     numbers: np.ndarray | None = None
     n_given: int = 0
+    weight_unit: float = 1.0
 
     @property
     def n_samples(self) -> int:
@@ -79,6 +86,11 @@ class FitData:
         """One weight a sample, of shape (n,); None where all weigh the same."""
         return row_weights(self.Y, self.sample_weight)
 
+    @property
+    def copies(self) -> np.ndarray | None:
+        """The weights as they came: a weight of k counts as k copies of a sample."""
+        return None if self.sample_weight is None else self.sample_weight * self.weight_unit
+
     def has_missing(self) -> bool:
         """Return whether a label of a sample is missing."""
         return not sp.issparse(self.Y) and bool(np.isnan(self.Y).any())
@@ -91,12 +103,18 @@ class FitData:
         )
         X = take_rows(self.X, samples)
         Y, n_given = self.Y[samples], self.n_given or self.n_samples
-        return FitData(X, Y, weight, groups, numbers[samples], n_given)
+        return FitData(X, Y, weight, groups, numbers[samples], n_given, self.weight_unit)
 
     def weighted(self, weights: ClassWeights) -> FitData:
         """Return the samples with class weights multiplied into their weights."""
         X, Y, weight = weights.rows((self.X, self.Y, self.sample_weight))
-        return replace(self, X=X, Y=Y, sample_weight=weight)
+        if weight is None or weight is self.sample_weight:
+            return self
+        weight, unit = in_units(weight)
+        unit *= self.weight_unit
+        if not 0 < unit < np.inf:
+            raise ValueError("float64 does not hold the product of sample_weight and class_weight.")
+        return replace(self, X=X, Y=Y, sample_weight=weight, weight_unit=unit)
 
     def class_weights(self, class_weight: Any, target_format: TargetFormat) -> ClassWeights:
         """Read the parameter ``class_weight``; "balanced" counts the entries of these samples."""
@@ -127,7 +145,7 @@ class LabelStats:
         """Count the labels of ``data``."""
         w = data.sample_weight
         counts = np.stack(weighted_counts(data.Y, None if w is None else (w > 0).astype(float)))
-        return cls(*label_log_odds(data.Y, w), counts)
+        return cls(*label_log_odds(data.Y, data.copies), counts)
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
@@ -142,6 +160,52 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
             raise ValueError(f"X must hold numbers: {error}.") from error
         raise
     return canonical(X) if sp.issparse(X) else X
+
+
+def largest_value(X: Any) -> float:
+    """Return the largest size of a feature of samples."""
+    values = X.data if sp.issparse(X) else X
+    parts = (np.asarray(values[part]) for part in chunks(len(values)))
+    return float(max((max(part.max(), -part.min()) for part in parts if part.size), default=0.0))
+
+
+def warn_weightless(data: FitData, label_names: Any, C: Any = 1.0) -> None:
+    """Warn of labels whose weights amount to nothing.
+
+    Parameters
+    ----------
+    data : FitData
+        The samples.
+    label_names : ndarray of shape (L,) or None
+        Names of the labels.
+    C : float or ndarray of shape (L,), default=1.0
+        What the weights are multiplied by.
+    """
+    if data.copies is None:
+        return
+    with np.errstate(over="ignore", under="ignore"):
+        weight = np.broadcast_to(data.copies.sum(axis=0) * C, data.n_labels)
+    nothing = (weight < NOTHING) | (weight < NOTHING_BESIDE * weight.max())
+    if not nothing.any():
+        return
+    labels = np.flatnonzero(nothing) if label_names is None else label_names[nothing]
+    which = "all labels" if nothing.all() else f"the labels {labels[:5].tolist()}"
+    warnings.warn(
+        f"The sample_weight of {which} amounts to nothing: it sums to {weight[nothing].max():g}, "
+        "and a weight of k counts as k copies of a sample. Give weights near 1.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def check_sizes(X: Any, smallest: float, largest: float) -> None:
+    """Raise unless the largest size of a feature is 0 or within bounds."""
+    found = largest_value(X)
+    if found and not smallest <= found <= largest:
+        raise ValueError(
+            f"X holds values up to {found:g}, expected {smallest:g} to {largest:g}: the arithmetic "
+            "ends beyond. Bring the features to a common scale (StandardScaler)."
+        )
 
 
 def check_fit_data(
@@ -201,10 +265,14 @@ def check_fit_data(
     check_consistent_length(X, Y, groups)
     groups = None if groups is None else _numbered(groups)
     w = check_weights(sample_weight, X.shape[0], found.n_labels, found.label_names)
-    if w is None or w.all():
-        return FitData(X, Y, w, groups), found
+    if w is None:
+        return FitData(X, Y, None, groups), found
+    w, unit = in_units(w)
+    if w.all():
+        return FitData(X, Y, w, groups, weight_unit=unit), found
     samples = np.flatnonzero(w > 0 if w.ndim == 1 else w.any(axis=1))
-    return FitData(X, mask_zero_weight(Y, w), w, groups).take(samples), found
+    Y = mask_zero_weight(Y, w)
+    return FitData(X, Y, w, groups, weight_unit=unit).take(samples), found
 
 
 def _numbered(groups: Any) -> np.ndarray:

@@ -267,6 +267,10 @@ def check_weights(sample_weight: Any, n: int, n_labels: int | None, label_names:
         raise ValueError(f"{name} must be finite and not negative.")
     if not weight.any():
         raise ValueError(f"{name} is zero everywhere; expected a positive weight.")
+    if not weight.sum() < np.inf:
+        raise ValueError(
+            f"{name} sums to more than float64 holds, got weights up to {weight.max():g}."
+        )
     return weight.reshape(n) if n_labels == 1 else weight
 
 

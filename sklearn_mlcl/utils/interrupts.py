@@ -1,0 +1,155 @@
+"""Signals while a fit or a prediction runs: what their handlers raise reaches the caller."""
+
+from __future__ import annotations
+
+import _thread
+import inspect
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+#: Functions that put the state of the process, or of an estimator, in place or back. An exception
+#: in the middle of one would leave half of that undone; one in ``__del__`` is lost.
+_WHOLE = {"__enter__", "__exit__", "__del__"}
+#: Seconds after which a handler is called that had to wait, and seconds it waits for them at most:
+#: the end of a ``with`` may wait for others.
+_PAUSE, _LONGEST_WAIT = 0.001, 5.0
+
+
+class _Handlers:
+    """Stand before the Python handlers of all signals.
+
+    A handler is called at once, unless the main thread is inside a function of ``_WHOLE``: then it
+    is called a moment later.
+
+    Parameters
+    ----------
+    outermost : FrameType or None
+        Where to stop looking for such functions: those of the caller do not count.
+
+    Attributes
+    ----------
+    raised : list of BaseException
+        What handlers raised.
+    """
+
+    def __init__(self, outermost: FrameType | None) -> None:
+        self.raised: list[BaseException] = []
+        self._outermost = outermost
+        self._before: dict[int, Callable[[int, Any], Any]] = {}
+        self._late: dict[int, float] = {}
+        self._lock, self._installed = threading.Lock(), True
+
+    def install(self) -> None:
+        """Stand before the handlers."""
+        for number in signal.valid_signals():
+            handler = signal.getsignal(number)
+            if callable(handler):
+                self._before[number] = handler
+                signal.signal(number, self.handle)
+
+    def remove(self) -> None:
+        """Put the handlers back, then call those that had to wait."""
+        with self._lock:
+            self._installed = False
+        for number, handler in self._before.items():
+            if signal.getsignal(number) == self.handle:  # unless somebody has set another
+                signal.signal(number, handler)
+        self._outermost = None
+        self.call_late()
+
+    def call_late(self) -> None:
+        """Call the handlers that have to wait."""
+        while self._late:
+            self._call(self._late.popitem()[0], None)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        since = self._late.setdefault(number, time.monotonic())
+        if self._must_wait(frame) and time.monotonic() - since < _LONGEST_WAIT:
+            if self._installed:
+                _thread.start_new_thread(self._send_again, (number,))
+            return
+        self._late.pop(number, None)
+        self._call(number, frame)
+
+    def _call(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._before[number](number, frame)
+        except BaseException as error:
+            self.raised.append(error)
+            raise
+
+    def _must_wait(self, frame: FrameType | None) -> bool:
+        while frame is not None and frame is not self._outermost:
+            if frame.f_code.co_name in _WHOLE:
+                return True
+            frame = frame.f_back
+        return False
+
+    def _send_again(self, number: int) -> None:
+        time.sleep(_PAUSE)
+        with self._lock:
+            if not self._installed or number not in self._late:
+                return
+            if hasattr(signal, "pthread_kill"):
+                # A signal, and no mere request: it wakes a main thread that waits by now.
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+            else:  # on Windows
+                _thread.interrupt_main(number)  # type: ignore[arg-type]  # of typeshed
+
+
+class _Process:
+    """The handlers in force in this process, which are those of its main thread."""
+
+    handlers: _Handlers | None = None
+
+
+@contextmanager
+def signals_reach_caller() -> Iterator[None]:
+    """Let nothing be lost of what handlers of signals raise within the block, and nothing undone.
+
+    Python calls handlers between any two instructions of the main thread. Here they wait while
+    that thread is about to enter or to leave a ``with``, five seconds at most. See also
+    :func:`is_from_signal`. In other threads, which no signal interrupts, this does nothing.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or _Process.handlers is not None:
+        yield
+        return
+    frame = inspect.currentframe()
+    # This generator, contextlib's __enter__, and who entered the block.
+    outermost = None if frame is None or frame.f_back is None else frame.f_back.f_back
+    handlers = _Handlers(outermost)
+    try:
+        _Process.handlers = handlers
+        handlers.install()
+        yield
+    finally:
+        _Process.handlers = None
+        handlers.remove()
+
+
+def call_waiting_handlers() -> None:
+    """Call the handlers of signals that had to wait, before what was done becomes final."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and _Process.handlers is not None:
+        _Process.handlers.call_late()
+
+
+def is_from_signal(error: BaseException) -> bool:
+    """Return whether a handler of a signal raised an exception, or what it was raised from.
+
+    A callback may raise ``KeyboardInterrupt`` to end a training, and so does Ctrl-C.
+    """
+    raised = [] if _Process.handlers is None else _Process.handlers.raised
+    link: BaseException | None = error
+    while link is not None:
+        if any(link is known for known in raised):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
