@@ -219,7 +219,9 @@ def check_weights(sample_weight: Any, n: int, n_labels: int) -> Any:
         raise ValueError("sample_weight must be finite and not negative.")
     if not weight.any():
         raise ValueError("sample_weight is zero everywhere; expected a positive weight.")
-    if not weight.sum() < np.inf:
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not total < np.inf:
         raise ValueError(
             f"sample_weight sums to more than float64 holds, got weights up to {weight.max():g}."
         )
