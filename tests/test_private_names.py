@@ -35,8 +35,8 @@ FOREIGN = {
     "_accept_sample_weight", "_metadata_request", "_parent_callback_ctx", "_skl_callbacks",
     "_sklearn_auto_wrap_output_keys", "_sklearn_output_config",
 }  # fmt: skip
-#: Documented, although they begin with an underscore: named tuples.
-PUBLIC = {"_asdict", "_fields", "_replace"}
+#: Documented, although they begin with an underscore: named tuples, a module of Python.
+PUBLIC = {"_asdict", "_fields", "_replace", "_thread"}
 
 
 def is_foreign(module: str | None) -> bool:
@@ -51,6 +51,7 @@ def imported_privates(tree: ast.Module) -> Iterator[str]:
             names = [alias.name for alias in node.names if is_foreign(alias.name)]
         elif isinstance(node, ast.ImportFrom) and is_foreign(node.module):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
+        names = [name for name in names if name not in PUBLIC]
         yield from (name for name in names if re.search(r"(^|\.)_", name))
 
 

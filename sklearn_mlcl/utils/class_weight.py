@@ -123,7 +123,9 @@ class ClassWeights:
                 factors = factors * weights
         if not factors.any():
             raise ValueError("The product of sample_weight and class_weight is zero everywhere.")
-        if not np.isfinite(factors.sum()):
+        with np.errstate(over="ignore"):
+            total = factors.sum()
+        if not np.isfinite(total):
             raise ValueError(
                 "The product of sample_weight and class_weight sums to more than float64 holds."
             )

@@ -72,6 +72,7 @@ class _Handlers:
         since = self._late.setdefault(number, time.monotonic())
         if self._must_wait(frame) and time.monotonic() - since < _LONGEST_WAIT:
             if self._installed:
+                # Not by threading, whose locks the main thread may hold.
                 _thread.start_new_thread(self._send_again, (number,))
             return
         self._late.pop(number, None)
@@ -100,7 +101,7 @@ class _Handlers:
                 # A signal, and no mere request: it wakes a main thread that waits by now.
                 signal.pthread_kill(threading.main_thread().ident or 0, number)
             else:  # on Windows
-                _thread.interrupt_main(number)  # type: ignore[arg-type]  # of typeshed
+                signal.raise_signal(number)
 
 
 class _Process:

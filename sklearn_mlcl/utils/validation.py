@@ -267,7 +267,9 @@ def check_weights(sample_weight: Any, n: int, n_labels: int | None, label_names:
         raise ValueError(f"{name} must be finite and not negative.")
     if not weight.any():
         raise ValueError(f"{name} is zero everywhere; expected a positive weight.")
-    if not weight.sum() < np.inf:
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not total < np.inf:
         raise ValueError(
             f"{name} sums to more than float64 holds, got weights up to {weight.max():g}."
         )
