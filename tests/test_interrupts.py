@@ -27,6 +27,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def handler_of_python() -> Iterator[None]:
+    """A shell that runs the tests in the background lets them ignore SIGINT: here it counts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @every_net
 def test_at_random_moments(make: Any) -> None:
     counts = interrupted(make, 10, Random(0))
@@ -177,6 +185,7 @@ def test_a_process_ends_by_sigint_as_any_other() -> None:
 import os, signal, threading, time
 import numpy as np
 from sklearn_mlcl import MultiLabelMLPClassifier
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background process ignores
 X = np.random.default_rng(0).normal(size=(200, 5))
 threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 MultiLabelMLPClassifier(max_epochs=10**6, early_stopping=False).fit(X, (X > 0).astype(int))
