@@ -151,10 +151,10 @@ def test_every_sample_is_embedded_once(
     clf = plain(make, module=Encoder, **sizes, **options)
     Encoder.sizes.clear()
     clf.fit(X, Y)
-    loss_of_the_epoch, to_choose, to_fit = 40, 40, 160
+    to_check, loss_of_the_epoch, to_choose, to_fit = 29, 40, 40, 160
     of_widths = 2
     found = sorted(size for size in Encoder.sizes if size > of_widths)
-    assert found == [loss_of_the_epoch, to_choose, to_fit]
+    assert found == [to_check, loss_of_the_epoch, to_choose, to_fit]
     monkeypatch.setattr(chunking, "CHUNK_ROWS", 64)
     methods = ("predict", "predict_proba", "decision_function", "transform")
     for predict in (partial(clf.predict_topk, k=2), *(getattr(clf, name) for name in methods)):

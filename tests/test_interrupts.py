@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
@@ -133,6 +134,7 @@ def test_one_in_a_finaliser_is_not_lost() -> None:
     def finalise() -> None:
         Finalised()
         gc.collect()
+        time.sleep(0.1)
 
     with pytest.raises(KeyboardInterrupt):
         finalise()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,8 +33,8 @@ from sklearn_mlcl.utils.validation import check_per_label
 
 #: What the linear algebra of torch raises; its stubs do not know the name.
 _OF_TORCH: tuple[type[Exception]] = (torch.linalg.LinAlgError,)  # type: ignore[attr-defined]
-#: Samples, about, that a fit is tried on at its end.
-CHECKED_SAMPLES = 256
+#: Samples that a fit is tried on at its end, at most.
+CHECKED_SAMPLES = 32
 
 
 @contextmanager
@@ -202,7 +203,7 @@ class MultiLabelClassifier(
         tensors = (*module.parameters(), *module.buffers())
         if not all(bool(t.isfinite().all()) for t in tensors):
             return False
-        some = X[:: max(1, X.shape[0] // CHECKED_SAMPLES)]
+        some = X[:: ceil(X.shape[0] / CHECKED_SAMPLES)]
         with np.errstate(all="ignore"):
             return bool(np.isfinite(self._log_odds(some)).all())
 

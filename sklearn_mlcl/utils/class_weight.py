@@ -72,12 +72,18 @@ def mean_weights(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
     return (weights * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
 
-def in_units(weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return weights whose largest is from 1 to 2, and the power of two they were divided by.
+#: Largest weights from 2^-20 to 2^20 are ordinary.
+ORDINARY_EXPONENT = 20
 
-    Nothing is rounded, and float32 holds the result whatever the weights were.
+
+def in_units(weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return weights that float32 holds, and the power of two they were divided by.
+
+    Ordinary weights stay as they are: prototypes weigh 1 beside them. Of others the largest
+    becomes one from 1 to 2. Nothing is rounded.
     """
-    unit = float(np.ldexp(1.0, np.frexp(weights.max())[1] - 1))
+    exponent = int(np.frexp(weights.max())[1]) - 1
+    unit = float(np.ldexp(1.0, exponent)) if abs(exponent) > ORDINARY_EXPONENT else 1.0
     return weights / unit, unit
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from sklearn_mlcl.utils.chunking import as_memmap_view, chunks, take_rows
+from sklearn_mlcl.utils.chunking import MemmapView, as_memmap_view, chunks, take_rows
 from sklearn_mlcl.utils.class_weight import (
     ClassWeights,
     class_weights,
@@ -162,8 +163,14 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
     return canonical(X) if sp.issparse(X) else X
 
 
+#: Samples of a memory map whose size is looked at.
+SAMPLES_OF_MAP = 32
+
+
 def largest_value(X: Any) -> float:
-    """Return the largest size of a feature of samples."""
+    """Return the largest size of a feature of samples; of a memory map a few samples speak."""
+    if isinstance(X, MemmapView):
+        X = X[:: max(1, ceil(X.shape[0] / SAMPLES_OF_MAP))]
     values = X.data if sp.issparse(X) else X
     parts = (np.asarray(values[part]) for part in chunks(len(values)))
     return float(max((max(part.max(), -part.min()) for part in parts if part.size), default=0.0))
