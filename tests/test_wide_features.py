@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, load
-from sklearn_mlcl.estimators import net
-from sklearn_mlcl.estimators.net import frequent_features
+from sklearn_mlcl.estimators import encoders
+from sklearn_mlcl.estimators.encoders import frequent_features
 from tests.small import every_ensemble, small
 
 N_ROWS, N_WORDS, N_KEPT = 80, 30, 12
@@ -20,7 +20,7 @@ N_ROWS, N_WORDS, N_KEPT = 80, 30, 12
 
 @pytest.fixture(autouse=True)
 def few_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net, "MAX_SPARSE_FEATURES", N_KEPT)
+    monkeypatch.setattr(encoders, "MAX_SPARSE_FEATURES", N_KEPT)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_most_frequent_are_kept_in_order(words: Any, monkeypatch: pytest.Mon
     assert counts[kept].min() >= np.delete(counts, kept).max()
     assert len(kept) == N_KEPT
     assert frequent_features(X.toarray()) is None
-    monkeypatch.setattr(net, "MAX_SPARSE_FEATURES", N_WORDS)
+    monkeypatch.setattr(encoders, "MAX_SPARSE_FEATURES", N_WORDS)
     assert frequent_features(X) is None
 
 

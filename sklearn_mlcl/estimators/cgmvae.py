@@ -13,11 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl.estimators.contrastive import HEAD_C
-from sklearn_mlcl.estimators.judge import MemberHeads
-from sklearn_mlcl.estimators.net import NetClassifier, encoder_of, layer_sizes, scaler_of
+from sklearn_mlcl.estimators.encoders import encoder_of, layer_sizes, scaler_of
+from sklearn_mlcl.estimators.net import NetClassifier
 from sklearn_mlcl.estimators.task import Task
 from sklearn_mlcl.heads.evaluation import outputs
-from sklearn_mlcl.heads.predictor import DrawnPredictor
+from sklearn_mlcl.heads.predictor import AffineHead, DrawnPredictor
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
 from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES, Posterior, plain_encoder
 from sklearn_mlcl.training import IndexBatchNet
@@ -241,12 +241,12 @@ class CGMVAEClassifier(NetClassifier):
         sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return plain_encoder(n_features, sizes, self.activation, self.dropout)
 
-    def _trained_heads(self, net: IndexBatchNet) -> MemberHeads | None:
+    def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
         if self.head == "logistic":
             return None
         weight, bias = map(_array, net.module_.labels())
         bias = np.zeros(len(weight)) if bias is None else bias
-        return weight[None], bias[None]
+        return AffineHead(weight, bias)
 
     # ------------------------------------------------------------------ labels
 

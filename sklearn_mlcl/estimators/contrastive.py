@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.estimators.judge import MemberHeads
+from sklearn_mlcl.estimators.encoders import scaled_encoder
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_ESTIMATORS,
     NetClassifier,
-    scaled_encoder,
 )
 from sklearn_mlcl.estimators.task import Task
+from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead, embedding_width
 from sklearn_mlcl.modules._heads import head_arrays, linear_head
@@ -232,10 +232,10 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             size, n_projection, n_labels, label_dtype=dtype, n_members=self.n_estimators
         )
 
-    def _trained_heads(self, net: IndexBatchNet) -> MemberHeads | None:
+    def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
         if self.lambda_joint == 0 or self.head == "logistic":
             return None
-        return head_arrays(net.criterion_.head, net.n_members)
+        return AffineHead(*head_arrays(net.criterion_.head, net.n_members))
 
     @property
     def prototypes_(self) -> np.ndarray:

@@ -8,29 +8,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from sklearn_mlcl.estimators.encoders import feature_scaler
 from sklearn_mlcl.estimators.task import Judged, Task
 from sklearn_mlcl.heads.blend import Blend, for_ensemble
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
 from sklearn_mlcl.heads.held_out import HeldOut
 from sklearn_mlcl.heads.linear import held_out_linear
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
-from sklearn_mlcl.modules import InputScaler
-from sklearn_mlcl.modules._scaling import input_scaler
+from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.utils.fit_data import FitData
 from sklearn_mlcl.utils.probabilities import logit
 
-#: Coefficients (M, L, h) and intercepts (M, L) of the heads of the members.
-MemberHeads = tuple[np.ndarray, np.ndarray]
 #: Samples on which the members are compared with their mean.
 COMPARED_SAMPLES = 2_000
-
-
-def member_log_odds(embedding: np.ndarray, heads: MemberHeads) -> np.ndarray:
-    """Return log-odds (M, n, L) by the members, of embeddings side by side (n, M * h)."""
-    coef, intercept = (part.astype(np.float32) for part in heads)
-    by_member = embedding.reshape(len(embedding), len(coef), -1).swapaxes(0, 1)
-    return by_member @ coef.swapaxes(1, 2) + intercept[:, None]
 
 
 class Judge:
@@ -58,7 +49,7 @@ class Judge:
     def embeddings(self, net: IndexBatchNet) -> np.ndarray:
         """Return embeddings (n, h) by the member that holds a sample out; (n, M * h) by all."""
         if not self.by_member:
-            return outputs_of(net, self.judged.data.X, self.device)
+            return CachedEmbedding(net.module_, self.judged.data.X, self.device).all()
         n = max(map(len, self.places))
         index = torch.from_numpy(np.stack([np.resize(place, n) for place in self.places]))
         own = net.embeddings(self._rows, index)
@@ -67,18 +58,15 @@ class Judge:
             found[place] = by_member[: len(place)]
         return found
 
-    def head_log_odds(self, embedding: np.ndarray, heads: MemberHeads) -> np.ndarray:
-        """Return log-odds (n, L) of the heads, for embeddings of :meth:`embeddings`."""
-        if not self.by_member:
-            return member_log_odds(embedding, heads).mean(axis=0)
+    def head_log_odds(self, head: nn.Module, embedding: np.ndarray) -> np.ndarray:
+        """Return log-odds (n, L) of a head, for embeddings of :meth:`embeddings`."""
+        if not (self.by_member and isinstance(head, AffineHead)):
+            return outputs(head, embedding, device=self.device, dtype=torch.float32)
         found = np.empty(self.judged.Y.shape, dtype=np.float32)
-        for place, coef, intercept in zip(self.places, *heads, strict=True):
-            found[place] = embedding[place] @ coef.T + intercept
+        for k, place in enumerate(self.places):
+            weight, bias = (part.float().numpy() for part in head.of_member(k))
+            found[place] = embedding[place] @ weight.T + bias
         return found
-
-    def of(self, module: nn.Module, embedding: np.ndarray) -> np.ndarray:
-        """Return log-odds (n, L) of a head of another kind, where all members hold out."""
-        return outputs(module, embedding, device=self.device, dtype=torch.float32)
 
     def kept(self, log_odds: np.ndarray) -> HeldOut:
         """Return what the estimator keeps of the held-out samples."""
@@ -123,32 +111,21 @@ class Judge:
         self._linear = held_out_linear(parts, scalers, X, judged.fold, judged.judgement)
         return self._linear
 
-    def loss(self, net: IndexBatchNet, heads: MemberHeads | None) -> float:
-        """Return the log loss of the heads, or of the neighbours if None, at the best scale."""
+    def loss(self, net: IndexBatchNet, head: nn.Module | None) -> float:
+        """Return the log loss of a head, or of the neighbours if None, at the best scale."""
         embedding = self.embeddings(net)
-        if heads is not None:
-            log_odds = self.head_log_odds(embedding, heads)
+        if head is not None:
+            log_odds = self.head_log_odds(head, embedding)
         else:
             known = CachedEmbedding(net.module_, self.task.train.X, self.device)
             log_odds = logit(self.votes(embedding, known))
         return self.judged.judgement.scaled(log_odds)[2]
 
-    def for_ensemble(self, blend: Blend, known: CachedEmbedding, heads: MemberHeads) -> Blend:
+    def for_ensemble(self, blend: Blend, known: CachedEmbedding, head: nn.Module) -> Blend:
         """Return the blend of the mean of the members, from that of single ones."""
-        if not self.by_member:
+        if not (self.by_member and isinstance(head, AffineHead)):
             return blend
         n = self.task.data.n_samples
         samples = np.arange(0, n, max(1, n // COMPARED_SAMPLES))
-        return for_ensemble(blend, member_log_odds(known.of(samples), heads))
-
-
-def outputs_of(net: IndexBatchNet, X: Any, device: torch.device) -> np.ndarray:
-    """Return embeddings (n, M * h) of samples by all members."""
-    return CachedEmbedding(net.module_, X, device).all()
-
-
-def feature_scaler(data: FitData, scaled: bool) -> InputScaler:
-    """Return what brings the features of samples to one size, or leaves them."""
-    if scaled:
-        return input_scaler(data.X, data.row_weight)
-    return InputScaler(torch.zeros(data.n_features), torch.ones(data.n_features))
+        embedding = torch.from_numpy(known.of(samples)).double()
+        return for_ensemble(blend, head.by_member(embedding).numpy())

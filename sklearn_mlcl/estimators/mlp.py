@@ -10,19 +10,18 @@ import numpy as np
 from torch import nn
 
 from sklearn_mlcl.collapse import fit_onn_decoder
-from sklearn_mlcl.estimators.judge import MemberHeads
+from sklearn_mlcl.estimators.encoders import scaled_encoder
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_ESTIMATORS,
     Heads,
     NetClassifier,
-    scaled_encoder,
 )
 from sklearn_mlcl.estimators.task import Task
 from sklearn_mlcl.heads.decision import DECISIONS
 from sklearn_mlcl.heads.evaluation import CachedEmbedding
-from sklearn_mlcl.heads.predictor import DecoderHead
+from sklearn_mlcl.heads.predictor import AffineHead, DecoderHead
 from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss
 from sklearn_mlcl.modules import embedding_width
 from sklearn_mlcl.modules._heads import Head, etf_head, head_arrays, linear_head
@@ -187,19 +186,18 @@ class MultiLabelMLPClassifier(NetClassifier):
         # A decoder of label sets sees all members at once; those of an ETF share their biases.
         return not self._needs_decoder() and self.classifier != "etf"
 
-    def _trained_heads(self, net: IndexBatchNet) -> MemberHeads:
+    def _trained_head(self, net: IndexBatchNet) -> AffineHead:
         coef, intercept = head_arrays(net.criterion_.head, net.n_members)
         n_labels = self._format.n_labels
-        return coef[:, :n_labels], intercept[:, :n_labels]
+        return AffineHead(coef[:, :n_labels], intercept[:, :n_labels])
 
-    def _heads(
-        self, heads: MemberHeads, known: CachedEmbedding, own: np.ndarray | None, task: Task
+    def _head(
+        self, head: AffineHead, known: CachedEmbedding, own: np.ndarray | None, task: Task
     ) -> Heads:
-        affine = super()._heads(heads, known, own, task)
-        judged = task.judged()
         if not self._needs_decoder():
-            return affine._replace(fitted={"decoder_": None})
+            return Heads(head, {"decoder_": None})
         asked = NearestLabelSetClassifier() if isinstance(self.decision, str) else self.decision
+        judged = task.judged()
         decoder = fit_onn_decoder(
             known.all(),
             task.train.Y,
@@ -208,6 +206,4 @@ class MultiLabelMLPClassifier(NetClassifier):
             max_labels=asked.max_labels,
             validation=None if own is None or judged is None else (own, judged.data.Y),
         )
-        if self.loss == "pal":
-            return Heads(DecoderHead(decoder), {"decoder_": decoder})
-        return affine._replace(fitted={"decoder_": decoder})
+        return Heads(DecoderHead(decoder) if self.loss == "pal" else head, {"decoder_": decoder})

@@ -22,13 +22,10 @@ from torch import nn
 
 from sklearn_mlcl.callbacks._fit import EpochChoice, FitTaskCallback, epoch_log, fit_listener
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.estimators.judge import Judge, MemberHeads, feature_scaler
+from sklearn_mlcl.estimators.encoders import feature_scaler
+from sklearn_mlcl.estimators.judge import Judge
 from sklearn_mlcl.estimators.task import Judged, Task
-from sklearn_mlcl.heads.blend import (
-    Blend,
-    HeldOutParts,
-    choose_blend,
-)
+from sklearn_mlcl.heads.blend import Blend, HeldOutParts, choose_blend
 from sklearn_mlcl.heads.decision import Decision, chosen
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.held_out import HeldOut
@@ -40,15 +37,8 @@ from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.modules import (
     ACTIVATIONS,
-    FeatureNoise,
-    InputScaler,
-    MemberList,
-    MLPEncoder,
-    ScaledEncoder,
     embedding_width,
-    linear,
 )
-from sklearn_mlcl.modules._encoder import custom_encoder
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet
 from sklearn_mlcl.training.draws import private_draws
@@ -92,9 +82,6 @@ from sklearn_mlcl.utils.targets import warn_constant_labels
 #: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
 #: root of their number.
 AUTO_SAMPLES, AUTO_EPOCHS, FEWEST_EPOCHS = 2_000, 40, 8
-#: Features of a CSR X that the encoder sees at most: the first layer of a net costs as much for a
-#: word of two samples as for one of a thousand. The regressions beside the net see all.
-MAX_SPARSE_FEATURES = 8_192
 #: From so many members on each holds out a fold of its own, up to so many samples. Else a common
 #: share is held out, up to so many samples.
 FEWEST_MEMBERS, HELD_OUT_SAMPLES, HELD_OUT_SHARE = 4, 20_000, 0.1
@@ -220,7 +207,7 @@ class NetClassifier(
 ):
     """Base: an encoder trained by an objective, heads on its embedding.
 
-    A subclass gives its modules (``_modules``) and its heads (``_heads``).
+    A subclass gives its modules (``_modules``) and its trained head (``_trained_head``).
 
     Parameters
     ----------
@@ -385,17 +372,17 @@ class NetClassifier(
         """Return what makes embeddings of samples, and the objective of its training."""
 
     @abstractmethod
-    def _trained_heads(self, net: IndexBatchNet) -> MemberHeads | None:
-        """Return the heads that were trained with the encoder; None fits logistic ones."""
+    def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
+        """Return the head that was trained with the encoder; None fits logistic ones."""
 
-    def _heads(
-        self, heads: MemberHeads, known: CachedEmbedding, own: np.ndarray | None, task: Task
+    def _head(
+        self, head: AffineHead, known: CachedEmbedding, own: np.ndarray | None, task: Task
     ) -> Heads:
-        """Return what stands on the embeddings: the mean of the heads of the members.
+        """Return what stands on the embeddings in the end: here the head itself.
 
         ``known`` has the embeddings of the samples of the training, ``own`` those of held-out ones.
         """
-        return Heads(AffineHead(*heads), {})
+        return Heads(head, {})
 
     def _rule(self) -> tuple[str, Any]:
         """Return the decision rule asked for, and the prior of the label sets."""
@@ -644,7 +631,7 @@ class NetClassifier(
         """Return what chooses the number of epochs, as ``early_stopping`` says."""
 
         def loss(net: IndexBatchNet) -> float:
-            return judge.loss(net, self._trained_heads(net))
+            return judge.loss(net, self._trained_head(net))
 
         if not isinstance(self.early_stopping, bool | np.bool_):
             return EpochChoice(loss, patience=int(self.early_stopping))
@@ -696,10 +683,10 @@ class NetClassifier(
         """Return the attributes of a fit: heads, parts, and what held-out samples choose."""
         known = CachedEmbedding(net.module_, task.train.X, torch.device(net.device))
         own = None if judge is None else judge.embeddings(net)
-        member_heads, fitted = self._trained_heads(net), {}
-        if member_heads is None:
-            member_heads, fitted["head_C_"] = self._logistic_heads(known, task)
-        heads = self._heads(member_heads, known, own, task)
+        head, fitted = self._trained_head(net), {}
+        if head is None:
+            head, fitted["head_C_"] = self._logistic_head(known, task)
+        heads = self._head(head, known, own, task)
         previous = getattr(self, "predictor_", None) if n_before else None
         before = previous if task.is_part else None
         if isinstance(heads.module, AffineHead):
@@ -708,15 +695,7 @@ class NetClassifier(
         blend = self._default_blend(task.train, with_linear, previous if judge is None else None)
         parts, C = None, None
         if judge is not None and own is not None and judge.judged.judgement.informs:
-            if isinstance(heads.module, AffineHead):
-                of_head = judge.head_log_odds(own, member_heads)
-            else:
-                of_head = judge.of(heads.module, own)
-            votes = judge.votes(own, known) if blend.neighbor_weight > 0 else None
-            parts = HeldOutParts(of_head, votes)
-            if with_linear:
-                linear, C = judge.linear(self.scale_input)
-                parts = parts._replace(linear=linear)
+            parts, C = self._held_out_parts(judge, heads.module, known, own, blend, with_linear)
             fixed = (_number(self.neighbor_weight), _number(self.linear_weight))
             blend = choose_blend(parts, judge.judged.judgement, blend, *fixed, task.seed)
         random_state = np.random.RandomState(task.seed)
@@ -728,6 +707,9 @@ class NetClassifier(
         if blend.linear_weight > 0:
             scaler = feature_scaler(task.train, self.scale_input)
             linear_part = fit_linear(task.train, scaler, C, random_state)
+        whole = blend
+        if judge is not None and parts is not None:
+            whole = judge.for_ensemble(blend, known, heads.module)
         predictor = Predictor(
             net.module_,
             heads.module,
@@ -735,22 +717,21 @@ class NetClassifier(
             setting(self, "pseudo_count"),
             neighbors=neighbors,
             linear=linear_part,
-            blend=blend
-            if judge is None or parts is None
-            else judge.for_ensemble(blend, known, member_heads),
+            blend=whole,
         )
         held_out = None
         if judge is not None and parts is not None:
-            rare = predictor.get_buffer("shift").numpy() - predictor.blend.shift
+            rare = predictor.get_buffer("shift").numpy() - whole.shift
             log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
             held_out = judge.kept(log_odds.astype(np.float32))
         threshold, decision = self._decided(held_out, own, heads, previous is not None)
         width = embedding_width(net.module_, task.train.n_features, self.n_estimators)
+        kind = self._format.kind
         return {
             "predictor_": predictor,
             "decision_": decision,
             "threshold_": threshold,
-            "validation_scores_": self._validation_scores(held_out, threshold),
+            "validation_scores_": {} if held_out is None else held_out.scores(threshold, kind),
             "net_": net,
             "n_iter_": n_before + net.n_epochs_run,
             "history_": epoch_log(net.history),
@@ -762,8 +743,19 @@ class NetClassifier(
             **heads.fitted,
         }
 
-    def _validation_scores(self, held_out: HeldOut | None, threshold: Any) -> dict[str, float]:
-        return {} if held_out is None else held_out.scores(threshold, self._format.kind)
+    def _held_out_parts(
+        self,
+        judge: Judge,
+        head: nn.Module,
+        known: CachedEmbedding,
+        own: np.ndarray,
+        blend: Blend,
+        with_linear: bool,
+    ) -> tuple[HeldOutParts, float | None]:
+        """Return what the parts say of held-out samples, and the C of the linear one."""
+        votes = judge.votes(own, known) if blend.neighbor_weight > 0 else None
+        linear, C = judge.linear(self.scale_input) if with_linear else (None, None)
+        return HeldOutParts(judge.head_log_odds(head, own), votes, linear), C
 
     def _default_blend(self, data: FitData, with_linear: bool, before: Predictor | None) -> Blend:
         """Return the weights where nothing is chosen: those given, those of before, or usual."""
@@ -776,7 +768,7 @@ class NetClassifier(
             linear_weight=w if with_linear else 0.0,
         )
 
-    def _logistic_heads(self, known: CachedEmbedding, task: Task) -> tuple[MemberHeads, np.ndarray]:
+    def _logistic_head(self, known: CachedEmbedding, task: Task) -> tuple[AffineHead, np.ndarray]:
         """Return logistic regressions on the embeddings, and their C.
 
         They see the embeddings of all members side by side, unless members hold out samples of
@@ -790,8 +782,8 @@ class NetClassifier(
             parts = [(known.all(), task.train)]
         C = C_of_labels(self.head_C, "head_C", self._format)
         fits = [fit_embedding_heads(embedding, data.Y, data.copies, C) for embedding, data in parts]
-        heads = np.stack([fit.coef for fit in fits]), np.stack([fit.intercept for fit in fits])
-        return heads, np.stack([fit.C for fit in fits]).mean(axis=0)
+        coef, intercept = (np.stack([getattr(f, n) for f in fits]) for n in ("coef", "intercept"))
+        return AffineHead(coef, intercept), np.mean([fit.C for fit in fits], axis=0)
 
     def _decided(
         self, held_out: HeldOut | None, own: np.ndarray | None, heads: Heads, goes_on: bool
@@ -1029,64 +1021,3 @@ def batch_samples(batch_size: int | str, n_samples: int) -> int:
     if not isinstance(batch_size, str):
         return min(int(batch_size), n_samples)
     return min(n_samples, max(32, min(128, 1 << (n_samples // 12).bit_length())))
-
-
-def layer_sizes(name: str, sizes: Any) -> tuple[int, ...]:
-    """Return the widths of layers, the parameter ``name``, checked."""
-    widths = tuple(np.atleast_1d(sizes).tolist())
-    if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
-        raise ValueError(
-            f"{name} must hold one positive integer a layer, at least one; got {sizes!r}."
-        )
-    return widths
-
-
-def frequent_features(X: Any) -> np.ndarray | None:
-    """Return the numbers of the features of a CSR X that most samples have; None keeps all."""
-    if not sp.issparse(X) or X.shape[1] <= MAX_SPARSE_FEATURES:
-        return None
-    n_samples_with = np.bincount(X.indices, minlength=X.shape[1])
-    return np.sort(np.argsort(-n_samples_with, kind="stable")[:MAX_SPARSE_FEATURES])
-
-
-def scaler_of(clf: NetClassifier, task: Task) -> InputScaler:
-    """Return the first layer of a net: of each member where they learn from other samples."""
-    if not (task.folds.by_member and clf.scale_input):
-        return feature_scaler(task.train, clf.scale_input)
-    own = [feature_scaler(task.learnt(k), True) for k in range(task.folds.n_folds)]
-    shift = torch.stack([scaler.shift for scaler in own])[:, None]
-    factor = torch.stack([scaler.factor for scaler in own])[:, None]
-    return InputScaler(shift, factor, own[0].limit)
-
-
-def encoder_of(clf: NetClassifier, n_features: int) -> nn.Module:
-    """Return an encoder of scaled samples: the built-in one, or that of ``module``."""
-    if clf.module is None:
-        return MLPEncoder(
-            n_features,
-            hidden_layer_sizes=layer_sizes("hidden_layer_sizes", clf.hidden_layer_sizes),
-            activation=clf.activation,
-            dropout=clf.dropout,
-            n_members=clf.n_estimators,
-        )
-    members = [custom_encoder(clf.module, n_features) for _ in range(clf.n_estimators)]
-    for member in members:
-        embedding_width(member, n_features)
-    return members[0] if clf.n_estimators == 1 else MemberList(members)
-
-
-def scaled_encoder(clf: NetClassifier, task: Task, n_outputs: int | None = None) -> ScaledEncoder:
-    """Return what makes embeddings of samples as they come.
-
-    ``n_outputs`` is the width of a linear layer behind the encoder; None adds none.
-    """
-    kept = frequent_features(task.train.X)
-    n_features = task.train.n_features if kept is None else len(kept)
-    encoder = encoder_of(clf, n_features)
-    if n_outputs is not None:
-        # Linear, not rectified: features must be able to point along every row of a fixed frame.
-        width = embedding_width(encoder, n_features, clf.n_estimators)
-        encoder = nn.Sequential(encoder, linear(width, n_outputs, clf.n_estimators))
-    scaler, noise = scaler_of(clf, task), FeatureNoise(clf.feature_noise)
-    index = None if kept is None else torch.from_numpy(kept)
-    return ScaledEncoder(scaler, encoder, noise, index)

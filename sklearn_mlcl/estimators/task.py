@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from sklearn_mlcl.heads.blend import Judgement
@@ -35,6 +37,8 @@ class Task:
         Whether those came as ``X_val``.
     class_weights : list of ClassWeights
         The class weights, of all members or of each.
+    overall : ClassWeights
+        Those of all samples, for what stands on all members.
     seed : int
         Seeds all that is random.
     n_epochs : int
@@ -43,12 +47,6 @@ class Task:
         Course of the learning rate.
     is_part : bool
         Whether the samples are a part of the data, as ``partial_fit`` sees them.
-    train : FitData
-        ``data`` with class weights in its weights.
-    stats : LabelStats
-        What is known of the labels of ``train``.
-    member_stats : list of LabelStats
-        What is known of those that each member learns from; of all members where they share.
     """
 
     data: FitData
@@ -56,13 +54,11 @@ class Task:
     valid: FitData | None
     is_given: bool
     class_weights: list[ClassWeights]
+    overall: ClassWeights
     seed: int
     n_epochs: int
     schedule: str
     is_part: bool
-    train: FitData
-    stats: LabelStats
-    member_stats: list[LabelStats]
 
     @classmethod
     def of(
@@ -74,28 +70,35 @@ class Task:
         target_format: Any,
         **settings: Any,
     ) -> Task:
-        """Split off a common held-out share, count labels, and read class weights."""
+        """Split off a common held-out share, and read class weights."""
         is_given = valid is not None
         if folds.n_folds == 1:
             data, valid = data.take(folds.learnt(0)), data.take(folds.held_out(0))
             folds = Folds(np.full(data.n_samples, -1), 0)
         overall = data.class_weights(class_weight, target_format)
-        train = data.weighted(overall)
-        stats = LabelStats.of(train)
-        weights, member_stats = [overall], [stats]
-        if folds.by_member:
-            own = [data.take(folds.learnt(k)) for k in range(folds.n_folds)]
-            if isinstance(class_weight, str):
-                # "balanced" counts the samples that a member learns from, and no others.
-                weights = [part.class_weights(class_weight, target_format) for part in own]
-            else:
-                weights = [overall] * len(own)
-            own = [part.weighted(w) for part, w in zip(own, weights, strict=True)]
-            member_stats = [LabelStats.of(part) for part in own]
-            if not isinstance(class_weight, str):
-                weights = [overall]
-        known: dict[str, Any] = {"train": train, "stats": stats, "member_stats": member_stats}
-        return cls(data, folds, valid, is_given, weights, **known, **settings)
+        weights = [overall]
+        if folds.by_member and isinstance(class_weight, str):
+            # "balanced" counts the samples that a member learns from, and no others.
+            parts = (data.take(folds.learnt(k)) for k in range(folds.n_folds))
+            weights = [part.class_weights(class_weight, target_format) for part in parts]
+        return cls(data, folds, valid, is_given, weights, overall, **settings)
+
+    @cached_property
+    def train(self) -> FitData:
+        """``data`` with class weights in its weights."""
+        return self.data.weighted(self.overall)
+
+    @cached_property
+    def stats(self) -> LabelStats:
+        """What is known of the labels of ``train``."""
+        return LabelStats.of(self.train)
+
+    @cached_property
+    def member_stats(self) -> list[LabelStats]:
+        """What is known of the labels that each member learns from; of all where they share."""
+        if not self.folds.by_member:
+            return [self.stats]
+        return [LabelStats.of(self.learnt(k)) for k in range(self.folds.n_folds)]
 
     @property
     def log_odds(self) -> np.ndarray:
@@ -127,7 +130,7 @@ class Task:
     def held_out_rows(self, device: torch.device) -> RowTensors | None:
         """Return the samples that are held out, each for the member that holds it out."""
         if self.valid is not None:
-            return RowTensors(self.valid.weighted(self.class_weights[0]), device)
+            return RowTensors(self.valid.weighted(self.overall), device)
         if not self.folds.by_member:
             return None
         held_out = [self.folds.held_out(k) for k in range(self.folds.n_folds)]
@@ -145,7 +148,7 @@ class Task:
             w = None if w is None else (w[samples] > 0).astype(float)
             counts = np.stack(weighted_counts(self.train.Y[samples], w))
         else:
-            source, weighted = self.valid, self.valid.weighted(self.class_weights[0])
+            source, weighted = self.valid, self.valid.weighted(self.overall)
             fold = np.zeros(source.n_samples, dtype=np.int64)
             samples = np.arange(len(fold))
             fewest = ceil((self.data.n_samples + len(fold)) / len(fold))
@@ -155,7 +158,8 @@ class Task:
             rng = np.random.RandomState(self.seed)
             samples = np.sort(rng.choice(samples, n_kept, replace=False))
         data = source.take(samples)
-        Y = data.Y.toarray() if hasattr(data.Y, "toarray") else data.Y
+        Y: Any = data.Y
+        Y = Y.toarray() if sp.issparse(Y) else Y
         # Of a label with few positives the samples that are judged would be negatives alone.
         known = np.asarray((counts >= fewest).all(axis=0))
         # Without class weights the best shift of the log-odds would take them out of the fit again.

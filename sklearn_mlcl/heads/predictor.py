@@ -237,12 +237,15 @@ class AffineHead(nn.Module):
         """Return log-odds (n, L) of embeddings (n, h)."""
         return functional.linear(embedding, self.weight, self.bias)
 
+    def of_member(self, m: int) -> tuple[Tensor, Tensor]:
+        """Return coefficients (L, h) and intercepts (L,) of one member."""
+        M = len(self.own_bias)
+        return M * self.weight.unflatten(1, (M, -1))[:, m], self.own_bias[m]
+
     def by_member(self, embedding: Tensor) -> Tensor:
         """Return log-odds (M, n, L) of each member, of their embeddings side by side."""
-        M = len(self.own_bias)
-        weight = M * self.weight.unflatten(1, (M, -1)).transpose(0, 1)
-        own = embedding.unflatten(1, (M, -1)).transpose(0, 1)
-        return own @ weight.mT + self.own_bias[:, None]
+        own = embedding.chunk(len(self.own_bias), dim=1)
+        return torch.stack([functional.linear(x, *self.of_member(m)) for m, x in enumerate(own)])
 
     def check_state(self) -> None:
         """Raise a ``ValueError`` unless the tensors fit together."""

@@ -1,0 +1,96 @@
+"""The encoders of the net-based classifiers: scaling, layers, members."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import nn
+
+from sklearn_mlcl.estimators.task import Task
+from sklearn_mlcl.modules import (
+    FeatureNoise,
+    InputScaler,
+    MemberList,
+    MLPEncoder,
+    ScaledEncoder,
+    embedding_width,
+    linear,
+)
+from sklearn_mlcl.modules._encoder import custom_encoder
+from sklearn_mlcl.modules._scaling import input_scaler
+from sklearn_mlcl.utils.fit_data import FitData
+
+#: Features of a CSR X that the encoder sees at most: the first layer of a net costs as much for a
+#: word of two samples as for one of a thousand. The regressions beside the net see all.
+MAX_SPARSE_FEATURES = 8_192
+
+
+def layer_sizes(name: str, sizes: Any) -> tuple[int, ...]:
+    """Return the widths of layers, the parameter ``name``, checked."""
+    widths = tuple(np.atleast_1d(sizes).tolist())
+    if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
+        raise ValueError(
+            f"{name} must hold one positive integer a layer, at least one; got {sizes!r}."
+        )
+    return widths
+
+
+def frequent_features(X: Any) -> np.ndarray | None:
+    """Return the numbers of the features of a CSR X that most samples have; None keeps all."""
+    if not sp.issparse(X) or X.shape[1] <= MAX_SPARSE_FEATURES:
+        return None
+    n_samples_with = np.bincount(X.indices, minlength=X.shape[1])
+    return np.sort(np.argsort(-n_samples_with, kind="stable")[:MAX_SPARSE_FEATURES])
+
+
+def feature_scaler(data: FitData, scaled: bool) -> InputScaler:
+    """Return what brings the features of samples to one size, or leaves them."""
+    if scaled:
+        return input_scaler(data.X, data.row_weight)
+    return InputScaler(torch.zeros(data.n_features), torch.ones(data.n_features))
+
+
+def scaler_of(clf: Any, task: Task) -> InputScaler:
+    """Return the first layer of a net: of each member where they learn from other samples."""
+    if not (task.folds.by_member and clf.scale_input):
+        return feature_scaler(task.train, clf.scale_input)
+    own = [feature_scaler(task.learnt(k), True) for k in range(task.folds.n_folds)]
+    shift = torch.stack([scaler.shift for scaler in own])[:, None]
+    factor = torch.stack([scaler.factor for scaler in own])[:, None]
+    return InputScaler(shift, factor, own[0].limit)
+
+
+def encoder_of(clf: Any, n_features: int) -> nn.Module:
+    """Return an encoder of scaled samples: the built-in one, or that of ``module``."""
+    if clf.module is None:
+        return MLPEncoder(
+            n_features,
+            hidden_layer_sizes=layer_sizes("hidden_layer_sizes", clf.hidden_layer_sizes),
+            activation=clf.activation,
+            dropout=clf.dropout,
+            n_members=clf.n_estimators,
+        )
+    members = [custom_encoder(clf.module, n_features) for _ in range(clf.n_estimators)]
+    for member in members:
+        embedding_width(member, n_features)
+    return members[0] if clf.n_estimators == 1 else MemberList(members)
+
+
+def scaled_encoder(clf: Any, task: Task, n_outputs: int | None = None) -> ScaledEncoder:
+    """Return what makes embeddings of samples as they come.
+
+    ``n_outputs`` is the width of a linear layer behind the encoder; None adds none.
+    """
+    kept = frequent_features(task.train.X)
+    n_features = task.train.n_features if kept is None else len(kept)
+    encoder = encoder_of(clf, n_features)
+    if n_outputs is not None:
+        # Linear, not rectified: features must be able to point along every row of a fixed frame.
+        width = embedding_width(encoder, n_features, clf.n_estimators)
+        encoder = nn.Sequential(encoder, linear(width, n_outputs, clf.n_estimators))
+    scaler, noise = scaler_of(clf, task), FeatureNoise(clf.feature_noise)
+    index = None if kept is None else torch.from_numpy(kept)
+    return ScaledEncoder(scaler, encoder, noise, index)
