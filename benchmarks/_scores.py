@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_mlcl.metrics import average_precision, f1_macro, f1_micro, f1_samples
+from sklearn_mlcl.metrics import average_precision
+from sklearn_mlcl.metrics._held_out import DECISION_SCORES
 from sklearn_mlcl.thresholds import tune_thresholds
-
-#: Scores of decisions, by the names that the threshold search knows them by.
-DECISION_SCORES = {"f1_samples": f1_samples, "f1_micro": f1_micro, "f1_macro": f1_macro}
 
 
 def best_common_thresholds(Y: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:

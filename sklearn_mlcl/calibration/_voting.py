@@ -17,13 +17,7 @@ from sklearn_mlcl.calibration._vote import (
     vote_weights,
     weighted_mean,
 )
-from sklearn_mlcl.metrics import (
-    average_precision,
-    f1_macro,
-    f1_micro,
-    f1_samples,
-    multilabel_log_loss,
-)
+from sklearn_mlcl.metrics._held_out import held_out_scores
 from sklearn_mlcl.model_selection._crossfit import CrossFittedClassifier
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.utils._sklearn_compat import NamedEstimators, StrOptions
@@ -35,7 +29,6 @@ from sklearn_mlcl.utils.validation import as_floats
 
 #: Name of the vote beside those of the estimators.
 VOTE = "vote"
-DECISION_SCORES = {"f1_samples": f1_samples, "f1_micro": f1_micro, "f1_macro": f1_macro}
 
 
 class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
@@ -88,7 +81,7 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         some samples only, or some several times.
     validation_scores_ : dict of str to dict
         Scores on the held-out samples of each estimator, before calibration, and of the ``"vote"``:
-        "f1_samples", "f1_micro", "f1_macro", "average_precision_macro" and "neg_log_loss". The
+        ``log_loss``, ``average_precision``, ``f1_micro``, ``f1_macro``, ``f1_samples``. The
         thresholds of each are chosen like those of the vote, on the same samples.
     {shared_attributes}
 
@@ -164,7 +157,7 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         vote = weighted_mean(members, self.weights_)
         self._tuned = (self.threshold, self._thresholds_on(Y, vote, weight))
         self.validation_scores_ = {
-            name: _scores(Y, each, self._thresholds_on(Y, each, weight), weight)
+            name: held_out_scores(Y, each, self._thresholds_on(Y, each, weight), weight)
             for name, each in zip([*self._names, VOTE], [*scores, vote], strict=True)
         }
         if self.store_oof_proba:
@@ -278,14 +271,3 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         proba = self._vote(X)
         eps = np.finfo(proba.dtype).eps
         return self._format.decisions(logit(np.clip(proba, eps, 1 - eps)))
-
-
-def _scores(
-    Y: Any, probabilities: np.ndarray, threshold: float | np.ndarray, weight: np.ndarray | None
-) -> dict[str, float]:
-    decided = (probabilities >= threshold).astype(int)
-    return {
-        **{n: f(Y, decided, sample_weight=weight) for n, f in DECISION_SCORES.items()},
-        "average_precision_macro": average_precision(Y, probabilities, sample_weight=weight),
-        "neg_log_loss": -multilabel_log_loss(Y, probabilities, sample_weight=weight),
-    }

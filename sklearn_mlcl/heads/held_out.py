@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from sklearn_mlcl.heads.blend import Judgement
-from sklearn_mlcl.metrics import average_precision, f1_macro, f1_micro, f1_samples
+from sklearn_mlcl.metrics import multilabel_log_loss
+from sklearn_mlcl.metrics._held_out import held_out_scores
 from sklearn_mlcl.thresholds import tune_thresholds
 from sklearn_mlcl.utils.probabilities import sigmoid
-
-#: Scores of decisions on held-out samples.
-SCORES = {"f1_micro": f1_micro, "f1_macro": f1_macro, "f1_samples": f1_samples}
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,8 @@ class HeldOut:
     sample_weight: np.ndarray | None
     samples: np.ndarray | None
     n_given: int
+    #: Thresholds that were searched for, by objective.
+    _cuts: dict[str, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -53,31 +52,32 @@ class HeldOut:
         return table
 
     def tuned(self, objective: str) -> float:
-        """Return the threshold of all labels that is best by an objective."""
-        common = tune_thresholds(
-            self.Y,
-            self.probabilities,
-            objective=objective,
-            per_label=False,
-            sample_weight=self.sample_weight,
-        )
-        return float(common[0])
+        """Return the threshold of all labels that is best by an objective; searched for once."""
+        if objective not in self._cuts:
+            common = tune_thresholds(
+                self.Y,
+                self.probabilities,
+                objective=objective,
+                per_label=False,
+                sample_weight=self.sample_weight,
+            )
+            self._cuts[objective] = float(common[0])
+        return self._cuts[objective]
 
     def scores(self, threshold: Any, kind: str) -> dict[str, float]:
-        """Return the log loss, mAP, and the F1 scores of decisions at a threshold.
+        """Return the scores of the probabilities, and of decisions at a threshold.
 
-        For classes that exclude one another, of 1-D targets, log loss and accuracy.
+        See :func:`~sklearn_mlcl.metrics._held_out.held_out_scores`. For classes that exclude one
+        another, of 1-D targets, log loss and accuracy.
         """
         p, weight = self.probabilities, self.sample_weight
-        decisions = (p >= threshold).astype(int)
-        judgement = Judgement.of(self.Y, weight, np.ones(p.shape[1], dtype=bool))
-        found = {"log_loss": judgement.log_loss(self.log_odds)}
-        if kind != "multilabel":
+        if kind == "multilabel":
+            return held_out_scores(self.Y, p, threshold, weight)
+        if kind == "binary":
+            right = (p[:, 0] >= threshold) == (self.Y[:, 0] == 1)
+        else:
             right = p.argmax(axis=1) == np.nan_to_num(self.Y).argmax(axis=1)
-            if kind == "binary":
-                right = (p[:, 0] >= threshold) == (self.Y[:, 0] == 1)
-            return found | {"accuracy": float(np.average(right, weights=weight))}
-        found["average_precision"] = average_precision(self.Y, p, sample_weight=weight)
-        return found | {
-            name: score(self.Y, decisions, sample_weight=weight) for name, score in SCORES.items()
+        return {
+            "log_loss": multilabel_log_loss(self.Y, p, sample_weight=weight),
+            "accuracy": float(np.average(right, weights=weight)),
         }
