@@ -14,7 +14,7 @@ from sklearn_mlcl.metrics import multilabel_log_loss
 from sklearn_mlcl.thresholds import tune_thresholds
 from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
-from sklearn_mlcl.utils.validation import check_per_label, check_probabilities
+from sklearn_mlcl.utils.validation import check_probabilities, check_threshold
 
 #: A label with this weight of positives has its cut half way between its own and the common one.
 POSITIVES_FOR_A_CUT = 200.0
@@ -108,14 +108,6 @@ def vote_thresholds(
         sample_weight=sample_weight,
     )
     return cuts if by_label else float(cuts[0])
-
-
-def check_threshold(threshold: Any, n_labels: int, label_names: Any = None) -> float | np.ndarray:
-    """Return a given threshold as a number or an array (L,)."""
-    given = check_per_label(threshold, n_labels, label_names, "threshold")
-    if not ((given >= 0) & (given <= 1)).all():
-        raise ValueError(f"threshold must lie in [0, 1], got {threshold!r}.")
-    return given if given.ndim else float(given)
 
 
 def vote_weights(

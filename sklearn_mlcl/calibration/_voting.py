@@ -11,7 +11,6 @@ from sklearn.utils import Bunch
 from sklearn_mlcl.calibration._vote import (
     CommonCalibration,
     calibrated,
-    check_threshold,
     common_calibration,
     vote_thresholds,
     vote_weights,
@@ -22,10 +21,9 @@ from sklearn_mlcl.model_selection._crossfit import CrossFittedClassifier
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.utils._sklearn_compat import NamedEstimators, StrOptions
 from sklearn_mlcl.utils.parameters import ABOVE_0, SHARE, param, required
-from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.targets import as_array, check_label_names
-from sklearn_mlcl.utils.validation import as_floats
+from sklearn_mlcl.utils.validation import as_floats, check_threshold
 
 #: Name of the vote beside those of the estimators.
 VOTE = "vote"
@@ -249,10 +247,7 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         probabilities : ndarray of shape (n, L), or (n, 2) for a binary target
             A matrix, whatever form the answers of the estimators have.
         """
-        proba = self._vote(X)
-        if self._format.kind == "multilabel":
-            proba = clip_open_interval(proba)
-        return self._format.probabilities(proba)
+        return self._answer_in_probabilities(self._vote(X))
 
     @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:
@@ -268,6 +263,4 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         log_odds : ndarray of shape (n, L), or (n,) for a binary target
             The thresholds are not subtracted.
         """
-        proba = self._vote(X)
-        eps = np.finfo(proba.dtype).eps
-        return self._format.decisions(logit(np.clip(proba, eps, 1 - eps)))
+        return self._answer_in_log_odds(self._vote(X))

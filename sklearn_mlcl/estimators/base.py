@@ -29,7 +29,7 @@ from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
-from sklearn_mlcl.utils.validation import check_per_label
+from sklearn_mlcl.utils.validation import check_threshold
 
 #: What the linear algebra of torch raises; its stubs do not know the name.
 _OF_TORCH: tuple[type[Exception]] = (torch.linalg.LinAlgError,)  # type: ignore[attr-defined]
@@ -223,13 +223,9 @@ class MultiLabelClassifier(
         tuned = isinstance(self.threshold, str)
         return self._checked_threshold(self._tuned_threshold() if tuned else self.threshold)
 
-    def _checked_threshold(self, value: Any) -> np.ndarray:
+    def _checked_threshold(self, value: Any) -> float | np.ndarray:
         """Return a threshold, one for all labels or one a label."""
-        names = self._format.label_names
-        threshold = check_per_label(value, self._format.n_labels, names, "threshold")
-        if not ((threshold >= 0) & (threshold <= 1)).all():
-            raise ValueError(f"threshold must lie in [0, 1], got {value!r}.")
-        return threshold
+        return check_threshold(value, self._format.n_labels, self._format.label_names)
 
     def _tuned_threshold(self) -> float:
         """Return the threshold that an objective, the parameter ``threshold``, stands for."""

@@ -21,7 +21,6 @@ from sklearn.utils import indexable
 
 from sklearn_mlcl.calibration._vote import (
     calibrated,
-    check_threshold,
     common_calibration,
     vote_thresholds,
     vote_weights,
@@ -37,6 +36,7 @@ from sklearn_mlcl.utils._sklearn_compat import safe_indexing
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.response import label_scores
 from sklearn_mlcl.utils.targets import infer_format, label_names_in
+from sklearn_mlcl.utils.validation import check_threshold
 
 if TYPE_CHECKING:
     import pandas as pd

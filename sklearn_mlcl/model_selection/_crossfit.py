@@ -28,6 +28,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     safe_indexing,
 )
 from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
+from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
 from sklearn_mlcl.utils.targets import as_1d_target, infer_format
 from sklearn_mlcl.utils.validation import check_weights
@@ -161,6 +162,16 @@ class CrossFittedClassifier(
     def _scores_of(self, estimator: Any, X: Any, method: str | None = None) -> np.ndarray:
         """Scores (n, L) of a fitted estimator, by default those that were learned from."""
         return label_scores(estimator, X, **self._response(method or self._method))
+
+    def _answer_in_probabilities(self, p: np.ndarray) -> np.ndarray:
+        """Return probabilities (n, L) as ``predict_proba`` does, for labels inside (0, 1)."""
+        multilabel = self._format.kind == "multilabel"
+        return self._format.probabilities(clip_open_interval(p) if multilabel else p)
+
+    def _answer_in_log_odds(self, p: np.ndarray) -> np.ndarray:
+        """Return the log-odds of probabilities (n, L) as ``decision_function`` does."""
+        eps = np.finfo(p.dtype).eps
+        return self._format.decisions(logit(np.clip(p, eps, 1 - eps)))
 
     def _response(self, method: str) -> dict[str, Any]:
         positive = self._format.classes[1] if self._format.kind == "binary" else 1

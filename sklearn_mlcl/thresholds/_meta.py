@@ -12,7 +12,6 @@ from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier
 from sklearn_mlcl.thresholds._engine import OBJECTIVES, threshold_score, tune_thresholds
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import AT_LEAST_0, param
-from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.state import check_arrays
 
@@ -118,10 +117,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         probabilities : ndarray of shape (n, L), or (n, 2) for a binary target
             A matrix, whatever form the estimator's own answer has, without the thresholds.
         """
-        proba = self._scores(X, "predict_proba")
-        if self._format.kind == "multilabel":
-            proba = clip_open_interval(proba)
-        return self._format.probabilities(proba)
+        return self._answer_in_probabilities(self._scores(X, "predict_proba"))
 
     @in_chosen_container
     def decision_function(self, X: Any) -> np.ndarray:
@@ -139,6 +135,4 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
         """
         if hasattr(self.estimator_, "decision_function"):
             return self._format.decisions(self._scores(X, "decision_function"))
-        proba = self._scores(X, "predict_proba")
-        eps = np.finfo(proba.dtype).eps
-        return self._format.decisions(logit(np.clip(proba, eps, 1 - eps)))
+        return self._answer_in_log_odds(self._scores(X, "predict_proba"))

@@ -305,3 +305,11 @@ def check_per_label(value: Any, n_labels: int, label_names: Any, name: str) -> n
             f"{given.shape}."
         )
     return given
+
+
+def check_threshold(threshold: Any, n_labels: int, label_names: Any = None) -> float | np.ndarray:
+    """Return a threshold in [0, 1], as a number or one for each label, (L,)."""
+    given = check_per_label(threshold, n_labels, label_names, "threshold")
+    if not ((given >= 0) & (given <= 1)).all():
+        raise ValueError(f"threshold must lie in [0, 1], got {threshold!r}.")
+    return given if given.ndim else float(given)
