@@ -378,7 +378,10 @@ def test_few_members_hold_a_common_tenth_out(label_data: Any) -> None:
         ({"X_val": np.zeros((2, 20))}, "X_val and y_val must be given together"),
         ({"y_val": np.zeros((2, 5))}, "X_val and y_val must be given together"),
         ({"sample_weight_val": np.ones(2)}, "sample_weight_val was given without X_val"),
-        ({"X_val": np.zeros((2, 20)), "y_val": np.zeros((2, 4))}, "has 4 labels"),
+        (
+            {"X_val": np.zeros((2, 20)), "y_val": np.zeros((2, 4))},
+            "Of X_val, y_val .* has 4 labels",
+        ),
         ({"X_val": np.zeros((2, 19)), "y_val": np.zeros((2, 5))}, "19 features"),
         ({"groups": np.zeros(3)}, "inconsistent numbers of samples"),
     ],

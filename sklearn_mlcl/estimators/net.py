@@ -446,7 +446,7 @@ class NetClassifier(
     ) -> None:
         continuing = self.warm_start and hasattr(self, "net_")
         data = self._read(X, y, sample_weight, continuing, groups)
-        valid = None if validation[0] is None else self._read(*validation, continuing=True)
+        valid = None if validation[0] is None else self._read_validation(*validation)
         task = self._task(data, valid, continuing, n_epochs(self.max_epochs, data.n_samples))
         # A copy of the held-out samples is made for callbacks alone, its own or a search's.
         judged = task.judged() if has_callbacks(self) else None
@@ -513,6 +513,12 @@ class NetClassifier(
         set_format(self, target_format)
         check_sizes(data.X, SMALLEST_FEATURE, LARGEST_FEATURE)
         return data
+
+    def _read_validation(self, X: Any, y: Any, sample_weight: Any) -> FitData:
+        try:
+            return self._read(X, y, sample_weight, continuing=True)
+        except ValueError as error:
+            raise ValueError(f"Of X_val, y_val and sample_weight_val: {error}") from error
 
     def _task(
         self,
