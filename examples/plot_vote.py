@@ -40,7 +40,7 @@ figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 spread = table[[f"{score}_std" for score in scores]].set_axis(scores, axis=1)
 table[scores].T.plot.bar(ax=ax, yerr=spread.T, rot=0, ylabel="score of the test folds")
 ax.set_ylim(table[scores].min(axis=None) - 0.1, 1)
-ax.legend(title="")
+ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 
 # %%
 # The vote
