@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
@@ -125,19 +126,70 @@ def test_what_is_entered_is_left() -> None:
     assert steps == ["entered", "left"]
 
 
-def test_one_in_a_finaliser_is_not_lost() -> None:
-    class Finalised:
-        def __del__(self) -> None:
+class Finalised:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def in_finaliser() -> None:
+    Finalised()
+
+
+def in_callback_of_collector() -> None:
+    def callback(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
             signal.raise_signal(signal.SIGINT)
 
-    @signals_reach_caller()
-    def finalise() -> None:
-        Finalised()
+    gc.callbacks.append(callback)
+    try:
         gc.collect()
-        time.sleep(0.1)
+    finally:
+        gc.callbacks.remove(callback)
+
+
+def in_callback_of_weak_reference() -> None:
+    target = {1}
+    reference = weakref.ref(target, lambda _: signal.raise_signal(signal.SIGINT))
+    del target
+    assert reference() is None
+
+
+@pytest.mark.parametrize("wait", [0.1, 0.0], ids=["within", "at the end"])
+@pytest.mark.parametrize(
+    "interrupt", [in_finaliser, in_callback_of_collector, in_callback_of_weak_reference]
+)
+def test_where_python_lets_no_exception_pass_it_is_not_lost(
+    interrupt: Callable[[], None], wait: float
+) -> None:
+    hook, calls = sys.unraisablehook, []
+
+    def handler(*_: Any) -> None:
+        calls.append(1)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handler)  # handler_of_python puts the one before back
+
+    @signals_reach_caller()
+    def run() -> None:
+        interrupt()
+        time.sleep(wait)
 
     with pytest.raises(KeyboardInterrupt):
-        finalise()
+        run()
+    assert len(calls) == 1
+    assert sys.unraisablehook is hook
+
+
+def test_other_errors_that_cannot_pass_are_reported_as_ever(monkeypatch: Any) -> None:
+    class Fails:
+        def __del__(self) -> None:
+            raise ValueError("in a finaliser")
+
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: reported.append(str(args.exc_value)))
+    with signals_reach_caller():
+        Fails()
+    assert reported == ["in a finaliser"]
 
 
 def test_handlers_of_the_caller_are_put_back(label_data: Any) -> None:

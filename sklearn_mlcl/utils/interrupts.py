@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import inspect
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,8 @@ class _Handlers:
     """Stand before the Python handlers of all signals.
 
     A handler is called at once, unless the main thread is inside a function of ``_WHOLE``: then it
-    is called a moment later.
+    is called a moment later. What it raises where Python lets no exception pass, as in a callback
+    of the garbage collector or of a weak reference, is raised again a moment later.
 
     Parameters
     ----------
@@ -39,6 +41,8 @@ class _Handlers:
 
     def __init__(self, outermost: FrameType | None) -> None:
         self.raised: list[BaseException] = []
+        self._number_of: dict[int, int] = {}  # of the signal, by the identity of what was raised
+        self._lost: dict[int, BaseException] = {}
         self._outermost = outermost
         self._before: dict[int, Callable[[int, Any], Any]] = {}
         self._late: dict[int, float] = {}
@@ -51,6 +55,7 @@ class _Handlers:
             if callable(handler):
                 self._before[number] = handler
                 signal.signal(number, self.handle)
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self.take_lost
 
     def remove(self) -> None:
         """Put the handlers back, then call those that had to wait."""
@@ -59,6 +64,8 @@ class _Handlers:
         for number, handler in self._before.items():
             if signal.getsignal(number) == self.handle:  # unless somebody has set another
                 signal.signal(number, handler)
+        if sys.unraisablehook == self.take_lost:
+            sys.unraisablehook = self._hook_before
         self._outermost = None
         self.call_late()
 
@@ -71,18 +78,30 @@ class _Handlers:
         """Take a signal."""
         since = self._late.setdefault(number, time.monotonic())
         if self._must_wait(frame) and time.monotonic() - since < _LONGEST_WAIT:
-            if self._installed:
-                # Not by threading, whose locks the main thread may hold.
-                _thread.start_new_thread(self._send_again, (number,))
+            self._send_later(number)
             return
         self._late.pop(number, None)
         self._call(number, frame)
 
+    def take_lost(self, unraisable: Any) -> None:
+        """Take what was raised where no exception passes: keep it if a handler raised it."""
+        error = unraisable.exc_value
+        if any(error is known for known in self.raised):
+            number = self._number_of[id(error)]
+            self._lost[number] = error
+            self._late.setdefault(number, time.monotonic())
+            self._send_later(number)
+        else:
+            self._hook_before(unraisable)
+
     def _call(self, number: int, frame: FrameType | None) -> None:
+        if number in self._lost:
+            raise self._lost.pop(number)
         try:
             self._before[number](number, frame)
         except BaseException as error:
             self.raised.append(error)
+            self._number_of[id(error)] = number
             raise
 
     def _must_wait(self, frame: FrameType | None) -> bool:
@@ -91,6 +110,11 @@ class _Handlers:
                 return True
             frame = frame.f_back
         return False
+
+    def _send_later(self, number: int) -> None:
+        if self._installed:
+            # Not by threading, whose locks the main thread may hold.
+            _thread.start_new_thread(self._send_again, (number,))
 
     def _send_again(self, number: int) -> None:
         time.sleep(_PAUSE)
