@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.datasets import make_multilabel_classification
 
 from sklearn_mlcl import CGMVAEClassifier
-from sklearn_mlcl.training import FitCheckpoint
+from sklearn_mlcl.persistence import FitCheckpoint
 from tests.small import NETS, small
 
 X, Y = make_multilabel_classification(120, 6, n_classes=4, random_state=0)
@@ -41,7 +41,7 @@ def answers(clf: Any) -> dict[str, Any]:
     return {
         "probabilities": clf.predict_proba(X).tobytes(),
         "embedding": clf.transform(X).tobytes(),
-        "out of fold": clf.oof_proba_.tobytes(),
+        "out of fold": clf.oof_proba_.tobytes() if hasattr(clf, "oof_proba_") else None,
         "optimizer": [moment.tobytes() for moment in moments],
         "history": {n: v.tobytes() for n, v in clf.history_.items() if n != "dur"},
         "chosen": repr((clf.n_iter_, clf.threshold_, clf.blend_, clf.validation_scores_)),

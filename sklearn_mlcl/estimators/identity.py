@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from sklearn_mlcl.training.checkpoint import Trait
+from sklearn_mlcl.persistence._checkpoint import Trait
 from sklearn_mlcl.utils.chunking import MemmapView
 from sklearn_mlcl.utils.fit_data import FitData
 
@@ -43,7 +43,8 @@ def traits_of_fit(
     traits = {"class": Trait(f"{type(estimator).__module__}.{name}", name)}
     for name, value in estimator.get_params(deep=False).items():
         if name not in _IRRELEVANT:
-            traits[name] = _trait(name, _of_parameter(name, value), value)
+            known = _of_parameter(name, value)
+            traits[name] = _trait(name, known, known if name == "callbacks" else value)
     for kind, samples in {"": data, "_val": valid}.items():
         if samples is not None:
             traits |= {f"{part}{kind}": t for part, t in _traits_of_data(samples).items()}

@@ -41,9 +41,10 @@ from sklearn_mlcl.modules import (
     ACTIVATIONS,
     embedding_width,
 )
+from sklearn_mlcl.persistence import FitCheckpoint
+from sklearn_mlcl.persistence._checkpoint import KeptFit
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet
-from sklearn_mlcl.training.checkpoint import FitCheckpoint, KeptFit
 from sklearn_mlcl.training.draws import private_draws
 from sklearn_mlcl.utils._sklearn_compat import (
     CallbackSupportMixin,
@@ -288,7 +289,7 @@ class NetClassifier(
     checkpoint : str, path-like, FitCheckpoint or None
         A folder where :meth:`fit` keeps its state while it runs. If the process dies, the same
         call goes on from there, and ends as if nothing had happened. See
-        :class:`sklearn_mlcl.training.FitCheckpoint`.
+        :class:`sklearn_mlcl.persistence.FitCheckpoint`.
     warm_start : bool
         Let :meth:`fit` go on from the weights of the last fit. ``learning_rate``,
         ``batch_size``, ``callbacks``, ``verbose`` and the weights of the objective may change

@@ -4,7 +4,6 @@ Nothing outside this package imports skorch.
 """
 
 from sklearn_mlcl.training.batches import IndexBatches, RowTensors, mixed
-from sklearn_mlcl.training.checkpoint import FitCheckpoint
 from sklearn_mlcl.training.net import PRECISIONS, IndexBatchNet, NonFiniteLossError
 from sklearn_mlcl.training.objectives import ContrastiveObjective, LogitObjective
 from sklearn_mlcl.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -14,7 +13,6 @@ __all__ = [
     "PRECISIONS",
     "SCHEDULES",
     "ContrastiveObjective",
-    "FitCheckpoint",
     "IndexBatchNet",
     "IndexBatches",
     "LogitObjective",

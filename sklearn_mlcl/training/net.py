@@ -17,9 +17,9 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses._validation import values_checked
+from sklearn_mlcl.persistence._checkpoint import KeptFit, callback_states, put_callback_states
 from sklearn_mlcl.training.averaging import WeightAverage
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors, mixed
-from sklearn_mlcl.training.checkpoint import KeptFit, callback_states, put_callback_states
 from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
 from sklearn_mlcl.training.optimizers import (
     CONSTANT,
@@ -266,7 +266,10 @@ class IndexBatchNet(NeuralNet):
             super().notify("on_train_begin", X=train, y=None)
             foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
             # What is compiled cannot be told where to draw from.
-            self._redirects, self._borrows = foreign and not self.compiled, foreign and self.compiled
+            self._redirects, self._borrows = (
+                foreign and not self.compiled,
+                foreign and self.compiled,
+            )
             borrowed = seeded_global(train.device, self._borrows)
             with borrowed, compiled(self.encoder_, self.compiled), suppress(StopTraining):
                 self.kept_ = kept

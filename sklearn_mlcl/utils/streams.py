@@ -34,7 +34,6 @@ class Streams:
             self.generators[device] = torch.Generator(device).manual_seed(self.seed)
         return self.generators[device]
 
-
     def state(self) -> dict[str, Tensor]:
         """Return where the generators stand, by device."""
         return {str(device): g.get_state() for device, g in self.generators.items()}

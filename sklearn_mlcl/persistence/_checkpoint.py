@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from itertools import count
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import scipy
 import sklearn
-import skorch
 import torch
 
 from sklearn_mlcl._version import __version__
-from sklearn_mlcl.persistence import ModelFileError
 from sklearn_mlcl.persistence._files import claimed, remove_whole
-from sklearn_mlcl.persistence._format import Content, read_file, write_file
+from sklearn_mlcl.persistence._format import Content, ModelFileError, read_file, write_file
 from sklearn_mlcl.persistence._objects import decode, encode
 from sklearn_mlcl.utils.runtime import thread_count
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sklearn_mlcl.training.net import IndexBatchNet
 
 #: What the files of states are, in the place where those of estimators name a class.
 ROOT, SUFFIX = "fit", ".fit"
 #: With ``every="auto"`` the time between two files is this multiple of the time that one takes.
 PAUSE = 9.0
 RESUMES = ("auto", "always", "never")
-#: skorch's callbacks that only print: what they hold may begin anew.
-_PRINTING = "skorch.callbacks.logging"
+#: Where skorch's callbacks are that show a training and have no part in it.
+_SHOWING = "skorch.callbacks.logging"
 
 
 @dataclass(frozen=True)
@@ -79,10 +74,10 @@ class FitCheckpoint:
     Examples
     --------
     >>> import os, tempfile
+    >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import MultiLabelMLPClassifier
-    >>> from sklearn_mlcl.datasets import load_digit_attributes
-    >>> from sklearn_mlcl.training import FitCheckpoint
-    >>> X, Y = load_digit_attributes(return_X_y=True)
+    >>> from sklearn_mlcl.persistence import FitCheckpoint
+    >>> X, Y = make_multilabel_classification(random_state=0)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     clf = MultiLabelMLPClassifier(max_epochs=3, checkpoint=FitCheckpoint(folder, every=1))
     ...     clf = clf.fit(X, Y)
@@ -103,6 +98,17 @@ class FitCheckpoint:
             raise ValueError(f"every must be 'auto' or an integer of at least 1: {self.every!r}.")
         if self.resume not in RESUMES:
             raise ValueError(f"resume must be one of {RESUMES}, got {self.resume!r}.")
+
+
+class Trained(Protocol):
+    """A net whose state is kept."""
+
+    @property
+    def n_epochs_run(self) -> int:
+        """Epochs of its training."""
+
+    def training_state(self, warned: set[str]) -> dict[str, Any]:
+        """Return all that the training goes on from."""
 
 
 class Trait(NamedTuple):
@@ -131,7 +137,7 @@ class KeptFit:
     Attributes
     ----------
     state : dict or None
-        What :meth:`IndexBatchNet.put_training_state` goes on from; None at the beginning.
+        What a net returned as its ``training_state``; None at the beginning.
     stopped : bool
         Whether a callback had ended the training when the state was kept.
     """
@@ -236,7 +242,7 @@ class KeptFit:
         self.state, self.stopped = state, stopped
         self._drawn.update(drawn)
 
-    def keep(self, net: IndexBatchNet, stopped: bool, is_last: bool) -> None:
+    def keep(self, net: Trained, stopped: bool, is_last: bool) -> None:
         """Write the state of a net between two epochs, if it is time to."""
         if self._path is None or self.settings is None:
             return
@@ -246,8 +252,13 @@ class KeptFit:
             return
         start = time.monotonic()
         kept = {**self._known, "stopped": stopped, "state": net.training_state(self._warned)}
+        try:
+            content = Content(ROOT, *encode(kept, "the fit"))
+        except TypeError as error:
+            what = str(error).partition(", which")[0]
+            raise TypeError(f"checkpoint: no file can keep this fit: {what}.") from error
         with _said(self._path, f"could not take epoch {epoch} (last kept: {self._last_kept})"):
-            write_file(self._path, Content(ROOT, *encode(kept, "the state of the fit")))
+            write_file(self._path, content)
         end = time.monotonic()
         self._not_before = end + PAUSE * (end - start)
         self._last_kept = f"epoch {epoch}"
@@ -264,7 +275,7 @@ def _said(path: Path, what: str) -> Iterator[None]:
 
 
 def _plain(traits: Mapping[str, Trait]) -> dict[str, tuple[str, str]]:
-    return {name: tuple(trait) for name, trait in traits.items()}
+    return {name: (trait.digest, trait.text) for name, trait in traits.items()}
 
 
 def _here() -> dict[str, str]:
@@ -275,7 +286,7 @@ def _here() -> dict[str, str]:
         "NumPy": np.__version__,
         "SciPy": scipy.__version__,
         "scikit-learn": sklearn.__version__,
-        "skorch": skorch.__version__,
+        "skorch": version("skorch"),
         "Python": platform.python_version(),
         "threads": str(thread_count()),
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
@@ -321,18 +332,22 @@ def callback_states(callbacks: Sequence[Any], warned: set[str]) -> list[dict[str
     warned : set of str
         What was warned of: attributes that files do not hold.
     """
-    return [_state_of(callback, warned) for callback in callbacks]
+    return [_state_of(callback, warned) for callback in _with_a_state(callbacks)]
 
 
 def put_callback_states(callbacks: Sequence[Any], states: Sequence[dict[str, Any]]) -> None:
     """Put back what :func:`callback_states` returned."""
-    for callback, state in zip(callbacks, states, strict=True):
+    for callback, state in zip(_with_a_state(callbacks), states, strict=True):
         if _has_state_dict(callback):
             callback.load_state_dict(state["state_dict"])
             continue
         vars(callback).update(state["attributes"])
         for name, inner in state["state_dicts"].items():
             getattr(callback, name).load_state_dict(inner)
+
+
+def _with_a_state(callbacks: Sequence[Any]) -> list[Any]:
+    return [callback for callback in callbacks if type(callback).__module__ != _SHOWING]
 
 
 def _has_state_dict(value: Any) -> bool:
@@ -344,7 +359,11 @@ def _state_of(callback: Any, warned: set[str]) -> dict[str, Any]:
     if _has_state_dict(callback):
         return {"state_dict": callback.state_dict()}
     parameters = callback.get_params(deep=False) if hasattr(callback, "get_params") else {}
-    own = {n: value for n, value in vars(callback).items() if n not in parameters}
+    own = {
+        name: value
+        for name, value in vars(callback).items()
+        if not (name in parameters or inspect.isclass(value) or inspect.isroutine(value))
+    }
     inner = {n: value.state_dict() for n, value in own.items() if _has_state_dict(value)}
     attributes = {}
     for name in own.keys() - inner.keys():
@@ -352,7 +371,7 @@ def _state_of(callback: Any, warned: set[str]) -> dict[str, Any]:
         try:
             encode(own[name], where)
         except TypeError:
-            if not (type(callback).__module__ == _PRINTING or where in warned):
+            if where not in warned:
                 warned.add(where)
                 warnings.warn(
                     f"checkpoint= does not keep {where}, {type(own[name]).__name__}: it begins "
