@@ -216,21 +216,18 @@ def test_automatic_pauses(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr(checkpoint, "write_file", lambda *_: written.append(len(written)))
 
     class Net:
-        n_epochs_run = 1
-
         def training_state(self, warned: set[str]) -> dict[str, Any]:
             return {}
 
     net: Any = Net()
     kept = checkpoint.KeptFit(tmp_path)
     kept._path = tmp_path / "x.fit"
-    for _ in range(30):
-        kept.keep(net, stopped=False, is_last=False)
+    for epoch in range(30):
+        kept.keep(net, epoch, is_last=False)
     # Three readings of the clock for a state, and one for each of eight epochs without.
     assert len(written) == 4
-    kept.keep(net, stopped=True, is_last=False)
-    kept.keep(net, stopped=False, is_last=True)
-    assert len(written) == 6
+    kept.keep(net, 31, is_last=True)
+    assert len(written) == 5
 
 
 def test_the_seed_that_was_drawn_is_kept(tmp_path: Path) -> None:

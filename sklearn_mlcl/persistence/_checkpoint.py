@@ -103,10 +103,6 @@ class FitCheckpoint:
 class Trained(Protocol):
     """A net whose state is kept."""
 
-    @property
-    def n_epochs_run(self) -> int:
-        """Epochs of its training."""
-
     def training_state(self, warned: set[str]) -> dict[str, Any]:
         """Return all that the training goes on from."""
 
@@ -138,8 +134,8 @@ class KeptFit:
     ----------
     state : dict or None
         What a net returned as its ``training_state``; None at the beginning.
-    stopped : bool
-        Whether a callback had ended the training when the state was kept.
+    is_last : bool
+        Whether the training had ended when the state was kept.
     """
 
     def __init__(self, checkpoint: Any) -> None:
@@ -147,7 +143,7 @@ class KeptFit:
             checkpoint = FitCheckpoint(checkpoint)
         self.settings: FitCheckpoint | None = checkpoint
         self.state: dict[str, Any] | None = None
-        self.stopped = False
+        self.is_last = False
         self._path: Path | None = None
         self._known: dict[str, Any] = {}
         self._drawn: dict[str, Any] = {}
@@ -226,7 +222,7 @@ class KeptFit:
                 raise ValueError(f"it holds {content.root!r}, no state of a fit")
             kept = decode(content.tree, content.arrays)
             here, there = self._known["here"], dict(kept["here"])
-            state, stopped, drawn = dict(kept["state"]), kept["stopped"], dict(kept["drawn"])
+            state, is_last, drawn = dict(kept["state"]), kept["is last"], dict(kept["drawn"])
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelFileError(
                 f"checkpoint: the state in {str(path)!r} cannot be read: {error}. Remove the file "
@@ -239,19 +235,19 @@ class KeptFit:
                 "the fit would not end as it would have. Restore that, or begin anew with "
                 "checkpoint=FitCheckpoint(..., resume='never')."
             )
-        self.state, self.stopped = state, stopped
+        self.state, self.is_last = state, is_last
         self._drawn.update(drawn)
 
-    def keep(self, net: Trained, stopped: bool, is_last: bool) -> None:
-        """Write the state of a net between two epochs, if it is time to."""
+    def keep(self, net: Trained, epoch: int, is_last: bool) -> None:
+        """Write the state of a net after an epoch, if it is time to."""
         if self._path is None or self.settings is None:
             return
-        epoch, every = net.n_epochs_run, self.settings.every
+        every = self.settings.every
         due = time.monotonic() >= self._not_before if every == "auto" else epoch % int(every) == 0
-        if not (due or stopped or is_last):
+        if not (due or is_last):
             return
         start = time.monotonic()
-        kept = {**self._known, "stopped": stopped, "state": net.training_state(self._warned)}
+        kept = {**self._known, "is last": is_last, "state": net.training_state(self._warned)}
         try:
             content = Content(ROOT, *encode(kept, "the fit"))
         except TypeError as error:

@@ -200,8 +200,9 @@ class IndexBatchNet(NeuralNet):
                     raise
                 stop = error
         if method_name == "on_epoch_end" and self.kept_ is not None:
-            is_last = self.n_epochs_run == self._n_epochs_planned
-            self.kept_.keep(self, stopped=stop is not None, is_last=is_last)
+            self._epochs_done += 1
+            is_last = stop is not None or self._epochs_done == self._epochs_planned
+            self.kept_.keep(self, self._epochs_done, is_last)
         if stop is not None:
             raise StopTraining from stop
 
@@ -256,7 +257,8 @@ class IndexBatchNet(NeuralNet):
         self.generator_, self.schedule_ = generator, schedule
         self.criterion_.labels_known = train.labels_known
         self._steps_done = 0
-        self._n_epochs_before, self._n_epochs_planned = len(self.history), max_epochs
+        self._n_epochs_before = len(self.history)
+        self._epochs_done, self._epochs_planned = 0, max_epochs
         n_steps = len(self.get_iterator(train, training=True))
         self._steps_total = max_epochs * n_steps
         modules = (self.module_, self.criterion_)
@@ -275,8 +277,8 @@ class IndexBatchNet(NeuralNet):
                 self.kept_ = kept
                 if kept is not None and kept.state is not None:
                     self.put_training_state(kept.state)
-                if kept is None or not kept.stopped:
-                    self.fit_loop((train, valid), epochs=max_epochs - self.n_epochs_run)
+                if kept is None or not kept.is_last:
+                    self.fit_loop((train, valid), epochs=max_epochs - self._epochs_done)
             if self.average_ is not None:
                 self.average_.put()
             super().notify("on_train_end", X=train, y=None)
@@ -307,6 +309,7 @@ class IndexBatchNet(NeuralNet):
             "optimizer": self.optimizer_.state_dict(),
             "average": None if self.average_ is None else self.average_.state(),
             "history": self.history.to_list(),
+            "epochs": self._epochs_done,
             "steps": self._steps_done,
             "draws": streams_of_fit().state(),
             "global draws": torch.get_rng_state() if self._borrows else None,
@@ -334,7 +337,7 @@ class IndexBatchNet(NeuralNet):
             put_callback_states([callback for _, callback in self.callbacks_], state["callbacks"])
             del self.history[:]
             self.history.extend(state["history"])
-            self._steps_done = state["steps"]
+            self._epochs_done, self._steps_done = state["epochs"], state["steps"]
         except Exception as error:
             raise ValueError(
                 f"checkpoint: the state that was kept is none of this net ({error}). Has the code "
