@@ -123,6 +123,17 @@ def predict_proba_blocks(estimator: Any, X: Any) -> Any:
     ------
     ValueError
         If the chunks cut features.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn_mlcl import MultiLabelLogisticRegression
+    >>> from sklearn_mlcl.distributed import predict_proba_blocks
+    >>> X, Y = make_multilabel_classification(random_state=0)
+    >>> heads = MultiLabelLogisticRegression().fit(X, Y)
+    >>> predict_proba_blocks(heads, da.from_array(X, (50, -1))).mean().compute() < 1
+    np.True_
     """
     import_extra("dask", "predict_proba_blocks", "cluster")
     _check_chunks(X, X)
@@ -153,6 +164,17 @@ class LabelShards:
         The first label of each shard, and the number of all labels.
     target_format : TargetFormat
         How the targets of all labels looked.
+
+    Examples
+    --------
+    >>> from distributed import Client
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from sklearn_mlcl import MultiLabelLogisticRegression
+    >>> from sklearn_mlcl.distributed import fit_label_shards
+    >>> X, Y = make_multilabel_classification(random_state=0)
+    >>> with Client(processes=False, n_workers=1, dashboard_address=None) as client:
+    ...     fit_label_shards(MultiLabelLogisticRegression(), X, Y, client=client).n_labels
+    5
     """
 
     def __init__(

@@ -14,8 +14,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Folders, and the modules that stand beside them, from the ground up.
 ORDER = (
     "_version", "recipes", "utils", "losses", "solvers", "representation", "modules", "persistence",
-    "metrics", "collapse", "training", "model_selection", "callbacks", "thresholds", "calibration",
-    "datasets", "heads", "inspection", "estimators", "distributed", "__init__",
+    "metrics", "collapse", "training", "model_selection", "callbacks", "thresholds", "hierarchy",
+    "calibration", "datasets", "heads", "inspection", "estimators", "distributed", "__init__",
 )  # fmt: skip
 SKORCH = {"training", "callbacks"}
 EXTRAS = {
