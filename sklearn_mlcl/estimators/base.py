@@ -209,7 +209,7 @@ class MultiLabelClassifier(
 
     def _check_state(self) -> None:
         """Predict two samples: what was fitted must fit together, and to the classes."""
-        samples = np.zeros((2, self.n_features_in_), dtype=np.float32)
+        samples = self._zero_samples()
         with np.errstate(all="ignore"):  # on the CPU: this machine may not have the device
             log_odds = outputs(self._module(), samples, device="cpu")
         if log_odds.shape != (2, self._format.n_labels):
@@ -217,6 +217,10 @@ class MultiLabelClassifier(
                 f"it predicts log-odds of shape {log_odds.shape} for 2 samples and "
                 f"{self._format.n_labels} labels"
             )
+
+    def _zero_samples(self) -> np.ndarray:
+        """Return two samples of zeros."""
+        return np.zeros((2, self.n_features_in_), dtype=np.float32)
 
     def _thresholds(self) -> float | np.ndarray:
         """Return the threshold in force: the parameter, or what was tuned in its place."""

@@ -198,6 +198,8 @@ class CGMVAEClassifier(NetClassifier):
     )
 
     _net_class = VariationalNet
+    #: The decoder may see the samples too: they are rows of features.
+    own_inputs = False
 
     # ------------------------------------------------------------------ fit
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.estimators.encoders import scaled_encoder
+from sklearn_mlcl.estimators.encoders import probe_of, scaled_encoder
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_ESTIMATORS,
@@ -187,7 +187,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
         data = task.train
         encoder = scaled_encoder(self, task)
-        width = embedding_width(encoder, data.n_features, self.n_estimators)
+        width = embedding_width(encoder, probe_of(self, data), self.n_estimators)
         projection_dim = setting(self, "projection_dim")
         loss = self._loss()
         with_prototypes = setting(self, "prototypes")

@@ -22,6 +22,7 @@ from sklearn_mlcl.modules import (
 from sklearn_mlcl.modules._encoder import custom_encoder
 from sklearn_mlcl.modules._scaling import input_scaler
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.samples import tensors_of
 
 #: Features of a CSR X that the encoder sees at most: the first layer of a net costs as much for a
 #: word of two samples as for one of a thousand. The regressions beside the net see all.
@@ -63,7 +64,14 @@ def scaler_of(clf: Any, task: Task) -> InputScaler:
     return InputScaler(shift, factor, own[0].limit)
 
 
-def encoder_of(clf: Any, n_features: int) -> nn.Module:
+def probe_of(clf: Any, data: FitData) -> Any:
+    """Return what shows the width of an encoder: the number of features, or two samples."""
+    if not clf.own_inputs or sp.issparse(data.X):
+        return data.n_features
+    return tensors_of(np.asarray(data.X[np.resize(np.arange(data.n_samples), 2)]))
+
+
+def encoder_of(clf: Any, n_features: int, probe: Any = None) -> nn.Module:
     """Return an encoder of scaled samples: the built-in one, or that of ``module``."""
     if clf.module is None:
         return MLPEncoder(
@@ -75,22 +83,26 @@ def encoder_of(clf: Any, n_features: int) -> nn.Module:
         )
     members = [custom_encoder(clf.module, n_features) for _ in range(clf.n_estimators)]
     for member in members:
-        embedding_width(member, n_features)
-    return members[0] if clf.n_estimators == 1 else MemberList(members)
+        embedding_width(member, n_features if probe is None else probe)
+    shared = probe is not None and not isinstance(probe, int)
+    return members[0] if clf.n_estimators == 1 else MemberList(members, shared)
 
 
-def scaled_encoder(clf: Any, task: Task, n_outputs: int | None = None) -> ScaledEncoder:
+def scaled_encoder(clf: Any, task: Task, n_outputs: int | None = None) -> nn.Module:
     """Return what makes embeddings of samples as they come.
 
     ``n_outputs`` is the width of a linear layer behind the encoder; None adds none.
     """
     kept = frequent_features(task.train.X)
-    n_features = task.train.n_features if kept is None else len(kept)
-    encoder = encoder_of(clf, n_features)
+    probe = probe_of(clf, task.train) if kept is None else len(kept)
+    n_features = probe if isinstance(probe, int) else clf.n_features_in_
+    encoder = encoder_of(clf, n_features, probe)
     if n_outputs is not None:
         # Linear, not rectified: features must be able to point along every row of a fixed frame.
-        width = embedding_width(encoder, n_features, clf.n_estimators)
+        width = embedding_width(encoder, probe, clf.n_estimators)
         encoder = nn.Sequential(encoder, linear(width, n_outputs, clf.n_estimators))
+    if not isinstance(probe, int):
+        return encoder
     scaler, noise = scaler_of(clf, task), FeatureNoise(clf.feature_noise)
     index = None if kept is None else torch.from_numpy(kept)
     return ScaledEncoder(scaler, encoder, noise, index)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from sklearn_mlcl.collapse import fit_onn_decoder
-from sklearn_mlcl.estimators.encoders import scaled_encoder
+from sklearn_mlcl.estimators.encoders import probe_of, scaled_encoder
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
@@ -151,7 +151,7 @@ class MultiLabelMLPClassifier(NetClassifier):
         if n_outputs is None and self.classifier == "etf":
             n_outputs = max(log_odds.shape[-1] - 1, 1)
         encoder = scaled_encoder(self, task, n_outputs)
-        width = embedding_width(encoder, data.n_features, self.n_estimators)
+        width = embedding_width(encoder, probe_of(self, data), self.n_estimators)
         head: Head
         if self.classifier == "etf":
             head = etf_head(width, log_odds, learn_scale=self.loss != "pal")

@@ -37,10 +37,7 @@ from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, MemberSpread, Predictor
 from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
-from sklearn_mlcl.modules import (
-    ACTIVATIONS,
-    embedding_width,
-)
+from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.persistence import FitCheckpoint
 from sklearn_mlcl.persistence._checkpoint import KeptFit
 from sklearn_mlcl.thresholds import OBJECTIVES
@@ -79,6 +76,7 @@ from sklearn_mlcl.utils.parameters import (
 )
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
+from sklearn_mlcl.utils.samples import is_table, tensors_of, zero_samples
 from sklearn_mlcl.utils.set_output import EmbeddingFrames, in_chosen_container
 from sklearn_mlcl.utils.streams import seeded
 from sklearn_mlcl.utils.targets import warn_constant_labels
@@ -374,6 +372,11 @@ class NetClassifier(
         },
     )
 
+    @property
+    def own_inputs(self) -> bool:
+        """Whether samples go to ``module`` as they are: of any dtype and shape, unscaled."""
+        return self.module is not None and not self.scale_input
+
     # ------------------------------------------------------------------ what a leaf class gives
 
     @abstractmethod
@@ -613,7 +616,8 @@ class NetClassifier(
         n, share = data.n_samples, self.validation
         if isinstance(share, Real):
             return common_share(data, float(share), seed)
-        by_member = self._members_hold_out and self.n_estimators >= FEWEST_MEMBERS
+        several = self.n_estimators >= FEWEST_MEMBERS and not self.own_inputs
+        by_member = self._members_hold_out and several
         if by_member and n <= HELD_OUT_SAMPLES:
             return member_folds(data, self.n_estimators, seed)
         return common_share(data, min(HELD_OUT_SHARE, HELD_OUT_SAMPLES / n), seed)
@@ -696,11 +700,35 @@ class NetClassifier(
             objective,
             optimizer_name=setting(self, "optimizer"),
             weight_decay=self.weight_decay,
-            mixup=setting(self, "mixup", 0.0),
+            mixup=self._mixup(task.train),
             n_members=self.n_estimators,
             **self._training_settings(task),
             **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
         ).initialize()
+
+    def _mixup(self, data: FitData) -> float:
+        """Return how strongly samples are mixed; those for a ``module`` only if it is asked for."""
+        if not self.own_inputs:
+            return setting(self, "mixup", 0.0)
+        asked = (self.net_params or {}).get("mixup", 0.0)
+        if asked > 0 and not is_table(data.X):
+            raise ValueError(
+                f"net_params__mixup={asked} mixes rows of floats, got X of dtype {data.X.dtype} "
+                f"and shape {data.X.shape}."
+            )
+        return asked
+
+    def _with_linear(self, data: FitData) -> bool:
+        """Return whether there is a linear part; beside a ``module`` only if it is asked for."""
+        if not self.own_inputs:
+            return has_linear(self.linear_weight, data)
+        asked = _number(self.linear_weight) or 0.0
+        if asked > 0 and not is_table(data.X):
+            raise ValueError(
+                f"linear_weight={asked} needs rows of floats, got X of dtype {data.X.dtype} and "
+                f"shape {data.X.shape}."
+            )
+        return asked > 0
 
     def _continued(self, task: Task) -> IndexBatchNet:
         """Return the trained net under the settings of today."""
@@ -738,7 +766,7 @@ class NetClassifier(
         before = previous if task.is_part else None
         if isinstance(heads.module, AffineHead):
             heads.module.set_constant(task.stats, before and before.head)
-        with_linear = has_linear(self.linear_weight, task.train)
+        with_linear = self._with_linear(task.train)
         blend = self._default_blend(task.train, with_linear, previous if judge is None else None)
         parts, C = None, None
         if judge is not None and own is not None and judge.judged.judgement.informs:
@@ -772,7 +800,6 @@ class NetClassifier(
             log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
             held_out = judge.kept(log_odds.astype(np.float32))
         threshold, decision = self._decided(held_out, own, heads, previous is not None)
-        width = embedding_width(net.module_, task.train.n_features, self.n_estimators)
         kind = self._format.kind
         return {
             "predictor_": predictor,
@@ -784,7 +811,7 @@ class NetClassifier(
             "history_": epoch_log(net.history),
             "_held_out": held_out,
             "_threshold_asked": self.threshold,
-            "_n_features_out": width * self.n_estimators,
+            "_n_features_out": known.of(np.arange(1)).shape[1],
             "_noise_seed": task.seed,
             **fitted,
             **heads.fitted,
@@ -980,7 +1007,7 @@ class NetClassifier(
 
     def _log_odds(self, X: Features) -> np.ndarray:
         if self._out_of_fold is not None and same_samples(X, self._out_of_fold[0]):
-            return self._out_of_fold[1].astype(X.dtype)
+            return self._out_of_fold[1].astype(X.dtype if X.dtype.kind == "f" else np.float32)
         return outputs(self._module(), X, **self._inference)
 
     def _log_odds_by_chunk(self, X: Features) -> Iterator[np.ndarray]:
@@ -993,7 +1020,8 @@ class NetClassifier(
         for decoder in (self.decision_.decoder, getattr(self, "decoder_", None)):
             if decoder is not None and decoder.n_labels != self._format.n_labels:
                 raise ValueError(f"a decoder is one of {decoder.n_labels} labels")
-        embedding = self.net_.try_step(self.n_features_in_, self._format.n_labels)
+        samples = tensors_of(self._zero_samples())
+        embedding = self.net_.try_step(samples, self._format.n_labels)
         epochs = {np.shape(values) for values in self.history_.values()}
         if len(epochs) > 1 or any(len(shape) != 1 for shape in epochs):
             raise ValueError(f"its history has the shapes {sorted(epochs)}")
@@ -1005,6 +1033,10 @@ class NetClassifier(
                 f"{(*members, 2, width)}"
             )
         super()._check_state()
+
+    def _zero_samples(self) -> np.ndarray:
+        like = getattr(self, "_sample_shape", None)
+        return super()._zero_samples() if like is None else zero_samples(like, 2)
 
     @property
     def _inference(self) -> dict[str, Any]:

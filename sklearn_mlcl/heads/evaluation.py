@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.modules import side_by_side
-from sklearn_mlcl.utils.chunking import as_tensor, chunk_rows, map_chunks, stacked, take_rows
+from sklearn_mlcl.utils.chunking import chunk_rows, map_chunks, stacked, take_rows
 from sklearn_mlcl.utils.interrupts import signals_reach_caller
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
+from sklearn_mlcl.utils.samples import n_entries, tensors_of
 
 #: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory.
 SIMILARITY_ENTRIES = 2**24
@@ -46,7 +47,7 @@ def chunk_outputs(
     module : torch.nn.Module
         Called with the chunks.
     *arrays : ndarray, MemmapView or CSR of shape (n, ...)
-        The samples (n, d), and what belongs to them.
+        The samples, and what belongs to them. Those that are no floats stay as they are.
     device : str or torch.device
         Where it runs; "auto" weighs the work of a chunk.
     dtype : torch.dtype, default=None
@@ -56,13 +57,13 @@ def chunk_outputs(
     **options : Any
         Passed to the module.
     """
-    n_samples, n_features = arrays[0].shape
+    n_samples = arrays[0].shape[0]
     if dtype is None:
         dtype = torch.float64 if arrays[0].dtype == np.float64 else torch.float32
     heads = [part for part in module.modules() if isinstance(part, NeighborHead)]
     widest = max((p.numel() for p in module.parameters() if p.ndim == 1), default=0)
     n_neighbors = max((len(head.unit) for head in heads), default=1)
-    size = chunk_rows(n_features + widest + entries)
+    size = chunk_rows(n_entries(arrays[0]) + widest + entries)
     size = max(1, min(size, SIMILARITY_ENTRIES // n_neighbors))
     # Multiply-adds of a sample's way through the module.
     products = sum(p.numel() for p in module.parameters() if p.ndim > 1)
@@ -84,9 +85,11 @@ def chunk_outputs(
         yield output
 
 
-def _tensor(samples: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
-    dense = samples.toarray() if sp.issparse(samples) else samples
-    return as_tensor(dense).to(device=device, dtype=dtype)
+def _tensor(samples: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    made = tensors_of(samples.toarray() if sp.issparse(samples) else samples, dtype)
+    if isinstance(made, dict):
+        return {name: tensor.to(device) for name, tensor in made.items()}
+    return made.to(device)
 
 
 class CachedEmbedding:

@@ -148,6 +148,8 @@ def _equal_samples(X: Any) -> np.ndarray:
         X.eliminate_zeros()
         ends = zip(X.indptr[:-1], X.indptr[1:], strict=True)
         keys = (X.indices[a:b].tobytes() + X.data[a:b].tobytes() for a, b in ends)
+    elif X.dtype.names:
+        keys = (row.tobytes() for row in X)
     else:
         # Adding 0 makes 0 of -0.
         keys = ((np.asarray(row) + 0).tobytes() for row in X)

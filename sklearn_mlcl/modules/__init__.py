@@ -25,6 +25,7 @@ from sklearn_mlcl.modules._scaling import (
     embedding_width,
 )
 from sklearn_mlcl.modules.gmvae import GaussianMixtureVAE
+from sklearn_mlcl.utils.samples import pack_inputs
 
 __all__ = [
     "ACTIVATIONS",
@@ -47,5 +48,6 @@ __all__ = [
     "mixture_kl",
     "mixture_kl_bounds",
     "mixture_log_density",
+    "pack_inputs",
     "side_by_side",
 ]

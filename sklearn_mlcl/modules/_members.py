@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -192,10 +193,13 @@ class MemberList(nn.Module):
     ----------
     members : iterable of torch.nn.Module
         Each takes (n, n_features) and returns (n, n_embedding).
+    shared : bool, default=False
+        Whether all members see the same samples, of whatever shape.
 
     Notes
     -----
-    What is called with (M, n, n_features) gives each member samples of its own.
+    What is called with (M, n, n_features) gives each member samples of its own, unless they are
+    shared.
 
     Examples
     --------
@@ -205,13 +209,14 @@ class MemberList(nn.Module):
     torch.Size([4, 5, 2])
     """
 
-    def __init__(self, members: Iterable[nn.Module]) -> None:
+    def __init__(self, members: Iterable[nn.Module], shared: bool = False) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        self.shared = shared
 
-    def forward(self, X: Tensor) -> Tensor:
+    def forward(self, X: Any) -> Tensor:
         """Return the embeddings of each member, of shape (M, n, n_embedding)."""
-        parts = X if X.ndim == 3 else [X] * len(self.members)
+        parts = [X] * len(self.members) if self.shared or X.ndim < 3 else X
         return torch.stack([member(own) for member, own in zip(self.members, parts, strict=True)])
 
 

@@ -145,15 +145,15 @@ class ScaledEncoder(nn.Module):
         return self.encoder(self.noise(kept))
 
 
-def embedding_width(module: nn.Module, n_features: int, n_members: int = 1) -> int:
-    """Return the width of what a module makes of rows, found by a pass over two rows of zeros.
+def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> int:
+    """Return the width of what a module makes of rows, found by a pass over two of them.
 
     Parameters
     ----------
     module : torch.nn.Module
         Should map (n, n_features) to (n, n_embedding).
-    n_features : int
-        Number of input features.
+    n_features : int, Tensor or dict of str to Tensor
+        Number of input features, for rows of zeros; or two samples.
     n_members : int, default=1
         Above 1 the module should map to (n_members, n, n_embedding).
 
@@ -175,16 +175,19 @@ def embedding_width(module: nn.Module, n_features: int, n_members: int = 1) -> i
     """
     training = module.training
     module.eval()
-    own = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+    samples = n_features
+    if isinstance(n_features, int):
+        own = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+        samples = torch.zeros(2, n_features, dtype=next(own, torch.float32))
     with torch.no_grad():
-        embedding = module(torch.zeros(2, n_features, dtype=next(own, torch.float32)))
+        embedding = module(samples)
     module.train(training)
     expected = (2,) if n_members == 1 else (n_members, 2)
     if not isinstance(embedding, Tensor) or embedding.shape[:-1] != expected:
         shape = tuple(getattr(embedding, "shape", ()))
         raise ValueError(
-            "module must map rows of shape (n, n_features) to embeddings of shape "
-            f"(n, n_embedding); for 2 rows it returned {type(embedding).__name__} of shape "
+            "module must map n samples to embeddings of shape (n, n_embedding); "
+            f"for 2 rows it returned {type(embedding).__name__} of shape "
             f"{shape}."
         )
     return embedding.shape[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,9 +15,12 @@ from torch.utils.data import Dataset
 from sklearn_mlcl.training._torch_compat import sample_dirichlet
 from sklearn_mlcl.utils.chunking import MemmapView, as_tensor
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.samples import is_table, tensors_of
 from sklearn_mlcl.utils.streams import generator_on
 
-Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
+#: Inputs of the module, labels, weights. Inputs are a tensor, or a dict of them for a module of
+#: the user's.
+Batch = tuple[Any, tuple[Tensor, Tensor | None]]
 
 #: Share of the free memory of a GPU that samples may take; larger arrays stay on the host.
 DEVICE_SHARE = 0.5
@@ -29,12 +32,22 @@ def _stored(array: Any, device: torch.device, dtype: type = np.float32) -> Tenso
         return array
     if sp.issparse(array):
         return sp.csr_array(array, dtype=dtype)
-    tensor = as_tensor(np.asarray(array, dtype=dtype))
+    return _placed(as_tensor(np.asarray(array, dtype=dtype)), device)
+
+
+def _placed(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if tensor.nbytes > DEVICE_SHARE * free:
             return tensor
     return tensor.to(device)
+
+
+def _each(change: Callable[[Tensor], Any], inputs: Any) -> Any:
+    """Return inputs of a module, each tensor changed."""
+    if isinstance(inputs, dict):
+        return {name: change(tensor) for name, tensor in inputs.items()}
+    return change(inputs)
 
 
 class RowTensors(Dataset[Batch]):
@@ -67,15 +80,20 @@ class RowTensors(Dataset[Batch]):
     ) -> None:
         self.device = device
         self.members = None if members is None else [torch.from_numpy(own) for own in members]
-        self.X = _stored(data.X, device)
+        if is_table(data.X) or isinstance(data.X, MemmapView):
+            self.X = _stored(data.X, device)
+        else:
+            self.X = _each(lambda tensor: _placed(tensor, device), tensors_of(data.X))
         # Boolean labels tell the losses that none is missing, which makes them cheaper.
         self.Y = _stored(data.Y, device, np.float32 if data.has_missing() else bool)
         weight = data.sample_weight
         self.sample_weight = None if weight is None else _stored(weight, device)
         self.own_weights = None if weights is None else _stored(np.stack(weights), device)
+        self._n_samples = data.n_samples
+        inputs = self.X.values() if isinstance(self.X, dict) else (self.X,)
         self.streams = any(
             not isinstance(array, Tensor) or array.device.type != device.type
-            for array in (self.X, self.Y)
+            for array in (*inputs, self.Y)
         )
 
     @property
@@ -84,20 +102,26 @@ class RowTensors(Dataset[Batch]):
         return self.Y.dtype == (torch.bool if isinstance(self.Y, Tensor) else np.bool_)
 
     def __len__(self) -> int:
-        return self.X.shape[0]
+        return self._n_samples
 
     def __getitem__(self, index: int) -> Batch:
         return self.rows(torch.tensor([index]))
 
-    def _gather(self, array: Tensor | Any, index: Tensor) -> Tensor:
+    def _gather(self, array: Tensor | Any, index: Tensor) -> Any:
         flat = index.flatten()
+        if isinstance(array, dict):
+            return _each(lambda part: self._gather(part, index), array)
         if isinstance(array, Tensor):
             return array.index_select(0, flat.to(array.device)).unflatten(0, index.shape)
         rows = array[flat.cpu().numpy()]
-        dense = rows.toarray() if sp.issparse(rows) else rows.astype(np.float32, copy=False)
-        tensor = torch.from_numpy(dense).unflatten(0, index.shape)
-        # From pinned memory the copy to a GPU runs beside the products.
-        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+        tensors = tensors_of(rows.toarray() if sp.issparse(rows) else rows)
+
+        def shaped(tensor: Tensor) -> Tensor:
+            tensor = tensor.unflatten(0, index.shape)
+            # From pinned memory the copy to a GPU runs beside the products.
+            return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+        return _each(shaped, tensors)
 
     def orders(self, generator: torch.Generator | None) -> Tensor:
         """Return the numbers of the samples of an epoch, (n,) or (M, n); None does not shuffle.
@@ -137,8 +161,11 @@ class RowTensors(Dataset[Batch]):
     def on_device(self, batch: Batch) -> Batch:
         """Move a batch to the device; nothing happens to what is there."""
         X, (Y, weight) = batch
-        X, Y = (tensor.to(self.device, non_blocking=True) for tensor in (X, Y))
-        return X, (Y, None if weight is None else weight.to(self.device, non_blocking=True))
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(self.device, non_blocking=True)
+
+        return _each(moved, X), (moved(Y), None if weight is None else moved(weight))
 
 
 class IndexBatches:

@@ -54,14 +54,14 @@ def compiled(module: nn.Module, wanted: bool) -> Iterator[None]:
         _COMPILED.pop(module, None)
 
 
-def encoded(module: nn.Module, X: Tensor, precision: str) -> Tensor:
-    """Return what a module makes of rows, in the dtype of ``X``.
+def encoded(module: nn.Module, X: Any, precision: str) -> Tensor:
+    """Return what a module makes of rows, in the dtype of ``X`` if that is a floating one.
 
     Parameters
     ----------
     module : torch.nn.Module
         The encoder.
-    X : Tensor
+    X : Tensor or dict of str to Tensor
         Its input.
     precision : {"float32", "bf16"}
         "bf16" runs the encoder under autocast to bfloat16.
@@ -69,9 +69,11 @@ def encoded(module: nn.Module, X: Tensor, precision: str) -> Tensor:
     encode = _COMPILED.get(module, module)
     if precision == "float32":
         return encode(X)
+    first = next(iter(X.values())) if isinstance(X, dict) else X
+    dtype = first.dtype if first.is_floating_point() else torch.float32
     # Inside the user's own autocast, copies of weights would be kept over a step that moves them.
-    with torch.autocast(X.device.type, torch.bfloat16, cache_enabled=False):
-        return encode(X).to(X.dtype)
+    with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
+        return encode(X).to(dtype)
 
 
 def _counts(labels: Tensor, probabilities: Tensor) -> Tensor:
@@ -404,14 +406,15 @@ class IndexBatchNet(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
-            rows = batch[0].shape[-2]
+            rows = batch[1][0].shape[-2]
             total, n_rows = total + step["loss"] * rows, n_rows + rows
             if not training and "probabilities" in step:
                 # What skorch's callbacks score: labels and probabilities of samples, in two
                 # dimensions.
                 labels, step["y_pred"] = step.pop("probabilities")
                 counts = counts + _counts(labels, step["y_pred"])
-                batch = batch[0].flatten(0, -2), labels
+                by_member = batch[1][0].ndim == 3
+                batch = batch[0].flatten(0, 1) if by_member else batch[0], labels
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self._record_loss(f"{prefix}_loss", float(total) / n_rows)
         if isinstance(counts, Tensor):
@@ -568,7 +571,7 @@ class IndexBatchNet(NeuralNet):
         net.history.extend(state["history"])
         return net
 
-    def try_step(self, n_features: int, n_labels: int) -> Tensor:
+    def try_step(self, samples: Any, n_labels: int) -> Tensor:
         """Return embeddings of two samples, once their loss is computed as training does.
 
         Torch's own checks are in it: parts that do not fit together raise an error. Everything is
@@ -576,7 +579,6 @@ class IndexBatchNet(NeuralNet):
         """
         modules = [m for part in (self.module_, self.criterion_) for m in part.modules()]
         training = [module.training for module in modules]
-        samples = torch.zeros(2, n_features, dtype=torch.float32, device="cpu")
         labels = torch.ones(2, n_labels, dtype=torch.bool, device="cpu")
         try:
             for module in modules:

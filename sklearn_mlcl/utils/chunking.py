@@ -108,7 +108,7 @@ class MemmapView:
 
     Parameters
     ----------
-    array : ndarray of shape (N, d)
+    array : ndarray of shape (N, ...)
         The memory map.
     index : ndarray of int of shape (n,) or None
         Numbers of the rows; None takes all of them.
@@ -117,7 +117,7 @@ class MemmapView:
     def __init__(self, array: np.ndarray, index: np.ndarray | None = None) -> None:
         self.array = array
         self.index = index
-        self.shape = (len(array) if index is None else len(index), array.shape[1])
+        self.shape = (len(array) if index is None else len(index), *array.shape[1:])
         self.dtype = array.dtype
 
     def __len__(self) -> int:

@@ -21,6 +21,13 @@ from sklearn_mlcl.utils.class_weight import (
     row_weights,
     weighted_counts,
 )
+from sklearn_mlcl.utils.samples import (
+    check_same_kind,
+    check_samples,
+    is_table,
+    n_entries,
+    sample_shape,
+)
 from sklearn_mlcl.utils.targets import (
     Indicator,
     TargetFormat,
@@ -74,8 +81,8 @@ class FitData:
 
     @property
     def n_features(self) -> int:
-        """Number of features d."""
-        return self.X.shape[1]
+        """Number of features d; of samples for a module of the user's, how many numbers."""
+        return n_entries(self.X)
 
     @property
     def n_labels(self) -> int:
@@ -155,6 +162,13 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
     CSR comes without duplicates and explicit zeros: equal matrices are equal arrays.
     """
     check_in_memory("X", X)
+    if getattr(estimator, "own_inputs", False) and not (sp.issparse(X) or hasattr(X, "columns")):
+        X = check_samples(X)
+        known = None if reset else getattr(estimator, "_sample_shape", None)
+        if known is not None or not is_table(X):
+            return _checked_kind(estimator, X, known, reset)
+    if reset:
+        vars(estimator).pop("_sample_shape", None)
     try:
         X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
     except ValueError as error:
@@ -162,6 +176,16 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
             raise ValueError(f"X must hold numbers: {error}.") from error
         raise
     return canonical(X) if sp.issparse(X) else X
+
+
+def _checked_kind(estimator: Any, X: np.ndarray, known: Any, reset: bool) -> np.ndarray:
+    """Note what a sample looks like, or compare it with those of the fit."""
+    if reset:
+        estimator._sample_shape = sample_shape(X)
+        estimator.n_features_in_ = len(X.dtype.names) if X.dtype.names else X.shape[1]
+    else:
+        check_same_kind(X, known or [("", "<f8", (estimator.n_features_in_,))])
+    return X
 
 
 #: Samples of a memory map whose size is looked at.
@@ -173,6 +197,8 @@ def largest_value(X: Any) -> float:
     if isinstance(X, MemmapView):
         X = X[:: max(1, ceil(X.shape[0] / SAMPLES_OF_MAP))]
     values = X.data if sp.issparse(X) else X
+    if not is_table(X) and not sp.issparse(X):
+        return 0.0  # numbers that nothing here is computed with
     parts = (np.asarray(values[part]) for part in chunks(len(values)))
     return float(max((max(part.max(), -part.min()) for part in parts if part.size), default=0.0))
 
