@@ -13,11 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from skorch.callbacks import Callback
 from skorch.history import History
 from torch import nn
 
-from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl import MultiLabelMLPClassifier, load
 from sklearn_mlcl.callbacks._fit import epoch_log
 from sklearn_mlcl.losses import (
     CONTRASTIVE_LOSSES,
@@ -38,7 +39,7 @@ from sklearn_mlcl.training import (
 )
 from sklearn_mlcl.training.optimizers import make_optimizer, parameter_groups
 from sklearn_mlcl.utils.fit_data import FitData
-from tests.small import small
+from tests.small import every_net, small
 
 CPU = torch.device("cpu")
 
@@ -410,3 +411,98 @@ def test_the_queue_fills_while_training_and_changes_the_loss() -> None:
     projection = objective.projection(embedding)
     expected = objective.loss(projection, labels, queue=projection, queue_labels=labels)
     assert_allclose(objective(embedding, labels, None).item(), expected.item(), rtol=1e-6)
+
+
+# ---------------------------------------------------------------------- fine-tuning
+
+
+@every_net
+def test_a_learning_rate_of_the_encoder(make: Any, label_data: Any) -> None:
+    """The schedule multiplies both rates."""
+    seen: list[list[float]] = []
+
+    class Rates(Callback):
+        def on_batch_end(self, net: Any, training: bool, **kwargs: Any) -> None:
+            if training:
+                own = {id(p) for p in net.module_.parameters()}
+                groups = net.optimizer_.param_groups
+                rates = {id(g["params"][0]) in own: g["lr"] for g in groups}
+                seen.append([rates[True], rates.get(False, 2 * rates[True])])
+
+    rare = {"net_params__schedule": "one_cycle", "net_params__encoder_lr": 0.001}
+    clf = small(make, learning_rate=0.002, callbacks=[Rates()], **rare).fit(*label_data)
+    rates = np.array(seen)
+    assert_allclose(rates[:, 1], 2 * rates[:, 0])
+    assert np.ptp(rates[:, 0]) > 0 and rates[:, 0].max() <= 0.001
+    continued = clf.set_params(warm_start=True, net_params__encoder_lr=0.0005)
+    seen.clear()
+    continued.fit(*label_data)
+    assert 0 < np.max(seen, axis=0)[0] <= 0.0005
+
+
+def test_equal_rates_change_nothing(label_data: Any) -> None:
+    X, Y = label_data
+    clf = small(MultiLabelMLPClassifier, learning_rate=0.01)
+    expected = clf.fit(X, Y).predict_proba(X)
+    alike = clf.set_params(net_params__encoder_lr=0.01).fit(X, Y)
+    assert_array_equal(alike.predict_proba(X), expected)
+
+
+@every_net
+def test_gradients_are_shortened(make: Any, label_data: Any) -> None:
+    norms: list[float] = []
+
+    class Norm(Callback):
+        def on_batch_end(self, net: Any, training: bool, **kwargs: Any) -> None:
+            if training:
+                parts = [p.grad for g in net.optimizer_.param_groups for p in g["params"]]
+                norms.append(float(sum(p.square().sum() for p in parts if p is not None)) ** 0.5)
+
+    small(make, net_params__grad_clip=0.01, callbacks=[Norm()]).fit(*label_data)
+    assert_allclose(max(norms), 0.01, rtol=1e-3)
+    with pytest.raises(ValueError, match="net_params__grad_clip"):
+        small(make, net_params__grad_clip=0.0).fit(*label_data)
+
+
+class HalfFrozen(nn.Module):
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.frozen, self.free = nn.Linear(n_features, 8), nn.Linear(8, 4)
+        self.frozen.requires_grad_(False)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        return self.free(torch.relu(self.frozen(X)))
+
+
+def test_frozen_layers_stay_and_cost_nothing(label_data: Any, tmp_path: Any) -> None:
+    clf = small(MultiLabelMLPClassifier, module=HalfFrozen, scale_input=False, n_estimators=1)
+    clf.set_params(net_params__encoder_lr=0.01, early_stopping=True, max_epochs=8)
+    clf.fit(*label_data)
+    first = clone(clf).set_params(max_epochs=1).fit(*label_data)
+    module, other = clf.net_.module_, first.net_.module_
+    assert torch.equal(module.frozen.weight, other.frozen.weight)
+    assert not torch.equal(module.free.weight, other.free.weight)
+    trained = {id(p) for g in clf.net_.optimizer_.param_groups for p in g["params"]}
+    assert not trained & {id(p) for p in module.frozen.parameters()}
+    assert len(clf.net_.optimizer_.state) == len(trained)
+    kept = clf.net_.weights_now()[0]
+    assert kept["frozen.weight"].data_ptr() == module.frozen.weight.data_ptr()
+    clf.save(tmp_path / "model")
+    loaded = load(tmp_path / "model", module=HalfFrozen)
+    loaded.partial_fit(*label_data)
+    assert torch.equal(loaded.net_.module_.frozen.weight, module.frozen.weight)
+
+
+def test_a_budget_of_time(label_data: Any, monkeypatch: Any) -> None:
+    """Epochs of ten seconds: three end within 35 seconds, and one within any."""
+    monkeypatch.setattr("sklearn_mlcl.callbacks._fit.time.monotonic", lambda: 10.0 * len(epochs))
+
+    class Counts(Callback):
+        def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+            epochs.append(1)
+
+    for seconds, expected in ((35.0, 3), (30.0, 3), (1.0, 1), (1e9, 6)):
+        epochs: list[int] = []
+        clf = small(MultiLabelMLPClassifier, max_epochs=6, early_stopping=False)
+        clf.set_params(callbacks=[Counts()], net_params__max_seconds=seconds)
+        assert clf.fit(*label_data).n_iter_ == expected

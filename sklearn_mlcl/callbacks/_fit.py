@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -99,6 +100,36 @@ class EpochChoice(Callback):
         self._states = {e: s for e, s in self._states.items() if self.losses_[e] <= bound}
         self.best_epoch_ = max(self._states)
         return smallest
+
+
+class TimeBudget(Callback):
+    """End the training before an epoch that would last too long.
+
+    Parameters
+    ----------
+    seconds : float
+        What the training may take. The first epoch is always run.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        self._start, self._n_epochs = time.monotonic(), 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seconds and epochs so far."""
+        return {"spent": time.monotonic() - self._start, "n_epochs": self._n_epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        self._start, self._n_epochs = time.monotonic() - state["spent"], state["n_epochs"]
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        self._n_epochs += 1
+        spent = time.monotonic() - self._start
+        if spent + spent / self._n_epochs > self.seconds:
+            raise KeyboardInterrupt
 
 
 class FitTaskCallback(Callback):

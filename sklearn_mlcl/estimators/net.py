@@ -21,7 +21,13 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.callbacks._fit import EpochChoice, FitTaskCallback, epoch_log, fit_listener
+from sklearn_mlcl.callbacks._fit import (
+    EpochChoice,
+    FitTaskCallback,
+    TimeBudget,
+    epoch_log,
+    fit_listener,
+)
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.estimators.encoders import feature_scaler
 from sklearn_mlcl.estimators.identity import traits_of_fit
@@ -255,11 +261,15 @@ class NetClassifier(
     ----------------
     module : callable or None
         A torch module class of your own in place of the built-in encoder. It is called with
-        ``n_features`` (for wide CSR, the 8,192 features that most samples have) and returns a
-        module that maps scaled samples (n, n_features) to embeddings (n, n_embedding).
+        ``n_features`` (for wide CSR, the 8,192 features that most samples have), or without
+        arguments if it takes none. It returns a module that maps samples (n, n_features) to
+        embeddings (n, n_embedding). Frozen parameters (``requires_grad=False``) stay as they are.
     scale_input : bool
         Bring dense features to one size by median and quartiles, outliers smoothly; CSR by one
-        common factor.
+        common factor. Without it, samples go to ``module`` as they are. They may then have any
+        shape (n, ...) and numbers of any dtype, or be several arrays:
+        :func:`sklearn_mlcl.modules.pack_inputs`. There is no feature noise then, all members hold
+        out the same samples, and mixup and the linear part are off unless you set them.
     activation : {"silu", "relu", "gelu", "tanh"}
         Non-linearity of the encoder.
     dropout : float
@@ -299,6 +309,13 @@ class NetClassifier(
         - ``compile`` : bool
           Train what ``torch.compile`` makes of the encoder. It costs tens of seconds at the
           first batch and needs a C++ compiler on the CPU.
+        - ``encoder_lr`` : float or None
+          Learning rate of the encoder, as a pretrained one needs; None is ``learning_rate``. The
+          schedule multiplies both.
+        - ``grad_clip`` : float or None
+          Largest norm of all gradients together; longer ones are shortened.
+        - ``max_seconds`` : float or None
+          Seconds of training after which no further epoch begins.
         - ``mixup`` : float
           Above 0, every sample of a batch is mixed with another, features and labels alike, by
           shares from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`.
@@ -368,6 +385,9 @@ class NetClassifier(
             "schedule": param("averaged", StrOptions(set(SCHEDULES))),
             "precision": param("float32", StrOptions(set(PRECISIONS))),
             "compile": param(False, "boolean"),
+            "encoder_lr": param(None, ABOVE_0, None),
+            "grad_clip": param(None, ABOVE_0, None),
+            "max_seconds": param(None, ABOVE_0, None),
             "pseudo_count": param(0.0, AT_LEAST_0),
         },
     )
@@ -643,6 +663,8 @@ class NetClassifier(
             if judge is not None and judge.judged.judgement.informs and self.early_stopping:
                 choice = self._epoch_choice(judge, task.n_epochs)
             callbacks: list[Any] = [] if choice is None else [choice]
+            if (seconds := setting(self, "max_seconds")) is not None:
+                callbacks.append(TimeBudget(seconds))
             if listener is not None:
                 listener.fitted_attributes = lambda: self._monitored_attributes(
                     net.snapshot(), task, judge, n_before
@@ -745,6 +767,8 @@ class NetClassifier(
     def _training_settings(self, task: Task) -> dict[str, Any]:
         return {
             "precision": setting(self, "precision"),
+            "encoder_lr": setting(self, "encoder_lr"),
+            "grad_clip": setting(self, "grad_clip"),
             "compiled": setting(self, "compile"),
             "lr": self.learning_rate,
             "batch_size": batch_samples(self.batch_size, task.train.n_samples),

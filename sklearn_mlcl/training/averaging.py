@@ -33,7 +33,8 @@ class WeightAverage:
 
     def __init__(self, modules: Sequence[nn.Module], steps_per_epoch: int) -> None:
         # A tensor that both modules have counts once.
-        self._weights = list(dict.fromkeys(p for module in modules for p in module.parameters()))
+        weights = (p for module in modules for p in module.parameters() if p.requires_grad)
+        self._weights = list(dict.fromkeys(weights))
         self._averages = [p.detach().clone() for p in self._weights]
         self._longest = 1 - 1 / (WINDOW * steps_per_epoch)
         self._n_steps = 0

@@ -37,7 +37,7 @@ CHUNK = 512
 #: What a file keeps of the parameters of a net. Its device is that of the machine that loads it.
 _SETTINGS = {
     "optimizer_name", "weight_decay", "mixup", "n_members", "precision", "compiled", "lr",
-    "batch_size", "verbose",
+    "encoder_lr", "grad_clip", "batch_size", "verbose",
 }  # fmt: skip
 #: Kept beside the modules and not in them: what is compiled can be neither copied nor pickled.
 _COMPILED: WeakKeyDictionary[nn.Module, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
@@ -74,6 +74,13 @@ def encoded(module: nn.Module, X: Any, precision: str) -> Tensor:
     # Inside the user's own autocast, copies of weights would be kept over a step that moves them.
     with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
         return encode(X).to(dtype)
+
+
+def _copied_state(module: nn.Module) -> dict[str, Any]:
+    """Return the state of a module, with copies of all but its frozen parameters."""
+    frozen = {name for name, p in module.named_parameters() if not p.requires_grad}
+    state = module.state_dict()
+    return {n: value if n in frozen else copy.deepcopy(value) for n, value in state.items()}
 
 
 def _counts(labels: Tensor, probabilities: Tensor) -> Tensor:
@@ -124,6 +131,10 @@ class IndexBatchNet(NeuralNet):
         With "bf16" the encoder is trained under autocast; the criterion gets float32.
     compiled : bool
         Train what ``torch.compile`` makes of the encoder.
+    encoder_lr : float or None
+        Learning rate of the module; None is that of the criterion. Schedules multiply both.
+    grad_clip : float or None
+        Largest norm of all gradients; longer ones are shortened.
     **kwargs
         As for ``skorch.NeuralNet``.
     """
@@ -148,6 +159,8 @@ class IndexBatchNet(NeuralNet):
         n_members: int = 1,
         precision: str = "float32",
         compiled: bool = False,
+        encoder_lr: float | None = None,
+        grad_clip: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion, train_split=None, **kwargs)
@@ -157,6 +170,8 @@ class IndexBatchNet(NeuralNet):
         self.n_members = n_members
         self.precision = precision
         self.compiled = compiled
+        self.encoder_lr = encoder_lr
+        self.grad_clip = grad_clip
 
     def adopt(self, *, callbacks: list[Any] | None, verbose: int, **settings: Any) -> None:
         """Go on under other settings of the estimator: a warm start may change them."""
@@ -173,8 +188,14 @@ class IndexBatchNet(NeuralNet):
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> IndexBatchNet:
         parameters = [parameter for _, parameter in self.get_all_learnable_params()]
         options = self.get_params_for("optimizer")
+        rate, own = self.encoder_lr, self.module_.parameters()
         self.optimizer_ = make_optimizer(
-            self.optimizer_name, parameters, self.lr, self.weight_decay, **options
+            self.optimizer_name,
+            parameters,
+            self.lr,
+            self.weight_decay,
+            own_rate=None if rate is None else dict.fromkeys(own, rate),
+            **options,
         )
         return self
 
@@ -265,7 +286,7 @@ class IndexBatchNet(NeuralNet):
         self._steps_total = max_epochs * n_steps
         modules = (self.module_, self.criterion_)
         self.average_ = WeightAverage(modules, n_steps) if schedule == "averaged" else None
-        self._set_learning_rate(self.lr * SCHEDULES[schedule](0.0, len(self.history)))
+        self._set_learning_rate(SCHEDULES[schedule](0.0, len(self.history)))
         with self._listened_to(callbacks):
             super().notify("on_train_begin", X=train, y=None)
             foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
@@ -350,7 +371,7 @@ class IndexBatchNet(NeuralNet):
     def weights_now(self) -> list[Any]:
         """Return copies of the weights that the net would have if training ended here."""
         with self.averaged():
-            return [copy.deepcopy(m.state_dict()) for m in (self.module_, self.criterion_)]
+            return [_copied_state(m) for m in (self.module_, self.criterion_)]
 
     def put_weights(self, states: list[Any]) -> None:
         """Put weights of :meth:`weights_now` back."""
@@ -462,7 +483,7 @@ class IndexBatchNet(NeuralNet):
         if self.schedule_ not in CONSTANT:
             progress = self._steps_done / self._steps_total
             factor = SCHEDULES[self.schedule_](progress, len(self.history) - 1)
-            self._set_learning_rate(self.lr * factor)
+            self._set_learning_rate(factor)
         self.optimizer_.zero_grad(set_to_none=True)
         batch = mixed(batch, self.mixup) if self.mixup > 0 else batch
         with private_draws(self._redirects):
@@ -474,6 +495,9 @@ class IndexBatchNet(NeuralNet):
             batch=batch,
             training=True,
         )
+        if self.grad_clip is not None:
+            trained = (p for group in self.optimizer_.param_groups for p in group["params"])
+            nn.utils.clip_grad_norm_(trained, self.grad_clip)
         self.optimizer_.step()
         if self.average_ is not None:
             self.average_.update()
@@ -514,9 +538,12 @@ class IndexBatchNet(NeuralNet):
         """Return the labels of a probability of at least 0.5; skorch's scoring asks for them."""
         return (self.predict_proba(X) >= 0.5).astype(int)
 
-    def _set_learning_rate(self, learning_rate: float) -> None:
+    def _set_learning_rate(self, factor: float) -> None:
+        """Give each group of parameters its learning rate, times a factor."""
+        own = set(self.module_.parameters())
+        encoder_lr = self.lr if self.encoder_lr is None else self.encoder_lr
         for group in self.optimizer_.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = factor * (encoder_lr if group["params"][0] in own else self.lr)
 
     # ------------------------------------------------------------------ keeping
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -70,11 +70,14 @@ CONSTANT = ("averaged", "constant")
 def parameter_groups(
     parameters: Iterable[nn.Parameter], weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Split parameters into decayed matrices and undecayed vectors (biases, norms)."""
-    parameters = list(parameters)
+    """Split parameters into decayed matrices and undecayed vectors (biases, norms).
+
+    Those that are frozen (``requires_grad=False``) are left out.
+    """
+    trained = [p for p in parameters if p.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 
@@ -84,13 +87,37 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter],
     learning_rate: float,
     weight_decay: float,
+    *,
+    own_rate: Mapping[nn.Parameter, float] | None = None,
     **options: Any,
 ) -> torch.optim.Optimizer:
-    """Return the optimizer, as one fused kernel where torch has it."""
+    """Return the optimizer, as one fused kernel where torch has it.
+
+    Parameters
+    ----------
+    optimizer : str or type
+        A key of ``OPTIMIZERS`` or a class of torch.
+    parameters : iterable of torch.nn.Parameter
+        What is trained.
+    learning_rate, weight_decay : float
+        As for torch's optimizers; vectors are not decayed.
+    own_rate : dict of torch.nn.Parameter to float, default=None
+        Learning rates other than that, by parameter.
+    **options : Any
+        Further arguments of the optimizer.
+    """
     factory: Any = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
     if issubclass(factory, tuple(OPTIMIZERS.values())) and not _NOT_FUSED & options.keys():
         options = {"fused": True, **options}
-    return factory(parameter_groups(parameters, weight_decay), lr=learning_rate, **options)
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for p in parameters:
+        by_rate.setdefault((own_rate or {}).get(p, learning_rate), []).append(p)
+    groups = [
+        {"lr": rate, **group}
+        for rate, own in by_rate.items()
+        for group in parameter_groups(own, weight_decay)
+    ]
+    return factory(groups, lr=learning_rate, **options)
 
 
 def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
