@@ -208,7 +208,7 @@ class CGMVAEClassifier(NetClassifier):
         if setting(self, "label_bias"):
             bias = torch.from_numpy(task.stats.log_odds.astype(np.float32))
         model = GaussianMixtureVAE(
-            nn.Sequential(scaler, FeatureNoise(self.feature_noise)),
+            nn.Sequential(scaler, FeatureNoise(float(self.feature_noise))),
             encoder,
             data.n_features,
             embedding_width(encoder, data.n_features),
@@ -220,7 +220,7 @@ class CGMVAEClassifier(NetClassifier):
             ),
             decoder_hidden=setting(self, "decoder_hidden"),
             activation=self.activation,
-            dropout=self.dropout,
+            dropout=float(self.dropout),
             concat_input=setting(self, "concat_input"),
             label_bias=bias,
             empty_label_policy=setting(self, "empty_label_policy"),
@@ -228,10 +228,10 @@ class CGMVAEClassifier(NetClassifier):
         terms = options_of(self, "loss_params")
         del terms["empty_label_policy"]
         return model, VariationalObjective(
-            temperature=self.temperature,
-            lambda_bce=self.lambda_bce,
-            lambda_kl=self.lambda_kl,
-            lambda_contrastive=self.lambda_contrastive,
+            temperature=float(self.temperature),
+            lambda_bce=float(self.lambda_bce),
+            lambda_kl=float(self.lambda_kl),
+            lambda_contrastive=float(self.lambda_contrastive),
             **terms,
         )
 
@@ -239,7 +239,7 @@ class CGMVAEClassifier(NetClassifier):
         if self.module is not None or setting(self, "layer_norm"):
             return encoder_of(self, n_features)
         sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
-        return plain_encoder(n_features, sizes, self.activation, self.dropout)
+        return plain_encoder(n_features, sizes, self.activation, float(self.dropout))
 
     def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
         if self.head == "logistic":

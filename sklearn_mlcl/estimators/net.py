@@ -330,6 +330,10 @@ class NetClassifier(
         the held-out log loss.
     """
 
+    _savings: ClassVar[str] = (
+        "smaller hidden_layer_sizes, n_estimators and batch_size, smaller sizes in "
+        "net_params and loss_params"
+    )
     _remedies: ClassVar[str] = "a smaller learning_rate, precision='float32'"
 
     threshold: Any = param("auto", SHARE, "array-like", StrOptions({"auto", *OBJECTIVES}))
@@ -353,7 +357,7 @@ class NetClassifier(
         "folds",
         StrOptions({"folds"}),
         Interval(Real, 0, 1, closed="neither"),
-        HasMethods(["split"]),
+        HasMethods(["split", "get_n_splits"]),
         None,
     )
     early_stopping: bool | int = param(True, "boolean", AT_LEAST_1)
@@ -615,7 +619,7 @@ class NetClassifier(
             return common_share(data, float(share), seed)
         by_member = self._members_hold_out and self.n_estimators >= FEWEST_MEMBERS
         if by_member and n <= HELD_OUT_SAMPLES:
-            return member_folds(data, self.n_estimators, seed)
+            return member_folds(data, int(self.n_estimators), seed)
         return common_share(data, min(HELD_OUT_SHARE, HELD_OUT_SAMPLES / n), seed)
 
     def _trained(
@@ -695,9 +699,9 @@ class NetClassifier(
             module,
             objective,
             optimizer_name=setting(self, "optimizer"),
-            weight_decay=self.weight_decay,
+            weight_decay=float(self.weight_decay),
             mixup=setting(self, "mixup", 0.0),
-            n_members=self.n_estimators,
+            n_members=int(self.n_estimators),
             **self._training_settings(task),
             **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
         ).initialize()
@@ -712,13 +716,13 @@ class NetClassifier(
         """Give a trained objective the weights of its terms of today."""
         for name in ("lambda_bce", "lambda_contrastive", "lambda_joint", "lambda_kl"):
             if name in self._declared:
-                setattr(objective, name, getattr(self, name))
+                setattr(objective, name, float(getattr(self, name)))
 
     def _training_settings(self, task: Task) -> dict[str, Any]:
         return {
             "precision": setting(self, "precision"),
             "compiled": setting(self, "compile"),
-            "lr": self.learning_rate,
+            "lr": float(self.learning_rate),
             "batch_size": batch_samples(self.batch_size, task.train.n_samples),
             "callbacks": self.callbacks,
             "verbose": self.verbose,
@@ -772,7 +776,7 @@ class NetClassifier(
             log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
             held_out = judge.kept(log_odds.astype(np.float32))
         threshold, decision = self._decided(held_out, own, heads, previous is not None)
-        width = embedding_width(net.module_, task.train.n_features, self.n_estimators)
+        width = embedding_width(net.module_, task.train.n_features, int(self.n_estimators))
         kind = self._format.kind
         return {
             "predictor_": predictor,
@@ -784,7 +788,7 @@ class NetClassifier(
             "history_": epoch_log(net.history),
             "_held_out": held_out,
             "_threshold_asked": self.threshold,
-            "_n_features_out": width * self.n_estimators,
+            "_n_features_out": width * int(self.n_estimators),
             "_noise_seed": task.seed,
             **fitted,
             **heads.fitted,

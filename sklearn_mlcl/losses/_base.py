@@ -26,6 +26,7 @@ from sklearn_mlcl.losses._sample_weight import weight_per_sample
 from sklearn_mlcl.losses._validation import (
     COUNT,
     NON_NEGATIVE,
+    NUMBER,
     POSITIVE,
     check_labels,
     check_parameters,
@@ -77,7 +78,7 @@ class ContrastiveLoss(nn.Module):
         "reduction": [StrOptions({"mean", "none"})],
         "memory_budget": COUNT,
         "n_negatives": [Interval(Integral, 0, None, closed="left"), None],
-        "alpha": [Interval(Real, None, None, closed="neither")],
+        "alpha": NUMBER,
         "beta": POSITIVE,
         "overlap_threshold": [Interval(Real, 0, 1, closed="right")],
         "positives": [StrOptions({"any", "all"})],

@@ -35,7 +35,35 @@ def splits_of(
         cv = MultilabelStratifiedKFold(n_folds, shuffle=random_state is not None, **options)
     elif isinstance(cv, Real):
         cv = MultilabelStratifiedShuffleSplit(1, test_size=float(cv), **options)
-    return list(check_cv(cv).split(X, y, **(split_params or {})))
+    return row_numbers(cv, X, y, **(split_params or {}))
+
+
+def row_numbers(cv: Any, X: Any, y: Any, **split_params: Any) -> list[tuple[Any, Any]]:
+    """Return the splits of a splitter, or of an iterable of them, checked."""
+    n_samples = num_samples(X)
+    try:
+        splits = [(train, test) for train, test in check_cv(cv).split(X, y, **split_params)]
+        wrong = not splits or not all(_numbers(part, n_samples) for pair in splits for part in pair)
+    except TypeError:
+        if hasattr(cv, "get_n_splits"):  # an error of the splitter
+            raise
+        wrong = True
+    if wrong:
+        raise ValueError(
+            "cv must be a number of folds, a splitter or an iterable of (train, test), arrays of "
+            f"the numbers of {n_samples} samples; got {cv!r}."
+        )
+    return splits
+
+
+def _numbers(part: Any, n_samples: int) -> bool:
+    """Return whether an array holds the numbers of samples, or a mask of them."""
+    rows = np.asarray(part)
+    if rows.ndim != 1 or not rows.size:
+        return False
+    if rows.dtype == bool:
+        return len(rows) == n_samples
+    return rows.dtype.kind in "iu" and -n_samples <= rows.min() and rows.max() < n_samples
 
 
 def cross_fit(

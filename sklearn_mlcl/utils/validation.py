@@ -282,7 +282,7 @@ def as_floats(values: np.ndarray, name: str) -> np.ndarray:
         if values.dtype.kind in "cmMSU":
             raise TypeError(f"they are {values.dtype}")
         return values.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must hold real numbers: {error}.") from error
 
 
