@@ -35,7 +35,7 @@ from sklearn_mlcl.utils.validation import check_threshold
 #: What the linear algebra of torch raises; its stubs do not know the name.
 _OF_TORCH: tuple[type[Exception]] = (torch.linalg.LinAlgError,)  # type: ignore[attr-defined]
 #: What torch says where it does not get memory, or cannot even count what it would need.
-_NO_MEMORY = re.compile("allocate memory|out of memory|overflow", re.IGNORECASE)
+_NO_MEMORY = re.compile("allocate memory|out of memory|size calculation overflow", re.IGNORECASE)
 #: Samples that a fit is tried on at its end, at most.
 CHECKED_SAMPLES = 32
 

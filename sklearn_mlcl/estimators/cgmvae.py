@@ -33,6 +33,7 @@ from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
+    check_arguments,
     options_of,
     param,
     setting,
@@ -307,7 +308,7 @@ class CGMVAEClassifier(NetClassifier):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Samples to score.
         n_samples : int, default=32
-            Number of draws of :math:`q(z|x)`.
+            Number of draws of :math:`q(z|x)`, from 2 to 10,000.
 
         Returns
         -------
@@ -317,11 +318,10 @@ class CGMVAEClassifier(NetClassifier):
         Raises
         ------
         ValueError
-            If ``n_samples`` is less than 2.
+            If ``n_samples`` is none of these.
         """
         check_is_fitted(self)
-        if n_samples < 2:
-            raise ValueError(f"n_samples must be at least 2, got {n_samples!r}.")
+        n_samples = _checked_draws(n_samples, "uncertainty", least=2)
         X = check_features(self, X, reset=False)
         options = self._inference
         options["entries"] *= n_samples
@@ -337,7 +337,7 @@ class CGMVAEClassifier(NetClassifier):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Samples to encode.
         n_samples : int or None, default=None
-            Number of draws of :math:`q(z|x)` a sample; None returns its mean.
+            Number of draws of :math:`q(z|x)` a sample, 10,000 at most; None returns its mean.
         random_state : int, RandomState instance or None, default=None
             Seeds the draws.
 
@@ -352,8 +352,15 @@ class CGMVAEClassifier(NetClassifier):
         mean, log_var = np.split(posterior, 2, axis=1)
         if n_samples is None:
             return mean
+        n_samples = _checked_draws(n_samples, "sample_latent", least=1)
         noise = check_random_state(random_state).normal(size=(n_samples, *mean.shape))
         return mean + np.exp(0.5 * log_var) * noise.astype(mean.dtype)
+
+
+def _checked_draws(n_samples: Any, caller: str, least: int) -> int:
+    bounds = Interval(Integral, least, MOST_PREDICT_SAMPLES, closed="both")
+    check_arguments(caller, n_samples=(n_samples, bounds))
+    return int(n_samples)
 
 
 def _array(tensor: torch.Tensor | None) -> Any:

@@ -28,7 +28,7 @@ from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
-    LARGEST,
+    NUMBER,
     STRENGTH,
     options_of,
     param,
@@ -157,7 +157,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         dict,
         None,
         keys={
-            "alpha": param(0.0, Interval(Real, -LARGEST, LARGEST, closed="both")),
+            "alpha": param(0.0, NUMBER),
             "beta": param(0.1, ABOVE_0),
             "overlap_threshold": param(0.5, Interval(Real, 0, 1, closed="right")),
             "anchor_weighting": param("label", StrOptions({"label", "sample"})),

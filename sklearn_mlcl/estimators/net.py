@@ -974,6 +974,7 @@ class NetClassifier(
 
     def _current_predictor(self) -> Predictor:
         """Return the predictor, with the weights of its parts that are set today."""
+        validate_parameters(self)
         blend = self.predictor_.blend
         v, w = _number(self.neighbor_weight), _number(self.linear_weight)
         return self.predictor_.weighted(

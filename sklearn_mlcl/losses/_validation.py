@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sklearn_mlcl.utils._sklearn_compat import Interval, validate_parameter_constraints
-from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_0, LARGEST, plain_number
+from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_0, plain_number
 from sklearn_mlcl.utils.targets import check_indicator_values
 
 #: Constraints that several losses share, in the form of scikit-learn's parameter tables.
 POSITIVE = [ABOVE_0]
 NON_NEGATIVE = [AT_LEAST_0]
-NUMBER = [Interval(Real, -LARGEST, LARGEST, closed="both")]
 COUNT = [Interval(Integral, 1, None, closed="left")]
 
 

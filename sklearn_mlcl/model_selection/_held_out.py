@@ -39,31 +39,34 @@ def splits_of(
 
 
 def row_numbers(cv: Any, X: Any, y: Any, **split_params: Any) -> list[tuple[Any, Any]]:
-    """Return the splits of a splitter, or of an iterable of them, checked."""
-    n_samples = num_samples(X)
+    """Return the splits of a splitter, or of an iterable of them, as numbers of samples."""
+    n_samples, is_splitter = num_samples(X), hasattr(cv, "get_n_splits")
     try:
-        splits = [(train, test) for train, test in check_cv(cv).split(X, y, **split_params)]
-        wrong = not splits or not all(_numbers(part, n_samples) for pair in splits for part in pair)
-    except TypeError:
-        if hasattr(cv, "get_n_splits"):  # an error of the splitter
+        pairs = [(train, test) for train, test in check_cv(cv).split(X, y, **split_params)]
+    except (TypeError, ValueError) as error:
+        if is_splitter:
             raise
-        wrong = True
-    if wrong:
-        raise ValueError(
-            "cv must be a number of folds, a splitter or an iterable of (train, test), arrays of "
-            f"the numbers of {n_samples} samples; got {cv!r}."
-        )
+        raise ValueError(_WHAT_CV_IS.format(n_samples, cv)) from error
+    splits = [(_numbers(train, n_samples), _numbers(test, n_samples)) for train, test in pairs]
+    if not splits or any(part is None for pair in splits for part in pair):
+        raise ValueError(_WHAT_CV_IS.format(n_samples, cv))
     return splits
 
 
-def _numbers(part: Any, n_samples: int) -> bool:
-    """Return whether an array holds the numbers of samples, or a mask of them."""
+_WHAT_CV_IS = (
+    "cv must be a number of folds, a splitter or an iterable of (train, test), arrays of the "
+    "numbers of {} samples; got {!r}."
+)
+
+
+def _numbers(part: Any, n_samples: int) -> np.ndarray | None:
+    """Return the numbers of samples that an array names, or a mask; None if it is neither."""
     rows = np.asarray(part)
-    if rows.ndim != 1 or not rows.size:
-        return False
-    if rows.dtype == bool:
-        return len(rows) == n_samples
-    return rows.dtype.kind in "iu" and -n_samples <= rows.min() and rows.max() < n_samples
+    if rows.dtype == bool and rows.shape == (n_samples,):
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not rows.size:
+        return None
+    return rows if -n_samples <= rows.min() and rows.max() < n_samples else None
 
 
 def cross_fit(

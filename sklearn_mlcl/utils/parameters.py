@@ -26,9 +26,11 @@ from sklearn_mlcl.utils._sklearn_compat import (
 LARGEST = 1e10
 ABOVE_0 = Interval(Real, 0, LARGEST, closed="right")
 AT_LEAST_0 = Interval(Real, 0, LARGEST, closed="both")
+NUMBER = Interval(Real, -LARGEST, LARGEST, closed="both")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
-#: C of logistic regressions, which are solved in float64 at any size.
+#: Numbers that float64 arithmetic takes at any size, as C of logistic regressions.
 STRENGTH = Interval(Real, 0, None, closed="neither")
+STRENGTH_OR_0 = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="both")
 #: Default of a parameter that must be given.
 REQUIRED = inspect.Parameter.empty
@@ -214,6 +216,23 @@ def options_of(estimator: DeclaredParameters, name: str) -> dict[str, Any]:
     defaults = {key: p.default for key, p in estimator._declared[name].keys.items()}
     given = getattr(estimator, name)
     return {**defaults, **given} if isinstance(given, Mapping) else defaults
+
+
+def check_arguments(caller: str, **given: tuple[Any, ...]) -> None:
+    """Raise unless arguments of a function meet their constraints.
+
+    Parameters
+    ----------
+    caller : str
+        Name of the function.
+    **given : tuple
+        The value of each argument, and its constraints, as :func:`param` takes them.
+    """
+    validate_parameter_constraints(
+        {name: list(allowed) for name, (_, *allowed) in given.items()},
+        {name: value for name, (value, *_) in given.items()},
+        caller,
+    )
 
 
 def plain_number(value: Any) -> Any:

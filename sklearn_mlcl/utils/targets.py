@@ -175,6 +175,8 @@ def as_label_matrix(y: Any, missing_label: float = np.nan, name: str = "y") -> I
     else:
         try:
             Y = as_array(y)
+            if Y.dtype.kind == "c":
+                raise TypeError("they are complex")
             Y = Y if Y.dtype.kind in "buif" else Y.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(
