@@ -8,7 +8,7 @@ CONSTRAINTS ?= constraints.txt
 DATASET ?= digits
 # Seconds that `make fuzz` takes, about, in equal parts.
 FUZZ_S ?= 240
-FUZZERS := readers files threads interrupts kill
+FUZZERS := readers files threads interrupts kill soak
 
 .PHONY: quickstart picture test fuzz lint bench bench-accuracy doc dist clean
 .DEFAULT_GOAL := quickstart
@@ -32,7 +32,7 @@ test: $(VENV)/with-test  ## The whole test suite
 	$(RUN) -m pytest $(PYTEST_ARGS)
 
 # The parts run all, and one that found something fails the target at the end.
-fuzz: $(VENV)/with-test  ## Strange input, damaged files, storms of threads and of signals, for FUZZ_S seconds
+fuzz: $(VENV)/with-test  ## Strange input, damaged files, storms of threads and of signals, many fits, for FUZZ_S seconds
 	@failed=; for part in $(FUZZERS); do \
 		echo "tests.fuzz_$$part"; \
 		FUZZ_S=$$(($(FUZZ_S) / $(words $(FUZZERS)))) $(RUN) -m tests.fuzz_$$part || failed="$$failed $$part"; \

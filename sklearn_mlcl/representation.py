@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from math import log
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import gen_batches
 from torch import Tensor
 
 from sklearn_mlcl.losses._kernel import to_unit
-from sklearn_mlcl.utils.targets import check_indicator_values
+from sklearn_mlcl.utils.parameters import ABOVE_0, check_arguments
+from sklearn_mlcl.utils.targets import as_array, as_label_matrix
+from sklearn_mlcl.utils.validation import as_floats
 
 # Samples whose pairs are looked at together.
 _BLOCK = 512
@@ -31,7 +35,7 @@ def alignment(
     ----------
     embeddings : array-like of shape (n, d)
         Divided by their length first.
-    labels : array-like of shape (n, L)
+    labels : {array-like, sparse matrix} of shape (n, L)
         Indicator matrix.  A pair is positive if the two share a label; NaN marks a missing label.
     exponent : float, default=2
         The power a.
@@ -57,10 +61,10 @@ def alignment(
     >>> alignment([[1, 0], [0, 2], [-1, 0]], [[1, 0], [1, 1], [0, 0]])
     2.0
     """
-    z, Y = _unit(embeddings), _tensor(labels)
+    check_arguments("alignment", exponent=(exponent, ABOVE_0))
+    z, Y = _unit(embeddings), _labels(labels)
     if len(Y) != len(z):
         raise ValueError(f"embeddings has {len(z)} rows but labels has {len(Y)}")
-    check_indicator_values(Y, "labels")
     Y = (Y > 0).to(z.dtype)
     total = mass = 0.0
     for rows in gen_batches(len(z), _BLOCK):
@@ -102,6 +106,7 @@ def uniformity(embeddings: ArrayLike | Tensor, *, t: float = 2.0) -> float:
     >>> uniformity([[1, 0], [-3, 0]])
     -8.0
     """
+    check_arguments("uniformity", t=(t, ABOVE_0))
     z = _unit(embeddings)
     n = len(z)
     if n < 2:
@@ -166,11 +171,12 @@ def positive_regularization_ratio(
     >>> positive_regularization_ratio([[1, 0], [0.8, 0.6], [0, 1]], W, temperature=0.5)
     0.25
     """
-    z, W = _unit(points), _tensor(weights)
-    columns = z if candidates is None else _unit(candidates)
+    check_arguments("positive_regularization_ratio", temperature=(temperature, ABOVE_0))
+    z, W = _unit(points, "points"), _tensor(weights, "weights")
+    columns = z if candidates is None else _unit(candidates, "candidates")
     if W.ndim != 2 or W.shape[1] != len(columns):
         raise ValueError(f"weights must have {len(columns)} columns, got shape {tuple(W.shape)}")
-    log_b = 0.0 if repulsion is None else _tensor(repulsion).log()
+    log_b = 0.0 if repulsion is None else _tensor(repulsion, "repulsion").log()
     repelled = positives = 0
     for rows in gen_batches(len(W), _BLOCK):
         s = z[rows] @ columns.T / temperature + log_b
@@ -184,16 +190,29 @@ def positive_regularization_ratio(
     return repelled / positives if positives else float("nan")
 
 
-def _tensor(x: ArrayLike | Tensor) -> Tensor:
+def _tensor(x: ArrayLike | Tensor, name: str) -> Tensor:
+    """Return finite numbers in float64."""
     if isinstance(x, Tensor):
-        return x.detach().to("cpu", torch.float64)
-    return torch.tensor(np.asarray(x, dtype=np.float64))
+        x = x.detach().to("cpu", torch.float64).numpy()
+    if np.ma.is_masked(x):
+        raise ValueError(f"{name} must have no masked entries.")
+    values = as_floats(as_array(x), name)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity.")
+    return torch.tensor(values)
 
 
-def _unit(vectors: ArrayLike | Tensor) -> Tensor:
-    x = _tensor(vectors)
+def _labels(labels: ArrayLike | Tensor) -> Tensor:
+    if isinstance(labels, Tensor):
+        labels = labels.detach().to("cpu", torch.float64).numpy()
+    Y: Any = as_label_matrix(labels, name="labels")
+    return torch.tensor(np.asarray(Y.toarray() if sp.issparse(Y) else Y, dtype=np.float64))
+
+
+def _unit(vectors: ArrayLike | Tensor, name: str = "embeddings") -> Tensor:
+    x = _tensor(vectors, name)
     if x.ndim != 2:
-        raise ValueError(f"embeddings must have shape (n, d), got {tuple(x.shape)}")
+        raise ValueError(f"{name} must have shape (n, d), got {tuple(x.shape)}")
     return to_unit(x)[0]
 
 

@@ -68,6 +68,25 @@ def mapped(A: np.ndarray) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
+def unordered(A: np.ndarray) -> sp.csr_matrix:
+    """CSR with indices of 64 bits, from right to left, and zeros that are stored."""
+    rows, columns = A.shape
+    indices = np.tile(np.arange(columns, dtype=np.int64)[::-1], rows)
+    indptr = np.arange(rows + 1, dtype=np.int64) * columns
+    M = sp.csr_matrix(A.shape, dtype=A.dtype)
+    M.data, M.indices, M.indptr = np.ascontiguousarray(A[:, ::-1]).ravel(), indices, indptr
+    return M
+
+
+def strided(A: np.ndarray) -> np.ndarray:
+    """Every second row and column of an array: nothing is contiguous."""
+    return (
+        np.repeat(np.repeat(A, 2, axis=0), 2, axis=-1)[::2, ::2]
+        if A.ndim == 2
+        else np.repeat(A, 2)[::2]
+    )
+
+
 @cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory()
@@ -99,16 +118,30 @@ DENSE: dict[str, Make] = {
     "read-only": frozen,
     "memory map": mapped,
     "object": lambda A: A.astype(object),
+    "strided": strided,
+    "big-endian": lambda A: A.astype(A.dtype.newbyteorder(">")),
+    "longdouble": lambda A: A.astype(np.longdouble),
+    "CSC": sp.csc_matrix,
+    "DIA": sp.dia_array,
+    "BSR": sp.bsr_matrix,
+    "LIL": sp.lil_matrix,
+    "DOK": sp.dok_array,
+    "CSR of 64 bits, unordered": unordered,
 }
 X_GOOD: dict[str, Make] = DENSE | {
     "float32": lambda A: A.astype(np.float32),
+    "float16": lambda A: A.astype(np.float16),
     "int": lambda A: A.astype(np.int16),
     "CSR": sp.csr_matrix,
+    "CSR of ints": lambda A: sp.csr_matrix(A.astype(np.int8)),
     "CSR array": sp.csr_array,
     "CSR of sums": doubled,
-    "CSC": sp.csc_matrix,
     "COO": sp.coo_array,
     "frame": lambda A: pd.DataFrame(A, columns=list("abc")),
+    "frame of numbers": lambda A: pd.DataFrame(A, columns=[2, 0, 1]),
+    "frame of categories": lambda A: pd.DataFrame(A, columns=list("abc")).astype("category"),
+    "sparse frame": lambda A: pd.DataFrame.sparse.from_spmatrix(sp.csr_matrix(A)),
+    "mixed frame": lambda A: pd.DataFrame(A, columns=list("abc")).astype({"a": np.int8}),
     "nullable frame": lambda A: pd.DataFrame(A).astype("Float64"),
     "polars": lambda A: pl.DataFrame(A, schema=list("abc")),
 }
@@ -121,6 +154,18 @@ X_BAD: dict[str, Make] = {
     "3-D": lambda A: A[:, :, None],
     "no sample": lambda A: A[:0],
     "no feature": lambda A: A[:, :0],
+    "NaN in CSR": lambda A: sp.csr_matrix(spoiled(np.nan)(A)),
+    "infinity in CSC": lambda A: sp.csc_matrix(spoiled(np.inf)(A)),
+    "complex CSR": lambda A: sp.csr_matrix(A + 1j),
+    "None": spoiled(None, object),
+    "mask": lambda A: np.ma.masked_array(A, A == 2),
+    "pd.NA": lambda A: pd.DataFrame(A).astype("Float64").mask(A == 2),
+    "null": lambda A: pl.DataFrame(spoiled(np.nan)(A), schema=list("abc")).fill_nan(None),
+    "dates": lambda A: pd.DataFrame({"a": pd.date_range("2020", periods=len(A))}),
+    "words": lambda A: np.where(A > 0, "yes", "no"),
+    "dict": lambda A: dict(enumerate(A)),
+    "a number": lambda A: 1.0,
+    "iterator": lambda A: iter(A),
 }
 Y_GOOD: dict[str, Make] = DENSE | {
     "bool": lambda Y: Y == 1,
@@ -130,6 +175,7 @@ Y_GOOD: dict[str, Make] = DENSE | {
     "CSR of sums": lambda Y: doubled(Y.astype(float)),
     "COO": sp.coo_array,
     "mask of none": lambda Y: np.ma.masked_array(Y),
+    "float16": lambda Y: Y.astype(np.float16),
     "frame": lambda Y: pd.DataFrame(Y, columns=NAMES),
     "frame of tuples": lambda Y: pd.DataFrame(
         Y, columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)])
@@ -200,6 +246,15 @@ Y_BAD: dict[str, Make] = {
     "dates": lambda Y: pd.Series(pd.date_range("2020", periods=len(Y))),
     "bytes": lambda Y: np.where(Y[:, 0], b"a", b"b"),
     "complex": lambda Y: Y + 0j,
+    "complex CSR": lambda Y: sp.csr_matrix(Y + 0j),
+    "iterator": lambda Y: iter(Y),
+    "dict": lambda Y: dict(enumerate(Y)),
+    "a frame of words": lambda Y: pd.DataFrame(np.where(Y, "yes", "no"), columns=NAMES),
+    "frame of dates": lambda Y: pd.DataFrame({"a": pd.date_range("2020", periods=len(Y))}),
+    "series of lists": lambda Y: pd.Series([np.flatnonzero(row).tolist() for row in Y]),
+    "counts": lambda Y: Y * 3,
+    "halves": lambda Y: Y / 2,
+    "CSR of halves": lambda Y: sp.csr_matrix(Y / 2),
 }
 W_GOOD: dict[str, Make] = {
     "array": lambda w: w,
@@ -211,6 +266,9 @@ W_GOOD: dict[str, Make] = {
     "Series": pd.Series,
     "nullable": lambda w: pd.Series(w, dtype="Float64"),
     "polars": pl.Series,
+    "longdouble": lambda w: w.astype(np.longdouble),
+    "big-endian": lambda w: w.astype(">f4"),
+    "object": lambda w: w.astype(object),
     "entries": lambda w: np.tile(w[:, None], (1, L)),
     "entries as CSR": lambda w: sp.csr_matrix(np.tile(w[:, None], (1, L))),
     "entries as frame": lambda w: pd.DataFrame(np.tile(w[:, None], (1, L))),
@@ -227,6 +285,12 @@ W_BAD: dict[str, Make] = {
     "complex": lambda w: w + 1j,
     "dict": lambda w: dict(enumerate(w)),
     "word": lambda w: "balanced",
+    "column": lambda w: w[:, None],
+    "frame": lambda w: pd.DataFrame({"weight": w}),
+    "3-D": lambda w: np.ones((N, L, 1)),
+    "iterator": lambda w: iter(w),
+    "too many": lambda w: np.full(N, 1e308),
+    "dates": lambda w: pd.Series(pd.date_range("2020", periods=len(w))),
 }
 MATRICES = ["matrix", "holed", "coded"]
 TARGETS: dict[str, dict[str, Make]] = {
@@ -413,7 +477,7 @@ def complaint(case: Case) -> str | None:
             "none" if case.weight == "none" else "number" if case.weight == "number" else "array"
         )
         y = np.array(Y.tolist()) if Y.dtype == object else Y
-        if sp.issparse(given_X):  # whose linear part weighs more by default
+        if sp.issparse(given_X) or case.X == "sparse frame":  # the linear part weighs more
             X = sp.csr_matrix(X)
         try:
             expected = _answers(_model(case), X, y, _weights(case, w, plain_weight), SCORES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from numpy.testing import assert_array_equal
@@ -42,6 +44,43 @@ def test_features_must_be_finite(make: Any, label_data: Any, value: float) -> No
     X[3, 1] = value
     with pytest.raises(ValueError, match=r"NaN|infinity"):
         small(make).fit(X, Y)
+
+
+@every_classifier
+@pytest.mark.parametrize(
+    ("make_X", "message"),
+    [
+        (lambda X: np.ma.masked_array(X, X > 1), "X has masked entries"),
+        (lambda X: pd.DataFrame({"a": pd.date_range("2020", periods=len(X))}), "X must hold numb"),
+        (lambda X: pl.DataFrame({"a": pd.date_range("2020", periods=len(X))}), "X must hold numb"),
+        (lambda X: dict(enumerate(X)), "X cannot be read as a matrix of numbers"),
+        (lambda X: iter(X), "X cannot be read as a matrix of numbers"),
+        (lambda X: [*X.tolist()[:-1], [1.0]], "X cannot be read as a matrix of numbers"),
+        (lambda X: torch.from_numpy(X).requires_grad_(), "X cannot be read .* requires grad"),
+        (lambda X: np.full(X.shape, 10**400, dtype=object), "X cannot be read .* too large"),
+    ],
+)
+def test_features_that_are_no_numbers(
+    make: Any, label_data: Any, make_X: Any, message: str
+) -> None:
+    X, Y = label_data
+    with pytest.raises((TypeError, ValueError), match=message):
+        small(make).fit(make_X(X.copy()), Y)
+
+
+@every_net
+@pytest.mark.parametrize(
+    ("make_groups", "shape"),
+    [
+        (lambda n: np.zeros((n, 2)), r"\(200, 2\)"),
+        (lambda n: dict.fromkeys(range(n)), r"\(\)"),
+        (lambda n: 1, r"\(\)"),
+    ],
+)
+def test_groups(make: Any, label_data: Any, make_groups: Any, shape: str) -> None:
+    X, Y = label_data
+    with pytest.raises(ValueError, match=rf"groups must have shape \(200,\).*of shape {shape}"):
+        small(make).fit(X, Y, groups=make_groups(len(X)))
 
 
 @every_classifier

@@ -383,7 +383,7 @@ def test_few_members_hold_a_common_tenth_out(label_data: Any) -> None:
             "Of X_val, y_val .* has 4 labels",
         ),
         ({"X_val": np.zeros((2, 19)), "y_val": np.zeros((2, 5))}, "19 features"),
-        ({"groups": np.zeros(3)}, "inconsistent numbers of samples"),
+        ({"groups": np.zeros(3)}, "groups must have shape"),
     ],
 )
 def test_held_out_samples_that_do_not_fit(given: Any, message: str, label_data: Any) -> None:

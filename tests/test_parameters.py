@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from sklearn_mlcl import (
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from sklearn_mlcl.utils._sklearn_compat import Interval
 from sklearn_mlcl.utils.parameters import AT_LEAST_1, param
 from tests.small import NETS, every_classifier, every_net, small
 
@@ -155,6 +157,78 @@ def test_keys_are_checked_by_name(make: Any, name: str, label_data: Any) -> None
 def test_bounds_of_parameters_and_keys(make: Any, name: str, value: Any, label_data: Any) -> None:
     with pytest.raises(ValueError, match=rf"'{name}' parameter .* Got {value!r} instead"):
         make().set_params(**{name: value}).fit(*label_data)
+
+
+def intervals(make: Any) -> list[tuple[str, Any]]:
+    """Return every parameter, and key of a dict parameter, that is a number, with its bounds."""
+    known = dict(make._declared)
+    for name in ("loss_params", "net_params"):
+        known |= {f"{name}__{key}": p for key, p in known.pop(name).keys.items()}
+    return [(n, a) for n, p in known.items() for a in p.allowed if isinstance(a, Interval)]
+
+
+@every_net
+def test_no_number_is_beyond_what_is_computed_with(make: Any) -> None:
+    beyond = [np.inf, -np.inf, np.nan, 10**30, 10**400, Fraction(1, 2), 1j, "1", np.array(0.5)]
+    in_float64 = {"head_C", "missing_label"}
+    for name, bounds in intervals(make):
+        assert not any(map(bounds.is_satisfied_by, [*beyond, True, np.True_, b"1"])), name
+        assert name in in_float64 or not bounds.is_satisfied_by(1e300), name
+
+
+@every_net
+def test_numbers_of_numpy_are_numbers(make: Any, label_data: Any) -> None:
+    """Small ones too, in which products would overflow."""
+    X, Y = label_data
+    X, Y = X[:60], Y[:60]
+    plain, of_numpy = small(make), small(make)
+    for name, bounds in intervals(make):
+        value = plain.get_params()[name]
+        kind = np.uint8 if isinstance(value, int) else np.float16
+        if isinstance(value, int | float) and bounds.is_satisfied_by(kind(value)):
+            plain.set_params(**{name: kind(value).item()})
+            of_numpy.set_params(**{name: kind(value)})
+    assert type(of_numpy.learning_rate) is np.float16
+    expected = plain.fit(X, Y).partial_fit(X, Y).predict_proba(X)
+    assert_array_equal(of_numpy.fit(X, Y).partial_fit(X, Y).predict_proba(X), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss_params__queue_size": 8}, "loss='reg' takes no queue: loss_params__queue_size must"),
+        ({"loss": "any", "loss_params__prototypes": True}, "loss='any' has no prototypes"),
+        ({"loss": "proto", "loss_params__prototypes": False}, "loss='proto' needs prototypes"),
+    ],
+)
+def test_keys_that_the_loss_does_not_take(changes: Any, message: str, label_data: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        ContrastiveMultiLabelClassifier(loss="reg").set_params(**changes).fit(*label_data)
+
+
+@every_net
+def test_what_is_set_after_a_fit_is_checked(make: Any, label_data: Any) -> None:
+    X, Y = label_data
+    clf = small(make).fit(X, Y)
+    for name, value in [
+        ("neighbor_weight", np.nan),
+        ("linear_weight", -1.0),
+        ("net_params__pseudo_count", "x"),
+        ("net_params", [1]),
+    ]:
+        if name.partition("__")[0] in clf.get_params():
+            with pytest.raises(ValueError, match=f"'{name}' parameter of {make.__name__} must be"):
+                clone_of(clf).set_params(**{name: value}).predict_proba(X)
+
+
+def clone_of(clf: Any) -> Any:
+    return pickle.loads(pickle.dumps(clf))
+
+
+@every_net
+def test_sizes_beyond_memory_are_named(make: Any, label_data: Any) -> None:
+    with pytest.raises(MemoryError, match="smaller hidden_layer_sizes, n_estimators"):
+        small(make, hidden_layer_sizes=(2**31,)).fit(*label_data)
 
 
 def test_a_search_over_keys_in_a_pipeline(label_data: Any) -> None:

@@ -20,7 +20,7 @@ from sklearn_mlcl.metrics._held_out import held_out_scores
 from sklearn_mlcl.model_selection._crossfit import CrossFittedClassifier
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.utils._sklearn_compat import NamedEstimators, StrOptions
-from sklearn_mlcl.utils.parameters import ABOVE_0, SHARE, param, required
+from sklearn_mlcl.utils.parameters import SHARE, STRENGTH, param, required
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.targets import as_array, check_label_names
 from sklearn_mlcl.utils.validation import as_floats, check_threshold
@@ -125,7 +125,7 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
     estimators: Any = required(list, kw_only=False)
     calibrate: bool = param(True, "boolean")
     weights: Any = param("auto", StrOptions({"auto"}), "array-like", None)
-    shrinkage: float = param(5.0, ABOVE_0)
+    shrinkage: float = param(5.0, STRENGTH)
     threshold: Any = param("auto", StrOptions({"auto", *OBJECTIVES}), SHARE, "array-like")
     store_oof_proba: bool = param(True, "boolean")
     _methods = ("predict_proba",)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,10 @@ from scipy.special import gammaln
 from sklearn_mlcl.collapse._decoder import ONNDecoder
 from sklearn_mlcl.collapse._label_sets import LabelSets, grouped, row_blocks, set_means
 from sklearn_mlcl.collapse._tags import fit_tags, no_tags
+from sklearn_mlcl.utils._sklearn_compat import num_samples
 from sklearn_mlcl.utils.class_weight import in_units
+from sklearn_mlcl.utils.parameters import AT_LEAST_1, SHARE, check_arguments
+from sklearn_mlcl.utils.validation import check_weights
 
 VARIANTS = ("tags", "etf", "cosine", "observed")
 
@@ -89,10 +91,11 @@ def fit_onn_decoder(
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}.")
-    if not 0 <= prior <= 1:
-        raise ValueError(f"prior must be in [0, 1], got {prior!r}.")
+    check_arguments(
+        "fit_onn_decoder", prior=(prior, SHARE), max_labels=(max_labels, AT_LEAST_1, None)
+    )
     if sample_weight is not None:  # shares of the total count alone
-        sample_weight, _ = in_units(np.asarray(sample_weight, dtype=np.float64))
+        sample_weight, _ = in_units(check_weights(sample_weight, num_samples(Y), None))
     features, groups = grouped(features, Y, sample_weight)
     means = set_means(features, groups)
     decoder = decoder_from_means(groups, means, variant, max_labels, prior)
@@ -143,8 +146,6 @@ def _largest_size(groups: LabelSets, max_labels: int | None) -> int:
     if max_labels is None:
         share = np.cumsum(groups.weights) / groups.weights.sum()  # sets are sorted by size
         return int(groups.sizes[min(int(np.searchsorted(share, 0.999)), len(share) - 1)])
-    if not isinstance(max_labels, Integral) or max_labels < 1:
-        raise ValueError(f"max_labels must be None or an int >= 1, got {max_labels!r}.")
     return int(max_labels)
 
 

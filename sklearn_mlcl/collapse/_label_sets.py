@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_mlcl.utils.chunking import chunks
-from sklearn_mlcl.utils.validation import check_weights, positives_and_known
+from sklearn_mlcl.utils.targets import as_array, as_label_matrix, is_label_sets
+from sklearn_mlcl.utils.validation import as_floats, check_weights, positives_and_known
 
 BLOCK_ENTRIES = 2**20  # float64 entries of a temporary block: 8 MiB
 
@@ -54,7 +55,9 @@ def as_rows(array: Any, name: str = "features") -> Any:
     if sp.issparse(array):
         array = array.tocsr()
     elif not hasattr(array, "shape") or hasattr(array, "iloc"):
-        array = np.asarray(array)
+        array = as_array(array)
+    if np.ma.is_masked(array):
+        raise ValueError(f"{name} have masked entries, expected a value for each.")
     if len(array.shape) != 2 or array.shape[1] == 0:
         raise ValueError(f"{name} must be a matrix with columns, got shape {array.shape}.")
     return array
@@ -76,7 +79,7 @@ def as_float64(array: Any, name: str = "features") -> np.ndarray:
     """Return a dense float64 array of finite values."""
     if hasattr(array, "detach"):  # a torch tensor, known without importing torch; bf16 included
         array = array.detach().cpu().double().numpy()
-    array = np.asarray(array.toarray() if sp.issparse(array) else array, dtype=np.float64)
+    array = as_floats(np.asarray(array.toarray() if sp.issparse(array) else array), name)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} contain NaN or infinity; finite values are expected.")
     return array
@@ -84,7 +87,7 @@ def as_float64(array: Any, name: str = "features") -> np.ndarray:
 
 def label_sets(Y: Any, sample_weight: Any = None) -> LabelSets:
     """Group the rows of an indicator matrix (dense, CSR or DataFrame; NaN = missing)."""
-    Y = as_rows(Y, "Y")
+    Y = as_rows(as_label_matrix(Y, name="Y") if is_label_sets(Y) else Y, "Y")
     n, L = Y.shape
     packed, usable = np.empty((n, -(-L // 8)), dtype=np.uint8), np.ones(n, dtype=bool)
     for part in block_slices(n, L):

@@ -25,6 +25,7 @@ from sklearn_mlcl.collapse._label_sets import (
 from sklearn_mlcl.collapse._search import every_set
 from sklearn_mlcl.collapse._tags import TagPrototypes, fit_tags
 from sklearn_mlcl.collapse._within import within_between
+from sklearn_mlcl.utils.parameters import AT_LEAST_1, check_arguments
 from sklearn_mlcl.utils.topk import topk_decision
 
 MAX_BASELINE_MEANS = 1000  # means that enter the chance level: an average close to 90 degrees
@@ -138,8 +139,11 @@ def neural_collapse_metrics(
     >>> round(report["tag_r2"], 6), round(report["phi_rmse"], 6)
     (1.0, 0.0)
     """
-    if min_count < 1:
-        raise ValueError(f"min_count must be at least 1, got {min_count!r}.")
+    check_arguments(
+        "neural_collapse_metrics",
+        min_count=(min_count, AT_LEAST_1),
+        max_rows=(max_rows, AT_LEAST_1, None),
+    )
     rng = check_random_state(random_state)
     features, groups = grouped(features, Y)
     n_total, n_complete = len(groups.of_row), int((groups.of_row >= 0).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from sklearn_mlcl.utils.validation import check_threshold
 
 #: What the linear algebra of torch raises; its stubs do not know the name.
 _OF_TORCH: tuple[type[Exception]] = (torch.linalg.LinAlgError,)  # type: ignore[attr-defined]
+#: What torch says where it does not get memory, or cannot even count what it would need.
+_NO_MEMORY = re.compile("allocate memory|out of memory|size calculation overflow", re.IGNORECASE)
 #: Samples that a fit is tried on at its end, at most.
 CHECKED_SAMPLES = 32
 
@@ -58,6 +61,8 @@ class MultiLabelClassifier(
     threshold: Any
     #: What else may help where a fit ends in numbers that are not finite.
     _remedies: ClassVar[str]
+    #: What else may help where there is not enough memory.
+    _savings: ClassVar[str] = "fewer features or labels at once"
 
     @abstractmethod
     def _log_odds(self, X: Features) -> np.ndarray:
@@ -191,6 +196,13 @@ class MultiLabelClassifier(
             yield
         except (np.linalg.LinAlgError, *_OF_TORCH) as error:
             failed = error
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+                raise
+            raise MemoryError(
+                f"The fit needs more memory than there is ({error}). Likely remedies: "
+                f"{self._savings}."
+            ) from error
         if failed is not None or not self._is_finite(X):
             raise ValueError(
                 "The fit ended in coefficients or probabilities that are not finite. Likely "

@@ -33,6 +33,7 @@ from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
+    check_arguments,
     options_of,
     param,
     setting,
@@ -210,7 +211,7 @@ class CGMVAEClassifier(NetClassifier):
         if setting(self, "label_bias"):
             bias = torch.from_numpy(task.stats.log_odds.astype(np.float32))
         model = GaussianMixtureVAE(
-            nn.Sequential(scaler, FeatureNoise(self.feature_noise)),
+            nn.Sequential(scaler, FeatureNoise(float(self.feature_noise))),
             encoder,
             data.n_features,
             embedding_width(encoder, data.n_features),
@@ -222,7 +223,7 @@ class CGMVAEClassifier(NetClassifier):
             ),
             decoder_hidden=setting(self, "decoder_hidden"),
             activation=self.activation,
-            dropout=self.dropout,
+            dropout=float(self.dropout),
             concat_input=setting(self, "concat_input"),
             label_bias=bias,
             empty_label_policy=setting(self, "empty_label_policy"),
@@ -230,10 +231,10 @@ class CGMVAEClassifier(NetClassifier):
         terms = options_of(self, "loss_params")
         del terms["empty_label_policy"]
         return model, VariationalObjective(
-            temperature=self.temperature,
-            lambda_bce=self.lambda_bce,
-            lambda_kl=self.lambda_kl,
-            lambda_contrastive=self.lambda_contrastive,
+            temperature=float(self.temperature),
+            lambda_bce=float(self.lambda_bce),
+            lambda_kl=float(self.lambda_kl),
+            lambda_contrastive=float(self.lambda_contrastive),
             **terms,
         )
 
@@ -241,7 +242,7 @@ class CGMVAEClassifier(NetClassifier):
         if self.module is not None or setting(self, "layer_norm"):
             return encoder_of(self, n_features)
         sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
-        return plain_encoder(n_features, sizes, self.activation, self.dropout)
+        return plain_encoder(n_features, sizes, self.activation, float(self.dropout))
 
     def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
         if self.head == "logistic":
@@ -309,7 +310,7 @@ class CGMVAEClassifier(NetClassifier):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Samples to score.
         n_samples : int, default=32
-            Number of draws of :math:`q(z|x)`.
+            Number of draws of :math:`q(z|x)`, from 2 to 10,000.
 
         Returns
         -------
@@ -319,11 +320,10 @@ class CGMVAEClassifier(NetClassifier):
         Raises
         ------
         ValueError
-            If ``n_samples`` is less than 2.
+            If ``n_samples`` is none of these.
         """
         check_is_fitted(self)
-        if n_samples < 2:
-            raise ValueError(f"n_samples must be at least 2, got {n_samples!r}.")
+        n_samples = _checked_draws(n_samples, "uncertainty", least=2)
         X = check_features(self, X, reset=False)
         options = self._inference
         options["entries"] *= n_samples
@@ -339,7 +339,7 @@ class CGMVAEClassifier(NetClassifier):
         X : {array-like, CSR matrix} of shape (n_samples, n_features)
             Samples to encode.
         n_samples : int or None, default=None
-            Number of draws of :math:`q(z|x)` a sample; None returns its mean.
+            Number of draws of :math:`q(z|x)` a sample, 10,000 at most; None returns its mean.
         random_state : int, RandomState instance or None, default=None
             Seeds the draws.
 
@@ -354,8 +354,15 @@ class CGMVAEClassifier(NetClassifier):
         mean, log_var = np.split(posterior, 2, axis=1)
         if n_samples is None:
             return mean
+        n_samples = _checked_draws(n_samples, "sample_latent", least=1)
         noise = check_random_state(random_state).normal(size=(n_samples, *mean.shape))
         return mean + np.exp(0.5 * log_var) * noise.astype(mean.dtype)
+
+
+def _checked_draws(n_samples: Any, caller: str, least: int) -> int:
+    bounds = Interval(Integral, least, MOST_PREDICT_SAMPLES, closed="both")
+    check_arguments(caller, n_samples=(n_samples, bounds))
+    return int(n_samples)
 
 
 def _array(tensor: torch.Tensor | None) -> Any:

@@ -28,12 +28,14 @@ from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
+    NUMBER,
+    STRENGTH,
     options_of,
     param,
     setting,
 )
 
-HEAD_C = param(0.01, ABOVE_0, StrOptions({"cv"}), "array-like")
+HEAD_C = param(0.01, STRENGTH, StrOptions({"cv"}), "array-like")
 
 
 class ContrastiveMultiLabelClassifier(NetClassifier):
@@ -155,7 +157,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         dict,
         None,
         keys={
-            "alpha": param(0.0, Interval(Real, None, None, closed="neither")),
+            "alpha": param(0.0, NUMBER),
             "beta": param(0.1, ABOVE_0),
             "overlap_threshold": param(0.5, Interval(Real, 0, 1, closed="right")),
             "anchor_weighting": param("label", StrOptions({"label", "sample"})),
@@ -183,11 +185,29 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
                 "head='joint' is trained by the joint loss: lambda_joint must be > 0, got "
                 f"{self.lambda_joint!r}."
             )
+        loss = CONTRASTIVE_LOSSES.get(self.loss) if isinstance(self.loss, str) else self.loss
+        if setting(self, "queue_size") > 0 and not getattr(loss, "accepts_queue", True):
+            raise ValueError(
+                f"loss={self.loss!r} takes no queue: loss_params__queue_size must be 0, got "
+                f"{setting(self, 'queue_size')!r}."
+            )
+        asked = setting(self, "prototypes")
+        if asked is True and not getattr(loss, "uses_prototypes", True):
+            raise ValueError(
+                f"loss={self.loss!r} has no prototypes: loss_params__prototypes must be False or "
+                "'auto', got True."
+            )
+        if asked is False and getattr(loss, "requires_prototypes", False):
+            raise ValueError(
+                f"loss={self.loss!r} needs prototypes: loss_params__prototypes must be True or "
+                "'auto', got False."
+            )
 
     def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
         data = task.train
+        n_members = int(self.n_estimators)
         encoder = scaled_encoder(self, task)
-        width = embedding_width(encoder, probe_of(self, data), self.n_estimators)
+        width = embedding_width(encoder, probe_of(self, data), n_members)
         projection_dim = setting(self, "projection_dim")
         loss = self._loss()
         with_prototypes = setting(self, "prototypes")
@@ -195,17 +215,17 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             with_prototypes = getattr(loss, "uses_prototypes", False)
         projection: nn.Module = nn.Identity()
         if projection_dim is not None:
-            projection = ProjectionHead(width, projection_dim, self.activation, self.n_estimators)
+            projection = ProjectionHead(width, projection_dim, self.activation, n_members)
         shape = (data.n_labels, projection_dim or width)
         return encoder, ContrastiveObjective(
             loss,
             projection,
-            linear_head(width, task.log_odds, self.n_estimators),
+            linear_head(width, task.log_odds, n_members),
             prototypes=self._initial_prototypes(*shape) if with_prototypes else None,
             queue=self._queue(*shape, data.has_missing()),
             joint_loss=LOGIT_LOSSES[setting(self, "joint_loss")](),
-            lambda_contrastive=self.lambda_contrastive,
-            lambda_joint=self.lambda_joint,
+            lambda_contrastive=float(self.lambda_contrastive),
+            lambda_joint=float(self.lambda_joint),
         )
 
     def _loss(self) -> nn.Module:
@@ -219,7 +239,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     def _initial_prototypes(self, n_labels: int, n_projection: int) -> Tensor:
         members = [
             nn.init.xavier_uniform_(torch.empty(n_labels, n_projection))
-            for _ in range(self.n_estimators)
+            for _ in range(int(self.n_estimators))
         ]
         return members[0] if self.n_estimators == 1 else torch.stack(members)
 
@@ -229,7 +249,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             return None
         dtype = torch.float32 if has_missing else torch.bool
         return MemoryQueue(
-            size, n_projection, n_labels, label_dtype=dtype, n_members=self.n_estimators
+            size, n_projection, n_labels, label_dtype=dtype, n_members=int(self.n_estimators)
         )
 
     def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:

@@ -22,6 +22,7 @@ from sklearn_mlcl.modules import (
 from sklearn_mlcl.modules._encoder import custom_encoder
 from sklearn_mlcl.modules._scaling import input_scaler
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.parameters import AT_LEAST_1
 from sklearn_mlcl.utils.samples import tensors_of
 
 #: Features of a CSR X that the encoder sees at most: the first layer of a net costs as much for a
@@ -32,7 +33,7 @@ MAX_SPARSE_FEATURES = 8_192
 def layer_sizes(name: str, sizes: Any) -> tuple[int, ...]:
     """Return the widths of layers, the parameter ``name``, checked."""
     widths = tuple(np.atleast_1d(sizes).tolist())
-    if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
+    if not widths or not all(map(AT_LEAST_1.is_satisfied_by, widths)):
         raise ValueError(
             f"{name} must hold one positive integer a layer, at least one; got {sizes!r}."
         )
@@ -78,8 +79,8 @@ def encoder_of(clf: Any, n_features: int, probe: Any = None) -> nn.Module:
             n_features,
             hidden_layer_sizes=layer_sizes("hidden_layer_sizes", clf.hidden_layer_sizes),
             activation=clf.activation,
-            dropout=clf.dropout,
-            n_members=clf.n_estimators,
+            dropout=float(clf.dropout),
+            n_members=int(clf.n_estimators),
         )
     members = [custom_encoder(clf.module, n_features) for _ in range(clf.n_estimators)]
     for member in members:
@@ -99,10 +100,10 @@ def scaled_encoder(clf: Any, task: Task, n_outputs: int | None = None) -> nn.Mod
     encoder = encoder_of(clf, n_features, probe)
     if n_outputs is not None:
         # Linear, not rectified: features must be able to point along every row of a fixed frame.
-        width = embedding_width(encoder, probe, clf.n_estimators)
-        encoder = nn.Sequential(encoder, linear(width, n_outputs, clf.n_estimators))
+        width = embedding_width(encoder, probe, int(clf.n_estimators))
+        encoder = nn.Sequential(encoder, linear(width, n_outputs, int(clf.n_estimators)))
     if not isinstance(probe, int):
         return encoder
-    scaler, noise = scaler_of(clf, task), FeatureNoise(clf.feature_noise)
+    scaler, noise = scaler_of(clf, task), FeatureNoise(float(clf.feature_noise))
     index = None if kept is None else torch.from_numpy(kept)
     return ScaledEncoder(scaler, encoder, noise, index)

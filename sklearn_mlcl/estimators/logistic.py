@@ -23,6 +23,7 @@ from sklearn_mlcl.utils.parameters import (
     CLASS_WEIGHT,
     MISSING_LABEL,
     SHARE,
+    STRENGTH,
     DeclaredParameters,
     param,
 )
@@ -104,7 +105,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
 
     _remedies: ClassVar[str] = "C near 1"
 
-    C: Any = param(1.0, ABOVE_0, StrOptions({"cv"}), "array-like")
+    C: Any = param(1.0, STRENGTH, StrOptions({"cv"}), "array-like")
     Cs: Any = param(DEFAULT_CS, "array-like")
     cv: Any = param(5, Interval(Integral, 2, None, closed="left"), "cv_object")
     fit_intercept: bool = param(True, "boolean")
@@ -157,8 +158,8 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
                 Cs=self.Cs,
                 cv=self.cv,
                 fit_intercept=self.fit_intercept,
-                tol=self.tol,
-                max_iter=self.max_iter,
+                tol=float(self.tol),
+                max_iter=int(self.max_iter),
             )
             self.coef_, self.intercept_ = heads.coef, heads.intercept
             self.C_, self.n_iter_ = heads.C, heads.n_iter

@@ -151,12 +151,12 @@ class MultiLabelMLPClassifier(NetClassifier):
         if n_outputs is None and self.classifier == "etf":
             n_outputs = max(log_odds.shape[-1] - 1, 1)
         encoder = scaled_encoder(self, task, n_outputs)
-        width = embedding_width(encoder, probe_of(self, data), self.n_estimators)
+        width = embedding_width(encoder, probe_of(self, data), int(self.n_estimators))
         head: Head
         if self.classifier == "etf":
             head = etf_head(width, log_odds, learn_scale=self.loss != "pal")
         else:
-            head = linear_head(width, log_odds, self.n_estimators)
+            head = linear_head(width, log_odds, int(self.n_estimators))
         loss = self._loss(data.n_labels)
         return encoder, LogitObjective(head, loss, setting(self, "feature_decay"))
 

@@ -345,6 +345,10 @@ class NetClassifier(
         the held-out log loss.
     """
 
+    _savings: ClassVar[str] = (
+        "smaller hidden_layer_sizes, n_estimators and batch_size, smaller sizes in "
+        "net_params and loss_params"
+    )
     _remedies: ClassVar[str] = "a smaller learning_rate, precision='float32'"
 
     threshold: Any = param("auto", SHARE, "array-like", StrOptions({"auto", *OBJECTIVES}))
@@ -368,7 +372,7 @@ class NetClassifier(
         "folds",
         StrOptions({"folds"}),
         Interval(Real, 0, 1, closed="neither"),
-        HasMethods(["split"]),
+        HasMethods(["split", "get_n_splits"]),
         None,
     )
     early_stopping: bool | int = param(True, "boolean", AT_LEAST_1)
@@ -639,7 +643,7 @@ class NetClassifier(
         several = self.n_estimators >= FEWEST_MEMBERS and not self.own_inputs
         by_member = self._members_hold_out and several
         if by_member and n <= HELD_OUT_SAMPLES:
-            return member_folds(data, self.n_estimators, seed)
+            return member_folds(data, int(self.n_estimators), seed)
         return common_share(data, min(HELD_OUT_SHARE, HELD_OUT_SAMPLES / n), seed)
 
     def _trained(
@@ -721,9 +725,9 @@ class NetClassifier(
             module,
             objective,
             optimizer_name=setting(self, "optimizer"),
-            weight_decay=self.weight_decay,
+            weight_decay=float(self.weight_decay),
             mixup=self._mixup(task.train),
-            n_members=self.n_estimators,
+            n_members=int(self.n_estimators),
             **self._training_settings(task),
             **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
         ).initialize()
@@ -762,7 +766,7 @@ class NetClassifier(
         """Give a trained objective the weights of its terms of today."""
         for name in ("lambda_bce", "lambda_contrastive", "lambda_joint", "lambda_kl"):
             if name in self._declared:
-                setattr(objective, name, getattr(self, name))
+                setattr(objective, name, float(getattr(self, name)))
 
     def _training_settings(self, task: Task) -> dict[str, Any]:
         return {
@@ -770,7 +774,7 @@ class NetClassifier(
             "encoder_lr": setting(self, "encoder_lr"),
             "grad_clip": setting(self, "grad_clip"),
             "compiled": setting(self, "compile"),
-            "lr": self.learning_rate,
+            "lr": float(self.learning_rate),
             "batch_size": batch_samples(self.batch_size, task.train.n_samples),
             "callbacks": self.callbacks,
             "verbose": self.verbose,
@@ -1021,6 +1025,7 @@ class NetClassifier(
 
     def _current_predictor(self) -> Predictor:
         """Return the predictor, with the weights of its parts that are set today."""
+        validate_parameters(self)
         blend = self.predictor_.blend
         v, w = _number(self.neighbor_weight), _number(self.linear_weight)
         return self.predictor_.weighted(

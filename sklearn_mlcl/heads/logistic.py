@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.model_selection import check_cv
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from sklearn_mlcl.model_selection._held_out import row_numbers
 from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, select_C
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils.class_weight import row_weights
@@ -64,7 +64,7 @@ def fit_heads(
         if isinstance(cv, Integral):
             n_splits = min(int(cv), X.shape[0])
             cv = MultilabelStratifiedKFold(n_splits, shuffle=True, random_state=0)
-        splits = list(check_cv(cv).split(X, Y))
+        splits = row_numbers(cv, X, Y)
         C = select_C(X, Y, Cs, cv=splits, sample_weight=sample_weight, **intercept).C
     return fit_logistic(X, Y, C=C, sample_weight=sample_weight, **solver_options)
 

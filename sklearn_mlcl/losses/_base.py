@@ -33,6 +33,7 @@ from sklearn_mlcl.losses._validation import (
     check_shape,
 )
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
+from sklearn_mlcl.utils.parameters import NUMBER
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -77,7 +78,7 @@ class ContrastiveLoss(nn.Module):
         "reduction": [StrOptions({"mean", "none"})],
         "memory_budget": COUNT,
         "n_negatives": [Interval(Integral, 0, None, closed="left"), None],
-        "alpha": [Interval(Real, None, None, closed="neither")],
+        "alpha": [NUMBER],
         "beta": POSITIVE,
         "overlap_threshold": [Interval(Real, 0, 1, closed="right")],
         "positives": [StrOptions({"any", "all"})],

@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sklearn_mlcl.utils._sklearn_compat import Interval, validate_parameter_constraints
+from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_0, plain_number
 from sklearn_mlcl.utils.targets import check_indicator_values
 
 #: Constraints that several losses share, in the form of scikit-learn's parameter tables.
-POSITIVE = [Interval(Real, 0, None, closed="neither")]
-NON_NEGATIVE = [Interval(Real, 0, None, closed="left")]
+POSITIVE = [ABOVE_0]
+NON_NEGATIVE = [AT_LEAST_0]
 COUNT = [Interval(Integral, 1, None, closed="left")]
 
 
 def check_parameters(owner: Any, parameters: dict[str, Any]) -> None:
-    """Raise unless the parameters meet the ``_parameter_constraints`` of their owner."""
+    """Raise unless the parameters meet the ``_parameter_constraints`` of their owner.
+
+    Scalars of NumPy become plain numbers: small ones would overflow where torch's do not.
+    """
     validate_parameter_constraints(
         owner._parameter_constraints, parameters, caller_name=type(owner).__name__
     )
+    for name, value in list(parameters.items()):
+        if name in owner._parameter_constraints:
+            setattr(owner, name, plain_number(value))
 
 
 def check_sample_weight(sample_weight: Tensor | None, shape: tuple[int, ...]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.parameters import NUMBER, check_arguments
 from sklearn_mlcl.utils.validation import LabelEntries, check_decisions
 
 CountScore = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -46,6 +47,7 @@ def mean_over_samples(
     The value of a sample without a positive, and without a decision if `entries` holds decisions,
     is replaced by `empty_rows`, or dropped if that is None.
     """
+    check_arguments(name, empty_rows=(empty_rows, NUMBER, None))
     known, marked = entries.known_mask(), entries.positive
     if entries.values.dtype == bool:
         marked = marked | (entries.values & known)

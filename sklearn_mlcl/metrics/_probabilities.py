@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sklearn_mlcl.metrics._decisions import undefined
+from sklearn_mlcl.utils._sklearn_compat import Interval
 from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.parameters import check_arguments
 from sklearn_mlcl.utils.validation import LabelEntries, check_probabilities, check_scores
+
+MOST_BINS = 10_000
 
 
 def _score_of_labels(
@@ -244,6 +249,7 @@ def reliability_curve(
     <y_true>
     <y_proba>
     n_bins : int, default=10
+        From 1 to 10,000.
         Bins of [0, 1]. A probability on an edge belongs to the bin below, 0 to the first.
     <sample_weight>
     <missing_label>
@@ -268,8 +274,9 @@ def reliability_curve(
     >>> reliability_curve([[1], [0], [1]], [[0.75], [0.5], [1.0]], n_bins=2)
     (array([[0.5  , 0.875]]), array([[0., 1.]]), array([[1., 2.]]))
     """
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins!r}.")
+    bounds = Interval(Integral, 1, MOST_BINS, closed="both")
+    check_arguments("reliability_curve", n_bins=(n_bins, bounds))
+    n_bins = int(n_bins)
     entries = check_probabilities(y_true, y_proba, sample_weight, missing_label)
     L = entries.shape[1]
     edges = np.linspace(0.0, 1.0, n_bins + 1)

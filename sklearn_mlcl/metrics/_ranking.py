@@ -8,6 +8,7 @@ import numpy as np
 
 from sklearn_mlcl.metrics._decisions import mean_over_samples, undefined
 from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.parameters import AT_LEAST_0, check_arguments
 from sklearn_mlcl.utils.targets import label_names_in
 from sklearn_mlcl.utils.topk import check_k, top_values
 from sklearn_mlcl.utils.validation import (
@@ -208,7 +209,7 @@ def label_propensities(
     y_train : {ndarray, DataFrame, sparse matrix} of shape (n, L)
         Indicator matrix of the training samples, at least 3 of them.
     A, B : float, default=0.55, 1.5
-        Constants of the model; the defaults are those of the paper for most data sets.
+        Constants of the model, at least 0; the defaults are those of the paper for most data sets.
     missing_label : float, default=NaN
         What marks a missing entry beside NaN, for example -1.
 
@@ -235,7 +236,8 @@ def label_propensities(
     >>> label_propensities(np.repeat([[1, 0], [1, 1]], [90, 10], axis=0)).round(3)
     array([0.68 , 0.391])
     """
-    positive, known = positives_and_known(y_train, missing_label)
+    check_arguments("label_propensities", A=(A, AT_LEAST_0), B=(B, AT_LEAST_0))
+    positive, known = positives_and_known(y_train, missing_label, "y_train")
     n = np.full(positive.shape[1], len(positive)) if known is None else known.sum(axis=0)
     if n.min() < 3:
         raise ValueError(f"y_train must have 3 known entries or more a label, got {n.min()}.")

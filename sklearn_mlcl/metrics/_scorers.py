@@ -196,6 +196,6 @@ def get_scorer(name: str, *, missing_label: float = np.nan) -> MultiLabelScorer:
     >>> get_scorer("neg_log_loss").response
     'proba'
     """
-    if name not in SCORERS:
+    if not isinstance(name, str) or name not in SCORERS:
         raise ValueError(f"name must be one of {get_scorer_names()}, got {name!r}.")
     return clone(SCORERS[name]).set_params(missing_label=missing_label)

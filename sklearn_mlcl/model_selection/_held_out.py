@@ -35,7 +35,38 @@ def splits_of(
         cv = MultilabelStratifiedKFold(n_folds, shuffle=random_state is not None, **options)
     elif isinstance(cv, Real):
         cv = MultilabelStratifiedShuffleSplit(1, test_size=float(cv), **options)
-    return list(check_cv(cv).split(X, y, **(split_params or {})))
+    return row_numbers(cv, X, y, **(split_params or {}))
+
+
+def row_numbers(cv: Any, X: Any, y: Any, **split_params: Any) -> list[tuple[Any, Any]]:
+    """Return the splits of a splitter, or of an iterable of them, as numbers of samples."""
+    n_samples, is_splitter = num_samples(X), hasattr(cv, "get_n_splits")
+    try:
+        pairs = [(train, test) for train, test in check_cv(cv).split(X, y, **split_params)]
+    except (TypeError, ValueError) as error:
+        if is_splitter:
+            raise
+        raise ValueError(_WHAT_CV_IS.format(n_samples, cv)) from error
+    splits = [(_numbers(train, n_samples), _numbers(test, n_samples)) for train, test in pairs]
+    if not splits or any(part is None for pair in splits for part in pair):
+        raise ValueError(_WHAT_CV_IS.format(n_samples, cv))
+    return splits
+
+
+_WHAT_CV_IS = (
+    "cv must be a number of folds, a splitter or an iterable of (train, test), arrays of the "
+    "numbers of {} samples; got {!r}."
+)
+
+
+def _numbers(part: Any, n_samples: int) -> np.ndarray | None:
+    """Return the numbers of samples that an array names, or a mask; None if it is neither."""
+    rows = np.asarray(part)
+    if rows.dtype == bool and rows.shape == (n_samples,):
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not rows.size:
+        return None
+    return rows if -n_samples <= rows.min() and rows.max() < n_samples else None
 
 
 def cross_fit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 
+from sklearn_mlcl.utils._sklearn_compat import Interval
+from sklearn_mlcl.utils.parameters import AT_LEAST_1, check_arguments
 from sklearn_mlcl.utils.targets import as_array, as_label_matrix, is_label_sets, missing_as_nan
 
 
@@ -270,6 +273,9 @@ class MultilabelStratifiedShuffleSplit(_LabelStratified, ShuffleSplit):
 
     def _iter_splits(self, Y: sp.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         n, given = Y.shape[0], {"test_size": self.test_size, "train_size": self.train_size}
+        size = (Interval(Real, 0, 1, closed="neither"), AT_LEAST_1, None)
+        sizes_given = {name: (value, *size) for name, value in given.items()}
+        check_arguments(type(self).__name__, n_splits=(self.n_splits, AT_LEAST_1), **sizes_given)
         train, test = next(ShuffleSplit(1, **given, random_state=0).split(np.empty((n, 0))))
         sizes = np.array([len(train), len(test), n - len(train) - len(test)])
         rng = check_random_state(self.random_state)

@@ -41,9 +41,13 @@ def _takes(kind: str, value: Any) -> bool:
 def kept_in_files(value: Any) -> dict[str, Any]:
     """Return the attributes of an object that leave with a model.
 
-    Labels of training samples do not, and what watches a training does not.
+    Labels of training samples do not, and what watches a training does not. Nor does the wish for a
+    compiler: it is one of the machine.
     """
     known = without_callbacks(vars(value)) if isinstance(value, BaseEstimator) else vars(value)
+    if isinstance(value, BaseEstimator) and isinstance(known.get("net_params"), dict):
+        kept = {k: v for k, v in known["net_params"].items() if k != "compile"}
+        known = known | {"net_params": kept}
     return known | dict.fromkeys(known.keys() & getattr(value, "not_in_files", set()))
 
 
@@ -206,7 +210,9 @@ def _modules_in(objects: list[Any]) -> list[nn.Module]:
 
 def check_estimator(estimator: Any) -> None:
     """Raise unless an estimator has parameters that ``fit`` would take, and can predict."""
-    estimator.get_params(deep=False)  # fails if one is missing
+    parameters = estimator.get_params(deep=False)  # fails if one is missing
+    if (parameters.get("net_params") or {}).get("compile"):
+        raise ValueError("its net_params have compile=True, which would start a compiler")
     validate_parameters(estimator)
     try:
         check_is_fitted(estimator)

@@ -22,7 +22,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     The file is in the safetensors format: all arrays, and in its header the rest as JSON, with
     versions and checksums. It holds all of the estimator, with what :meth:`partial_fit` and warm
-    starts go on from (the weights, the optimizer, the history).
+    starts go on from (the weights, the optimizer, the history). ``compile`` of ``net_params`` is
+    left out, so that no file starts a compiler.
 
     Parameters
     ----------

@@ -75,13 +75,13 @@ def as_sample_weight(
     return s / unit, unit
 
 
-def as_C(C: float | ArrayLike, L: int, device: Any) -> Tensor:
+def as_C(C: float | ArrayLike, L: int, device: Any, name: str = "C") -> Tensor:
     """C as a tensor of shape (L,)."""
     out = torch.as_tensor(C, dtype=torch.float64, device=device)
     if out.ndim > 1 or (out.ndim == 1 and len(out) != L):
-        raise ValueError(f"C must be a number or have shape ({L},), got {tuple(out.shape)}.")
+        raise ValueError(f"{name} must be a number or have shape ({L},), got {tuple(out.shape)}.")
     if not bool((torch.isfinite(out) & (out > 0)).all()):
-        raise ValueError(f"C must be positive and finite, got {C!r}.")
+        raise ValueError(f"{name} must be positive and finite, got {C!r}.")
     return out.expand(L)
 
 

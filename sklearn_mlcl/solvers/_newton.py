@@ -63,7 +63,7 @@ def minimise(
     the logits from their optimum, weighted by p (1 - p). `near`: theta may be a minimum already.
     """
     active = torch.arange(theta.shape[1], device=theta.device)
-    fine, small = near or max_iter == 0, max(FINE, tol)
+    fine, small = bool(near or max_iter == 0), max(FINE, tol)
     curvature = torch.empty_like(problems.sign, dtype=single.dtype)
     point = evaluate(double if fine else single, problems, theta, curvature)
     before, out = torch.ones_like(point.value), Minimum.empty(theta, point.norm)

@@ -193,11 +193,11 @@ def fit_logistic_path(
     ]
 
 
-def as_grid(Cs: Sequence[ArrayLike], L: int, device: torch.device) -> Tensor:
+def as_grid(Cs: Sequence[ArrayLike], L: int, device: torch.device, name: str = "C") -> Tensor:
     """The values of C for all labels, shape (n_C, L)."""
     if len(Cs) == 0:
         raise ValueError("Cs must hold one value at least, got none.")
-    return torch.stack([as_C(C, L, device) for C in Cs])
+    return torch.stack([as_C(C, L, device, name) for C in Cs])
 
 
 def prepare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
 from sklearn_mlcl.solvers._task import Fits, Rows, label_width, solve
 from sklearn_mlcl.solvers.logistic import MEMORY_BUDGET, as_grid, prepare
 from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.targets import as_array
+from sklearn_mlcl.utils.validation import as_floats
 
 DEFAULT_CS = tuple(10.0**k for k in range(-5, 4))
 TIE = 1e-9  # relative difference of log loss below which two values of C are a tie
@@ -100,7 +103,7 @@ def select_C(
     """
     design, rows = prepare(X, Y, sample_weight, fit_intercept)
     L, device = rows.Y.shape[1], design.penalty.device
-    grid = as_grid(sorted(Cs), L, device)
+    grid = as_grid(np.sort(as_floats(as_array(Cs), "Cs")).tolist(), L, device, "Cs")
     values = grid[:, 0]
     loss = torch.zeros_like(grid)
     weight = grid.new_zeros(L)
@@ -116,7 +119,7 @@ def select_C(
 
 
 def _splits(cv: Any, n: int) -> list[tuple[Tensor, Tensor]]:
-    if isinstance(cv, int):
+    if isinstance(cv, Integral):
         cv = KFold(cv, shuffle=True, random_state=0).split(np.empty(n))
     return [(torch.as_tensor(train), torch.as_tensor(test)) for train, test in cv]
 

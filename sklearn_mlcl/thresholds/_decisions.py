@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sklearn_mlcl.utils.parameters import STRENGTH_OR_0, check_arguments
 from sklearn_mlcl.utils.topk import topk_decision
-from sklearn_mlcl.utils.validation import check_decisions
+from sklearn_mlcl.utils.validation import check_decisions, check_per_label
 
 SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
 
@@ -41,13 +42,10 @@ def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.nd
     >>> threshold_decision(np.array([[0.4, 0.6]]), [0.3, 0.7])
     array([[ True, False]])
     """
-    threshold = np.asarray(threshold)
-    if threshold.shape not in ((), (probabilities.shape[1],)):
-        raise ValueError(
-            f"threshold must be a number or {probabilities.shape[1]} of them, "
-            f"got shape {threshold.shape}."
-        )
-    return probabilities >= threshold
+    cuts = check_per_label(threshold, probabilities.shape[1], None, "threshold")
+    if np.isnan(cuts).any():
+        raise ValueError(f"threshold must hold numbers, got {threshold!r}.")
+    return probabilities >= cuts
 
 
 def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
@@ -119,6 +117,7 @@ def choose_decision(
     >>> choose_decision({"threshold": np.ones_like(Y), "onn": Y}, Y)[0]
     'onn'
     """
+    check_arguments("choose_decision", n_se=(n_se, STRENGTH_OR_0))
     if not predictions:
         raise ValueError("predictions is empty; at least one rule is expected.")
     parts = {name: score_and_influence(P, Y, scoring) for name, P in predictions.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn_mlcl.thresholds._common import ROW_SCORES, common_cut
 from sklearn_mlcl.thresholds._curves import best_cut, cut_above, micro_f1_cuts
 from sklearn_mlcl.thresholds._objectives import METRICS, value_at
 from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.parameters import AT_LEAST_1, STRENGTH_OR_0, check_arguments
 from sklearn_mlcl.utils.targets import label_names_in
 from sklearn_mlcl.utils.validation import LabelEntries, check_per_label, check_scores
 
@@ -180,6 +180,8 @@ def threshold_score(
     entries = check_scores(y_true, y_score, sample_weight, missing_label)
     n_labels = entries.shape[1]
     cuts = check_per_label(thresholds, n_labels, label_names_in(y_true), "thresholds")
+    if np.isnan(cuts).any():
+        raise ValueError(f"thresholds must hold numbers, got {thresholds!r}.")
     return value_at(entries, objective)(np.broadcast_to(cuts, n_labels))
 
 
@@ -206,8 +208,9 @@ def _check_parameters(
 ) -> None:
     if not callable(objective) and objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {OBJECTIVES} or callable, got {objective!r}.")
-    if not isinstance(shrinkage, Real) or not 0 <= shrinkage < np.inf:
-        raise ValueError(f"shrinkage must be a finite number >= 0, got {shrinkage!r}.")
-    for name, value in (("grid_size", grid_size), ("max_passes", max_passes)):
-        if not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1, got {value!r}.")
+    check_arguments(
+        "tune_thresholds",
+        shrinkage=(shrinkage, STRENGTH_OR_0),
+        grid_size=(grid_size, AT_LEAST_1),
+        max_passes=(max_passes, AT_LEAST_1),
+    )

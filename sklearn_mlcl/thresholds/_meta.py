@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier
 from sklearn_mlcl.thresholds._engine import OBJECTIVES, threshold_score, tune_thresholds
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
-from sklearn_mlcl.utils.parameters import AT_LEAST_0, param
+from sklearn_mlcl.utils.parameters import STRENGTH_OR_0, param
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.state import check_arrays
 
@@ -72,7 +72,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
 
     objective: str | Callable[..., float] = param("f1_micro", StrOptions(set(OBJECTIVES)), callable)
     per_label: bool = param(True, "boolean")
-    shrinkage: float = param(0.0, AT_LEAST_0)
+    shrinkage: float = param(0.0, STRENGTH_OR_0)
     _methods = ("predict_proba", "decision_function")
 
     def _learn(self, Y: Any, scores: list[np.ndarray], weight: np.ndarray | None) -> None:

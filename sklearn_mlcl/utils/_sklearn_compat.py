@@ -7,6 +7,7 @@ out of all other files.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -15,10 +16,10 @@ from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as effective_n_threads
 from sklearn.utils._param_validation import (
     HasMethods,
-    Interval,
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils._param_validation import Interval as _Interval
 from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils.metadata_routing import UNUSED, MetadataRequest
 from sklearn.utils.metaestimators import _BaseComposition
@@ -104,6 +105,19 @@ def begin_fit_task(estimator: BaseEstimator, max_subtasks: int, given: dict[str,
         return None
     context = estimator._init_callback_context(max_subtasks=max_subtasks)
     return context.call_on_fit_task_begin(estimator=estimator, **given)
+
+
+class Interval(_Interval):
+    """Numbers in a range: those of Python and NumPy, whole ones of 64 bits, no booleans."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Return whether a value is such a number."""
+        kinds = (int, np.integer) if self.type is Integral else (int, float, np.number)
+        if isinstance(val, bool | np.complexfloating) or not isinstance(val, kinds):
+            return False
+        # Arithmetic of torch and NumPy ends at 64 bits; bounds may be beyond half precision.
+        number = int(val) if isinstance(val, int | np.integer) else float(val)
+        return not (isinstance(number, int) and number.bit_length() > 63) and number in self
 
 
 class CheckedParameters(BaseEstimator):

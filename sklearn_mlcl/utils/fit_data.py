@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, validate_data
 
 from sklearn_mlcl.utils.chunking import MemmapView, as_memmap_view, chunks, take_rows
 from sklearn_mlcl.utils.class_weight import (
@@ -39,6 +41,11 @@ from sklearn_mlcl.utils.validation import check_in_memory, check_weights
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix
 FLOATS = (np.float64, np.float32)
+#: Errors of the libraries below about X that do not say so.
+_WITHOUT_NAME = re.compile(
+    r"could not convert|float\(\) argument|setting an array element|Cannot cast|int too large|"
+    r"Expected unique column names|Can't call numpy|Got unsupported"
+)
 #: A label whose weights sum to less, or to less of the largest sum, is not learnt.
 NOTHING, NOTHING_BESIDE = 1e-10, 1e-30
 
@@ -169,12 +176,17 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
             return _checked_kind(estimator, X, known, reset)
     if reset:
         vars(estimator).pop("_sample_shape", None)
+    if np.ma.is_masked(X):
+        raise ValueError("X has masked entries, expected a value for each: impute them.")
+    if _holds_times(X):
+        raise ValueError("X must hold numbers, got dates or durations.")
     try:
         X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
-    except ValueError as error:
-        if str(error).startswith("could not convert"):  # which does not say what holds it
-            raise ValueError(f"X must hold numbers: {error}.") from error
-        raise
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        if not _WITHOUT_NAME.match(str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"X cannot be read as a matrix of numbers: {error}") from error
     return canonical(X) if sp.issparse(X) else X
 
 
@@ -186,6 +198,15 @@ def _checked_kind(estimator: Any, X: np.ndarray, known: Any, reset: bool) -> np.
     else:
         check_same_kind(X, known or [("", "<f8", (estimator.n_features_in_,))])
     return X
+
+
+def _holds_times(X: Any) -> bool:
+    """Return whether there are dates or durations, which would be read as numbers."""
+    schema = getattr(X, "schema", None)
+    if isinstance(schema, Mapping):  # of polars
+        return any(dtype.is_temporal() for dtype in schema.values())
+    dtypes = np.ravel(np.asarray(getattr(X, "dtypes", getattr(X, "dtype", ())), dtype=object))
+    return any(getattr(dtype, "kind", "") in ("m", "M") for dtype in dtypes)
 
 
 #: Samples of a memory map whose size is looked at.
@@ -297,8 +318,8 @@ def check_fit_data(
             f"y has {Y.shape[1]} labels, but {type(estimator).__name__} was fitted with "
             f"{found.n_labels}."
         )
-    check_consistent_length(X, Y, groups)
-    groups = None if groups is None else _numbered(groups)
+    check_consistent_length(X, Y)
+    groups = None if groups is None else _numbered(groups, X.shape[0])
     w = check_weights(sample_weight, X.shape[0], found.n_labels, found.label_names)
     if w is None:
         return FitData(X, Y, None, groups), found
@@ -310,11 +331,16 @@ def check_fit_data(
     return FitData(X, Y, w, groups, weight_unit=unit).take(samples), found
 
 
-def _numbered(groups: Any) -> np.ndarray:
+def _numbered(groups: Any, n_samples: int) -> np.ndarray:
     """Return the number of each sample's group."""
-    values = column_or_1d(as_array(groups))
+    values = np.asarray(groups) if sp.issparse(groups) else as_array(groups)
+    if values.shape not in ((n_samples,), (n_samples, 1)):
+        raise ValueError(
+            f"groups must have shape ({n_samples},), one for each sample, got "
+            f"{type(groups).__name__} of shape {values.shape}."
+        )
     try:
-        return np.unique(values, return_inverse=True)[1]
+        return np.unique(values.ravel(), return_inverse=True)[1]
     except TypeError as error:
         raise ValueError(
             "groups must hold values that can be put in order, numbers or strings, and none that "

@@ -22,9 +22,15 @@ from sklearn_mlcl.utils._sklearn_compat import (
     validate_parameter_constraints,
 )
 
-ABOVE_0 = Interval(Real, 0, None, closed="neither")
-AT_LEAST_0 = Interval(Real, 0, None, closed="left")
+#: The largest number that nets compute with: they do in float32, where its square is finite.
+LARGEST = 1e10
+ABOVE_0 = Interval(Real, 0, LARGEST, closed="right")
+AT_LEAST_0 = Interval(Real, 0, LARGEST, closed="both")
+NUMBER = Interval(Real, -LARGEST, LARGEST, closed="both")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+#: Numbers that float64 arithmetic takes at any size, as C of logistic regressions.
+STRENGTH = Interval(Real, 0, None, closed="neither")
+STRENGTH_OR_0 = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="both")
 #: Default of a parameter that must be given.
 REQUIRED = inspect.Parameter.empty
@@ -212,10 +218,33 @@ def options_of(estimator: DeclaredParameters, name: str) -> dict[str, Any]:
     return {**defaults, **given} if isinstance(given, Mapping) else defaults
 
 
+def check_arguments(caller: str, **given: tuple[Any, ...]) -> None:
+    """Raise unless arguments of a function meet their constraints.
+
+    Parameters
+    ----------
+    caller : str
+        Name of the function.
+    **given : tuple
+        The value of each argument, and its constraints, as :func:`param` takes them.
+    """
+    validate_parameter_constraints(
+        {name: list(allowed) for name, (_, *allowed) in given.items()},
+        {name: value for name, (value, *_) in given.items()},
+        caller,
+    )
+
+
+def plain_number(value: Any) -> Any:
+    """Return a scalar of NumPy as a number of Python; products of small ones would overflow."""
+    kinds = {np.integer: int, np.floating: float, np.bool_: bool}
+    return next((make(value) for kind, make in kinds.items() if isinstance(value, kind)), value)
+
+
 def setting(estimator: DeclaredParameters, name: str, absent: Any = None) -> Any:
     """Return a key of a dict parameter, or its default; ``absent`` where there is no such key."""
     options = (options_of(estimator, parent) for parent in dict_parameters(estimator))
-    return next((given[name] for given in options if name in given), absent)
+    return plain_number(next((given[name] for given in options if name in given), absent))
 
 
 def _check_keys(cls: str, name: str, given: Any, known: dict[str, Parameter]) -> None:
@@ -335,7 +364,7 @@ def _entry(head: str, text: Text, parameter: Parameter) -> str:
     return f"{head}{text.kind}{suffix}\n" + textwrap.indent(body, indent)
 
 
-MISSING_LABEL = param(np.nan, Real)
+MISSING_LABEL = param(np.nan, Interval(Real, None, None, closed="neither"), "nan")
 CLASS_WEIGHT = param(None, StrOptions({"balanced"}), dict, list, None)
 
 DeclaredParameters._texts = _texts_in(inspect.cleandoc(DeclaredParameters.__doc__ or ""))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
+
+from sklearn_mlcl.utils._sklearn_compat import Interval
+from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_1, check_arguments
 
 
 def simplex_etf(
@@ -55,15 +59,17 @@ def simplex_etf(
     >>> np.round(W @ W.T, 3)[0]
     array([ 1.   , -0.333, -0.333, -0.333])
     """
+    check_arguments(
+        "simplex_etf",
+        n_labels=(n_labels, Interval(Integral, 2, None, closed="left")),
+        dim=(dim, AT_LEAST_1, None),
+        scale=(scale, ABOVE_0),
+    )
     L, d = int(n_labels), int(n_labels) - 1 if dim is None else int(dim)
-    if L < 2:
-        raise ValueError(f"n_labels must be at least 2 for a simplex, got {n_labels!r}.")
     if d < L - 1:
         raise ValueError(
             f"dim={d} is too small: a simplex of n_labels={L} vectors needs dim >= {L - 1}."
         )
-    if not scale > 0:
-        raise ValueError(f"scale must be positive, got {scale!r}.")
     Q, R = np.linalg.qr(check_random_state(random_state).standard_normal((d, L - 1)))
     U = Q * np.sign(np.diag(R))  # uniform draw, whatever signs the LAPACK build chose
     return scale * np.sqrt(L / (L - 1)) * _helmert(L) @ U.T

@@ -132,7 +132,7 @@ def missing_as_nan(y: Any, missing_label: float = np.nan) -> Any:
     if np.ma.isMaskedArray(y):
         masked = np.ma.getmaskarray(y).any()
         y = np.ma.filled(y.astype(np.float64), np.nan) if masked else y.data
-    if np.isnan(missing_label):
+    if missing_label != missing_label:
         return y
     if sp.issparse(y):
         labels = sp.csr_array(y, dtype=np.float64, copy=True)
@@ -175,6 +175,8 @@ def as_label_matrix(y: Any, missing_label: float = np.nan, name: str = "y") -> I
     else:
         try:
             Y = as_array(y)
+            if Y.dtype.kind == "c":
+                raise TypeError("they are complex")
             Y = Y if Y.dtype.kind in "buif" else Y.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(

@@ -109,10 +109,11 @@ def topk_decision(scores: ArrayLike, k: ArrayLike) -> sp.csr_array:
     """
     scores = np.asarray(scores)
     n, L = scores.shape
-    k = np.asarray(k, dtype=np.intp)
-    if k.shape not in ((), (n,)) or (k < 0).any() or (k > L).any():
+    given = np.asarray(k)
+    whole = given.dtype.kind in "iu" and given.shape in ((), (n,))
+    if not whole or (given < 0).any() or (given > L).any():
         raise ValueError(f"k must be an int in 0..{L} or {n} of them, got {k!r}.")
-    sizes = np.broadcast_to(k, (n,))
+    sizes = np.broadcast_to(given.astype(np.intp), (n,))
     top = top_values(scores, max(int(sizes.max(initial=1)), 1))
     cut = np.where(sizes > 0, top[np.arange(n), np.maximum(sizes, 1) - 1], np.inf)
     return largest_to_csr(scores, cut, sizes)

@@ -208,8 +208,8 @@ def positives_and_known(
     y: Any, missing_label: float = np.nan, name: str = "y_true"
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Split a label matrix into booleans: positive, and not missing (None: all)."""
-    if not sp.issparse(y) and np.ndim(y) == 1:
-        y = y if is_label_sets(y) else missing_as_nan(as_array(y), missing_label).reshape(-1, 1)
+    if not sp.issparse(y) and not is_label_sets(y) and np.ndim(y) == 1:
+        y = missing_as_nan(as_array(y), missing_label).reshape(-1, 1)
     Y = as_label_matrix(y, missing_label, name)
     Y = Y.toarray() if not isinstance(Y, np.ndarray) else Y
     missing = np.isnan(Y) if Y.dtype.kind == "f" else np.zeros(0, dtype=bool)
@@ -231,6 +231,7 @@ def _entries(
             f"{positive.shape} and {values.shape}."
         )
     weight = check_weights(sample_weight, len(positive), positive.shape[1], label_names)
+    weight = weight.cpu().numpy() if isinstance(weight, Tensor) else weight
     if weight is None or weight.all():
         return LabelEntries(positive, known, values, weight)
     if weight.ndim == 2:
@@ -282,7 +283,7 @@ def as_floats(values: np.ndarray, name: str) -> np.ndarray:
         if values.dtype.kind in "cmMSU":
             raise TypeError(f"they are {values.dtype}")
         return values.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must hold real numbers: {error}.") from error
 
 

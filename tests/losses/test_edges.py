@@ -161,7 +161,7 @@ def test_registry_names_both_supcons():
     ("build", "message"),
     [
         (lambda: SupConLoss("some"), "'positives' parameter of SupConLoss must be a str among"),
-        (lambda: SupConLoss(temperature=0.0), r"'temperature' .* range \(0.0, inf\). Got 0.0"),
+        (lambda: SupConLoss(temperature=0.0), r"'temperature' .* range \(0.0, 1\S+\]. Got 0.0"),
         (lambda: SupConLoss(temperature=float("nan")), "'temperature'"),
         (lambda: SupConLoss(temperature="warm"), "'temperature' .* must be a float"),
         (lambda: SupConLoss(lambda_reg=-1.0), "'lambda_reg'"),

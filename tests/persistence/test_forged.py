@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 
 import sklearn_mlcl
 from sklearn_mlcl import CGMVAEClassifier, MultiLabelLogisticRegression
@@ -58,6 +59,20 @@ def other_looks(array: np.ndarray) -> list[np.ndarray]:
     dtype = np.float32 if array.dtype == np.float64 else np.float64
     longer = np.concatenate([array.reshape(-1), array.reshape(-1)[:1]])
     return [array[None], longer, array.astype(dtype)]
+
+
+def test_no_file_starts_a_compiler(tmp_path: Path) -> None:
+    clf = clone(fitted("MLP")).set_params(net_params__compile=True)
+    vars(clf).update({k: v for k, v in vars(fitted("MLP")).items() if k not in clf.get_params()})
+    clf.save(tmp_path / "honest")
+    loaded = sklearn_mlcl.load(tmp_path / "honest")
+    assert loaded.get_params()["net_params__compile"] is False
+    assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
+
+    def compiled(tree: Any, arrays: Any) -> None:
+        tree["fields"]["net_params"] = {"$": "dict", "items": [["compile", True]]}
+
+    assert "compile=True" in refused("MLP", compiled, tmp_path)
 
 
 #: What is no state of the net nor of the predictor: records, and the counts of the labels.

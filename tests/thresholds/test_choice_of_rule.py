@@ -105,7 +105,7 @@ def test_a_score_at_its_threshold_is_a_positive():
     assert threshold_decision(scores, 0.5).tolist() == [[False, True], [True, True]]
     assert threshold_decision(scores, [0.4, 0.7]).tolist() == [[True, False], [True, True]]
     for wrong in ([0.5], [0.1, 0.2, 0.3], [[0.5, 0.5]]):
-        with pytest.raises(ValueError, match="threshold must be a number or 2 of them"):
+        with pytest.raises(ValueError, match=r"threshold must be a number or have shape \(2,\)"):
             threshold_decision(scores, wrong)
 
 

@@ -172,9 +172,9 @@ def test_input_forms_agree_and_lists_of_positives():
     ("keywords", "message"),
     [
         ({"objective": "f2"}, "objective must be one of"),
-        ({"shrinkage": -1}, "shrinkage must be"),
-        ({"max_passes": 0}, "max_passes must be"),
-        ({"grid_size": 2.5}, "grid_size must be"),
+        ({"shrinkage": -1}, "'shrinkage' parameter of tune_thresholds must be"),
+        ({"max_passes": 0}, "'max_passes' parameter of tune_thresholds must be"),
+        ({"grid_size": 2.5}, "'grid_size' parameter of tune_thresholds must be"),
         ({"sample_weight": [1, 1]}, "sample_weight must have shape"),
         ({"y_true": [[np.nan], [np.nan], [np.nan]]}, "no known entry"),
         ({"y_score": [[0.1], [np.nan], [0.2]]}, "NaN or inf"),

@@ -1,0 +1,130 @@
+"""Arguments of functions: numbers, folds and matrices that they cannot have are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from numpy.testing import assert_array_equal
+
+from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelThresholdClassifierCV
+from sklearn_mlcl.collapse import fit_onn_decoder, neural_collapse_metrics, simplex_etf
+from sklearn_mlcl.metrics import (
+    brier_score,
+    f1_macro,
+    f1_samples,
+    get_scorer,
+    label_propensities,
+    reliability_curve,
+)
+from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+from sklearn_mlcl.representation import alignment, uniformity
+from sklearn_mlcl.thresholds import (
+    choose_decision,
+    threshold_decision,
+    threshold_score,
+    topk_decision,
+    tune_thresholds,
+)
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 3))
+Y = (X + RNG.normal(size=X.shape) > 0).astype(int)
+P = 1 / (1 + np.exp(-X))
+COUNT, NUMBER = [0, -1, 2.5, "x", True, 10**400], [-1, np.nan, np.inf, "x", None, 1j, 10**400]
+
+#: Functions of one argument, by its name, with what it cannot be.
+ARGUMENTS: list[tuple[str, Callable[[Any], Any], list[Any]]] = [
+    ("n_bins", lambda v: reliability_curve(Y, P, n_bins=v), [*COUNT, 10**9]),
+    ("A", lambda v: label_propensities(Y, A=v), NUMBER),
+    ("B", lambda v: label_propensities(Y, B=v), NUMBER),
+    ("empty_rows", lambda v: f1_samples(Y, Y, empty_rows=v), [np.nan, np.inf, "x", 1j]),
+    ("n_se", lambda v: choose_decision({"a": Y, "b": Y}, Y, n_se=v), NUMBER),
+    ("shrinkage", lambda v: tune_thresholds(Y, P, shrinkage=v), NUMBER),
+    ("grid_size", lambda v: tune_thresholds(Y, P, grid_size=v), COUNT),
+    ("thresholds", lambda v: threshold_score(Y, P, v), [np.nan, "x", None, 1j, {}]),
+    ("threshold", lambda v: threshold_decision(P, v), [np.nan, "x", None, 1j, {}]),
+    ("k", lambda v: topk_decision(P, v), [-1, 4, 2.5, "x", None, True, np.nan, 10**30]),
+    ("n_labels", lambda v: simplex_etf(v), [1, *COUNT]),
+    ("scale", lambda v: simplex_etf(3, scale=v), [0, *NUMBER]),
+    ("prior", lambda v: fit_onn_decoder(X, Y, prior=v), [2, *NUMBER]),
+    ("max_labels", lambda v: fit_onn_decoder(X, Y, max_labels=v), COUNT),
+    ("sample_weight", lambda v: fit_onn_decoder(X, Y, sample_weight=v), ["x", -1.0, [1.0], 1j]),
+    ("min_count", lambda v: neural_collapse_metrics(X, Y, min_count=v), COUNT),
+    ("max_rows", lambda v: neural_collapse_metrics(X, Y, max_rows=v), COUNT),
+    ("exponent", lambda v: alignment(X, Y, exponent=v), NUMBER),
+    ("t", lambda v: uniformity(X, t=v), NUMBER),
+    ("test_size", lambda v: splits(test_size=v), [0, 1.0, 2.5, -1, np.nan, "x", True]),
+    ("n_splits", lambda v: splits(n_splits=v), COUNT),
+    ("name", get_scorer, [None, 3, ["f1_macro"], "F1_macro"]),
+]
+
+
+def splits(**options: Any) -> list[Any]:
+    return list(MultilabelStratifiedShuffleSplit(**options).split(X, Y))
+
+
+@pytest.mark.parametrize(("name", "call", "values"), ARGUMENTS, ids=[a[0] for a in ARGUMENTS])
+def test_an_argument_is_named(name: str, call: Callable[[Any], Any], values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=rf"\b{name}\b"):
+            call(value)
+
+
+@pytest.mark.parametrize(
+    "embeddings",
+    [np.where(X > 1, np.nan, X), X + 1j, X.astype(str), np.ma.masked_array(X, X > 1), X[:, 0]],
+    ids=["NaN", "complex", "words", "masked", "1-D"],
+)
+def test_embeddings(embeddings: Any) -> None:
+    calls: list[Any] = [lambda: alignment(embeddings, Y), lambda: uniformity(embeddings)]
+    calls += [lambda: fit_onn_decoder(embeddings, Y)] if embeddings.dtype.kind != "U" else []
+    for call in calls:
+        with pytest.raises(ValueError, match=r"embeddings|features"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [alignment, fit_onn_decoder, neural_collapse_metrics, lambda X, Y: f1_macro(Y, Y)],
+    ids=["alignment", "fit_onn_decoder", "neural_collapse_metrics", "f1_macro"],
+)
+def test_label_sets_and_complex_labels(function: Any) -> None:
+    for sets in ([set(np.flatnonzero(y)) for y in Y], [np.flatnonzero(y).tolist() for y in Y]):
+        with pytest.raises(ValueError, match="MultiLabelBinarizer"):
+            function(X, sets)
+    with pytest.raises(ValueError, match="not numbers"):
+        function(X, Y + 0j)
+
+
+def test_labels_of_any_container() -> None:
+    assert alignment(X, sp.csr_array(Y)) == alignment(torch.tensor(X), torch.tensor(Y))
+    weight = np.arange(30.0)
+    expected = brier_score(Y, P, sample_weight=weight)
+    assert brier_score(Y, P, sample_weight=torch.tensor(weight)) == expected
+
+
+def test_folds() -> None:
+    def fitted(cv: Any) -> np.ndarray:
+        clf = MultiLabelThresholdClassifierCV(MultiLabelLogisticRegression(), cv=cv)
+        return clf.fit(X, Y).thresholds_
+
+    first = np.arange(30) < 20
+    assert_array_equal(fitted([(first, ~first)]), fitted([(np.arange(20), np.arange(20, 30))]))
+    for cv in (np.array(0.5), b"12", [], [(np.arange(9), np.arange(90, 99))], [(X[:, 0], X[:, 1])]):
+        with pytest.raises(ValueError, match="cv must be a number of folds"):
+            fitted(cv)
+    C = MultiLabelLogisticRegression(C="cv", cv=[([], [])])
+    with pytest.raises(ValueError, match="cv must be a number of folds"):
+        C.fit(X, Y)
+    for Cs in ([0.0], ["x"], [None], [1j], [10**400]):
+        with pytest.raises(ValueError, match="Cs must"):
+            MultiLabelLogisticRegression(C="cv", cv=3, Cs=Cs).fit(X, Y)
+    few = MultiLabelLogisticRegression(
+        C="cv", cv=np.int8(3), max_iter=np.uint8(50), tol=np.float32(1)
+    )
+    assert few.fit(X, Y).n_iter_.max() <= 50
