@@ -32,7 +32,14 @@ OF_PROBABILITIES = {
 OF_DECISIONS = {
     name: getattr(metrics, name)
     for name in (
-        "f1_samples f1_micro f1_macro jaccard_samples hamming_accuracy subset_accuracy".split()
+        [
+            "f1_samples",
+            "f1_micro",
+            "f1_macro",
+            "jaccard_samples",
+            "hamming_accuracy",
+            "subset_accuracy",
+        ]
     )
 }
 EVERY = OF_SCORES | OF_PROBABILITIES | OF_DECISIONS
