@@ -30,16 +30,14 @@ OF_PROBABILITIES = {
     "reliability_curve": metrics.reliability_curve,
 }
 OF_DECISIONS = {
-    name: getattr(metrics, name)
-    for name in (
-        [
-            "f1_samples",
-            "f1_micro",
-            "f1_macro",
-            "jaccard_samples",
-            "hamming_accuracy",
-            "subset_accuracy",
-        ]
+    metric.__name__: metric
+    for metric in (
+        metrics.f1_samples,
+        metrics.f1_micro,
+        metrics.f1_macro,
+        metrics.jaccard_samples,
+        metrics.hamming_accuracy,
+        metrics.subset_accuracy,
     )
 }
 EVERY = OF_SCORES | OF_PROBABILITIES | OF_DECISIONS
