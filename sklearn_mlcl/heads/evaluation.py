@@ -18,8 +18,9 @@ from sklearn_mlcl.utils.chunking import as_tensor, chunk_rows, map_chunks, stack
 from sklearn_mlcl.utils.interrupts import signals_reach_caller
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 
-#: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory.
-SIMILARITY_ENTRIES = 2**24
+#: Entries of the similarities of one chunk of samples to the neighbours: few enough for the caches,
+#: enough for fast products.
+SIMILARITY_ENTRIES = 2**22
 
 
 def outputs(module: nn.Module, *arrays: Any, **options: Any) -> np.ndarray:

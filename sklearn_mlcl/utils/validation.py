@@ -302,24 +302,51 @@ def read_probabilities(
     return source
 
 
+@document(read_decisions)
 def check_decisions(
     y_true: Any, y_pred: Any, sample_weight: Any = None, missing_label: float = np.nan
 ) -> LabelEntries:
-    """Return all entries of :func:`read_decisions`."""
+    """Return all entries of :func:`read_decisions`, dense.
+
+    Parameters
+    ----------
+    <y_true>
+    <y_pred>
+    <sample_weight>
+    <missing_label>
+    """
     return read_decisions(y_true, y_pred, sample_weight, missing_label).whole()
 
 
+@document(read_scores)
 def check_scores(
     y_true: Any, y_score: Any, sample_weight: Any = None, missing_label: float = np.nan
 ) -> LabelEntries:
-    """Return all entries of :func:`read_scores`."""
+    """Return all entries of :func:`read_scores`, dense.
+
+    Parameters
+    ----------
+    <y_true>
+    <y_score>
+    <sample_weight>
+    <missing_label>
+    """
     return read_scores(y_true, y_score, sample_weight, missing_label).whole()
 
 
+@document(read_probabilities)
 def check_probabilities(
     y_true: Any, y_proba: Any, sample_weight: Any = None, missing_label: float = np.nan
 ) -> LabelEntries:
-    """Return all entries of :func:`read_probabilities`."""
+    """Return all entries of :func:`read_probabilities`, dense.
+
+    Parameters
+    ----------
+    <y_true>
+    <y_proba>
+    <sample_weight>
+    <missing_label>
+    """
     return read_probabilities(y_true, y_proba, sample_weight, missing_label).whole()
 
 
