@@ -57,6 +57,9 @@ def chunk_outputs(
     **options : Any
         Passed to the module.
     """
+    columns = getattr(module, "columns", None)
+    if columns is not None and sp.issparse(arrays[0]):
+        arrays = (arrays[0][:, columns], *arrays[1:])
     n_samples, n_features = arrays[0].shape
     if dtype is None:
         dtype = torch.float64 if arrays[0].dtype == np.float64 else torch.float32
@@ -132,6 +135,11 @@ class Embedding(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
+
+    @property
+    def columns(self) -> np.ndarray | None:
+        """Numbers of the features of CSR that the encoder needs; None for all."""
+        return getattr(self.encoder, "columns", None)
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the embeddings of samples (n, d)."""
