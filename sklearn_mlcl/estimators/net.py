@@ -944,6 +944,8 @@ class NetClassifier(
         return outputs(self._module(), X, **self._inference)
 
     def _log_odds_by_chunk(self, X: Features) -> Iterator[np.ndarray]:
+        if self._out_of_fold is not None:
+            return iter([self._log_odds(X)])
         return chunk_outputs(self._module(), X, **self._inference)
 
     def _embedded(self, encoder: nn.Module, X: Features) -> np.ndarray:
