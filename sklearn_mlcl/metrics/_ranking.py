@@ -10,7 +10,7 @@ import numpy as np
 from sklearn_mlcl.metrics._decisions import mean_over_samples, undefined
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.targets import label_names_in
-from sklearn_mlcl.utils.topk import check_k, top_values
+from sklearn_mlcl.utils.topk import check_k
 from sklearn_mlcl.utils.validation import (
     LabelEntries,
     check_per_label,
@@ -63,6 +63,14 @@ class PositivePlaces:
         mean = (sums[self.reached] - sums[self.above]) / (self.reached - self.above)
         worth = mean.astype(np.float64) * (1.0 if gain is None else gain[self.label])
         return np.bincount(self.sample, weights=worth, minlength=self.n_samples)
+
+    def largest_gains(self, gain: np.ndarray, k: int) -> np.ndarray:
+        """Return the k largest gains among the positives of each sample, summed."""
+        own = gain[self.label]
+        order = np.lexsort((-own, self.sample))
+        sample = self.sample[order]
+        place = np.arange(len(sample)) - np.searchsorted(sample, sample)
+        return np.bincount(sample[place < k], own[order][place < k], minlength=self.n_samples)
 
 
 def _search_rows(ranked: np.ndarray, row: np.ndarray, sought: np.ndarray, side: str) -> np.ndarray:
@@ -352,7 +360,7 @@ def propensity_scored_precision_at_k(
     for block in source.blocks():
         weight, found = block.row_weight(), PositivePlaces.of(block)
         reached += weight @ found.sum_of_discounts(first_k, 1 / p)
-        best += weight @ top_values(block.positive / p, k).sum(axis=1)
+        best += weight @ found.largest_gains(1 / p, k)
     if best == 0:
         return undefined("propensity_scored_precision_at_k", "no sample has a positive")
     return float(reached / best)
