@@ -21,6 +21,7 @@ from sklearn_mlcl import (
 from sklearn_mlcl.heads import evaluation
 from sklearn_mlcl.utils import chunking
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks, map_chunks, stacked
+from sklearn_mlcl.utils.targets import TargetFormat
 from tests.small import plain, small
 
 every_classifier = pytest.mark.parametrize(
@@ -195,6 +196,24 @@ def test_topk_has_never_all_probabilities(monkeypatch: pytest.MonkeyPatch) -> No
     parts = clf.predict_topk(X, 2)
     assert sum(Encoder.sizes) == 60 and max(Encoder.sizes) <= 7
     assert_array_equal(parts.indices, whole.indices)
+
+
+@every_classifier
+def test_sparse_predictions_have_never_all_probabilities(
+    estimator: Any, label_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, Y = label_data
+    clf = clone(estimator).fit(X, sp.csr_array(Y))
+    whole, sizes = clf.predict(X).toarray(), []
+    made = TargetFormat.predictions
+    monkeypatch.setattr(
+        TargetFormat, "predictions", lambda self, p, cut: sizes.append(len(p)) or made(self, p, cut)
+    )
+    monkeypatch.setattr(chunking, "CHUNK_ROWS", 37)
+    found = clf.predict(X)
+    assert sp.issparse(found) and found.dtype == Y.dtype
+    assert max(sizes, default=0) <= 37
+    assert_array_equal(found.toarray(), whole)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier, load
 from sklearn_mlcl.estimators import encoders
 from sklearn_mlcl.estimators.encoders import frequent_features
+from sklearn_mlcl.training import RowTensors
+from sklearn_mlcl.utils.fit_data import FitData
 from tests.small import every_ensemble, small
 
 N_ROWS, N_WORDS, N_KEPT = 80, 30, 12
@@ -85,3 +88,34 @@ def test_further_rows_meet_the_features_of_the_first(words: Any) -> None:
     assert_array_equal(index, frequent_features(X[:40]))
     clf.partial_fit(X[40:], Y[40:])
     assert_array_equal(clf.net_.module_.index.numpy(), index)
+
+
+@every_ensemble
+def test_batches_have_only_these(make: Any, words: Any) -> None:
+    """Columns are chosen before a batch is dense; gradients are those of all features."""
+    X, Y = words
+    clf = small(make).fit(X, Y)
+    net = clf.net_
+    data = FitData(X, Y.astype(float))
+    narrow, wide = (
+        RowTensors(data, torch.device("cpu"), columns=columns)
+        for columns in (net.module_.columns, None)
+    )
+    gradients = []
+    for rows, width in ((narrow, N_KEPT), (wide, N_WORDS)):
+        features, _ = rows.rows(torch.arange(20))
+        assert features.shape == (20, width)
+        net.module_.zero_grad()
+        net.module_.eval()(features).square().sum().backward()
+        gradients.append([p.grad.clone() for p in net.module_.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+@every_ensemble
+@pytest.mark.parametrize("linear_weight", [0, 0.5])
+def test_csr_and_dense_samples_get_the_same(make: Any, linear_weight: float, words: Any) -> None:
+    X, Y = words
+    clf = small(make, linear_weight=linear_weight, neighbor_weight=0.3).fit(X, Y)
+    assert_allclose(clf.predict_proba(X), clf.predict_proba(X.toarray()), rtol=1e-5)
+    assert_allclose(clf.transform(X), clf.transform(X.toarray()), rtol=1e-5, atol=1e-6)

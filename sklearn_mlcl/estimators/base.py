@@ -23,7 +23,7 @@ from sklearn_mlcl.metrics._classifier import LabelMatrixClassifier
 from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
-from sklearn_mlcl.utils.chunking import chunk_rows, chunks
+from sklearn_mlcl.utils.chunking import chunk_rows, chunks, stacked
 from sklearn_mlcl.utils.fit_data import Features, check_features, largest_value
 from sklearn_mlcl.utils.interrupts import call_waiting_handlers
 from sklearn_mlcl.utils.probabilities import sigmoid
@@ -122,7 +122,12 @@ class MultiLabelClassifier(
             Indicator matrix in the dtype and storage that the targets had (int64 where they had
             NaN); classes of shape (n_samples,) for 1-D targets.
         """
-        return self._format.predictions(self._marginals(X), self._thresholds())
+        X, threshold = check_features(self, X, reset=False), self._thresholds()
+        if not self._format.sparse:
+            return self._format.predictions(sigmoid(self._log_odds(X)), threshold)
+        parts = self._log_odds_by_chunk(X)
+        chosen = (self._format.predictions(sigmoid(part), threshold) for part in parts)
+        return stacked(chosen, X.shape[0])
 
     def predict_topk(self, X: Any, k: int) -> sp.csr_matrix:
         """Return the k largest probabilities of each sample, for very many labels.

@@ -35,6 +35,9 @@ from sklearn_mlcl.utils.parameters import (
     setting,
 )
 
+#: Labels up to which "auto" takes the prototypes of all, and how many it draws beyond.
+AUTO_LABELS, AUTO_NEGATIVES = 1_000, 512
+
 HEAD_C = param(0.01, STRENGTH, StrOptions({"cv"}), "array-like")
 
 
@@ -98,9 +101,10 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
           Repulsion of instances relative to prototypes in "msc".
         - ``joint_loss`` : {"bce", "asl"}
           Loss of the jointly trained head: binary cross-entropy or the asymmetric loss.
-        - ``n_negatives`` : int or None
-          Prototypes of labels absent from a batch that are drawn for it, for very many labels
-          ("reg", "msc", "proto"); None takes all.
+        - ``n_negatives`` : int, "auto" or None
+          Labels absent from a batch that are drawn for it ("reg", "msc", "proto"). Their
+          prototypes, and their logits of the joint loss, stand for those of all absent labels.
+          None takes all labels. "auto" takes all of up to 1,000, and draws 512 of more.
         - ``overlap_threshold`` : float
           Smallest Jaccard overlap of a positive in "multisupcon".
         - ``prototypes`` : {"auto"} or bool
@@ -120,6 +124,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     prototypes_ : ndarray of shape (n_labels, projection_dim)
         Unit rows, the label prototypes, with the members in front if there are several; only for
         losses that have them.
+    n_negatives_ : int or None
+        Absent labels that were drawn for each batch; None if all labels took part.
     head_C_ : ndarray of shape (n_labels,)
         The C of each logistic head; only where the heads are logistic regressions.
     {shared_attributes}
@@ -162,7 +168,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             "overlap_threshold": param(0.5, Interval(Real, 0, 1, closed="right")),
             "anchor_weighting": param("label", StrOptions({"label", "sample"})),
             "prototypes": param("auto", StrOptions({"auto"}), "boolean"),
-            "n_negatives": param(None, Interval(Integral, 0, None, closed="left"), None),
+            "n_negatives": param(
+                "auto", Interval(Integral, 0, None, closed="left"), StrOptions({"auto"}), None
+            ),
             "queue_size": param(0, Interval(Integral, 0, None, closed="left")),
             "joint_loss": param("bce", StrOptions({"bce", "asl"})),
         },
@@ -209,7 +217,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         encoder = scaled_encoder(self, task)
         width = embedding_width(encoder, probe_of(self, data), n_members)
         projection_dim = setting(self, "projection_dim")
-        loss = self._loss()
+        loss = self._loss(data.n_labels)
         with_prototypes = setting(self, "prototypes")
         if with_prototypes == "auto":
             with_prototypes = getattr(loss, "uses_prototypes", False)
@@ -228,12 +236,19 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             lambda_joint=float(self.lambda_joint),
         )
 
-    def _loss(self) -> nn.Module:
+    def _loss(self, n_labels: int) -> nn.Module:
         if isinstance(self.loss, nn.Module):
             return copy.deepcopy(self.loss)
         factory = CONTRASTIVE_LOSSES[self.loss]
         given = options_of(self, "loss_params")
         options = {name: given[name] for name in signature(factory).parameters if name in given}
+        if options.get("n_negatives") == "auto":
+            options["n_negatives"] = AUTO_NEGATIVES if n_labels > AUTO_LABELS else None
+        if self.verbose and options.get("n_negatives") is not None:
+            print(
+                f"Of {n_labels} labels, a batch learns those that its samples have and "
+                f"{options['n_negatives']} others; loss_params__n_negatives=None takes all."
+            )
         return factory(temperature=self.temperature, lambda_reg=self.lambda_reg, **options)
 
     def _initial_prototypes(self, n_labels: int, n_projection: int) -> Tensor:
@@ -256,6 +271,11 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         if self.lambda_joint == 0 or self.head == "logistic":
             return None
         return AffineHead(*head_arrays(net.criterion_.head, net.n_members))
+
+    @property
+    def n_negatives_(self) -> int | None:
+        """Absent labels that were drawn for each batch; None if all labels took part."""
+        return getattr(self.net_.criterion_.loss, "n_negatives", None)
 
     @property
     def prototypes_(self) -> np.ndarray:

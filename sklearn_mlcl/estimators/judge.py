@@ -35,16 +35,24 @@ class Judge:
         Its held-out samples.
     device : torch.device
         Where the net is.
+    columns : ndarray of int, default=None
+        Numbers of the features of a CSR X that the net sees; None for all.
     """
 
-    def __init__(self, task: Task, judged: Judged, device: torch.device) -> None:
+    def __init__(
+        self,
+        task: Task,
+        judged: Judged,
+        device: torch.device,
+        columns: np.ndarray | None = None,
+    ) -> None:
         self.task, self.judged, self.device = task, judged, device
         self.by_member = task.folds.by_member
         n_folds = task.folds.n_folds if self.by_member else 1
         self._linear: tuple[np.ndarray, float] | None = None
         #: Places of the samples of each fold among those judged.
         self.places = [np.flatnonzero(judged.fold == k) for k in range(n_folds)]
-        self._rows = RowTensors(judged.data, device)
+        self._rows = RowTensors(judged.data, device, columns=columns)
 
     def embeddings(self, net: IndexBatchNet) -> np.ndarray:
         """Return embeddings (n, h) by the member that holds a sample out; (n, M * h) by all."""

@@ -662,7 +662,8 @@ class NetClassifier(
             n_steps = ceil(task.train.n_samples / net.batch_size) * task.n_epochs
             device = resolve_device(self.device, 3 * work, n_steps)
             judged = task.judged()
-            judge = None if judged is None else Judge(task, judged, device)
+            columns = getattr(net.module_, "columns", None)
+            judge = None if judged is None else Judge(task, judged, device, columns)
             choice = None
             if judge is not None and judge.judged.judgement.informs and self.early_stopping:
                 choice = self._epoch_choice(judge, task.n_epochs)
@@ -676,8 +677,8 @@ class NetClassifier(
                 callbacks.append(listener)
             with threads_for(work, device):
                 net.to(device).train_rows(
-                    task.rows(device),
-                    task.held_out_rows(device),
+                    task.rows(device, columns),
+                    task.held_out_rows(device, columns),
                     max_epochs=task.n_epochs,
                     schedule=task.schedule,
                     generator=streams.on(torch.device("cpu")),
@@ -1040,6 +1041,8 @@ class NetClassifier(
         return outputs(self._module(), X, **self._inference)
 
     def _log_odds_by_chunk(self, X: Features) -> Iterator[np.ndarray]:
+        if self._out_of_fold is not None:
+            return iter([self._log_odds(X)])
         return chunk_outputs(self._module(), X, **self._inference)
 
     def _embedded(self, encoder: nn.Module, X: Features) -> np.ndarray:

@@ -113,28 +113,29 @@ class Task:
         own = self.data.take(self.folds.learnt(k))
         return own.weighted(self.class_weights[k if len(self.class_weights) > 1 else 0])
 
-    def rows(self, device: torch.device) -> RowTensors:
-        """Return the samples to train on."""
+    def rows(self, device: torch.device, columns: np.ndarray | None) -> RowTensors:
+        """Return the samples to train on, with some features of a CSR X."""
         if not self.folds.by_member:
-            return RowTensors(self.train, device)
+            return RowTensors(self.train, device, columns=columns)
         members = [self.folds.learnt(k) for k in range(self.folds.n_folds)]
         if len(self.class_weights) == 1:
-            return RowTensors(self.train, device, members)
+            return RowTensors(self.train, device, members, columns=columns)
         weights: list[Any] = [self.data.weighted(w).sample_weight for w in self.class_weights]
         # Where all labels of a member are balanced as they are, its samples keep their weights.
         weights = [np.ones(self.data.n_samples) if w is None else w for w in weights]
         n_dims = max(w.ndim for w in weights)
         weights = [w[:, None] if w.ndim < n_dims else w for w in weights]
-        return RowTensors(self.train, device, members, list(np.broadcast_arrays(*weights)))
+        each = list(np.broadcast_arrays(*weights))
+        return RowTensors(self.train, device, members, each, columns)
 
-    def held_out_rows(self, device: torch.device) -> RowTensors | None:
+    def held_out_rows(self, device: torch.device, columns: np.ndarray | None) -> RowTensors | None:
         """Return the samples that are held out, each for the member that holds it out."""
         if self.valid is not None:
-            return RowTensors(self.valid.weighted(self.overall), device)
+            return RowTensors(self.valid.weighted(self.overall), device, columns=columns)
         if not self.folds.by_member:
             return None
         held_out = [self.folds.held_out(k) for k in range(self.folds.n_folds)]
-        return RowTensors(self.train, device, held_out)
+        return RowTensors(self.train, device, held_out, columns=columns)
 
     def judged(self) -> Judged | None:
         """Return the samples to judge by, and their labels; None where nothing is held out."""

@@ -19,8 +19,9 @@ from sklearn_mlcl.utils.interrupts import signals_reach_caller
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 from sklearn_mlcl.utils.samples import n_entries, tensors_of
 
-#: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory.
-SIMILARITY_ENTRIES = 2**24
+#: Entries of the similarities of one chunk of samples to the neighbours: few enough for the caches,
+#: enough for fast products.
+SIMILARITY_ENTRIES = 2**22
 
 
 def outputs(module: nn.Module, *arrays: Any, **options: Any) -> np.ndarray:
@@ -57,6 +58,9 @@ def chunk_outputs(
     **options : Any
         Passed to the module.
     """
+    columns = getattr(module, "columns", None)
+    if columns is not None and sp.issparse(arrays[0]):
+        arrays = (arrays[0][:, columns], *arrays[1:])
     n_samples = arrays[0].shape[0]
     if dtype is None:
         dtype = torch.float64 if arrays[0].dtype == np.float64 else torch.float32
@@ -134,6 +138,11 @@ class Embedding(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
+
+    @property
+    def columns(self) -> np.ndarray | None:
+        """Numbers of the features of CSR that the encoder needs; None for all."""
+        return getattr(self.encoder, "columns", None)
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the embeddings of samples (n, d)."""

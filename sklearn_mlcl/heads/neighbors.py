@@ -74,8 +74,9 @@ class NeighborHead(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         """Return probabilities (n, L) of embeddings (n, h)."""
         queries = nn.functional.normalize(embedding, dim=1) / TEMPERATURE
-        similarity = queries @ self.unit.T
-        kernel = (similarity - similarity.amax(1, keepdim=True)).exp()
+        kernel = queries @ self.unit.T
+        # In place, as the caches hold the block. The largest cancels out: it needs no gradient.
+        kernel.sub_(kernel.detach().amax(1, keepdim=True)).exp_()
         total = kernel @ self.weights
         known = (total > 0) & self.informed
         if self.votes is None:

@@ -84,6 +84,12 @@ class Predictor(nn.Module):
         self.register_buffer("shift", torch.from_numpy(shift))
         self.register_buffer("single", torch.from_numpy(single))
 
+    @property
+    def columns(self) -> np.ndarray | None:
+        """Numbers of the features of CSR that the parts need; None for all."""
+        uses_linear = self.linear is not None and self.blend.linear_weight > 0
+        return None if uses_linear else getattr(self.encoder, "columns", None)
+
     def forward(
         self, X: Tensor, embedding: Tensor | None = None, *, with_embedding: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:

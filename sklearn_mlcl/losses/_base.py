@@ -17,6 +17,7 @@ from sklearn_mlcl.losses._kernel import PairKernel, full_precision, pair_loss
 from sklearn_mlcl.losses._label_indices import (
     LabelIndices,
     Labels,
+    SampledLabels,
     active_labels,
     indicator,
     sample_negatives,
@@ -254,7 +255,8 @@ class ContrastiveLoss(nn.Module):
         for argument, given in (("labels", labels), ("queue_labels", queue_labels)):
             if isinstance(given, Tensor):
                 check_labels(given, argument)
-        check_sample_weight(sample_weight, tuple(labels.shape))
+        entries = labels.values if isinstance(labels, SampledLabels) else labels
+        check_sample_weight(sample_weight, tuple(entries.shape))
         if prototypes is not None:
             if not self.uses_prototypes:
                 raise ValueError(f"{name} has no prototypes; prototypes must be None")
@@ -278,7 +280,12 @@ class ContrastiveLoss(nn.Module):
         Columns None means all.  Labels without a positive can be left out: that changes no overlap
         of label sets.
         """
-        batches = [labels] if queue_labels is None else [labels, queue_labels]
+        if isinstance(labels, SampledLabels):
+            if queue_labels is not None:
+                raise ValueError("queue must be None where labels are sampled")
+            chosen = None if prototypes is None else prototypes.index_select(-2, labels.columns)
+            return None, chosen, log(labels.stands_for) if len(labels.drawn) else None
+        batches: Any = [labels] if queue_labels is None else [labels, queue_labels]
         if prototypes is None:
             lists = any(isinstance(batch, LabelIndices) for batch in batches)
             return (active_labels(*batches) if lists else None), None, None
@@ -317,6 +324,8 @@ def _entry_weight(
     """Weights of entries on some columns; None if there is one weight per sample, or none."""
     if sample_weight is None or sample_weight.ndim < len(labels.shape):
         return None
+    if isinstance(labels, SampledLabels):
+        return sample_weight[..., : len(labels.active)]
     return sample_weight if columns is None else sample_weight[..., columns]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
+from torch.nn import functional
 
 from sklearn_mlcl.utils.streams import generator_on
 from sklearn_mlcl.utils.targets import as_label_matrix
@@ -103,20 +104,25 @@ class LabelIndices:
         rows = torch.arange(len(self), device=self.indices.device)
         return rows.repeat_interleave(self.offsets.diff(), output_size=len(self.indices))
 
-    def to(self, device: torch.device | str) -> LabelIndices:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> LabelIndices:
         """Copy the index lists to a device.
 
         Parameters
         ----------
         device : torch.device or str
             The device.
+        non_blocking : bool, default=False
+            As for ``torch.Tensor.to``.
 
         Returns
         -------
         LabelIndices
             The same labels there.
         """
-        return LabelIndices(self.indices.to(device), self.offsets.to(device), self.n_labels)
+        indices, offsets = (
+            part.to(device, non_blocking=non_blocking) for part in (self.indices, self.offsets)
+        )
+        return LabelIndices(indices, offsets, self.n_labels)
 
     def dense(self, columns: Tensor | None = None) -> Tensor:
         """Build the indicator matrix, or some columns of it.
@@ -139,17 +145,82 @@ class LabelIndices:
         return Y
 
 
-Labels = Tensor | LabelIndices
+@dataclass(frozen=True)
+class SampledLabels:
+    """Labels of a batch on some columns: those that a sample has, and drawn ones of the others.
+
+    Several losses of one batch can share the sample.
+
+    Attributes
+    ----------
+    values : Tensor of shape (..., B, C)
+        Labels on the columns, as in an indicator matrix.
+    active, drawn : Tensor of shape (A,) and (C - A,), int64
+        The labels of the columns, first those that a sample has.
+    stands_for : float
+        Number of labels that each drawn one stands for.
+    n_labels : int
+        Number of all labels L.
+    """
+
+    values: Tensor
+    active: Tensor
+    drawn: Tensor
+    stands_for: float
+    n_labels: int
+
+    @classmethod
+    def of(cls, labels: Tensor | LabelIndices, n_negatives: int) -> SampledLabels:
+        """Choose the columns of a batch; NaN marks missing labels of a floating indicator matrix.
+
+        Drawn as :func:`sample_negatives` does.
+        """
+        active, n_labels = active_labels(labels), labels.shape[-1]
+        drawn, stands_for = sample_negatives(active, n_labels, n_negatives)
+        if isinstance(labels, LabelIndices):
+            values = functional.pad(labels.dense(active), (0, len(drawn)))
+        else:
+            values = labels.index_select(-1, torch.cat([active, drawn]))
+        return cls(values, active, drawn, stands_for, n_labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (..., B, L) of the whole indicator matrix."""
+        return (*self.values.shape[:-1], self.n_labels)
+
+    @property
+    def columns(self) -> Tensor:
+        """Labels of the columns, of shape (C,)."""
+        return torch.cat([self.active, self.drawn])
+
+    @property
+    def active_values(self) -> Tensor:
+        """Labels on the columns that a sample has, of shape (..., B, A)."""
+        return self.values[..., : len(self.active)]
+
+    def entry_weights(self, sample_weight: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """Weights (..., B, C) of the entries: a drawn column counts as often as it stands for."""
+        weight = self.values.new_ones(len(self.columns), dtype=dtype)
+        weight[len(self.active) :] = self.stands_for
+        if sample_weight is not None:
+            each = sample_weight.ndim == self.values.ndim
+            weight = weight * (sample_weight if each else sample_weight[..., None])
+        return weight.expand(self.values.shape)
+
+
+Labels = Tensor | LabelIndices | SampledLabels
 
 
 def indicator(labels: Labels, columns: Tensor | None = None) -> Tensor:
     """Indicator matrix of all labels, or of some columns that include all positives."""
+    if isinstance(labels, SampledLabels):
+        return labels.active_values
     if isinstance(labels, LabelIndices):
         return labels.dense(columns)
     return labels if columns is None else labels[..., columns]
 
 
-def active_labels(*batches: Labels) -> Tensor:
+def active_labels(*batches: Tensor | LabelIndices) -> Tensor:
     """Sorted labels with a positive in any of the batches; waits for the device."""
     active = [
         labels.indices

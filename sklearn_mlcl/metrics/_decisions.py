@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.parameters import NUMBER, check_arguments
-from sklearn_mlcl.utils.validation import LabelEntries, check_decisions
+from sklearn_mlcl.utils.validation import EntrySource, LabelEntries, read_decisions
 
 CountScore = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -40,25 +40,38 @@ def exact_of_counts(hits: np.ndarray, predicted: np.ndarray, positives: np.ndarr
 
 
 def mean_over_samples(
-    entries: LabelEntries, values: np.ndarray, empty_rows: float | None, name: str
+    source: EntrySource,
+    value: Callable[[LabelEntries], np.ndarray],
+    empty_rows: float | None,
+    name: str,
 ) -> float:
-    """Weighted mean of a value of each sample.
+    """Weighted mean of a value of each sample, computed a block of samples at a time.
 
-    The value of a sample without a positive, and without a decision if `entries` holds decisions,
+    The value of a sample without a positive, and without a decision if the entries are decisions,
     is replaced by `empty_rows`, or dropped if that is None.
     """
     check_arguments(name, empty_rows=(empty_rows, NUMBER, None))
+    found = [_values_and_weights(block, value, empty_rows) for block in source.blocks()]
+    values, weights = map(np.concatenate, zip(*found, strict=True))
+    if not len(values):
+        return undefined(name, "no sample is left to average over")
+    return float(np.average(values, weights=weights))
+
+
+def _values_and_weights(
+    entries: LabelEntries, value: Callable[[LabelEntries], np.ndarray], empty_rows: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values and weights of the samples that count."""
     known, marked = entries.known_mask(), entries.positive
     if entries.values.dtype == bool:
         marked = marked | (entries.values & known)
     kept, full = known.any(axis=1), marked.any(axis=1)
+    values = value(entries)
     if empty_rows is None:
         kept &= full
     else:
         values = np.where(full, values, empty_rows)
-    if not kept.any():
-        return undefined(name, "no sample is left to average over")
-    return float(np.average(values[kept], weights=entries.row_weight()[kept]))
+    return values[kept], entries.row_weight()[kept]
 
 
 def outcomes(entries: LabelEntries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -68,13 +81,15 @@ def outcomes(entries: LabelEntries) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _score_of_samples(
-    entries: LabelEntries, score: CountScore, empty_rows: float | None, name: str
+    source: EntrySource, score: CountScore, empty_rows: float | None, name: str
 ) -> float:
-    values = score(*(part.sum(axis=1) for part in outcomes(entries)))
-    return mean_over_samples(entries, values, empty_rows, name)
+    def of_block(block: LabelEntries) -> np.ndarray:
+        return score(*(part.sum(axis=1) for part in outcomes(block)))
+
+    return mean_over_samples(source, of_block, empty_rows, name)
 
 
-@document(check_decisions)
+@document(read_decisions)
 def f1_samples(
     y_true: Any,
     y_pred: Any,
@@ -117,11 +132,11 @@ def f1_samples(
     >>> f1_samples([[1, 0, 1], [0, 0, np.nan]], [[1, 0, 0], [0, 0, 1]])
     0.8333333333333333
     """
-    entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    return _score_of_samples(entries, f1_of_counts, empty_rows, "f1_samples")
+    source = read_decisions(y_true, y_pred, sample_weight, missing_label)
+    return _score_of_samples(source, f1_of_counts, empty_rows, "f1_samples")
 
 
-@document(check_decisions, f1_samples)
+@document(read_decisions, f1_samples)
 def jaccard_samples(
     y_true: Any,
     y_pred: Any,
@@ -158,11 +173,11 @@ def jaccard_samples(
     >>> jaccard_samples([[1, 0, 1], [0, 0, 0]], [[1, 0, 0], [0, 0, 0]])
     0.75
     """
-    entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    return _score_of_samples(entries, jaccard_of_counts, empty_rows, "jaccard_samples")
+    source = read_decisions(y_true, y_pred, sample_weight, missing_label)
+    return _score_of_samples(source, jaccard_of_counts, empty_rows, "jaccard_samples")
 
 
-@document(check_decisions)
+@document(read_decisions)
 def subset_accuracy(
     y_true: Any, y_pred: Any, *, sample_weight: Any = None, missing_label: float = np.nan
 ) -> float:
@@ -191,11 +206,11 @@ def subset_accuracy(
     >>> subset_accuracy([[1, 0], [0, 1]], [[1, 0], [1, 1]])
     0.5
     """
-    entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    return _score_of_samples(entries, exact_of_counts, 1.0, "subset_accuracy")
+    source = read_decisions(y_true, y_pred, sample_weight, missing_label)
+    return _score_of_samples(source, exact_of_counts, 1.0, "subset_accuracy")
 
 
-@document(check_decisions)
+@document(read_decisions)
 def hamming_accuracy(
     y_true: Any, y_pred: Any, *, sample_weight: Any = None, missing_label: float = np.nan
 ) -> float:
@@ -224,16 +239,19 @@ def hamming_accuracy(
     >>> hamming_accuracy([[1, 0], [0, 1]], [[1, 0], [1, 1]])
     0.75
     """
-    entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    known = entries.known_mask()
-    total = entries.label_sums(known).sum()
+    source = read_decisions(y_true, y_pred, sample_weight, missing_label)
+    right, total = source.label_sums(_right_and_known).sum(axis=1)
     if total == 0:
         return undefined("hamming_accuracy", "all labels of y_true are missing")
-    right = (entries.values == entries.positive) & known
-    return float(entries.label_sums(right).sum() / total)
+    return float(right / total)
 
 
-@document(check_decisions)
+def _right_and_known(entries: LabelEntries) -> tuple[np.ndarray, np.ndarray]:
+    known = entries.known_mask()
+    return (entries.values == entries.positive) & known, known
+
+
+@document(read_decisions)
 def f1_micro(
     y_true: Any, y_pred: Any, *, sample_weight: Any = None, missing_label: float = np.nan
 ) -> float:
@@ -262,14 +280,14 @@ def f1_micro(
     >>> f1_micro([[1, 0], [0, 1]], [[1, 0], [1, 1]])
     0.8
     """
-    entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    hits, predicted, positives = (entries.label_sums(part).sum() for part in outcomes(entries))
+    source = read_decisions(y_true, y_pred, sample_weight, missing_label)
+    hits, predicted, positives = source.label_sums(outcomes).sum(axis=1)
     if predicted + positives == 0:
         return undefined("f1_micro", "no entry is positive or predicted")
     return float(2 * hits / (predicted + positives))
 
 
-@document(check_decisions)
+@document(read_decisions)
 def f1_macro(
     y_true: Any, y_pred: Any, *, sample_weight: Any = None, missing_label: float = np.nan
 ) -> float:
@@ -301,8 +319,8 @@ def f1_macro(
     >>> f1_macro([[1, 0], [1, 0]], [[1, 0], [0, 1]])
     0.6666666666666666
     """
-    entries = check_decisions(y_true, y_pred, sample_weight, missing_label)
-    counts = [entries.label_sums(part) for part in outcomes(entries)]
+    source = read_decisions(y_true, y_pred, sample_weight, missing_label)
+    counts = source.label_sums(outcomes)
     present = counts[2] > 0
     if not present.any():
         return undefined("f1_macro", "no label has a positive in y_true")

@@ -13,13 +13,18 @@ from sklearn_mlcl.metrics._decisions import undefined
 from sklearn_mlcl.utils._sklearn_compat import Interval
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.parameters import check_arguments
-from sklearn_mlcl.utils.validation import LabelEntries, check_probabilities, check_scores
+from sklearn_mlcl.utils.validation import (
+    EntrySource,
+    LabelEntries,
+    read_probabilities,
+    read_scores,
+)
 
 MOST_BINS = 10_000
 
 
 def _score_of_labels(
-    entries: LabelEntries,
+    source: EntrySource,
     score: Callable[..., Any],
     average: str | None,
     needs_negatives: bool,
@@ -28,13 +33,9 @@ def _score_of_labels(
     """Score by label (NaN where undefined), the mean of those defined, or that of all entries."""
     if average not in ("macro", "micro", None):
         raise ValueError(f"average must be 'macro', 'micro' or None, got {average!r}.")
-    lists: Any = entries.columns()
-    if average == "micro":
-        known = entries.known_mask()
-        parts = (entries.positive, entries.values, entries.entry_weight())
-        lists = [[part[known] for part in parts]]
-    values = np.full(1 if average == "micro" else entries.shape[1], np.nan)
-    for label, (y, s, w) in enumerate(lists):
+    lists = [(0, _one_list(source))] if average == "micro" else source.columns()
+    values = np.full(1 if average == "micro" else source.shape[1], np.nan)
+    for label, (y, s, w) in lists:
         if y.any() and not (needs_negatives and y.all()):
             values[label] = score(y, s, sample_weight=w)
     if average is None:
@@ -45,7 +46,26 @@ def _score_of_labels(
     return float(values[defined].mean())
 
 
-@document(check_scores)
+def _one_list(source: EntrySource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All known entries as one list: positive, score and weight.
+
+    Of CSR the entries that are neither positive nor stored are tied: one entry stands for them.
+    """
+    parts, weight_of_others = [], 0.0
+    for block in source.blocks():
+        listed = known = block.known_mask()
+        if source.is_sparse:
+            listed = known & (block.positive | (block.values != 0))
+        weight = block.entry_weight()
+        weight_of_others += weight[known & ~listed].sum()
+        parts.append((block.positive[listed], block.values[listed], weight[listed]))
+    if weight_of_others > 0:
+        parts.append((np.zeros(1, dtype=bool), np.zeros(1), np.array([weight_of_others])))
+    positive, values, weights = map(np.concatenate, zip(*parts, strict=True))
+    return positive, values, weights
+
+
+@document(read_scores)
 def average_precision(
     y_true: Any,
     y_score: Any,
@@ -84,11 +104,11 @@ def average_precision(
     >>> average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.5, 0.2], [0.4, 0.3]])
     0.8333333333333333
     """
-    entries = check_scores(y_true, y_score, sample_weight, missing_label)
-    return _score_of_labels(entries, average_precision_score, average, False, "average_precision")
+    source = read_scores(y_true, y_score, sample_weight, missing_label)
+    return _score_of_labels(source, average_precision_score, average, False, "average_precision")
 
 
-@document(check_scores, average_precision)
+@document(read_scores, average_precision)
 def roc_auc(
     y_true: Any,
     y_score: Any,
@@ -125,16 +145,21 @@ def roc_auc(
     >>> roc_auc([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.5, 0.2], [0.4, 0.3]])
     0.5
     """
-    entries = check_scores(y_true, y_score, sample_weight, missing_label)
-    return _score_of_labels(entries, roc_auc_score, average, True, "roc_auc")
+    source = read_scores(y_true, y_score, sample_weight, missing_label)
+    return _score_of_labels(source, roc_auc_score, average, True, "roc_auc")
 
 
-def _mean_loss(entries: LabelEntries, losses: np.ndarray, average: str | None, name: str) -> Any:
+def _mean_loss(
+    source: EntrySource, loss: Callable[[LabelEntries], np.ndarray], average: str | None, name: str
+) -> Any:
     """Weighted mean of a loss over all entries ("micro"), or over those of each label (None)."""
     if average not in ("micro", None):
         raise ValueError(f"average must be 'micro' or None, got {average!r}.")
-    weight = entries.entry_weight()
-    total, mass = (weight * losses).sum(axis=0), weight.sum(axis=0)
+    total, mass = np.zeros((2, source.shape[1]))
+    for block in source.blocks():
+        weight = block.entry_weight()
+        total += (weight * loss(block)).sum(axis=0)
+        mass += weight.sum(axis=0)
     if average is None:
         return np.divide(total, mass, out=np.full(len(mass), np.nan), where=mass > 0)
     if not mass.any():
@@ -142,7 +167,7 @@ def _mean_loss(entries: LabelEntries, losses: np.ndarray, average: str | None, n
     return float(total.sum() / mass.sum())
 
 
-@document(check_probabilities)
+@document(read_probabilities)
 def multilabel_log_loss(
     y_true: Any,
     y_proba: Any,
@@ -186,14 +211,17 @@ def multilabel_log_loss(
     >>> round(multilabel_log_loss([[1, 0]], [[0.8, 0.2]]), 4)
     0.2231
     """
-    entries = check_probabilities(y_true, y_proba, sample_weight, missing_label)
+    source = read_probabilities(y_true, y_proba, sample_weight, missing_label)
+    return _mean_loss(source, _log_losses, average, "multilabel_log_loss")
+
+
+def _log_losses(entries: LabelEntries) -> np.ndarray:
     eps = np.finfo(entries.values.dtype).eps
     p = np.clip(entries.values, eps, 1 - eps).astype(np.float64)
-    losses = -np.where(entries.positive, np.log(p), np.log1p(-p))
-    return _mean_loss(entries, losses, average, "multilabel_log_loss")
+    return -np.where(entries.positive, np.log(p), np.log1p(-p))
 
 
-@document(check_probabilities, multilabel_log_loss)
+@document(read_probabilities, multilabel_log_loss)
 def brier_score(
     y_true: Any,
     y_proba: Any,
@@ -228,12 +256,15 @@ def brier_score(
     >>> brier_score([[1, 0], [0, 0]], [[0.5, 0.0], [0.5, 0.5]], average=None)
     array([0.25 , 0.125])
     """
-    entries = check_probabilities(y_true, y_proba, sample_weight, missing_label)
-    losses = np.square(entries.values.astype(np.float64) - entries.positive)
-    return _mean_loss(entries, losses, average, "brier_score")
+    source = read_probabilities(y_true, y_proba, sample_weight, missing_label)
+    return _mean_loss(source, _square_losses, average, "brier_score")
 
 
-@document(check_probabilities)
+def _square_losses(entries: LabelEntries) -> np.ndarray:
+    return np.square(entries.values.astype(np.float64) - entries.positive)
+
+
+@document(read_probabilities)
 def reliability_curve(
     y_true: Any,
     y_proba: Any,
@@ -277,16 +308,23 @@ def reliability_curve(
     bounds = Interval(Integral, 1, MOST_BINS, closed="both")
     check_arguments("reliability_curve", n_bins=(n_bins, bounds))
     n_bins = int(n_bins)
-    entries = check_probabilities(y_true, y_proba, sample_weight, missing_label)
-    L = entries.shape[1]
+    source = read_probabilities(y_true, y_proba, sample_weight, missing_label)
+    L = source.shape[1]
     edges = np.linspace(0.0, 1.0, n_bins + 1)
-    bins = np.searchsorted(edges[1:-1], entries.values) + n_bins * np.arange(L)
-    weight = entries.entry_weight()
-
-    def total(values: np.ndarray) -> np.ndarray:
-        sums = np.bincount(bins.ravel(), weights=values.ravel(), minlength=L * n_bins)
-        return sums.reshape(L, n_bins)
-
-    mass = total(weight)
+    confidence, frequency, mass = np.zeros((3, L * n_bins))
+    for block in source.blocks():
+        bins = (np.searchsorted(edges[1:-1], block.values) + n_bins * np.arange(L)).ravel()
+        weight = block.entry_weight()
+        for sums, values in (
+            (confidence, weight * block.values),
+            (frequency, weight * block.positive),
+            (mass, weight),
+        ):
+            sums += np.bincount(bins, weights=values.ravel(), minlength=L * n_bins)
     filled = np.where(mass > 0, mass, np.nan)
-    return total(weight * entries.values) / filled, total(weight * entries.positive) / filled, mass
+    by_label = (L, n_bins)
+    return (
+        (confidence / filled).reshape(by_label),
+        (frequency / filled).reshape(by_label),
+        mass.reshape(by_label),
+    )

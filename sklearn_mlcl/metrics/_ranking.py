@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,40 +11,83 @@ from sklearn_mlcl.metrics._decisions import mean_over_samples, undefined
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.parameters import AT_LEAST_0, check_arguments
 from sklearn_mlcl.utils.targets import label_names_in
-from sklearn_mlcl.utils.topk import check_k, top_values
+from sklearn_mlcl.utils.topk import check_k
 from sklearn_mlcl.utils.validation import (
     LabelEntries,
     check_per_label,
-    check_scores,
-    positives_and_known,
+    positives_and_known_of_labels,
+    read_scores,
 )
 
 
-def _expected_discounts(scores: np.ndarray, discounts: np.ndarray) -> np.ndarray:
-    """Discount of the rank of each entry, averaged over the ranks that its ties share.
+@dataclass(frozen=True)
+class PositivePlaces:
+    """Where the positives of a block of samples stand in the order of their scores.
 
-    `scores` (n, L) holds -inf for missing entries; `discounts` (L,) belongs to the ranks.
+    Attributes
+    ----------
+    sample, label : ndarray of int, shape (p,)
+        The sample, within the block, and the label of each positive.
+    above : ndarray of int, shape (p,)
+        Labels of the sample with a larger score.
+    reached : ndarray of int, shape (p,)
+        Labels with a score as large or larger, itself too.
+    n_samples : int
+        Samples of the block.
     """
-    n, L = scores.shape
-    order = np.argsort(-scores, axis=1, kind="stable")
-    ranked = np.take_along_axis(scores, order, axis=1)
-    starts = np.ones((n, L), dtype=bool)
-    starts[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
-    tie = np.cumsum(starts.ravel()) - 1
-    mean = np.bincount(tie, weights=np.tile(discounts, n)) / np.bincount(tie)
-    expected = np.empty((n, L))
-    np.put_along_axis(expected, order, mean[tie].reshape(n, L), axis=1)
-    return expected
+
+    sample: np.ndarray
+    label: np.ndarray
+    above: np.ndarray
+    reached: np.ndarray
+    n_samples: int
+
+    @classmethod
+    def of(cls, entries: LabelEntries) -> PositivePlaces:
+        """Find the positives; missing labels leave the order."""
+        # A missing label comes after all others.
+        descending = np.where(entries.known_mask(), -entries.values, np.inf)
+        sample, label = np.nonzero(entries.positive)
+        sought = descending[sample, label]
+        ranked = np.sort(descending, axis=1)
+        above, reached = (_search_rows(ranked, sample, sought, side) for side in ("left", "right"))
+        return cls(sample, label, above, reached, len(ranked))
+
+    def sum_of_discounts(self, discounts: np.ndarray, gain: np.ndarray | None = None) -> np.ndarray:
+        """Return the discounts of the ranks of the positives, summed over each sample.
+
+        A rank shared by ties counts as the mean over them. ``discounts`` (L,) belongs to the ranks,
+        ``gain`` (L,) to the labels.
+        """
+        # Sums up to ranks that differ by little: float64 would lose the last digits.
+        sums = np.concatenate([[0], np.cumsum(discounts, dtype=np.longdouble)])
+        mean = (sums[self.reached] - sums[self.above]) / (self.reached - self.above)
+        worth = mean.astype(np.float64) * (1.0 if gain is None else gain[self.label])
+        return np.bincount(self.sample, weights=worth, minlength=self.n_samples)
+
+    def largest_gains(self, gain: np.ndarray, k: int) -> np.ndarray:
+        """Return the k largest gains among the positives of each sample, summed."""
+        own = gain[self.label]
+        order = np.lexsort((-own, self.sample))
+        sample = self.sample[order]
+        place = np.arange(len(sample)) - np.searchsorted(sample, sample)
+        return np.bincount(sample[place < k], own[order][place < k], minlength=self.n_samples)
 
 
-def _discounts_at(entries: LabelEntries, discounts: np.ndarray) -> np.ndarray:
-    """Expected discounts of the entries in the order of each sample, 0 for the missing ones."""
-    known = entries.known_mask()
-    expected = _expected_discounts(np.where(known, entries.values, -np.inf), discounts)
-    return np.where(known, expected, 0.0)
+def _search_rows(ranked: np.ndarray, row: np.ndarray, sought: np.ndarray, side: str) -> np.ndarray:
+    """Like ``np.searchsorted(ranked[row[i]], sought[i], side)``, for all i."""
+    low, high = np.zeros(len(row), dtype=np.intp), np.full(len(row), ranked.shape[1])
+    is_before = np.less if side == "left" else np.less_equal
+    for _ in range(ranked.shape[1].bit_length()):
+        middle = (low + high) // 2
+        # Where the search has ended, low is high and may be the number of columns.
+        found = ranked[row, np.minimum(middle, ranked.shape[1] - 1)]
+        later = is_before(found, sought) & (low < high)
+        low, high = np.where(later, middle + 1, low), np.where(later, high, middle)
+    return low
 
 
-@document(check_scores)
+@document(read_scores)
 def precision_at_k(
     y_true: Any,
     y_score: Any,
@@ -86,15 +130,19 @@ def precision_at_k(
     >>> precision_at_k([[1, 0, 1], [0, 1, 0]], [[0.9, 0.2, 0.7], [0.5, 0.1, 0.2]], k=2)
     0.5
     """
-    entries = check_scores(y_true, y_score, sample_weight, missing_label)
-    L = entries.shape[1]
+    source = read_scores(y_true, y_score, sample_weight, missing_label)
+    L = source.shape[1]
     k = check_k(k, L)
-    hits = (_discounts_at(entries, (np.arange(L) < k) * 1.0) * entries.positive).sum(axis=1)
-    ranked = np.minimum(k, entries.known_mask().sum(axis=1))
-    return mean_over_samples(entries, hits / np.maximum(ranked, 1), empty_rows, "precision_at_k")
+    first_k = (np.arange(L) < k) * 1.0
+
+    def of_block(block: LabelEntries) -> np.ndarray:
+        ranked = np.minimum(k, block.known_mask().sum(axis=1))
+        return PositivePlaces.of(block).sum_of_discounts(first_k) / np.maximum(ranked, 1)
+
+    return mean_over_samples(source, of_block, empty_rows, "precision_at_k")
 
 
-@document(check_scores, precision_at_k)
+@document(read_scores, precision_at_k)
 def ndcg_at_k(
     y_true: Any,
     y_score: Any,
@@ -138,16 +186,21 @@ def ndcg_at_k(
     >>> round(ndcg_at_k([[1, 0, 1]], [[0.9, 0.7, 0.2]]), 4)
     0.9197
     """
-    entries = check_scores(y_true, y_score, sample_weight, missing_label)
-    L = entries.shape[1]
+    source = read_scores(y_true, y_score, sample_weight, missing_label)
+    L = source.shape[1]
     k = L if k is None else check_k(k, L)
     discounts = (np.arange(L) < k) / np.log2(np.arange(L) + 2)
-    gain = (_discounts_at(entries, discounts) * entries.positive).sum(axis=1)
-    ideal = np.concatenate([[0.0], np.cumsum(discounts)])[entries.positive.sum(axis=1)]
-    return mean_over_samples(entries, gain / np.where(ideal > 0, ideal, 1), empty_rows, "ndcg_at_k")
+    best = np.concatenate([[0.0], np.cumsum(discounts)])
+
+    def of_block(block: LabelEntries) -> np.ndarray:
+        ideal = best[block.positive.sum(axis=1)]
+        gain = PositivePlaces.of(block).sum_of_discounts(discounts)
+        return gain / np.where(ideal > 0, ideal, 1)
+
+    return mean_over_samples(source, of_block, empty_rows, "ndcg_at_k")
 
 
-@document(check_scores, precision_at_k)
+@document(read_scores, precision_at_k)
 def coverage(
     y_true: Any,
     y_score: Any,
@@ -188,10 +241,14 @@ def coverage(
     >>> coverage([[1, 0, 1]], [[0.9, 0.7, 0.2]])
     3.0
     """
-    entries = check_scores(y_true, y_score, sample_weight, missing_label)
+    source = read_scores(y_true, y_score, sample_weight, missing_label)
+    return mean_over_samples(source, _depth, empty_rows, "coverage")
+
+
+def _depth(entries: LabelEntries) -> np.ndarray:
     lowest = np.where(entries.positive, entries.values, np.inf).min(axis=1)
-    depth = ((entries.values >= lowest[:, None]) & entries.known_mask()).sum(axis=1)
-    return mean_over_samples(entries, depth.astype(np.float64), empty_rows, "coverage")
+    reached = (entries.values >= lowest[:, None]) & entries.known_mask()
+    return reached.sum(axis=1).astype(np.float64)
 
 
 def label_propensities(
@@ -237,15 +294,14 @@ def label_propensities(
     array([0.68 , 0.391])
     """
     check_arguments("label_propensities", A=(A, AT_LEAST_0), B=(B, AT_LEAST_0))
-    positive, known = positives_and_known(y_train, missing_label, "y_train")
-    n = np.full(positive.shape[1], len(positive)) if known is None else known.sum(axis=0)
+    positives, n = positives_and_known_of_labels(y_train, missing_label, "y_train")
     if n.min() < 3:
         raise ValueError(f"y_train must have 3 known entries or more a label, got {n.min()}.")
     C = (np.log(n) - 1) * (B + 1) ** A
-    return 1 / (1 + C * (positive.sum(axis=0) + B) ** -A)
+    return 1 / (1 + C * (positives + B) ** -A)
 
 
-@document(check_scores, precision_at_k)
+@document(read_scores, precision_at_k)
 def propensity_scored_precision_at_k(
     y_true: Any,
     y_score: Any,
@@ -294,18 +350,19 @@ def propensity_scored_precision_at_k(
     >>> round(propensity_scored_precision_at_k(y, s, propensities=[0.5, 0.9, 0.25]), 12)
     0.5
     """
-    entries = check_scores(y_true, y_score, sample_weight, missing_label)
-    L = entries.shape[1]
+    source = read_scores(y_true, y_score, sample_weight, missing_label)
+    L = source.shape[1]
     first_k = (np.arange(L) < check_k(k, L)) * 1.0
     p = check_per_label(propensities, L, label_names_in(y_true), "propensities")
     if p.shape != (L,) or not ((p > 0) & (p <= 1)).all():
         raise ValueError(
             f"propensities must have shape ({L},) with values in (0, 1], got shape {p.shape}."
         )
-    gain = entries.positive / p
-    reached = (_discounts_at(entries, first_k) * gain).sum(axis=1)
-    best = top_values(gain, k).sum(axis=1)
-    weight = entries.row_weight()
-    if not entries.positive.any():
+    reached = best = 0.0
+    for block in source.blocks():
+        weight, found = block.row_weight(), PositivePlaces.of(block)
+        reached += weight @ found.sum_of_discounts(first_k, 1 / p)
+        best += weight @ found.largest_gains(1 / p, k)
+    if best == 0:
         return undefined("propensity_scored_precision_at_k", "no sample has a positive")
-    return float(weight @ reached / (weight @ best))
+    return float(reached / best)

@@ -107,7 +107,8 @@ class MultiLabelScorer(ScorerMixin, DeclaredParameters):
             return labels if classes is None else classes.indicator(labels)
         method = first_method(estimator, _RESPONSES[self.response])
         shape = y.shape if hasattr(y, "shape") else np.shape(y)
-        return label_scores(estimator, X, shape[1] if len(shape) == 2 else 1, method)
+        n_labels = shape[1] if len(shape) == 2 else 1
+        return label_scores(estimator, X, n_labels, method, accept_sparse=True)
 
 
 def _classes_of(estimator: Any, y: Any) -> TargetFormat | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from sklearn_mlcl.modules import ETFLinear, StackedLinear, linear
 
@@ -52,6 +53,17 @@ def etf_head(n_embedding: int, log_odds: np.ndarray, learn_scale: bool) -> ETFLi
     )
     head.bias = nn.Parameter(torch.as_tensor(log_odds, dtype=torch.float32))
     return head
+
+
+def logits_of(head: Head, embedding: Tensor, labels: Tensor) -> Tensor:
+    """Return the logits of some labels, by number."""
+    if isinstance(head, StackedLinear):
+        bias = head.bias.view(head.n_members, 1, head.n_out).index_select(-1, labels)
+        return torch.baddbmm(bias, embedding, head.weight.index_select(-1, labels))
+    weight, bias = head.weight, head.get_parameter("bias")
+    return functional.linear(
+        embedding, weight.index_select(0, labels), bias.index_select(0, labels)
+    )
 
 
 def head_arrays(head: Head, n_members: int = 1) -> tuple[np.ndarray, np.ndarray]:

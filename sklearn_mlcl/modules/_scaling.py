@@ -54,10 +54,16 @@ class InputScaler(nn.Module):
         each = Like((*n_members, 1, n_features) if n_members else (n_features,))
         check_tensors(self, {"shift": each, "factor": each})
 
-    def forward(self, X: Tensor) -> Tensor:
-        """Return the scaled rows, of the shape of ``X``, by member where each scales for itself."""
+    def forward(self, X: Tensor, index: Tensor | None = None) -> Tensor:
+        """Return the scaled rows, of the shape of ``X``, by member where each scales for itself.
+
+        ``index`` has the numbers of the features of ``X``; None for all.
+        """
+        shift, factor = self.shift, self.factor
+        if index is not None:
+            shift, factor = shift.index_select(-1, index), factor.index_select(-1, index)
         # Difference first: shift * factor would cancel badly for a mean far from zero.
-        scaled = (X - self.shift) * self.factor
+        scaled = (X - shift) * factor
         if self.limit is None:
             return scaled
         u = scaled / self.limit
@@ -138,11 +144,16 @@ class ScaledEncoder(nn.Module):
         self.noise = nn.Identity() if noise is None else noise
         self.register_buffer("index", index)
 
+    @property
+    def columns(self) -> np.ndarray | None:
+        """Numbers of the features that are kept; None for all."""
+        return None if self.index is None else self.index.cpu().numpy()
+
     def forward(self, X: Tensor) -> Tensor:
-        """Return the embeddings of the samples of ``X``, which has all features."""
-        scaled = self.scaler(X)
-        kept = scaled if self.index is None else scaled.index_select(-1, self.index)
-        return self.encoder(self.noise(kept))
+        """Return the embeddings of samples ``X``, which has all features or those that are kept."""
+        if self.index is not None and X.shape[-1] != len(self.index):
+            X = X.index_select(-1, self.index)
+        return self.encoder(self.noise(self.scaler(X, self.index)))
 
 
 def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> int:

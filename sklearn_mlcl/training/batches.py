@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sklearn_mlcl.losses import LabelIndices
+from sklearn_mlcl.losses._label_indices import SampledLabels
 from sklearn_mlcl.training._torch_compat import sample_dirichlet
 from sklearn_mlcl.utils.chunking import MemmapView, as_tensor
 from sklearn_mlcl.utils.fit_data import FitData
 from sklearn_mlcl.utils.samples import is_table, tensors_of
 from sklearn_mlcl.utils.streams import generator_on
 
-#: Inputs of the module, labels, weights. Inputs are a tensor, or a dict of them for a module of
-#: the user's.
-Batch = tuple[Any, tuple[Tensor, Tensor | None]]
+#: Inputs of the module, then labels and weights. Inputs are a tensor, or a dict of them for a
+#: module of the user's. Training may see some of the labels, or lists of them.
+Batch = tuple[Any, tuple[Any, Tensor | None]]
 
 #: Share of the free memory of a GPU that samples may take; larger arrays stay on the host.
 DEVICE_SHARE = 0.5
@@ -64,12 +67,19 @@ class RowTensors(Dataset[Batch]):
         each batch is shared by the members.
     weights : list of ndarray, default=None
         Weights of all samples for each member, in place of those of ``data``.
+    columns : ndarray of int, default=None
+        Numbers of the features of a CSR X that batches have; None for all.
 
     Attributes
     ----------
     streams : bool
         Whether a batch has to be gathered on the host, which is worth doing ahead.
+    lists_labels : bool
+        Whether the labels of a batch are lists, where Y is CSR. The net sets it when training
+        begins.
     """
+
+    lists_labels = False
 
     def __init__(
         self,
@@ -77,13 +87,16 @@ class RowTensors(Dataset[Batch]):
         device: torch.device,
         members: list[np.ndarray] | None = None,
         weights: list[np.ndarray] | None = None,
+        columns: np.ndarray | None = None,
     ) -> None:
         self.device = device
         self.members = None if members is None else [torch.from_numpy(own) for own in members]
-        if is_table(data.X) or isinstance(data.X, MemmapView):
-            self.X = _stored(data.X, device)
+        # Chosen before a batch is dense: most of 300,000 features are zeros that nobody reads.
+        X = data.X if columns is None or not sp.issparse(data.X) else data.X[:, columns]
+        if is_table(X) or isinstance(X, MemmapView):
+            self.X = _stored(X, device)
         else:
-            self.X = _each(lambda tensor: _placed(tensor, device), tensors_of(data.X))
+            self.X = _each(lambda tensor: _placed(tensor, device), tensors_of(X))
         # Boolean labels tell the losses that none is missing, which makes them cheaper.
         self.Y = _stored(data.Y, device, np.float32 if data.has_missing() else bool)
         weight = data.sample_weight
@@ -156,7 +169,11 @@ class RowTensors(Dataset[Batch]):
             weight = self.own_weights[member, index.to(self.own_weights.device)]
         else:
             weight = None if self.sample_weight is None else self._gather(self.sample_weight, index)
-        return self._gather(self.X, index), (self._gather(self.Y, index), weight)
+        if self.lists_labels and sp.issparse(self.Y):
+            labels: Any = LabelIndices.from_csr(self.Y[index.flatten().cpu().numpy()])
+        else:
+            labels = self._gather(self.Y, index)
+        return self._gather(self.X, index), (labels, weight)
 
     def on_device(self, batch: Batch) -> Batch:
         """Move a batch to the device; nothing happens to what is there."""
@@ -221,6 +238,21 @@ class IndexBatches:
                 yield self.rows.on_device(coming.result())
 
 
+def with_sampled_labels(batch: Batch, n_negatives: int | None) -> Batch:
+    """Return a batch on the labels that its samples have, and some drawn others; None takes all."""
+    X, (labels, weight) = batch
+    if n_negatives is None:
+        return batch
+    sampled = SampledLabels.of(labels, n_negatives)
+    if isinstance(labels, LabelIndices):
+        # Lists of the samples of all members are one below the other.
+        values = sampled.values.unflatten(0, X.shape[:-1])
+        sampled = replace(sampled, values=values)
+    if weight is not None and weight.ndim == sampled.values.ndim:
+        weight = weight.index_select(-1, sampled.columns)
+    return X, (sampled, weight)
+
+
 def mixed(batch: Batch, alpha: float) -> Batch:
     r"""Mix every sample of a batch with another one, features and labels alike.
 
@@ -264,6 +296,9 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     (True, True)
     """
     X, (labels, sample_weight) = batch
+    if isinstance(labels, SampledLabels):
+        X, (values, sample_weight) = mixed((X, (labels.values, sample_weight)), alpha)
+        return X, (replace(labels, values=values), sample_weight)
     # torch.distributions.Beta draws the same numbers, more slowly.
     n = X.shape[-2]
     generator = generator_on(X.device)

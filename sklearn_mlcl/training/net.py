@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from sklearn_mlcl.losses._validation import values_checked
 from sklearn_mlcl.persistence._checkpoint import KeptFit, callback_states, put_callback_states
 from sklearn_mlcl.training.averaging import WeightAverage
-from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors, mixed
+from sklearn_mlcl.training.batches import (
+    Batch,
+    IndexBatches,
+    RowTensors,
+    mixed,
+    with_sampled_labels,
+)
 from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
 from sklearn_mlcl.training.optimizers import (
     CONSTANT,
@@ -279,6 +285,7 @@ class IndexBatchNet(NeuralNet):
             )
         self.generator_, self.schedule_ = generator, schedule
         self.criterion_.labels_known = train.labels_known
+        train.lists_labels = getattr(self.criterion_, "drawn_labels", None) is not None
         self._steps_done = 0
         self._n_epochs_before = len(self.history)
         self._epochs_done, self._epochs_planned = 0, max_epochs
@@ -485,6 +492,7 @@ class IndexBatchNet(NeuralNet):
             factor = SCHEDULES[self.schedule_](progress, len(self.history) - 1)
             self._set_learning_rate(factor)
         self.optimizer_.zero_grad(set_to_none=True)
+        batch = with_sampled_labels(batch, getattr(self.criterion_, "drawn_labels", None))
         batch = mixed(batch, self.mixup) if self.mixup > 0 else batch
         with private_draws(self._redirects):
             step = self._forward(batch)

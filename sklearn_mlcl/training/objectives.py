@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -11,8 +13,9 @@ from sklearn_mlcl.losses import (
     MemoryQueue,
     PickAllLabelLoss,
 )
+from sklearn_mlcl.losses._label_indices import SampledLabels
 from sklearn_mlcl.losses._sample_weight import weight_per_sample
-from sklearn_mlcl.modules._heads import Head
+from sklearn_mlcl.modules._heads import Head, logits_of
 
 
 class LogitObjective(nn.Module):
@@ -130,6 +133,9 @@ class ContrastiveObjective(nn.Module):
     labels_known : bool
         Whether no label of the training samples is missing, which makes mixed ones cheaper. The
         net sets it when training begins.
+    drawn_labels : int or None
+        Labels that no sample of a batch has which are drawn for it, for both losses; None takes
+        all.
     """
 
     def __init__(
@@ -159,31 +165,56 @@ class ContrastiveObjective(nn.Module):
         """Return the logits of the head, of all members; None if it is not trained."""
         return self.head(embedding) if self.lambda_joint > 0 else None
 
-    def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
+    @property
+    def drawn_labels(self) -> int | None:
+        """Labels that are drawn for a batch; None takes all."""
+        # A queue has labels of past batches.
+        return None if self.queue is not None else getattr(self.loss, "n_negatives", None)
+
+    def forward(
+        self, embedding: Tensor, labels: Tensor | SampledLabels, sample_weight: Tensor | None
+    ) -> Tensor:
         """Return the scalar loss of a batch."""
         value = embedding.new_zeros(())
         if self.lambda_contrastive > 0:
             pairs = self._contrastive(self.projection(embedding), labels, sample_weight)
             value = self.lambda_contrastive * pairs
         if self.lambda_joint > 0:
-            logits = self.head(embedding)
-            joint = loss_of_rows(self.joint_loss, logits, labels, sample_weight, self.labels_known)
+            joint = self._joint(embedding, labels, sample_weight)
             value = value + self.lambda_joint * labels.shape[-1] * joint
         return value
 
-    def _contrastive(
-        self, projection: Tensor, labels: Tensor, sample_weight: Tensor | None
+    def _joint(
+        self, embedding: Tensor, labels: Tensor | SampledLabels, sample_weight: Tensor | None
     ) -> Tensor:
-        if labels.is_floating_point():
-            # Pairs are of samples that have a label or not: a mixed one counts as its larger part.
-            known = self.training and self.labels_known  # held-out samples are never mixed
-            labels = labels > 0.5 if known else labels.round()
+        if isinstance(labels, Tensor):
+            logits = self.head(embedding)
+            return loss_of_rows(self.joint_loss, logits, labels, sample_weight, self.labels_known)
+        weight = labels.entry_weights(sample_weight, embedding.dtype)
+        logits = logits_of(self.head, embedding, labels.columns)
+        return loss_of_rows(self.joint_loss, logits, labels.values, weight)
+
+    def _unmixed(self, labels: Tensor) -> Tensor:
+        """Pairs are of samples that have a label or not: a mixed one counts as its larger part."""
+        if not labels.is_floating_point():
+            return labels
+        known = self.training and self.labels_known  # held-out samples are never mixed
+        return labels > 0.5 if known else labels.round()
+
+    def _contrastive(
+        self, projection: Tensor, labels: Tensor | SampledLabels, sample_weight: Tensor | None
+    ) -> Tensor:
+        if isinstance(labels, SampledLabels):
+            labels = replace(labels, values=self._unmixed(labels.values))
+            terms = {} if sample_weight is None else {"sample_weight": sample_weight}
+            return self.loss(projection, labels, prototypes=self.prototypes, **terms).mean()
+        labels = self._unmixed(labels)
         if self.queue is not None and projection.ndim > labels.ndim:
             # The queue has the labels of each member.
             labels = labels.expand(len(projection), *labels.shape)
             if sample_weight is not None:
                 sample_weight = sample_weight.expand(len(projection), *sample_weight.shape)
-        terms: dict[str, Tensor] = {}
+        terms = {}
         if self.prototypes is not None:
             terms["prototypes"] = self.prototypes
         if self.queue is not None and len(self.queue):

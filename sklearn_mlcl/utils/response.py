@@ -58,8 +58,13 @@ def check_fitted_names(estimator: Any, y: Any) -> None:
 
 
 def label_scores(
-    estimator: Any, X: Any, n_labels: int, method: str, positive_class: Any = None
-) -> np.ndarray:
+    estimator: Any,
+    X: Any,
+    n_labels: int,
+    method: str,
+    positive_class: Any = None,
+    accept_sparse: bool = False,
+) -> Any:
     """Return the scores of the positive class of every label, shape (n, n_labels).
 
     Parameters
@@ -76,6 +81,8 @@ def label_scores(
     positive_class : object, default=None
         Class whose score is returned, for one label: None is the second of two classes, else 1. A
         label without a positive in training scores 0.
+    accept_sparse : bool, default=False
+        Whether a sparse answer stays sparse, for several labels.
 
     Raises
     ------
@@ -90,6 +97,8 @@ def label_scores(
         ]
         scores = np.column_stack(columns)
     else:
+        if accept_sparse and sp.issparse(response) and response.shape[1] == n_labels > 1:
+            return response
         scores = response.toarray() if sp.issparse(response) else np.asarray(response)
         if scores.ndim == 1:
             scores = scores[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -15,9 +15,11 @@ from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.class_weight import mean_weights
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.targets import (
+    Indicator,
     as_1d_target,
     as_array,
     as_label_matrix,
+    canonical,
     check_label_names,
     holds_strings,
     is_label_sets,
@@ -27,6 +29,8 @@ from sklearn_mlcl.utils.targets import (
 )
 
 LABELS_PER_BLOCK, SAMPLES_PER_TILE = 64, 1024
+#: Entries of a block of samples, or of labels, that is made dense at a time.
+ENTRIES_PER_BLOCK = 2**18
 Column = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 EVERY = slice(None)
 
@@ -107,6 +111,99 @@ class LabelEntries:
                 yield y, v, w
 
 
+@dataclass(frozen=True)
+class EntrySource:
+    """Checked targets and scores (or decisions) as they are stored, dense or CSR.
+
+    What CSR does not store is a 0: a label that is no positive, a score of 0, no decision.
+    :class:`LabelEntries` are made of a block at a time, so that CSR never becomes dense as a whole.
+
+    Attributes
+    ----------
+    labels : ndarray or CSR of shape (n, L)
+        Entries 0, 1, and NaN for a missing label.
+    values : ndarray or CSR of shape (n, L)
+        Scores or decisions.
+    weight : ndarray of float64, shape (n,) or (n, L), or None
+        Weights of the samples or of the entries; None for equal weights.
+    samples : ndarray of int, or None
+        Numbers of the samples that have weight; None for all.
+    """
+
+    labels: Indicator
+    values: Any
+    weight: np.ndarray | None
+    samples: np.ndarray | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of samples with weight, and of labels."""
+        n, L = self.labels.shape
+        return n if self.samples is None else len(self.samples), L
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether scores or decisions are CSR."""
+        return sp.issparse(self.values)
+
+    def blocks(self) -> Iterator[LabelEntries]:
+        """Yield the entries of one block of samples after the other."""
+        n, L = self.shape
+        for rows in chunks(n, max(1, ENTRIES_PER_BLOCK // L)):
+            yield self._take(rows if self.samples is None else self.samples[rows])
+
+    def whole(self) -> LabelEntries:
+        """Return the entries of all samples."""
+        return self._take(EVERY if self.samples is None else self.samples)
+
+    def columns(self) -> Iterator[tuple[int, Column]]:
+        """Yield the number, and the known entries, of each label that has a positive."""
+        if not (self.is_sparse or sp.issparse(self.labels)):
+            yield from enumerate(self.whole().columns())
+            return
+        is_positive = self.labels == 1
+        present = np.flatnonzero(is_positive.sum(axis=0))
+        labels, values, weight = (
+            part if part is None or part.ndim == 1 else part[:, present]
+            for part in (_by_column(self.labels), _by_column(self.values), self.weight)
+        )
+        by_label = EntrySource(labels, values, weight, self.samples)
+        samples = EVERY if self.samples is None else self.samples
+        size = max(1, min(LABELS_PER_BLOCK, ENTRIES_PER_BLOCK // self.shape[0]))
+        for block in chunks(len(present), size):
+            yield from zip(present[block], by_label._take(samples, block).columns(), strict=True)
+
+    def label_sums(self, parts: Callable[[LabelEntries], Iterable[np.ndarray]]) -> np.ndarray:
+        """Return the weight of some entries by label, (number of parts, L).
+
+        ``parts`` maps the entries of a block to boolean arrays of their shape.
+        """
+        blocks = ([block.label_sums(part) for part in parts(block)] for block in self.blocks())
+        return sum(map(np.array, blocks), start=np.zeros(()))
+
+    def _take(self, samples: slice | np.ndarray, labels: slice = EVERY) -> LabelEntries:
+        def part(matrix: Any) -> np.ndarray:
+            rows = matrix[:, labels] if labels != EVERY else matrix
+            rows = rows[samples]
+            return rows.toarray() if sp.issparse(rows) else rows
+
+        y, weight = part(self.labels), self.weight
+        positive = y == 1
+        missing = np.isnan(y) if y.dtype.kind == "f" else np.zeros(0, dtype=bool)
+        known = ~missing if missing.any() else None
+        if weight is not None:
+            weight = weight[samples] if weight.ndim == 1 else part(weight)
+            if weight.ndim == 2 and not weight.all():
+                known = weight > 0 if known is None else known & (weight > 0)
+                positive &= known
+        return LabelEntries(positive, known, part(self.values), weight)
+
+
+def _by_column(matrix: Any) -> Any:
+    """CSR in the order of its columns; a dense matrix as it is."""
+    return matrix.tocsc() if sp.issparse(matrix) else matrix
+
+
 def _transposed(block: np.ndarray) -> np.ndarray:
     """Contiguous transpose, copied in tiles that fit a core's cache (five times as fast)."""
     out = np.empty(block.shape[::-1], dtype=block.dtype)
@@ -115,10 +212,10 @@ def _transposed(block: np.ndarray) -> np.ndarray:
     return out
 
 
-def check_decisions(
+def read_decisions(
     y_true: Any, y_pred: Any, sample_weight: Any = None, missing_label: float = np.nan
-) -> LabelEntries:
-    """Check targets against decisions, an indicator matrix of 0 and 1.
+) -> EntrySource:
+    """Read targets and decisions, an indicator matrix of 0 and 1.
 
     Parameters
     ----------
@@ -142,24 +239,25 @@ def check_decisions(
         if holds_strings(decisions):
             classes = np.union1d(classes, decisions)
             y_true, y_pred = one_hot(truth, classes), one_hot(decisions, classes)
-    decided, known = positives_and_known(y_pred, name="y_pred")
-    if known is not None:
+    decided = _as_labels(y_pred, name="y_pred")
+    if decided.dtype.kind == "f" and np.isnan(decided.sum()):
         raise ValueError("y_pred holds NaN; expected decisions of 0 and 1.")
-    return _entries(y_true, decided, "y_pred", sample_weight, missing_label, names)
+    return _source(y_true, decided.astype(bool), "y_pred", sample_weight, missing_label, names)
 
 
-@document(check_decisions)
-def check_scores(
+@document(read_decisions)
+def read_scores(
     y_true: Any, y_score: Any, sample_weight: Any = None, missing_label: float = np.nan
-) -> LabelEntries:
-    """Check targets against scores, which stay float32 if they are.
+) -> EntrySource:
+    """Read targets and scores, which stay float32 if they are.
 
     Parameters
     ----------
     <y_true>
-    y_score : array-like of shape (n, L)
-        Probabilities or other finite scores, float32 or float64. A DataFrame must have the labels
-        of a DataFrame ``y_true`` in the same order.
+    y_score : {array-like, DataFrame, sparse matrix} of shape (n, L)
+        Probabilities or other finite scores, float32 or float64. What a sparse matrix does not
+        store is a score of 0. A DataFrame must have the labels of a DataFrame ``y_true`` in the
+        same order.
     <sample_weight>
     <missing_label>
     """
@@ -174,71 +272,135 @@ def check_scores(
                 "are of. Expected two classes at least, or an indicator matrix."
             )
         y_true = one_hot(truth, classes)
-    scores = y_score.toarray() if sp.issparse(y_score) else as_array(y_score)
+    scores = canonical(sp.csr_array(y_score)) if sp.issparse(y_score) else as_array(y_score)
     scores = scores.reshape(-1, 1) if scores.ndim == 1 else scores
     if scores.dtype not in (np.float32, np.float64):
         scores = as_floats(scores, "y_score")
-    if not np.isfinite(scores).all():
+    if not np.isfinite(scores.data if sp.issparse(scores) else scores).all():
         raise ValueError("y_score holds NaN or inf; expected finite scores.")
-    return _entries(y_true, scores, "y_score", sample_weight, missing_label, names)
+    return _source(y_true, scores, "y_score", sample_weight, missing_label, names)
 
 
-@document(check_decisions)
-def check_probabilities(
+@document(read_decisions)
+def read_probabilities(
     y_true: Any, y_proba: Any, sample_weight: Any = None, missing_label: float = np.nan
-) -> LabelEntries:
-    """Check targets against probabilities.
+) -> EntrySource:
+    """Read targets and probabilities.
 
     Parameters
     ----------
     <y_true>
-    y_proba : array-like of shape (n, L)
-        Probabilities in [0, 1].
+    y_proba : {array-like, DataFrame, sparse matrix} of shape (n, L)
+        Probabilities in [0, 1]. What a sparse matrix does not store is a probability of 0.
     <sample_weight>
     <missing_label>
     """
-    entries = check_scores(y_true, y_proba, sample_weight, missing_label)
-    lowest, highest = entries.values.min(), entries.values.max()
+    source = read_scores(y_true, y_proba, sample_weight, missing_label)
+    lowest, highest = source.values.min(), source.values.max()
     if lowest < 0 or highest > 1:
         raise ValueError(f"y_proba must lie in [0, 1], got values from {lowest:g} to {highest:g}.")
-    return entries
+    return source
+
+
+@document(read_decisions)
+def check_decisions(
+    y_true: Any, y_pred: Any, sample_weight: Any = None, missing_label: float = np.nan
+) -> LabelEntries:
+    """Return all entries of :func:`read_decisions`, dense.
+
+    Parameters
+    ----------
+    <y_true>
+    <y_pred>
+    <sample_weight>
+    <missing_label>
+    """
+    return read_decisions(y_true, y_pred, sample_weight, missing_label).whole()
+
+
+@document(read_scores)
+def check_scores(
+    y_true: Any, y_score: Any, sample_weight: Any = None, missing_label: float = np.nan
+) -> LabelEntries:
+    """Return all entries of :func:`read_scores`, dense.
+
+    Parameters
+    ----------
+    <y_true>
+    <y_score>
+    <sample_weight>
+    <missing_label>
+    """
+    return read_scores(y_true, y_score, sample_weight, missing_label).whole()
+
+
+@document(read_probabilities)
+def check_probabilities(
+    y_true: Any, y_proba: Any, sample_weight: Any = None, missing_label: float = np.nan
+) -> LabelEntries:
+    """Return all entries of :func:`read_probabilities`, dense.
+
+    Parameters
+    ----------
+    <y_true>
+    <y_proba>
+    <sample_weight>
+    <missing_label>
+    """
+    return read_probabilities(y_true, y_proba, sample_weight, missing_label).whole()
 
 
 def positives_and_known(
     y: Any, missing_label: float = np.nan, name: str = "y_true"
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Split a label matrix into booleans: positive, and not missing (None: all)."""
-    if not sp.issparse(y) and not is_label_sets(y) and np.ndim(y) == 1:
-        y = missing_as_nan(as_array(y), missing_label).reshape(-1, 1)
-    Y = as_label_matrix(y, missing_label, name)
+    Y = _as_labels(y, missing_label, name)
     Y = Y.toarray() if not isinstance(Y, np.ndarray) else Y
     missing = np.isnan(Y) if Y.dtype.kind == "f" else np.zeros(0, dtype=bool)
     return Y == 1, ~missing if missing.any() else None
 
 
-def _entries(
+def positives_and_known_of_labels(
+    y: Any, missing_label: float = np.nan, name: str = "y_true"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many samples have each label, and of how many it is known; both (L,)."""
+    Y = _as_labels(y, missing_label, name)
+    n, L = Y.shape
+    if isinstance(Y, np.ndarray):
+        return (Y == 1).sum(axis=0), n - np.isnan(Y).sum(axis=0)
+    missing = np.isnan(Y.data)
+    positive, unknown = (np.bincount(Y.indices[at], minlength=L) for at in (~missing, missing))
+    return positive, n - unknown
+
+
+def _as_labels(y: Any, missing_label: float = np.nan, name: str = "y_true") -> Indicator:
+    """Read a label matrix, or a single label as one column."""
+    if not (sp.issparse(y) or is_label_sets(y)) and np.ndim(y) == 1:
+        y = missing_as_nan(as_array(y), missing_label).reshape(-1, 1)
+    return as_label_matrix(y, missing_label, name)
+
+
+def _source(
     y_true: Any,
-    values: np.ndarray,
+    values: Any,
     name: str,
     sample_weight: Any,
     missing_label: float,
     label_names: Any,
-) -> LabelEntries:
-    positive, known = positives_and_known(y_true, missing_label)
-    if positive.shape != values.shape or 0 in positive.shape:
+) -> EntrySource:
+    labels = _as_labels(y_true, missing_label)
+    if labels.shape != values.shape or 0 in labels.shape:
         raise ValueError(
             f"y_true and {name} must have one shape (n_samples, n_labels), got "
-            f"{positive.shape} and {values.shape}."
+            f"{labels.shape} and {values.shape}."
         )
-    weight = check_weights(sample_weight, len(positive), positive.shape[1], label_names)
+    n, L = labels.shape
+    weight = check_weights(sample_weight, n, L, label_names)
     weight = weight.cpu().numpy() if isinstance(weight, Tensor) else weight
     if weight is None or weight.all():
-        return LabelEntries(positive, known, values, weight)
-    if weight.ndim == 2:
-        known = weight > 0 if known is None else known & (weight > 0)
-        positive = positive & known
+        return EntrySource(labels, values, weight, None)
     kept = np.flatnonzero(weight if weight.ndim == 1 else weight.any(axis=1))
-    return LabelEntries(positive, known, values, weight).take(kept)
+    return EntrySource(labels, values, weight, kept)
 
 
 def check_weights(sample_weight: Any, n: int, n_labels: int | None, label_names: Any = None) -> Any:
