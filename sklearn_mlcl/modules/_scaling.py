@@ -102,8 +102,8 @@ class ScaledEncoder(nn.Module):
 
     Parameters
     ----------
-    scaler : InputScaler
-        The first layer, of all features.
+    scaler : torch.nn.Module
+        The first layer, of all features: an :class:`InputScaler`, or one with bins behind it.
     encoder : torch.nn.Module
         Takes (n, n_kept), returns embeddings of shape (n, n_embedding), or
         (n_members, n, n_embedding).
@@ -127,7 +127,7 @@ class ScaledEncoder(nn.Module):
 
     def __init__(
         self,
-        scaler: InputScaler,
+        scaler: nn.Module,
         encoder: nn.Module,
         noise: nn.Module | None = None,
         index: Tensor | None = None,
