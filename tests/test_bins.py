@@ -100,9 +100,9 @@ def test_bins_without_values_say_nothing() -> None:
     [
         (16, {}, 16),
         (33, {}, 7),
-        (64, {}, 4),
-        (65, {}, 0),
-        (65, {"net_params__n_bins": 3}, 3),
+        (85, {}, 3),
+        (86, {}, 0),
+        (86, {"net_params__n_bins": 3}, 3),
         (32, {"net_params__n_bins": 0}, 0),
         (5, {"scale_input": False, "net_params__n_bins": 3}, 0),
         (5, {"module": lambda n_features: torch.nn.Linear(n_features, 4)}, 0),

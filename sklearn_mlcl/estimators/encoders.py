@@ -27,9 +27,9 @@ from sklearn_mlcl.modules._scaling import input_scaler
 from sklearn_mlcl.utils.fit_data import FitData
 from sklearn_mlcl.utils.parameters import setting
 
-#: Bins of all dense features together, and of one at most and at least. Of many features, as the 103
+#: Bins of all dense features together, of one at most, and at least. Of many features, as the 103
 #: of yeast, more bins rank the samples worse, and fewer gain nothing.
-ALL_BINS, MOST_BINS, FEWEST_BINS = 256, 16, 4
+ALL_BINS, MOST_BINS, FEWEST_BINS = 256, 16, 3
 #: Features of a CSR X that the encoder sees at most: the first layer of a net costs as much for a
 #: word of two samples as for one of a thousand. The regressions beside the net see all.
 MAX_SPARSE_FEATURES = 8_192

@@ -300,7 +300,7 @@ class NetClassifier(
         - ``n_bins`` : int or "auto"
           Quantile bins of each dense feature; the built-in encoder sees where a value lies in each
           of them, beside the scaled value. "auto" is 16 for up to 16 features, 256 over their
-          number for up to 64, and 0, none, for more. CSR, features that are not scaled, and
+          number for up to 85, and 0, none, for more. CSR, features that are not scaled, and
           ``module`` get none. See :class:`~sklearn_mlcl.modules.PiecewiseLinearEncoding`.
         - ``optimizer`` : {"adamw", "adam", "sgd"} or torch optimizer class
           Fused where torch offers it.
