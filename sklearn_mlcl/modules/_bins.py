@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.modules._scaling import QUARTILE_ROWS, InputScaler
+from sklearn_mlcl.modules._scaling import InputScaler, quantiles
 from sklearn_mlcl.utils.state import Like, check_tensors
 
 #: Narrower bins, in standard deviations of a feature, say nothing: rounding would be blown up.
@@ -92,12 +90,9 @@ def quantile_bins(
     n_bins : int
         Bins of each feature. Equal values share a bin, so that there may be fewer.
     """
-    rows = slice(None, None, ceil(len(X) / QUARTILE_ROWS))
-    shares = np.linspace(0, 1, n_bins + 1)
-    w = None if weights is None else weights[rows]
-    quantiles = np.quantile(np.asarray(X[rows]), shares, axis=0, weights=w, method="inverted_cdf")
+    ends = quantiles(X, weights, np.linspace(0, 1, n_bins + 1)).astype(np.float64)
     with torch.inference_mode():
-        edges = scaler(torch.from_numpy(quantiles.astype(np.float64))).numpy().T
+        edges = scaler(torch.from_numpy(ends)).numpy().T
     low, high = edges[:, :-1], edges[:, 1:]
     half = (high - low) / 2
     factor = np.divide(1, half, out=np.zeros_like(half), where=2 * half > SMALLEST_BIN)
