@@ -169,6 +169,7 @@ VARIANTS: dict[str, Builder] = {
     "one member": _variant(ContrastiveMultiLabelClassifier, n_estimators=1),
     "eight members": _variant(ContrastiveMultiLabelClassifier, n_estimators=8),
     "no mixup": _variant(ContrastiveMultiLabelClassifier, net_params={"mixup": 0.0}),
+    "no bins": _variant(ContrastiveMultiLabelClassifier, net_params={"n_bins": 0}),
     "no feature noise": _variant(ContrastiveMultiLabelClassifier, feature_noise=0.0),
     "no dropout": _variant(ContrastiveMultiLabelClassifier, dropout=0.0),
     "no neighbours": _variant(ContrastiveMultiLabelClassifier, neighbor_weight=0.0),

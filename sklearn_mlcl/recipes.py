@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Any
 
-#: One net on the samples as they are: no ensemble, no noise, no mixup, no pseudo-count and no
-#: logistic regressions on the features. It learns from all samples and for all epochs, and nothing
-#: is chosen: neighbours have half the weight, and labels are predicted from 0.5 on.
+#: One net on the samples as they are: no ensemble, no noise, no mixup, no bins, no pseudo-count
+#: and no logistic regressions on the features. It learns from all samples and for all epochs, and
+#: nothing is chosen: neighbours have half the weight, and labels are predicted from 0.5 on.
 PLAIN: dict[str, Any] = {
     "threshold": 0.5,
     "n_estimators": 1,
@@ -27,7 +27,7 @@ PLAIN: dict[str, Any] = {
     "early_stopping": False,
     "neighbor_weight": 0.5,
     "linear_weight": 0.0,
-    "net_params": {"mixup": 0.0, "pseudo_count": 0.0, "schedule": "one_cycle"},
+    "net_params": {"mixup": 0.0, "n_bins": 0, "pseudo_count": 0.0, "schedule": "one_cycle"},
 }
 
 #: The two stages of arXiv:2412.00101. Stage one trains the encoder by the regularised loss with

@@ -46,6 +46,7 @@ PLAIN: dict[str, Any] = {
     "linear_weight": 0.0,
     "validation": None,
     "net_params__mixup": 0.0,
+    "net_params__n_bins": 0,
     "net_params__pseudo_count": 0.0,
 }
 
@@ -62,7 +63,7 @@ def small(make: Any, **changes: Any) -> Any:
 def plain(make: Any, **changes: Any) -> Any:
     """Return a small net with its head alone.
 
-    There is one net, without neighbours, linear part, pseudo-count and mixup.
+    There is one net, without neighbours, linear part, bins, pseudo-count and mixup.
     """
     known = make().get_params()
     return small(make, **{k: v for k, v in PLAIN.items() if k in known} | changes)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sklearn_mlcl.estimators.encoders import probe_of, scaled_encoder
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
+    N_BINS,
     N_ESTIMATORS,
     NetClassifier,
 )
@@ -181,6 +182,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         None,
         keys={
             "mixup": param(0.5, AT_LEAST_0),
+            "n_bins": N_BINS,
             "pseudo_count": param(2.0),
             "projection_dim": param(64, AT_LEAST_1, None),
         },

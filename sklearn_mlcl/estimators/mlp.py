@@ -14,6 +14,7 @@ from sklearn_mlcl.estimators.encoders import probe_of, scaled_encoder
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
+    N_BINS,
     N_ESTIMATORS,
     Heads,
     NetClassifier,
@@ -135,6 +136,7 @@ class MultiLabelMLPClassifier(NetClassifier):
         None,
         keys={
             "mixup": param(0.5, AT_LEAST_0),
+            "n_bins": N_BINS,
             "pseudo_count": param(2.0),
             "feature_dim": param(None, AT_LEAST_1, None),
         },

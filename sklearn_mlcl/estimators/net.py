@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from math import ceil, sqrt
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import joblib
@@ -102,6 +102,7 @@ SMALLEST_FEATURE, LARGEST_FEATURE = 1e-37, 1e37
 NEIGHBOR_WEIGHT, DEFAULT_THRESHOLD = 0.5, 0.5
 
 N_ESTIMATORS = param(4, AT_LEAST_1)
+N_BINS = param("auto", Interval(Integral, 0, None, closed="left"), StrOptions({"auto"}))
 LINEAR_WEIGHT = param("auto", SHARE, StrOptions({"auto"}))
 
 
@@ -319,6 +320,11 @@ class NetClassifier(
         - ``mixup`` : float
           Above 0, every sample of a batch is mixed with another, features and labels alike, by
           shares from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`.
+        - ``n_bins`` : int or "auto"
+          Quantile bins of each dense feature; the built-in encoder sees where a value lies in each
+          of them, beside the scaled value. "auto" is 16 for up to 16 features, 256 over their
+          number for up to 85, and 0, none, for more. CSR, features that are not scaled, and
+          ``module`` get none. See :class:`~sklearn_mlcl.modules.PiecewiseLinearEncoding`.
         - ``optimizer`` : {"adamw", "adam", "sgd"} or torch optimizer class
           Fused where torch offers it.
         - ``optimizer_params`` : dict or None

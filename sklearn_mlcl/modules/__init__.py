@@ -1,5 +1,6 @@
 """Torch modules: encoders, projection heads, input scaling, the Gaussian-mixture VAE."""
 
+from sklearn_mlcl.modules._bins import PiecewiseLinearEncoding
 from sklearn_mlcl.modules._encoder import ACTIVATIONS, MLPEncoder, ProjectionHead
 from sklearn_mlcl.modules._etf import ETFLinear
 from sklearn_mlcl.modules._gaussian_mixture import (
@@ -36,6 +37,7 @@ __all__ = [
     "InputScaler",
     "MLPEncoder",
     "MemberList",
+    "PiecewiseLinearEncoding",
     "ProjectionHead",
     "ScaledEncoder",
     "SharedDropout",

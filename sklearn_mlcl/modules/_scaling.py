@@ -108,8 +108,8 @@ class ScaledEncoder(nn.Module):
 
     Parameters
     ----------
-    scaler : InputScaler
-        The first layer, of all features.
+    scaler : torch.nn.Module
+        The first layer, of all features: an :class:`InputScaler`, or one with bins behind it.
     encoder : torch.nn.Module
         Takes (n, n_kept), returns embeddings of shape (n, n_embedding), or
         (n_members, n, n_embedding).
@@ -133,7 +133,7 @@ class ScaledEncoder(nn.Module):
 
     def __init__(
         self,
-        scaler: InputScaler,
+        scaler: nn.Module,
         encoder: nn.Module,
         noise: nn.Module | None = None,
         index: Tensor | None = None,
@@ -151,7 +151,9 @@ class ScaledEncoder(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return the embeddings of samples ``X``, which has all features or those that are kept."""
-        if self.index is not None and X.shape[-1] != len(self.index):
+        if self.index is None:
+            return self.encoder(self.noise(self.scaler(X)))
+        if X.shape[-1] != len(self.index):
             X = X.index_select(-1, self.index)
         return self.encoder(self.noise(self.scaler(X, self.index)))
 
@@ -238,11 +240,7 @@ def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
         mean_square /= X.shape[0] * X.shape[1]
         size = SPARSE_SIZE / np.sqrt(mean_square) if mean_square > 0 else 1.0
         return InputScaler(_float32(np.zeros(X.shape[1])), _float32(np.full(X.shape[1], size)))
-    rows = slice(None, None, ceil(len(X) / QUARTILE_ROWS))
-    w = None if weights is None else weights[rows]
-    low, median, high = np.quantile(
-        np.asarray(X[rows]), (0.25, 0.5, 0.75), axis=0, weights=w, method="inverted_cdf"
-    )
+    low, median, high = quantiles(X, weights, (0.25, 0.5, 0.75))
     deviation = (high - low) / NORMAL_QUARTILES
     # Quartiles that float32 cannot tell apart coincide: their distance is rounding.
     by_deviation = deviation <= np.finfo(np.float32).eps * np.abs(median)
@@ -254,6 +252,13 @@ def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
         median[by_deviation], deviation[by_deviation] = scaler.mean_, scaler.scale_
     factor = 1 / np.maximum(deviation, SMALLEST_DEVIATION)
     return InputScaler(_float32(median), _float32(factor), LIMIT)
+
+
+def quantiles(X: Any, weights: np.ndarray | None, shares: Any) -> np.ndarray:
+    """Return the quantiles of each dense feature, (n_shares, d), each the value of a sample."""
+    rows = slice(None, None, ceil(len(X) / QUARTILE_ROWS))
+    w = None if weights is None else weights[rows]
+    return np.quantile(np.asarray(X[rows]), shares, axis=0, weights=w, method="inverted_cdf")
 
 
 def _float32(array: np.ndarray) -> torch.Tensor:

@@ -41,8 +41,8 @@ _NAMES: dict[str, dict[str, str]] = {
         ),
         "sklearn_mlcl.modules": (
             "Dropout ETFLinear FeatureNoise GaussianMixtureVAE InputScaler MLPEncoder "
-            "MemberList ProjectionHead ScaledEncoder SharedDropout StackedLayerNorm "
-            "StackedLinear"
+            "MemberList PiecewiseLinearEncoding ProjectionHead ScaledEncoder SharedDropout "
+            "StackedLayerNorm StackedLinear"
         ),
         "sklearn_mlcl.heads.neighbors": "NeighborHead",
         "sklearn_mlcl.heads.predictor": "AffineHead DecoderHead Predictor",
