@@ -14,6 +14,7 @@ from typing import Any
 
 import joblib
 import matplotlib as mpl
+import pandas as pd
 import pytest
 import sklearn
 from matplotlib import pyplot as plt
@@ -82,6 +83,16 @@ def test_code_of_pages_runs(page: Path, names: dict[str, Any], quick: None) -> N
 @each_page
 def test_interactive_examples_of_pages_run(page: Path) -> None:
     assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
+def test_the_table_of_the_readme_has_the_means_of_the_benchmark() -> None:
+    names = {"MLP": "`MultiLabelMLPClassifier()`", "contrastive": "`ContrastiveMultiLabelClassifier()`"}
+    scores = pd.read_csv(ROOT / "doc" / "_data" / "accuracy_scores_present.csv")
+    columns = ["example-F1", "micro-F1", "macro-F1", "mAP", "log loss", "fit seconds"]
+    means = scores.groupby("estimator")[columns].mean().rename(index=names)
+    for name, row in means.iterrows():
+        cells = [name, *(f"{value:.3f}" for value in row[:-1]), f"{row.iloc[-1]:.1f}"]
+        assert f"| {' | '.join(cells)} |" in PAGES[0].read_text()
 
 
 @pytest.mark.filterwarnings(
