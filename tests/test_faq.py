@@ -1,4 +1,4 @@
-"""The rows of the FAQ on tools of scikit-learn: what refuses a label matrix, what is used instead."""
+"""Rows of the FAQ: tools of scikit-learn that refuse a label matrix, and what to use instead."""
 
 from __future__ import annotations
 

@@ -24,7 +24,12 @@ from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_limits
 
 import sklearn_mlcl
-from sklearn_mlcl import MultiLabelMLPClassifier, datasets, recipes
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelMLPClassifier,
+    datasets,
+    recipes,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").glob("*.rst"))]
@@ -86,7 +91,10 @@ def test_interactive_examples_of_pages_run(page: Path) -> None:
 
 
 def test_the_table_of_the_readme_has_the_means_of_the_benchmark() -> None:
-    names = {"MLP": "`MultiLabelMLPClassifier()`", "contrastive": "`ContrastiveMultiLabelClassifier()`"}
+    names = {
+        "MLP": "`MultiLabelMLPClassifier()`",
+        "contrastive": "`ContrastiveMultiLabelClassifier()`",
+    }
     scores = pd.read_csv(ROOT / "doc" / "_data" / "accuracy_scores_present.csv")
     columns = ["example-F1", "micro-F1", "macro-F1", "mAP", "log loss", "fit seconds"]
     means = scores.groupby("estimator")[columns].mean().rename(index=names)

@@ -73,6 +73,7 @@ from sklearn_mlcl.utils.parameters import (
     param,
     setting,
 )
+from sklearn_mlcl.utils.plain_names import plain_names
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 from sklearn_mlcl.utils.set_output import EmbeddingFrames, in_chosen_container
@@ -197,6 +198,7 @@ class NetAttributes:
         return self.predictor_.counts
 
 
+@plain_names
 class NetClassifier(
     NetAttributes,
     CallbackSupportMixin,
