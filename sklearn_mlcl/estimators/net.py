@@ -606,7 +606,7 @@ class NetClassifier(
                     net.snapshot(), task, judge, n_before
                 )
                 callbacks.append(listener)
-            with threads_for(work, device):
+            with threads_for(work / net.n_products, device):
                 net.to(device).train_rows(
                     task.rows(device),
                     task.held_out_rows(device),

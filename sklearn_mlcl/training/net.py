@@ -246,8 +246,8 @@ class IndexBatchNet(NeuralNet):
         Raises
         ------
         ValueError
-            If a callback sets learning rates that the schedule would overwrite, or monitors scores of
-        held-out samples and there are none.
+            If a callback sets learning rates that the schedule would overwrite. If one monitors
+            scores of held-out samples, and there are none.
         """
         _check_monitors(self.callbacks_, valid)
         own = [name for name, callback in self.callbacks_ if isinstance(callback, LRScheduler)]
