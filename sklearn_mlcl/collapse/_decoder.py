@@ -147,9 +147,9 @@ class ONNDecoder:
     def marginals(self, features: Any) -> np.ndarray:
         r"""Probability of each label under :math:`P(S|h) \propto \pi(S) e^{-\|h-P_S\|^2/2v}`.
 
-        Exact over all sets of the candidate sizes where the norm of a tag sum depends on the size
-        alone (variants "etf" and "cosine", or tags on a simplex ETF); otherwise over the label
-        sets seen in training.
+        If the norm of a tag sum depends on its size alone, the sum over all sets of the candidate
+        sizes is exact. This holds for the variants "etf" and "cosine", and for tags on a simplex
+        ETF. Otherwise the sum is over the label sets seen in training.
 
         Parameters
         ----------

@@ -40,9 +40,9 @@ class CollapseReport(dict[str, float]):
     Attributes
     ----------
     arrays : dict of str to ndarray
-        "tags" (L, d), "intercept" (d,), "multiplicities" and "scales" (M,), "label_sets" (U, L)
-        bool, "set_means" (U, d), "set_counts" (U,), "phi", "cosine" and "pair_sizes" of the
-        sampled pairs of sets, "excluded_labels".
+        Of the tag model: "tags" (L, d), "intercept" (d,), "multiplicities" and "scales" (M,). Of
+        the label sets: "label_sets" (U, L) bool, "set_means" (U, d), "set_counts" (U,). Of the
+        sampled pairs of sets: "phi", "cosine" and "pair_sizes". Also "excluded_labels".
 
     Examples
     --------

@@ -75,9 +75,9 @@ def _best_prefix(
 def nearest_cosine(scores: np.ndarray, sizes: ArrayLike | None = None) -> Found:
     r"""Set whose simplex-ETF prototype has the largest cosine with the scores: Otsu's split.
 
-    Maximises the Pearson correlation of scores and 0/1 row, that is
-    :math:`\sum_{k\in S} (s_k - \bar s) / \sqrt{m(L-m)}`; a prefix of the sorted scores for each
-    size, so O(L log L) a sample. Needs no training statistics: plain logits will do.
+    Maximises the Pearson correlation of scores and 0/1 row, :math:`\sum_{k\in S} (s_k - \bar s) /
+    \sqrt{m(L-m)}`. The best set of each size is a prefix of the sorted scores, so the search takes
+    O(L log L) per sample. It needs no training statistics, and takes plain logits.
 
     Parameters
     ----------

@@ -141,8 +141,8 @@ class _LabelStratified:
         Raises
         ------
         ValueError
-            If y is None, is no indicator matrix or class array, or disagrees with X in length;
-            if the splitter's parameters do not fit the number of rows.
+            If y is None, is no indicator matrix or class array, or has another length than X. If
+            the splitter's parameters do not fit the number of rows.
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} needs y to stratify by, got None.")
@@ -156,10 +156,10 @@ class _LabelStratified:
 class MultilabelStratifiedKFold(_LabelStratified, KFold):
     """K-fold splitter that keeps the share of every label about equal in all folds.
 
-    Iterative stratification [1]_ takes the labels from the rarest on. Each sample that has the
-    label and no fold yet goes to the fold that lacks most positives of the label,
-    ``count / n_splits`` less those it has. Among equals it goes to the fold with most room. Samples
-    without a positive fill up the folds. Fold sizes are those of
+    Iterative stratification [1]_ goes through the labels, beginning with the rarest. Each sample
+    with the label that has no fold yet goes to the fold that needs most positives of the label. A
+    fold needs ``count / n_splits`` positives, less those it has. Among equal folds the sample goes
+    to the one with most room. Samples without a positive fill up the folds. Fold sizes are those of
     :class:`sklearn.model_selection.KFold`: the first ``n_samples % n_splits`` folds have one sample
     more than the others.
 
@@ -180,8 +180,8 @@ class MultilabelStratifiedKFold(_LabelStratified, KFold):
     TypeError
         If ``shuffle`` is not a bool.
     ValueError
-        If ``n_splits`` is below 2, or ``random_state`` is given without ``shuffle=True``; in
-        ``split``, if there is no y to stratify by or it has other entries.
+        If ``n_splits`` is below 2, or ``random_state`` is given without ``shuffle=True``. In
+        ``split``, if y is missing or has other entries.
 
     References
     ----------
