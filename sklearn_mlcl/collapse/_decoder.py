@@ -50,7 +50,7 @@ class ONNDecoder:
     sizes, scales, log_prior : ndarrays of shape (M,)
         Candidate sizes m, alpha_m > 0, and the log prior of one set of that size.
     own_sets, own_prototypes, own_log_prior : csr_array (U, L), ndarrays (U, d) and (U,)
-        Sets with prototypes of their own: the empty and the full set if seen; for "observed"
+        Sets with own prototypes: the empty and the full set if seen; for "observed"
         every set seen.
     seen_sets, seen_log_prior : csr_array (V, L') and ndarray (V,)
         Training sets of the candidate sizes: the support of the marginals under general tags.

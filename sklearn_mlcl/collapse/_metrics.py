@@ -108,7 +108,7 @@ def neural_collapse_metrics(
     min_count : int, default=2
         Samples that a label set needs to enter all but the tag fit.
     max_rows : int or None, default=20000
-        Of more samples so many are drawn, stratified on the number of labels.
+        With more samples, this number is drawn, stratified by the number of labels.
     random_state : int, RandomState instance or None, default=0
         Draws the samples; at most 4,000 arbitrary m-sets for the chance angle, and at most 20,000
         pairs of sets for the phi coefficients.

@@ -106,7 +106,7 @@ class MultiLabelClassifier(
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:
-        """Return the labels whose probability reaches the threshold.
+        """Return the labels with a probability of at least the threshold.
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class MultiLabelClassifier(
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         ValueError
-            If the estimator predicts by what torch has no operations for.
+            If torch has no operations for the prediction.
         """
         check_is_fitted(self)
         with torch_defaults():

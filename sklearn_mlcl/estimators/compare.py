@@ -101,7 +101,7 @@ def compare(
     groups : array-like of shape (n,), default=None
         Samples of a group stay on one side of each split.
     missing_label : float, default=NaN
-        What marks a missing entry of Y beside NaN, for example -1.
+        Value that marks a missing entry of Y beside NaN, for example -1.
     n_jobs : int or None, default=None
         Number of fits at the same time.
     random_state : int, RandomState instance or None, default=None

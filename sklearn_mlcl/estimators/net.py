@@ -137,11 +137,11 @@ class NetAttributes:
     validation_scores_ : dict of str to float
         Scores of the held-out samples at ``threshold_``: ``log_loss``, ``average_precision``,
         ``f1_micro``, ``f1_macro``, ``f1_samples``; ``log_loss`` and ``accuracy`` for 1-D targets.
-        Empty where nothing was held out.
+        Empty if nothing was held out.
     net_ : skorch net
         The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
     history_ : dict of ndarray of shape (n_epochs,)
-        What was recorded per epoch: ``train_loss``, ``valid_loss``, ``dur`` in seconds.
+        Records of each epoch: ``train_loss``, ``valid_loss``, ``dur`` in seconds.
     n_iter_ : int
         Number of epochs that trained the weights.
     n_features_in_ : int
@@ -176,7 +176,7 @@ class NetAttributes:
 
     @property
     def blend_(self) -> dict[str, float]:
-        """What the parts weigh, and scale and shift."""
+        """Weights of the parts, scale and shift."""
         blend = self.predictor_.blend
         v, w = blend.neighbor_weight, blend.linear_weight
         shares = {"net": (1 - v) * (1 - w), "neighbors": v * (1 - w), "linear": w}
@@ -184,7 +184,7 @@ class NetAttributes:
 
     @property
     def oof_proba_(self) -> np.ndarray:
-        """Probabilities of the training samples by what never saw them."""
+        """Held-out probabilities of the training samples."""
         if self._held_out is None or self._held_out.samples is None:
             raise AttributeError(
                 "There is no oof_proba_: the fit held out no training samples, or the estimator "
@@ -466,8 +466,8 @@ class NetClassifier(
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on the samples given, at a constant learning rate.
 
-        The first call sets the architecture and the input scaling from its samples. Heads are
-        those of the latest samples; a label that shows a single value in them keeps its head.
+        The first call sets the architecture and the input scaling from its samples. The heads are
+        fitted on the latest samples. A label with a single value among them keeps its head.
 
         Parameters
         ----------
@@ -838,7 +838,7 @@ class NetClassifier(
     # ------------------------------------------------------------------ predictions
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the embedding of each sample: what the heads see.
+        """Return the embedding of each sample, the input of the heads.
 
         Parameters
         ----------

@@ -120,7 +120,7 @@ class CollapseDisplay:
             Names of all L labels; None for the columns of a DataFrame y, else those that the
             estimator was fitted with, else numbers.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         plot_kwargs : dict, default=None
             Further arguments as in :meth:`plot`.
 
@@ -186,7 +186,7 @@ class CollapseDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         plot_kwargs : dict, default=None
             Further arguments of what draws the data: ``scatter`` of the samples ("tags") or the
             pairs ("phi"), ``imshow`` ("gram"), ``plot`` of the fitted scales ("scale").

@@ -101,7 +101,7 @@ class EmbeddingDisplay:
             Names of all labels; None for the columns of a DataFrame, those that the estimator was
             fitted with, or numbers.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         scatter_kwargs : dict, default=None
             Further arguments of ``scatter``.
 
@@ -159,7 +159,7 @@ class EmbeddingDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         scatter_kwargs : dict, default=None
             Further arguments of ``scatter``.
 

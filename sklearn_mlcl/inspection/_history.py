@@ -99,7 +99,7 @@ class TrainingCurveDisplay:
         metrics : sequence of str, default=None
             Records to show, as in :meth:`from_history`.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the curves.
 
@@ -152,7 +152,7 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the curves.
 

@@ -118,7 +118,7 @@ class LabelCorrelationDisplay(ScoresDisplay):
         panels : sequence of str, default=("observed", "learned", "difference")
             What to plot.
         ax : matplotlib Axes or sequence of them, default=None
-            Where to plot, one axis a panel; None for a new figure.
+            Axes to plot on, one per panel. None makes a new figure.
 
         Returns
         -------
@@ -157,7 +157,7 @@ class LabelCorrelationDisplay(ScoresDisplay):
         Parameters
         ----------
         ax : matplotlib Axes or sequence of them, default=None
-            Where to plot, one axis a panel; None for a new figure.
+            Axes to plot on, one per panel. None makes a new figure.
         panels : sequence of str, default=("observed", "learned", "difference")
             What to plot.
 

@@ -99,7 +99,7 @@ def label_table(
 
 
 def training_history(estimator: Any) -> pd.DataFrame:
-    """Return what was recorded in every epoch of a training, as a DataFrame.
+    """Return the records of every epoch of a training as a DataFrame.
 
     ``history_`` of a net-based estimator has the same as a dict of arrays. After a search this is
     the log of the best estimator, fitted on all samples.

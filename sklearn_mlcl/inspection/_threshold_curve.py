@@ -166,7 +166,7 @@ class ThresholdCurveDisplay(ScoresDisplay):
         n_thresholds : int, default=100
             Thresholds to try: half evenly spaced, half at quantiles of the scores.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the curves.
 
@@ -225,7 +225,7 @@ class ThresholdCurveDisplay(ScoresDisplay):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the curves.
 

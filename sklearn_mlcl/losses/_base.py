@@ -37,7 +37,7 @@ from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ContrastiveLoss(nn.Module):
-    r"""Base of the contrastive losses: a subclass states its pair weights and nothing more.
+    r"""Base of the contrastive losses: a subclass defines its pair weights.
 
     Parameters
     ----------

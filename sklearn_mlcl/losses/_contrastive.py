@@ -297,8 +297,8 @@ class RegularizedContrastiveLoss(_LossWithPrototypes):
     ----------
     alpha : float, default=0.0
         0 counts all candidates that share a label alike.  Above 0 discounts those with labels that
-        the anchor lacks.  Any negative value keeps only candidates all of whose labels are the
-        anchor's, :math:`f(r) = [r = 1]`.
+        the anchor lacks. Any negative value keeps only candidates that have no other labels than
+        the anchor, :math:`f(r) = [r = 1]`.
     <shared>
 
     Raises
@@ -367,7 +367,7 @@ class MSCLoss(_LossWithPrototypes):
     Parameters
     ----------
     beta : float, default=0.1
-        Repulsion of instances against that of prototypes, above 0.
+        Repulsion of instances relative to prototypes, above 0.
     <shared>
 
     Raises

@@ -210,7 +210,7 @@ def label_propensities(
     A, B : float, default=0.55, 1.5
         Constants of the model; the defaults are those of the paper for most data sets.
     missing_label : float, default=NaN
-        What marks a missing entry beside NaN, for example -1.
+        Value that marks a missing entry beside NaN, for example -1.
 
     Returns
     -------

@@ -58,8 +58,8 @@ class CrossFittedClassifier(
     random_state : int, RandomState instance or None
         Shuffles the samples before they are dealt to folds; None keeps their order.
     missing_label : float
-        What marks a missing entry of y beside NaN, for example -1. An estimator gets y as it is
-        and needs a ``missing_label`` of its own. So does a splitter or scorer given here.
+        Value that marks a missing entry of y beside NaN, for example -1. An estimator gets y as it
+        is and needs a ``missing_label`` of its own. So does a splitter or scorer given here.
     """
 
     _shared_attributes = """

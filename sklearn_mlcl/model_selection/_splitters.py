@@ -173,7 +173,7 @@ class MultilabelStratifiedKFold(_LabelStratified, KFold):
     random_state : int, RandomState instance or None, default=None
         Seeds the shuffling; only with ``shuffle=True``.
     missing_label : float, default=NaN
-        What marks a missing entry of y beside NaN, for example -1.
+        Value that marks a missing entry of y beside NaN, for example -1.
 
     Raises
     ------
@@ -230,13 +230,13 @@ class MultilabelStratifiedShuffleSplit(_LabelStratified, ShuffleSplit):
     n_splits : int, default=10
         Number of independent splits, at least 1.
     test_size : float or int, default=None
-        Share (rounded up) or number of test samples. If None, what `train_size` leaves, or 0.1.
+        Share (rounded up) or number of test samples. None is the rest of `train_size`, or 0.1.
     train_size : float or int, default=None
-        Share (rounded down) or number of training samples. If None, what `test_size` leaves.
+        Share (rounded down) or number of training samples. None is the rest of `test_size`.
     random_state : int, RandomState instance or None, default=None
         Seeds the splits.
     missing_label : float, default=NaN
-        What marks a missing entry of y beside NaN, for example -1.
+        Value that marks a missing entry of y beside NaN, for example -1.
 
     References
     ----------

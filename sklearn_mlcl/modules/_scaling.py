@@ -69,12 +69,12 @@ class InputScaler(nn.Module):
 
 
 class FeatureNoise(nn.Module):
-    """Add Gaussian noise to the features while training; nothing in evaluation.
+    """Add Gaussian noise to the features during training, and none in evaluation.
 
     Parameters
     ----------
     scale : float
-        Standard deviation of the noise, in that of a standardised feature.
+        Standard deviation of the noise on standardised features.
 
     Examples
     --------
@@ -146,7 +146,7 @@ class ScaledEncoder(nn.Module):
 
 
 def embedding_width(module: nn.Module, n_features: int, n_members: int = 1) -> int:
-    """Return the width of what a module makes of rows, found by a pass over two rows of zeros.
+    """Return the width of the output of a module, found by a pass over two rows of zeros.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ def load(path: str | os.PathLike[str], *, module: Any = None) -> Any:
     Returns
     -------
     estimator : estimator
-        As it was saved; its probabilities are the same, bit for bit, on the same machine. Its
+        The saved estimator. On the same machine its probabilities are the same, bit for bit. Its
         weights are in main memory, and ``device="auto"`` means the devices of this machine.
 
     Raises

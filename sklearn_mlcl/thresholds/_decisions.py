@@ -15,7 +15,7 @@ SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
 
 
 def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.ndarray:
-    """Predict the labels whose probability reaches the threshold.
+    """Predict the labels with a probability of at least the threshold.
 
     Parameters
     ----------
