@@ -6,9 +6,9 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 CONSTRAINTS ?= constraints.txt
 DATASET ?= digits
-# Seconds that `make fuzz` takes, about, in four equal parts.
+# Seconds that `make fuzz` takes, about, in equal parts.
 FUZZ_S ?= 240
-FUZZERS := readers files threads interrupts
+FUZZERS := readers files threads interrupts kill
 
 .PHONY: quickstart picture test fuzz lint bench bench-accuracy doc dist clean
 .DEFAULT_GOAL := quickstart

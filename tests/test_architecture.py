@@ -14,13 +14,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Folders, and the modules that stand beside them, from the ground up.
 ORDER = (
     "_version", "recipes", "utils", "losses", "solvers", "representation", "modules", "persistence",
-    "metrics", "collapse", "training", "model_selection", "callbacks", "thresholds", "calibration",
-    "datasets", "heads", "inspection", "estimators", "__init__",
+    "metrics", "collapse", "training", "model_selection", "callbacks", "thresholds", "hierarchy",
+    "calibration", "datasets", "heads", "inspection", "estimators", "distributed", "__init__",
 )  # fmt: skip
 SKORCH = {"training", "callbacks"}
 EXTRAS = {
-    "arff", "distributed", "matplotlib", "onnx", "onnxruntime", "onnxscript", "pandas", "rich",
-    "skops",
+    "arff", "dask", "distributed", "matplotlib", "onnx", "onnxruntime", "onnxscript", "pandas",
+    "rich", "skops",
 }  # fmt: skip
 
 

@@ -24,10 +24,11 @@ from skorch.callbacks import (
     EpochScoring,
     Freezer,
     GradientNormClipping,
+    LoadInitState,
     LRScheduler,
 )
 
-from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl import MultiLabelMLPClassifier, load
 from sklearn_mlcl.callbacks._fit import EpochChoice
 from tests.small import every_ensemble, every_net, small, with_sklearn_callbacks
 
@@ -251,6 +252,27 @@ def test_checkpoint_of_skorch_loads_what_it_saved(
     short = net_of(make, max_epochs=2).fit(X, Y)
     assert clf.n_iter_ == short.n_iter_ == 2
     assert_array_equal(clf.predict_proba(X), short.predict_proba(X))
+
+
+def test_a_fit_begins_from_a_checkpoint_of_skorch(label_data: Any, tmp_path: Any) -> None:
+    X, Y = label_data
+    kept = Checkpoint(monitor=None, dirname=tmp_path)
+    options = {"early_stopping": False, "net_params__schedule": "constant"}
+    first = net_of(MultiLabelMLPClassifier, callbacks=[kept], **options).fit(X, Y)
+    begins = LoadInitState(Checkpoint(dirname=tmp_path))
+    second = net_of(MultiLabelMLPClassifier, callbacks=[begins], max_epochs=2, **options).fit(X, Y)
+    assert_array_equal(second.history_["train_loss"][:4], first.history_["train_loss"])
+    assert second.n_iter_ == len(second.history_["train_loss"]) == 6
+
+
+@with_sklearn_callbacks
+def test_a_callback_of_scikit_learn_saves_what_it_is_given(label_data: Any, tmp_path: Any) -> None:
+    X, Y = label_data
+    tasks = EpochTasks()
+    net_of(MultiLabelMLPClassifier).set_callbacks(tasks).fit(X, Y)
+    tasks.fitted[1].save(tmp_path / "second")
+    short = net_of(MultiLabelMLPClassifier, max_epochs=2).fit(X, Y)
+    assert_array_equal(load(tmp_path / "second").predict_proba(X), short.predict_proba(X))
 
 
 def test_the_default_monitor_of_checkpoints(label_data: Any, tmp_path: Any) -> None:

@@ -21,7 +21,7 @@ from sklearn_mlcl.estimators.net import (
     EPOCH_SHARES,
     FEWEST_EPOCHS,
     batch_samples,
-    n_epochs,
+    most_epochs,
 )
 from sklearn_mlcl.modules import MemberList, StackedLinear
 from tests.small import every_ensemble, plain, small
@@ -185,8 +185,8 @@ def test_automatic_batch_size(n_samples: int, expected: int) -> None:
     ],
 )
 def test_automatic_number_of_epochs(n_samples: int, expected: int) -> None:
-    assert n_epochs("auto", n_samples) == expected
-    assert n_epochs(7, n_samples) == 7
+    assert most_epochs("auto", n_samples) == expected
+    assert most_epochs(7, n_samples) == 7
 
 
 @every_ensemble

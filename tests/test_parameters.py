@@ -32,17 +32,17 @@ EVERYDAY = (
 )
 ADVANCED = (
     "loss_params module scale_input activation dropout feature_noise weight_decay validation "
-    "early_stopping neighbor_weight warm_start net_params"
+    "early_stopping neighbor_weight checkpoint warm_start net_params"
 )
 #: Parameters of one class: everyday ones, advanced ones, and the number of all.
 OWN = {
     ContrastiveMultiLabelClassifier: (
         "loss temperature lambda_reg lambda_contrastive lambda_joint head_C n_estimators",
         "head linear_weight",
-        32,
+        33,
     ),
-    MultiLabelMLPClassifier: ("loss classifier decision n_estimators", "linear_weight", 28),
-    CGMVAEClassifier: ("temperature lambda_bce lambda_kl lambda_contrastive head_C", "head", 29),
+    MultiLabelMLPClassifier: ("loss classifier decision n_estimators", "linear_weight", 29),
+    CGMVAEClassifier: ("temperature lambda_bce lambda_kl lambda_contrastive head_C", "head", 30),
 }
 #: Every key of every dict parameter.
 KEYS = [

@@ -59,6 +59,16 @@ class EpochChoice(Callback):
         self.losses_: dict[int, float] = {}
         self._states: dict[int, Any] = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was compared so far."""
+        best, losses = self.best_epoch_, dict(self.losses_)
+        return {"epoch": self._epoch, "best": best, "losses": losses, "states": dict(self._states)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` returned."""
+        self._epoch, self.best_epoch_ = state["epoch"], state["best"]
+        self.losses_, self._states = state["losses"], state["states"]
+
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         self._epoch += 1
         if self.epochs is not None and self._epoch not in self.epochs:
@@ -119,6 +129,13 @@ class FitTaskCallback(Callback):
         self.context = context
         self.given = given
         self.last_attributes = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: scikit-learn's callbacks see the epochs that are run."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         self._epoch = self.context.subcontext(task_name="epoch")

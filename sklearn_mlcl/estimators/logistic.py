@@ -134,40 +134,42 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
             The fitted estimator.
         """
         with rollback_on_error(self), torch_defaults():
-            data, target_format = check_fit_data(self, X, y, sample_weight)
-            set_format(self, target_format)
-            self._checked_threshold(self.threshold)
-            data = data.weighted(data.class_weights(self.class_weight, target_format))
-            C = C_of_labels(self.C, "C", target_format)
-            factor = 1.0 if isinstance(C, str) else np.asarray(C, dtype=np.float64)
-            warn_weightless(data, target_format.label_names, factor)
-            with self._finite(data.X):
-                heads = fit_heads(
-                    data.X,
-                    data.Y,
-                    data.copies,
-                    C,
-                    Cs=self.Cs,
-                    cv=self.cv,
-                    fit_intercept=self.fit_intercept,
-                    tol=self.tol,
-                    max_iter=self.max_iter,
-                )
-                self.coef_, self.intercept_ = heads.coef, heads.intercept
-                self.C_, self.n_iter_ = heads.C, heads.n_iter
-            self._warn(LabelStats.of(data).constant, heads.converged)
+            constant = self._solve(X, y, sample_weight)
+            if self._format.kind == "multilabel":
+                warn_constant_labels(constant, self._format.label_names)
         return self
 
-    def _warn(self, constant: np.ndarray, converged: np.ndarray) -> None:
-        if self._format.kind == "multilabel":
-            warn_constant_labels(constant, self._format.label_names)
-        if not converged.all():
+    def _solve(self, X: Any, y: Any, sample_weight: Any) -> np.ndarray:
+        """Set the fitted attributes, and return which labels have a single value."""
+        data, target_format = check_fit_data(self, X, y, sample_weight)
+        set_format(self, target_format)
+        self._checked_threshold(self.threshold)
+        data = data.weighted(data.class_weights(self.class_weight, target_format))
+        C = C_of_labels(self.C, "C", target_format)
+        factor = 1.0 if isinstance(C, str) else np.asarray(C, dtype=np.float64)
+        warn_weightless(data, target_format.label_names, factor)
+        with self._finite(data.X):
+            heads = fit_heads(
+                data.X,
+                data.Y,
+                data.copies,
+                C,
+                Cs=self.Cs,
+                cv=self.cv,
+                fit_intercept=self.fit_intercept,
+                tol=self.tol,
+                max_iter=self.max_iter,
+            )
+            self.coef_, self.intercept_ = heads.coef, heads.intercept
+            self.C_, self.n_iter_ = heads.C, heads.n_iter
+        if not heads.converged.all():
             warnings.warn(
-                f"{(~converged).sum()} of {len(converged)} labels did not reach tol="
+                f"{(~heads.converged).sum()} of {len(heads.converged)} labels did not reach tol="
                 f"{self.tol:g} in max_iter={self.max_iter} steps.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
+        return LabelStats.of(data).constant
 
     def _check_state(self) -> None:
         L = self._format.n_labels

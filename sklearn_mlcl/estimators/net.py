@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from torch import nn
 from sklearn_mlcl.callbacks._fit import EpochChoice, FitTaskCallback, epoch_log, fit_listener
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.estimators.encoders import feature_scaler
+from sklearn_mlcl.estimators.identity import traits_of_fit
 from sklearn_mlcl.estimators.judge import Judge
 from sklearn_mlcl.estimators.task import Judged, Task
 from sklearn_mlcl.heads.blend import Blend, HeldOutParts, choose_blend
@@ -39,6 +41,8 @@ from sklearn_mlcl.modules import (
     ACTIVATIONS,
     embedding_width,
 )
+from sklearn_mlcl.persistence import FitCheckpoint
+from sklearn_mlcl.persistence._checkpoint import KeptFit
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet
 from sklearn_mlcl.training.draws import private_draws
@@ -159,7 +163,7 @@ class NetAttributes:
     validation_scores_: dict[str, float]
     _held_out: HeldOut | None
     #: Attributes that files of :meth:`save` have without their values.
-    not_in_files: ClassVar[set[str]] = {"_held_out", "_dealt"}
+    not_in_files: ClassVar[set[str]] = {"_held_out", "_dealt", "checkpoint"}
     #: Which samples the net was trained on, and what it held out of them; None if not all in one.
     _dealt: Dealt | None
     #: Samples, and their log-odds out of fold: of the estimators that callbacks score.
@@ -286,6 +290,10 @@ class NetClassifier(
         The neighbours are a kernel regression of the training labels on cosines of embeddings. With
         0 there are none, and no training samples are stored. "auto" chooses the share on held-out
         samples; it is 0.5 if there are none.
+    checkpoint : str, path-like, FitCheckpoint or None
+        A folder where :meth:`fit` keeps its state while it runs. If the process dies, the same
+        call continues from there, and its result equals that of an undisturbed fit. See
+        :class:`sklearn_mlcl.persistence.FitCheckpoint`.
     warm_start : bool
         Whether :meth:`fit` continues from the weights of the last fit. ``learning_rate``,
         ``batch_size``, ``callbacks``, ``verbose`` and the weights of the objective may change in
@@ -354,6 +362,7 @@ class NetClassifier(
     )
     early_stopping: bool | int = param(True, "boolean", AT_LEAST_1)
     neighbor_weight: float | str = param("auto", SHARE, StrOptions({"auto"}))
+    checkpoint: Any = param(None, str, os.PathLike, FitCheckpoint, None)
     warm_start: bool = param(False, "boolean")
     net_params: dict[str, Any] | None = param(
         None,
@@ -434,8 +443,15 @@ class NetClassifier(
             raise ValueError("X_val and y_val must be given together, one is None.")
         if sample_weight_val is not None and X_val is None:
             raise ValueError("sample_weight_val was given without X_val and y_val.")
-        with self._kept_on_error(self.warm_start), rollback_on_error(self), torch_defaults():
-            self._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
+        validation = (X_val, y_val, sample_weight_val)
+        # The state of a fit is removed last, once nothing can go wrong any more.
+        with (
+            KeptFit(self.checkpoint) as kept,
+            self._kept_on_error(self.warm_start),
+            rollback_on_error(self),
+            torch_defaults(),
+        ):
+            self._fit(X, y, sample_weight, groups, validation, kept)
         return self
 
     def _kept_on_error(self, continuing: bool = True) -> AbstractContextManager[None]:
@@ -446,19 +462,28 @@ class NetClassifier(
     # Inside rollback_on_error, which takes away what tears the callbacks down.
     @with_callbacks
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, groups: Any, validation: tuple[Any, Any, Any]
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        groups: Any,
+        validation: tuple[Any, Any, Any],
+        kept: KeptFit,
     ) -> None:
         continuing = self.warm_start and hasattr(self, "net_")
         data = self._read(X, y, sample_weight, continuing, groups)
         valid = None if validation[0] is None else self._read_validation(*validation)
-        task = self._task(data, valid, continuing, n_epochs(self.max_epochs, data.n_samples))
+        if self.checkpoint is not None:
+            kept.begin(traits_of_fit(self, data, valid, self._start(continuing)))
+        n_epochs = most_epochs(self.max_epochs, data.n_samples)
+        task = self._task(data, valid, kept, continuing, n_epochs)
         # A copy of the held-out samples is made for callbacks alone, its own or a search's.
         judged = task.judged() if has_callbacks(self) else None
         given = _monitored(judged, X, y, sample_weight, validation)
         with fit_listener(self, task.n_epochs, given) as listener:
             warn_weightless(task.train, self._format.label_names)
             with self._finite(data.X):
-                self.__dict__.update(self._trained(task, continuing, listener))
+                self.__dict__.update(self._trained(task, continuing, listener, kept))
         if self._format.kind == "multilabel":
             warn_constant_labels(task.stats.constant, self._format.label_names)
 
@@ -495,7 +520,7 @@ class NetClassifier(
             )
         with self._kept_on_error(), rollback_on_error(self), torch_defaults():
             data = self._read(X, y, sample_weight, continuing, classes=classes)
-            task = self._task(data, None, continuing, n_epochs=1, is_part=True)
+            task = self._task(data, None, KeptFit(None), continuing, n_epochs=1, is_part=True)
             warn_weightless(task.train, self._format.label_names)
             with self._finite(data.X):
                 self.__dict__.update(self._trained(task, continuing))
@@ -524,10 +549,19 @@ class NetClassifier(
         except ValueError as error:
             raise ValueError(f"Of X_val, y_val and sample_weight_val: {error}") from error
 
+    def _start(self, continuing: bool) -> Any:
+        """Return what a training goes on from, to compare it."""
+        if not continuing:
+            return None
+        net = self.net_
+        parts = (net.module_, net.criterion_, net.optimizer_)
+        return [part.state_dict() for part in parts], self.n_iter_, self._dealt
+
     def _task(
         self,
         data: FitData,
         valid: FitData | None,
+        kept: KeptFit,
         continuing: bool,
         n_epochs: int,
         is_part: bool = False,
@@ -536,12 +570,14 @@ class NetClassifier(
         if not isinstance(self.threshold, str):
             self._checked_threshold(self.threshold)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        seed += self.n_iter_ if continuing else 0
+        seed = kept.drawn("seed", seed + (self.n_iter_ if continuing else 0))
         dealt = None
         if not (valid is not None or is_part or self.validation is None):
             digest = joblib.hash((data.X, data.Y, data.groups))
             if not continuing:
-                dealt = Dealt(digest, *self._deal(data, seed))
+                part, folds = self._deal(data, seed)
+                drawn = kept.drawn("held out", (part, folds.of_sample, folds.n_folds))
+                dealt = Dealt(digest, drawn[0], Folds(*drawn[1:]))
             elif self._dealt is not None and self._dealt.digest == digest:
                 # Of others, the net may have learnt what it would hold out.
                 dealt = self._dealt
@@ -587,7 +623,11 @@ class NetClassifier(
         return common_share(data, min(HELD_OUT_SHARE, HELD_OUT_SAMPLES / n), seed)
 
     def _trained(
-        self, task: Task, continuing: bool, listener: FitTaskCallback | None = None
+        self,
+        task: Task,
+        continuing: bool,
+        listener: FitTaskCallback | None = None,
+        kept: KeptFit | None = None,
     ) -> dict[str, Any]:
         """Train the net, put heads on it, and return the attributes of the fit."""
         n_before = self.n_iter_ if continuing else 0
@@ -616,6 +656,7 @@ class NetClassifier(
                     schedule=task.schedule,
                     generator=streams.on(torch.device("cpu")),
                     callbacks=callbacks,
+                    kept=kept,
                 )
                 fitted = self._fitted(net, task, judge, n_before)
         if listener is not None:
@@ -1018,7 +1059,7 @@ def _number(weight: float | str) -> float | None:
     return None if isinstance(weight, str) else float(weight)
 
 
-def n_epochs(max_epochs: int | str, n_samples: int) -> int:
+def most_epochs(max_epochs: int | str, n_samples: int) -> int:
     """Return ``max_epochs``, "auto" resolved: fewer passes over more samples."""
     if not isinstance(max_epochs, str):
         return int(max_epochs)

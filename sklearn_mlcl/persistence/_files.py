@@ -50,6 +50,44 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
             os.close(folder)
 
 
+def remove_whole(path: str | os.PathLike[str]) -> None:
+    """Remove a file of :func:`write_whole`, if it is there, and drafts of it."""
+    target = Path(os.path.realpath(path))
+    target.unlink(missing_ok=True)
+    _remove_dead_drafts(target)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Hold the name of a file within the block; yield False if another thread or process does.
+
+    A process that dies holds nothing. On a system or a disk without locks every name is free.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    while True:
+        with open(lock, "ab") as file:
+            held = _lock(file.fileno()) is not False
+            if held and not _is_at(file, lock):
+                continue  # the last holder removed it between the two calls
+            try:
+                yield held
+            finally:
+                if held and fcntl is not None:
+                    lock.unlink(missing_ok=True)
+        break
+    if fcntl is None:
+        with suppress(PermissionError):  # another has it open
+            lock.unlink(missing_ok=True)
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is the one that has a name now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _mode_of(target: Path, path: str | os.PathLike[str]) -> int | None:
     """Return the mode of the file that is to be replaced; None if there is none."""
     try:

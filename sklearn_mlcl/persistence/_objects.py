@@ -26,6 +26,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     expand_routing,
     flatten_routing,
     validate_parameters,
+    without_callbacks,
 )
 from sklearn_mlcl.utils.state import OF_ANY_MODULE, parts_of
 
@@ -38,8 +39,12 @@ def _takes(kind: str, value: Any) -> bool:
 
 
 def kept_in_files(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object: labels of training samples do not leave with a model."""
-    return vars(value) | dict.fromkeys(vars(value).keys() & getattr(value, "not_in_files", set()))
+    """Return the attributes of an object that leave with a model.
+
+    Labels of training samples do not, and what watches a training does not.
+    """
+    known = without_callbacks(vars(value)) if isinstance(value, BaseEstimator) else vars(value)
+    return known | dict.fromkeys(known.keys() & getattr(value, "not_in_files", set()))
 
 
 def _pack_object(value: Any) -> Parts:

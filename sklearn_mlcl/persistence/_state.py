@@ -217,5 +217,5 @@ def unsavable(value: Any, where: str) -> str:
         f"{where} holds {cls.__module__}.{cls.__qualname__}, which cannot be saved: files that "
         "load without running code hold arrays, plain values and classes of sklearn_mlcl only. "
         "Pickle the estimator instead. Callbacks are no part of a model: detach them first "
-        "(callbacks=None, set_callbacks())."
+        "(callbacks=None)."
     )

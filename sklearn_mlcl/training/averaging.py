@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 #: Epochs that the average looks back on, about.
 WINDOW = 2
@@ -45,14 +46,19 @@ class WeightAverage:
         for average, weight in zip(self._averages, self._weights, strict=True):
             average.lerp_(weight.detach(), share)
 
-    def copy(self) -> list[Tensor]:
-        """Return the averages as they are now."""
-        return [average.clone() for average in self._averages]
+    def state(self) -> dict[str, Any]:
+        """Return the averages, and the number of steps in them."""
+        return {"averages": self._averages, "n_steps": self._n_steps}
 
-    def put(self, averages: list[Tensor] | None = None) -> None:
-        """Make averages the weights of the modules; None takes those of now."""
-        chosen = self._averages if averages is None else averages
-        for weight, average in zip(self._weights, chosen, strict=True):
+    def put_state(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` returned."""
+        for average, kept in zip(self._averages, state["averages"], strict=True):
+            average.copy_(kept)
+        self._n_steps = state["n_steps"]
+
+    def put(self) -> None:
+        """Make the averages the weights of the modules."""
+        for weight, average in zip(self._weights, self._averages, strict=True):
             weight.data.copy_(average)
 
     @contextmanager

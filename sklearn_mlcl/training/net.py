@@ -17,6 +17,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses._validation import values_checked
+from sklearn_mlcl.persistence._checkpoint import KeptFit, callback_states, put_callback_states
 from sklearn_mlcl.training.averaging import WeightAverage
 from sklearn_mlcl.training.batches import Batch, IndexBatches, RowTensors, mixed
 from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
@@ -27,7 +28,7 @@ from sklearn_mlcl.training.optimizers import (
     make_optimizer,
 )
 from sklearn_mlcl.utils.interrupts import is_from_signal
-from sklearn_mlcl.utils.streams import seeded
+from sklearn_mlcl.utils.streams import seeded, streams_of_fit
 
 #: Names of ``precision``.
 PRECISIONS = ("float32", "bf16")
@@ -139,8 +140,11 @@ class IndexBatchNet(NeuralNet):
     callbacks_: list[tuple[str, Any]]
     #: The running average of the weights while a training keeps it.
     average_: WeightAverage | None = None
-    #: Whether modules from elsewhere are told to draw from the generators of the fit.
-    _redirects = False
+    #: The file of the state while a training keeps one.
+    kept_: KeptFit | None = None
+    #: Whether modules from elsewhere are told to draw from the generators of the fit, and whether
+    #: they draw from the global ones, which are put back.
+    _redirects = _borrows = False
 
     def __init__(
         self,
@@ -206,6 +210,10 @@ class IndexBatchNet(NeuralNet):
                 if is_from_signal(error):
                     raise
                 stop = error
+        if method_name == "on_epoch_end" and self.kept_ is not None:
+            self._epochs_done += 1
+            is_last = stop is not None or self._epochs_done == self._epochs_planned
+            self.kept_.keep(self, self._epochs_done, is_last)
         if stop is not None:
             raise StopTraining from stop
 
@@ -226,6 +234,7 @@ class IndexBatchNet(NeuralNet):
         schedule: str,
         generator: torch.Generator,
         callbacks: Sequence[Any] = (),
+        kept: KeptFit | None = None,
     ) -> None:
         """Train for up to ``max_epochs`` more epochs.
 
@@ -242,6 +251,8 @@ class IndexBatchNet(NeuralNet):
             Draws the permutations.
         callbacks : sequence of callbacks
             Called in this training only, after those of the net.
+        kept : KeptFit, default=None
+            Takes the state of the training after its epochs, and has the one to go on from.
 
         Raises
         ------
@@ -260,6 +271,7 @@ class IndexBatchNet(NeuralNet):
         self.criterion_.labels_known = train.labels_known
         self._steps_done = 0
         self._n_epochs_before = len(self.history)
+        self._epochs_done, self._epochs_planned = 0, max_epochs
         n_steps = len(self.get_iterator(train, training=True))
         self._steps_total = max_epochs * n_steps
         modules = (self.module_, self.criterion_)
@@ -269,10 +281,17 @@ class IndexBatchNet(NeuralNet):
             super().notify("on_train_begin", X=train, y=None)
             foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
             # What is compiled cannot be told where to draw from.
-            self._redirects = foreign and not self.compiled
-            borrowed = seeded_global(train.device, foreign and self.compiled)
+            self._redirects, self._borrows = (
+                foreign and not self.compiled,
+                foreign and self.compiled,
+            )
+            borrowed = seeded_global(train.device, self._borrows)
             with borrowed, compiled(self.encoder_, self.compiled), suppress(StopTraining):
-                self.fit_loop((train, valid), epochs=max_epochs)
+                self.kept_ = kept
+                if kept is not None and kept.state is not None:
+                    self.put_training_state(kept.state)
+                if kept is None or not kept.is_last:
+                    self.fit_loop((train, valid), epochs=max_epochs - self._epochs_done)
             if self.average_ is not None:
                 self.average_.put()
             super().notify("on_train_end", X=train, y=None)
@@ -286,8 +305,58 @@ class IndexBatchNet(NeuralNet):
             yield
         finally:
             self.callbacks_ = own
-            self.average_ = None
+            self.average_ = self.kept_ = None
             del self.generator_
+
+    def training_state(self, warned: set[str]) -> dict[str, Any]:
+        """Return all that the training goes on from, as it is between two epochs.
+
+        Parameters
+        ----------
+        warned : set of str
+            Attributes of callbacks that were warned of, as no file holds them.
+        """
+        return {
+            "module": self.module_.state_dict(),
+            "criterion": self.criterion_.state_dict(),
+            "optimizer": self.optimizer_.state_dict(),
+            "average": None if self.average_ is None else self.average_.state(),
+            "history": self.history.to_list(),
+            "epochs": self._epochs_done,
+            "steps": self._steps_done,
+            "draws": streams_of_fit().state(),
+            "global draws": torch.get_rng_state() if self._borrows else None,
+            "callbacks": callback_states([callback for _, callback in self.callbacks_], warned),
+        }
+
+    def put_training_state(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`training_state` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is the state of another net.
+        """
+        try:
+            self.module_.load_state_dict(state["module"])
+            self.criterion_.load_state_dict(state["criterion"])
+            check_optimizer_state(self.optimizer_, state["optimizer"])
+            self.optimizer_.load_state_dict(state["optimizer"])
+            if self.average_ is not None:
+                self.average_.put_state(state["average"])
+            streams_of_fit().put_state(state["draws"])
+            if self._borrows:
+                torch.set_rng_state(state["global draws"])
+            put_callback_states([callback for _, callback in self.callbacks_], state["callbacks"])
+            del self.history[:]
+            self.history.extend(state["history"])
+            self._epochs_done, self._steps_done = state["epochs"], state["steps"]
+        except Exception as error:
+            raise ValueError(
+                f"checkpoint: the state that was kept is none of this net ({error}). Has the code "
+                "of a module, loss or callback changed? Begin anew with "
+                "checkpoint=FitCheckpoint(..., resume='never')."
+            ) from error
 
     def weights_now(self) -> list[Any]:
         """Return copies of the weights that the net would have if training ended here."""

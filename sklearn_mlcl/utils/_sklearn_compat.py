@@ -46,8 +46,19 @@ __all__ = [
     "effective_n_threads", "expand_routing", "fit_context", "flatten_routing", "has_callbacks",
     "num_samples", "output_container", "output_containers", "safe_indexing",
     "set_output_container", "validate_parameter_constraints",
-    "validate_parameters", "with_callbacks", "wrap_output",
+    "validate_parameters", "with_callbacks", "without_callbacks", "wrap_output",
 ]  # fmt: skip
+
+
+#: Attributes of an estimator that callbacks of scikit-learn watch.
+_OF_CALLBACKS = {
+    "_callback_fit_ctx", "_parent_callback_ctx", "_skl_callbacks", "_skl_callbacks_to_teardown",
+}  # fmt: skip
+
+
+def without_callbacks(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of an estimator but for those of scikit-learn's callbacks."""
+    return {name: value for name, value in attributes.items() if name not in _OF_CALLBACKS}
 
 
 def has_callbacks(estimator: BaseEstimator) -> bool:

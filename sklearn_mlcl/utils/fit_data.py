@@ -28,7 +28,7 @@ from sklearn_mlcl.utils.targets import (
     canonical,
     infer_format,
 )
-from sklearn_mlcl.utils.validation import check_weights
+from sklearn_mlcl.utils.validation import check_in_memory, check_weights
 
 Features: TypeAlias = np.ndarray | sp.csr_matrix
 FLOATS = (np.float64, np.float32)
@@ -154,6 +154,7 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
 
     CSR comes without duplicates and explicit zeros: equal matrices are equal arrays.
     """
+    check_in_memory("X", X)
     try:
         X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
     except ValueError as error:
@@ -256,6 +257,7 @@ def check_fit_data(
     ValueError
         If an argument has a form, a shape or values that it cannot have; the message names it.
     """
+    check_in_memory("y", y)
     reset = known is None
     if y is None:
         validate_data(estimator, X, y=None, reset=reset)

@@ -34,6 +34,15 @@ class Streams:
             self.generators[device] = torch.Generator(device).manual_seed(self.seed)
         return self.generators[device]
 
+    def state(self) -> dict[str, Tensor]:
+        """Return where the generators stand, by device."""
+        return {str(device): g.get_state() for device, g in self.generators.items()}
+
+    def put_state(self, state: dict[str, Tensor]) -> None:
+        """Let the generators stand where they stood."""
+        for device, where in state.items():
+            self.on(torch.device(device)).set_state(where)
+
 
 class _OfThread(threading.local):
     """The streams of the fit that runs in a thread."""
@@ -65,6 +74,12 @@ def seeded(seed: int) -> Iterator[Streams]:
         yield _OF_THREAD.streams
     finally:
         _OF_THREAD.streams = outer
+
+
+def streams_of_fit() -> Streams:
+    """Return the generators of the fit that runs in this thread."""
+    assert _OF_THREAD.streams is not None, "no fit runs in this thread"
+    return _OF_THREAD.streams
 
 
 def generator_on(device: torch.device) -> torch.Generator | None:

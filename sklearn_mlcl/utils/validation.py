@@ -313,3 +313,13 @@ def check_threshold(threshold: Any, n_labels: int, label_names: Any = None) -> f
     if not ((given >= 0) & (given <= 1)).all():
         raise ValueError(f"threshold must lie in [0, 1], got {threshold!r}.")
     return given if given.ndim else float(given)
+
+
+def check_in_memory(name: str, value: Any) -> None:
+    """Raise for an array or frame of dask, which would be loaded as a whole without a word."""
+    if type(value).__module__.partition(".")[0] in ("dask", "dask_expr"):
+        raise TypeError(
+            f"{name} is a dask {type(value).__name__}: fit and predict need it in memory, and "
+            f"{name}.compute() loads it. To go block by block, use partial_fit_blocks and "
+            "predict_proba_blocks of sklearn_mlcl.distributed."
+        )

@@ -1,0 +1,97 @@
+"""What makes a fit the one it is: class, parameters, data, and where it starts."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from sklearn_mlcl.persistence._checkpoint import Trait
+from sklearn_mlcl.utils.chunking import MemmapView
+from sklearn_mlcl.utils.fit_data import FitData
+
+#: Parameters that change nothing of what is fitted.
+_IRRELEVANT = {"checkpoint", "verbose"}
+LONGEST_TEXT = 60
+
+
+def traits_of_fit(
+    estimator: BaseEstimator, data: FitData, valid: FitData | None, start: Any
+) -> dict[str, Trait]:
+    """Return what tells a fit from others.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its class and parameters count. Of callbacks the classes do, of functions and classes the
+        names.
+    data, valid : FitData
+        The samples to learn from, and those that were given to choose on.
+    start : object
+        What a warm start goes on from; None at the first.
+
+    Raises
+    ------
+    ValueError
+        If a parameter cannot be told from others.
+    """
+    name = type(estimator).__name__
+    traits = {"class": Trait(f"{type(estimator).__module__}.{name}", name)}
+    for name, value in estimator.get_params(deep=False).items():
+        if name not in _IRRELEVANT:
+            known = _of_parameter(name, value)
+            traits[name] = _trait(name, known, known if name == "callbacks" else value)
+    for kind, samples in {"": data, "_val": valid}.items():
+        if samples is not None:
+            traits |= {f"{part}{kind}": t for part, t in _traits_of_data(samples).items()}
+    return traits | {"the start": _trait("warm_start", _comparable(start), "the fit before")}
+
+
+def _of_parameter(name: str, value: Any) -> Any:
+    if name == "callbacks":
+        return [type(callback).__qualname__ for callback in value or ()]
+    if name == "random_state" and (value is None or value is np.random):
+        return None  # the seed that is drawn is in the file
+    return _comparable(value)
+
+
+def _traits_of_data(data: FitData) -> dict[str, Trait]:
+    X = (data.X.array, data.X.index) if isinstance(data.X, MemmapView) else data.X
+    weight = (data.sample_weight, data.weight_unit)
+    return {
+        "X": _trait("X", X, f"of shape {data.X.shape}"),
+        "y": _trait("y", data.Y, f"of shape {data.Y.shape}"),
+        "sample_weight": _trait("sample_weight", weight, "other weights"),
+        "groups": _trait("groups", data.groups, "other groups"),
+    }
+
+
+def _trait(name: str, value: Any, shown: Any) -> Trait:
+    text = shown if isinstance(shown, str) else repr(shown)
+    try:
+        return Trait(joblib.hash(value), text[:LONGEST_TEXT])
+    # Whatever a class of the user's raises where it cannot be pickled.
+    except Exception as error:
+        raise ValueError(
+            f"checkpoint needs parameters that can be compared: {name}={text[:LONGEST_TEXT]} can "
+            f"not be pickled ({error})."
+        ) from error
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value with arrays for tensors, names for functions and classes."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().float().numpy()
+    if isinstance(value, nn.Module):
+        return type(value).__qualname__, repr(value), _comparable(value.state_dict())
+    if isinstance(value, dict):
+        return {key: _comparable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [type(value).__name__, *map(_comparable, value)]
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value
