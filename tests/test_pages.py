@@ -86,6 +86,12 @@ def test_code_of_pages_runs(page: Path, names: dict[str, Any], quick: None) -> N
 
 
 @each_page
+def test_code_is_no_wider_than_its_column(page: Path) -> None:
+    lines = [line for block in blocks_of(page) for line in block.split("\n")]
+    assert [line for line in lines if len(line) > 80] == []
+
+
+@each_page
 def test_interactive_examples_of_pages_run(page: Path) -> None:
     assert doctest.testfile(str(page), module_relative=False).failed == 0
 
