@@ -134,9 +134,9 @@ def nearest_tags(
 ) -> Found:
     r"""Search for general tags: :math:`D(S) = -2 a_m s(S) + a_m^2 1_S^\top G 1_S + q_m`.
 
-    Exact, by listing the sets, while they are at most `max_candidates`. Beyond that a local
-    search: for each size two starts, the top-m scores and the best smaller set plus one label,
-    improved by best single swaps among the labels of largest score until none helps.
+    With at most `max_candidates` sets, the search lists them and is exact. With more it is a local
+    search with two starts for each size: the top-m scores, and the best smaller set plus one label.
+    The best single swap among the labels of largest score is repeated until none helps.
 
     Parameters
     ----------

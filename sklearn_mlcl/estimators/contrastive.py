@@ -55,9 +55,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         \min_{w, b} \; \tfrac12 \|w\|^2
         + C \sum_i \log(1 + e^{-\tilde y_{il} (w \cdot h(x_i) + b)})
 
-    The probability of a label is a blend of up to three parts: the head, a kernel regression on the
-    nearest training samples (``neighbor_weight``), and a logistic regression on the features
-    (``linear_weight``).
+    The probability of a label is a blend of up to three parts. They are the head, a kernel
+    regression on the nearest training samples (``neighbor_weight``), and a logistic regression on
+    the features (``linear_weight``).
 
     The default loss is the regularised one of [1]_ with label prototypes. ``lambda_reg=1`` removes
     the repulsion between positives from the gradient. :data:`sklearn_mlcl.recipes.TWO_STAGE` is the
@@ -97,8 +97,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         - ``joint_loss`` : {"bce", "asl"}
           Loss of the jointly trained head: binary cross-entropy or the asymmetric loss.
         - ``n_negatives`` : int or None
-          Number of prototypes drawn for a batch from the labels that are absent from it, for very
-          many labels ("reg", "msc", "proto"). None uses all.
+          Number of prototypes of absent labels that are drawn for a batch ("reg", "msc", "proto").
+          Use it with very many labels. None uses all.
         - ``overlap_threshold`` : float
           Smallest Jaccard overlap of a positive in "multisupcon".
         - ``prototypes`` : {"auto"} or bool

@@ -316,9 +316,9 @@ class NetClassifier(
           "bf16" trains the encoder under autocast to bfloat16. Losses, heads and predictions
           stay float32.
         - ``pseudo_count`` : float
-          The p in log((c + p) / c) - log((m + p) / m), which is added to the log-odds of a label
-          that c samples have and m lack. It corrects regularised models, which underestimate rare
-          labels. 0 adds nothing.
+          The p in log((c + p) / c) - log((m + p) / m), which is added to the log-odds of a label.
+          Here c samples have the label, and m do not. It corrects regularised models, which
+          underestimate rare labels. 0 adds nothing.
         - ``schedule`` : {"averaged", "one_cycle", "cosine", "constant", "warm_restarts"}
           Schedule of the learning rate. "averaged" keeps it constant and averages the weights over
           about the last two epochs. Each epoch is then as good as a training that ends there.

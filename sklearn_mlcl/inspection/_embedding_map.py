@@ -138,8 +138,9 @@ class EmbeddingDisplay:
         Raises
         ------
         ValueError
-            For different numbers of samples, an embedding with fewer than two columns, a reducer
-            that does not give two, entries of y other than 0, 1 and NaN, or an unknown label.
+            If the numbers of samples differ, the embedding has fewer than two columns, or the
+            reducer does not return two. For entries of y other than 0, 1 and NaN, or an unknown
+            label.
         """
         positive, known = positives_and_known(y)
         check_consistent_length(embedding, positive)

@@ -128,8 +128,8 @@ class LabelCorrelationDisplay(ScoresDisplay):
         Raises
         ------
         ValueError
-            For shapes that differ, entries other than 0, 1 and NaN, probabilities outside [0, 1],
-            fewer than two labels, unknown labels, or an unknown order or panel.
+            If shapes differ, or there are fewer than two labels. For entries other than 0, 1 and
+            NaN, probabilities outside [0, 1], or an unknown label, order or panel.
         """
         if order not in ("cluster", None):
             raise ValueError(f"order must be 'cluster' or None, got {order!r}.")

@@ -264,9 +264,9 @@ class _LossWithPrototypes(ContrastiveLoss):
     Parameters
     ----------
     n_negatives : int, optional
-        Number of inactive prototypes to draw for a batch.  The candidates are then the prototypes
-        of the labels active in the batch and the drawn ones: from torch's global generator, in a
-        fit of an estimator from that of the fit.  A drawn column weighs (number of others) /
+        Number of inactive prototypes to draw for a batch. The candidates are then the prototypes of
+        the labels active in the batch, and the drawn ones. A fit of an estimator draws from its own
+        generator, other code from torch's global one.  A drawn column weighs (number of others) /
         (number drawn), so that every denominator is an unbiased estimate.  Its logarithm, and so
         the loss, is low by about Var(D) / (2 D^2), which falls as 1 / n_negatives.  By default
         every prototype is a candidate.
