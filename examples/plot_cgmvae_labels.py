@@ -1,6 +1,6 @@
 """
-What C-GMVAE learns about labels
-================================
+The label embeddings and Gaussians of C-GMVAE
+=============================================
 
 C-GMVAE learns an embedding and a Gaussian for every label. The Gaussians lie in the latent space of
 the samples. This example shows both. The samples are handwritten digits. Their labels are the digit

@@ -2,9 +2,9 @@
 Missing labels
 ==============
 
-An annotator who has marked some labels of a sample has not said "no" to the others. Here 40 % of
-the labels are hidden at random. Masking them (``missing_label``) is compared with the usual
-practice of filling them with zeros.
+Annotators often mark only some labels of a sample. The other labels are missing, and they may be
+positive. Here 40 % of the labels are hidden at random. The example compares two ways to treat them:
+ignore them (``missing_label``), or fill them with zeros, the usual practice.
 """
 
 # %%

@@ -6,8 +6,8 @@ This example fits a pipeline with the contrastive classifier and searches its te
 weights. It compares the result with other classifiers in a table, and draws two figures.
 
 The data are composed handwritten digits, embedded in the package. From the command line any other
-data set works too, e.g. ``python examples/plot_quickstart.py yeast``; see
-:func:`~sklearn_mlcl.datasets.fetch_multilabel` for the names.
+data set works too, for instance ``python examples/plot_quickstart.py yeast``.
+:func:`~sklearn_mlcl.datasets.fetch_multilabel` lists the names.
 """
 
 from __future__ import annotations

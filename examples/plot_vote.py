@@ -2,17 +2,17 @@
 A vote of several models, and a leaderboard
 ===========================================
 
-Trees and nets make different errors. :func:`sklearn_mlcl.model_selection.compare` shows how several
-models do on the same folds, and what their vote would do.
-:class:`sklearn_mlcl.model_selection.MultiLabelVotingClassifierCV` is that vote.
+Trees and nets make different errors. :func:`sklearn_mlcl.model_selection.compare` scores several
+models and their vote on the same folds.
+:class:`sklearn_mlcl.model_selection.MultiLabelVotingClassifierCV` fits the vote.
 """
 
 # %%
 # The leaderboard
 # ---------------
 # The samples have up to three handwritten digits, and ten labels. Every model gets the same folds.
-# Thresholds and what the vote learns come from inner folds of the training part. The rows are
-# sorted by the mean rank in the scores.
+# Thresholds, and weights and calibration of the vote, come from inner folds of the training part.
+# The rows are sorted by the mean rank in the scores.
 
 import matplotlib.pyplot as plt
 import pandas as pd

@@ -1,7 +1,7 @@
-"""Multi-label contrastive learning for scikit-learn.
+"""Multi-label classification for scikit-learn, on PyTorch.
 
-Estimators for data whose rows carry many labels, on PyTorch through skorch:
-contrastive encoders with logistic heads, end-to-end nets, and the heads alone.
+The estimators are nets with and without a contrastive loss, a Gaussian-mixture VAE, and logistic
+regressions.
 """
 
 from sklearn_mlcl import collapse, model_selection

@@ -127,7 +127,7 @@ def positive_regularization_ratio(
     candidates: ArrayLike | Tensor | None = None,
     repulsion: ArrayLike | Tensor | None = None,
 ) -> float:
-    r"""Share of positive pairs whose gradient the clamp of the regularised loss removes.
+    r"""Share of positive pairs that repel, whose gradient the regularised loss removes.
 
     A positive pair (:math:`W_{ij} > 0`) is pushed apart by plain cross-entropy when
     :math:`\bar W_i \pi_{ij} > W_{ij}`, with

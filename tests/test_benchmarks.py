@@ -269,7 +269,7 @@ def test_a_torn_file_is_completed_and_reported(tmp_path: Path) -> None:
         assert torn.read_bytes() == content, cut
     with mpl.rc_context({"backend": "agg"}):
         write_report([*results.rows.values()], ESTIMATORS, ["ours"], tmp_path)
-    tables = ("macro", "oracle", "ours", "ranks", "scores", "spread", "wins")
+    tables = ("macro", "means", "oracle", "ours", "ranks", "scores", "spread", "wins")
     found = sorted(path.name for path in (tmp_path / "_data").iterdir())
     assert found == [f"accuracy_{name}.csv" for name in tables]
 

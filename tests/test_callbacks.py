@@ -202,6 +202,16 @@ def test_early_stopping_of_skorch_on_our_validation_rows(make: Any, label_data: 
     assert clf.n_iter_ == len(clf.history_["valid_loss"]) == 3
 
 
+@every_net
+def test_monitors_of_held_out_samples_where_there_are_none(make: Any, label_data: Any) -> None:
+    for callback in (EarlyStopping(), Checkpoint(dirname="unused")):
+        clf = net_of(make, callbacks=[callback], validation=None)
+        with pytest.raises(ValueError, match=r"monitors 'valid_loss.*Set validation=0.1"):
+            clf.fit(*label_data)
+        with pytest.raises(ValueError, match="partial_fit holds out none"):
+            clf.partial_fit(*label_data)
+
+
 @every_ensemble
 def test_gradient_clipping_of_skorch(make: Any, label_data: Any) -> None:
     """Each callback reads all gradients, and those behind the clipping read short ones."""

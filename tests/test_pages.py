@@ -14,6 +14,7 @@ from typing import Any
 
 import joblib
 import matplotlib as mpl
+import pandas as pd
 import pytest
 import sklearn
 from matplotlib import pyplot as plt
@@ -23,7 +24,12 @@ from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_limits
 
 import sklearn_mlcl
-from sklearn_mlcl import MultiLabelMLPClassifier, datasets, recipes
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelMLPClassifier,
+    datasets,
+    recipes,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").glob("*.rst"))]
@@ -80,8 +86,24 @@ def test_code_of_pages_runs(page: Path, names: dict[str, Any], quick: None) -> N
 
 
 @each_page
+def test_code_is_no_wider_than_its_column(page: Path) -> None:
+    lines = [line for block in blocks_of(page) for line in block.split("\n")]
+    assert [line for line in lines if len(line) > 80] == []
+
+
+@each_page
 def test_interactive_examples_of_pages_run(page: Path) -> None:
     assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
+def test_the_table_of_the_readme_has_the_means_of_the_benchmark() -> None:
+    ours = {"MLP": MultiLabelMLPClassifier, "contrastive": ContrastiveMultiLabelClassifier}
+    names = {name: f"`{estimator.__name__}()`" for name, estimator in ours.items()}
+    path = ROOT / "doc" / "_data" / "accuracy_means_present.csv"
+    means = pd.read_csv(path, index_col="estimator").rename(index=names)
+    for name, row in means.iterrows():
+        cells = [name, *(f"{value:.3f}" for value in row[:-1]), f"{row.iloc[-1]:.1f}"]
+        assert f"| {' | '.join(cells)} |" in PAGES[0].read_text()
 
 
 @pytest.mark.filterwarnings(

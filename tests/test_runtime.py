@@ -14,7 +14,7 @@ from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.utils import runtime
 from sklearn_mlcl.utils.runtime import gpu_pays, n_threads_for, resolve_device, threads_for
 from sklearn_mlcl.utils.streams import generator_on, seeded, standard_normal
-from tests.small import plain
+from tests.small import every_net, plain
 
 CPU = torch.device("cpu")
 LITTLE, MUCH = 1_000, 10**10
@@ -54,6 +54,15 @@ def test_as_many_threads_in_a_worker_of_joblib_as_in_a_serial_fit(two_threads: N
             delayed(n_threads_for)(work) for _ in range(2)
         )
         assert in_threads == [n_threads_for(work)] * 2
+
+
+@every_net
+def test_default_nets_of_usual_size_run_on_one_thread(
+    make: Any, two_threads: None, label_data: Any
+) -> None:
+    """A machine that other processes keep busy makes each product on two threads wait."""
+    net = make(max_epochs=1).fit(*label_data).net_
+    assert n_threads_for(128 * net.n_weights / net.n_products) == 1
 
 
 def counts_beside(work: float) -> list[int]:

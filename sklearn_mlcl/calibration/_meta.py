@@ -18,7 +18,7 @@ LOWEST_FLOOR = 1e-7
 
 
 class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
-    """Classifier whose probabilities are calibrated, label by label, on held-out samples.
+    """Classifier with probabilities calibrated per label on held-out samples.
 
     The estimator is fitted on the training part of each fold and scores the other part.
     :func:`sklearn_mlcl.calibration.fit_calibration` fits one calibration on all held-out scores
@@ -31,9 +31,9 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
         Slope and offset of the log-odds of each label, or the slope alone. Temperature scaling
         needs probabilities, or a ``decision_function`` that returns log-odds.
     response_method : {"auto", "predict_proba", "decision_function"}
-        What is calibrated; "auto" takes ``decision_function`` if there is one. Probabilities become
-        log-odds, and a forest's 0 is not a certainty. So they are kept away from 0 and 1 by half
-        the smallest distance among the held-out samples (at least 1e-7).
+        Scores to calibrate; "auto" takes ``decision_function`` if there is one. Probabilities
+        become log-odds, and a forest's 0 is not a certainty. So they are kept away from 0 and 1 by
+        half the smallest distance among the held-out samples (at least 1e-7).
 
     Attributes
     ----------

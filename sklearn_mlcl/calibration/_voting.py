@@ -45,14 +45,14 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         them by name: ``forest="drop"``, ``forest__max_depth=3``.
     calibrate : bool
         Whether to calibrate the log-odds of an estimator by one slope and one offset for all
-        labels, as in Platt scaling, if that lowers its log loss by 3 %. Then an estimator that is
-        less sure than it could be, as forests are, keeps its vote.
+        labels, as in Platt scaling. It is done if it lowers the log loss of the estimator by 3 %.
+        Without it, the weight of an underconfident estimator, such as a forest, is too small.
     weights : "auto", array-like of shape (n_estimators,) or None
         "auto" has the smallest log loss on the held-out samples; see Notes. None is equal weights.
         Given weights are divided by their sum.
     shrinkage : float
-        Pulls the weights of "auto" to equal ones, as this number of entries of y would on which
-        all estimators agree.
+        Moves the weights of "auto" towards equal ones. The effect is that of this number of entries
+        of y on which all estimators agree.
     threshold : "auto", float, array-like of shape (L,) or str
         "auto" is one threshold per label; see Notes. It is 0.5 for a binary target. The name of an
         objective, such as "f1_micro", is the common threshold that is best for it; see
@@ -68,8 +68,8 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
     named_estimators_ : Bunch
         The same by name.
     calibration_ : dict of str to dict
-        "slope" and "offset" of the log-odds of those estimators that are calibrated, and the
-        "floor": probabilities are kept at this distance from 0 and 1 before.
+        "slope" and "offset" of the log-odds of each estimator that is calibrated, and the "floor".
+        Before calibration, probabilities are clipped to this distance from 0 and 1.
     weights_ : ndarray of shape (n_estimators,)
         Their weights, with sum 1.
     threshold_ : float or ndarray of shape (L,)
@@ -90,19 +90,20 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
 
     Notes
     -----
-    With :math:`q_{jm}` the calibrated probability that estimator m of M gives the true value of a
-    known, held-out entry j of weight :math:`v_j`, the weights minimise the convex function
+    Let :math:`q_{jm}` be the calibrated probability of the true value of a held-out entry j by
+    estimator m of M, and :math:`v_j` the weight of the entry. The weights minimise the convex
+    function
 
     .. math:: -\sum_j v_j \log \sum_m w_m q_{jm} - \frac{k}{M} \sum_m \log w_m,
         \qquad w_m > 0, \quad \sum_m w_m = 1,
 
     with k the ``shrinkage``.
 
-    A common threshold suits the labels unequally, as the estimators are unequally sure of rare
-    labels. The threshold "auto" is therefore :math:`(p\, t_l + 200\, t) / (p + 200)`:
-    :math:`t_l` is best for the F1 of the label, t is the common one that is best for micro-F1, and
-    p is the weight of its positives. On held-out training samples of nine data sets it raised the
-    macro-F1 of a vote by 0.006 over a common threshold; example-F1 and micro-F1 were equal.
+    A common threshold loses on rare labels, because the confidence of the estimators differs there.
+    The threshold "auto" of a label is therefore :math:`(p\, t_l + 200\, t) / (p + 200)`. Here
+    :math:`t_l` is best for the F1 of the label, t is the common threshold that is best for
+    micro-F1, and p is the weight of the positives. On held-out training samples of nine data sets,
+    "auto" raised the macro-F1 of a vote by 0.006. Example-F1 and micro-F1 were equal.
 
     Examples
     --------

@@ -30,26 +30,24 @@ BLOCK = 1024
 
 
 class NeuralCollapseMonitor(Callback):
-    """Record how far the embedding of the training rows has collapsed.
+    """Record how far the embedding of the training samples has collapsed.
 
-    The rows are chosen when training begins, in the shares that the numbers of labels have among
-    all rows, and stay the same. They are embedded in evaluation mode without gradients, and
-    :func:`~sklearn_mlcl.collapse.neural_collapse_metrics` of the embedding, with the weights of
-    the head where these are trained with it on logits, go to the history. Training is the same
-    with and without the monitor, to the bit.
+    The samples are drawn when training begins, stratified by their numbers of labels, and stay the
+    same. They are embedded in evaluation mode without gradients. The history gets
+    :func:`~sklearn_mlcl.collapse.neural_collapse_metrics` of the embedding. Heads that are trained
+    on logits take part with their weights. The monitor does not change the training, to the bit.
 
     Parameters
     ----------
     every : int, default=1
-        Epochs from one measurement to the next. The first and the last epoch of a training are
-        always measured; the others hold NaN, so that all columns have one entry an epoch.
+        Number of epochs between measurements. The first and the last epoch of a training are always
+        measured. Other epochs have NaN, so all columns have one entry per epoch.
     n_rows : int, default=2000
-        Number of rows looked at.
+        Number of samples to measure.
     metrics : sequence of str, default=("tag_r2", "phi_rmse", "ncm", "nc1_trace", "nc2_h", \
             "nc2_w", "nc3", "alpha")
-        What goes to the history, by the names of `neural_collapse_metrics`; one that depends on
-        the number of labels m, like "nc1_trace", stands for ``nc1_trace_m1``, ``nc1_trace_m2``,
-        and so on.
+        Values to record, by the names of `neural_collapse_metrics`. Some depend on the number of
+        labels m. Of these, "nc1_trace" means ``nc1_trace_m1``, ``nc1_trace_m2``, and so on.
     keep_reports : bool, default=False
         Keep the report of every measurement with its arrays, not only the last one.
     random_state : int, RandomState instance or None, default=0

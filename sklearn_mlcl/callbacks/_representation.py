@@ -18,14 +18,14 @@ from sklearn_mlcl.training.objectives import ContrastiveObjective
 class RepresentationMonitor(Callback):
     """Record alignment, uniformity and the positive-regularisation ratio of every epoch.
 
-    They are measured on the first training rows in evaluation mode: alignment and uniformity on
-    the embedding, the ratio on projections under the contrastive loss (only where there is one),
-    and end up in ``history_`` as ``alignment``, ``uniformity`` and ``prr``.
+    They are measured on the first training samples in evaluation mode. ``history_`` has them as
+    ``alignment``, ``uniformity`` and ``prr``. Alignment and uniformity are those of the embedding.
+    The ratio is that of the projections under the contrastive loss, or NaN without one.
 
     Parameters
     ----------
     n_rows : int, default=512
-        Number of rows looked at.
+        Number of samples to measure.
 
     Examples
     --------

@@ -50,7 +50,7 @@ class ONNDecoder:
     sizes, scales, log_prior : ndarrays of shape (M,)
         Candidate sizes m, alpha_m > 0, and the log prior of one set of that size.
     own_sets, own_prototypes, own_log_prior : csr_array (U, L), ndarrays (U, d) and (U,)
-        Sets with prototypes of their own: the empty and the full set if seen; for "observed"
+        Sets with own prototypes: the empty and the full set if seen; for "observed"
         every set seen.
     seen_sets, seen_log_prior : csr_array (V, L') and ndarray (V,)
         Training sets of the candidate sizes: the support of the marginals under general tags.
@@ -147,9 +147,9 @@ class ONNDecoder:
     def marginals(self, features: Any) -> np.ndarray:
         r"""Probability of each label under :math:`P(S|h) \propto \pi(S) e^{-\|h-P_S\|^2/2v}`.
 
-        Exact over all sets of the candidate sizes where the norm of a tag sum depends on the size
-        alone (variants "etf" and "cosine", or tags on a simplex ETF); otherwise over the label
-        sets seen in training.
+        If the norm of a tag sum depends on its size alone, the sum over all sets of the candidate
+        sizes is exact. This holds for the variants "etf" and "cosine", and for tags on a simplex
+        ETF. Otherwise the sum is over the label sets seen in training.
 
         Parameters
         ----------

@@ -41,9 +41,9 @@ class CollapseReport(dict[str, float]):
     Attributes
     ----------
     arrays : dict of str to ndarray
-        "tags" (L, d), "intercept" (d,), "multiplicities" and "scales" (M,), "label_sets" (U, L)
-        bool, "set_means" (U, d), "set_counts" (U,), "phi", "cosine" and "pair_sizes" of the
-        sampled pairs of sets, "excluded_labels".
+        Of the tag model: "tags" (L, d), "intercept" (d,), "multiplicities" and "scales" (M,). Of
+        the label sets: "label_sets" (U, L) bool, "set_means" (U, d), "set_counts" (U,). Of the
+        sampled pairs of sets: "phi", "cosine" and "pair_sizes". Also "excluded_labels".
 
     Examples
     --------
@@ -109,7 +109,7 @@ def neural_collapse_metrics(
     min_count : int, default=2
         Samples that a label set needs to enter all but the tag fit.
     max_rows : int or None, default=20000
-        Of more samples so many are drawn, stratified on the number of labels.
+        With more samples, this number is drawn, stratified by the number of labels.
     random_state : int, RandomState instance or None, default=0
         Draws the samples; at most 4,000 arbitrary m-sets for the chance angle, and at most 20,000
         pairs of sets for the phi coefficients.

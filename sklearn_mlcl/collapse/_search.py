@@ -75,9 +75,9 @@ def _best_prefix(
 def nearest_cosine(scores: np.ndarray, sizes: ArrayLike | None = None) -> Found:
     r"""Set whose simplex-ETF prototype has the largest cosine with the scores: Otsu's split.
 
-    Maximises the Pearson correlation of scores and 0/1 row, that is
-    :math:`\sum_{k\in S} (s_k - \bar s) / \sqrt{m(L-m)}`; a prefix of the sorted scores for each
-    size, so O(L log L) a sample. Needs no training statistics: plain logits will do.
+    Maximises the Pearson correlation of scores and 0/1 row, :math:`\sum_{k\in S} (s_k - \bar s) /
+    \sqrt{m(L-m)}`. The best set of each size is a prefix of the sorted scores, so the search takes
+    O(L log L) per sample. It needs no training statistics, and takes plain logits.
 
     Parameters
     ----------
@@ -134,9 +134,9 @@ def nearest_tags(
 ) -> Found:
     r"""Search for general tags: :math:`D(S) = -2 a_m s(S) + a_m^2 1_S^\top G 1_S + q_m`.
 
-    Exact, by listing the sets, while they are at most `max_candidates`. Beyond that a local
-    search: for each size two starts, the top-m scores and the best smaller set plus one label,
-    improved by best single swaps among the labels of largest score until none helps.
+    With at most `max_candidates` sets, the search lists them and is exact. With more it is a local
+    search with two starts for each size: the top-m scores, and the best smaller set plus one label.
+    The best single swap among the labels of largest score is repeated until none helps.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class TagPrototypes:
 
 
 def fit_tag_prototypes(features: Any, Y: Any, *, sample_weight: Any = None) -> TagPrototypes:
-    r"""Fit one vector per label such that label-set means are scaled sums of them.
+    r"""Fit one vector per label, with label-set means as scaled sums.
 
     .. math:: \min_{g, t, \alpha} \sum_S \omega_S \Big\| M_S - g - \alpha_{|S|} \sum_{k\in S} t_k
        \Big\|^2, \qquad \sum_k t_k = 0,

@@ -51,9 +51,10 @@ def ufm_scaling(
 ) -> UFMScaling:
     r"""Compute the scales of the collapsed pick-all-label solution from two scalar equations.
 
-    For :math:`\frac1N \sum_i m_i^{-\gamma} L_{PAL}(W h_i, S_i) + \lambda_W \|W\|_F^2 + \lambda_H
-    \|H\|_F^2`, balanced inside each multiplicity and d >= L-1, the optimum has rows of W on a
-    simplex ETF of squared norm :math:`\omega^2` and :math:`h_S = c_m \sum_{k\in S} w_k` with
+    The objective is :math:`\frac1N \sum_i m_i^{-\gamma} L_{PAL}(W h_i, S_i) + \lambda_W \|W\|_F^2 +
+    \lambda_H \|H\|_F^2`, with label sets balanced inside each multiplicity and d >= L-1. At the
+    optimum the rows of W form a simplex ETF of squared norm :math:`\omega^2`, and :math:`h_S = c_m
+    \sum_{k\in S} w_k` with
 
     .. math:: c_m \left(m\, e^{c_m \omega^2 L/(L-1)} + L - m\right)
        = \frac{L}{2 N \lambda_H m^\gamma}, \qquad

@@ -350,12 +350,12 @@ def load_arff(
 ) -> Any:
     """Read a multi-label ARFF file of Mulan, MEKA, MOA or Weka, dense or sparse.
 
-    The labels are named by exactly one of `n_labels`, `labels` and `xml`. Without these, they are
-    named by the option ``-C n`` that MEKA writes behind the first colon of the relation's name:
-    the first n attributes, or the last ``-n`` for a negative number. An attribute that a sparse
-    row leaves out is 0, or has the first of its nominal values. A missing entry, ``?``, becomes
-    NaN. A nominal feature becomes one 0/1 column per value, named ``attribute=value``. One whose
-    values are 0 and 1, or FALSE and TRUE, becomes one 0/1 column.
+    Give at most one of `n_labels`, `labels` and `xml` to name the labels. Without these, MEKA's
+    option ``-C n`` in the relation's name is used: the first n attributes, or the last ``-n`` for a
+    negative number. An attribute that a sparse row omits is 0, or has the first of its nominal
+    values. A missing entry, ``?``, becomes NaN. A nominal feature becomes one 0/1 column per value,
+    named ``attribute=value``. One whose values are 0 and 1, or FALSE and TRUE, becomes one 0/1
+    column.
 
     Parameters
     ----------
@@ -374,9 +374,9 @@ def load_arff(
     encoding : str, default="utf-8"
         Of a path or a binary file object; ``"latin-1"`` for many older files.
     max_bytes : int, default=None
-        About the most memory to take. A file that needs more is an error. If None, 128 MiB or 16
-        times the size of the file, whichever is more; and a packed file may not hold more than
-        4 MiB or 200 times its size. Give a number to read a larger file that you trust.
+        Approximate limit on the memory. A file that needs more raises an error. None means 128 MiB,
+        or 16 times the size of the file if that is more. A packed file may unpack to 4 MiB, or to
+        200 times its size. Give a number to read a larger file that you trust.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False
@@ -404,8 +404,8 @@ def load_arff(
     Raises
     ------
     DataFileError
-        If the file is malformed (with the number of the line) or too large, if it is not said
-        which attributes are labels, or if a label has other values than 0 and 1.
+        If the file is malformed (with the number of the line) or too large. If nothing names the
+        labels, or a label has values other than 0 and 1.
     OSError
         If there is no such file, or it cannot be opened.
 

@@ -87,10 +87,10 @@ def make_multilabel_digits(
 ) -> Any:
     """Compose scikit-learn's bundled digits to a multi-label image set.
 
-    A sample of multiplicity m shows m different digits, each 8 x 8 pixels in a corner of its own of
-    a 16 x 16 canvas; its labels are the digits shown. The 1,797 base digits are split, stratified
-    by class, into training and test digits before anything is composed. Every label set of m
-    digits gets the same number of samples. A few pairs are shown by test samples only.
+    A sample with m labels shows m different digits. Each has 8 x 8 pixels in its own corner of a 16
+    x 16 canvas, and the labels are the digits. The 1,797 base digits are first split into training
+    and test digits, stratified by class. All label sets of m digits get the same number of samples.
+    A few pairs occur in test samples only.
 
     Parameters
     ----------

@@ -97,9 +97,9 @@ def load_xc(
     dtype : dtype, default=float64
         Of X: a type of real numbers.
     max_bytes : int, default=None
-        About the most memory to take. A file that needs more is an error. If None, 128 MiB or 16
-        times the size of the file, whichever is more; and a packed file may not hold more than
-        4 MiB or 200 times its size. Give a number to read a larger file that you trust.
+        Approximate limit on the memory. A file that needs more raises an error. None means 128 MiB,
+        or 16 times the size of the file if that is more. A packed file may unpack to 4 MiB, or to
+        200 times its size. Give a number to read a larger file that you trust.
 
     Returns
     -------
@@ -111,8 +111,8 @@ def load_xc(
     Raises
     ------
     DataFileError
-        If a line is malformed or a number out of range, with the number of the line, if the file
-        has fewer or more rows than the header says, or if it is too large.
+        If a line is malformed or a number is out of range (with the number of the line). If the
+        number of rows differs from the header, or the file is too large.
     OSError
         If there is no such file, or it cannot be opened.
 

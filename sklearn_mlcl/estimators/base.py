@@ -26,6 +26,7 @@ from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks, stacked
 from sklearn_mlcl.utils.fit_data import Features, check_features, largest_value
 from sklearn_mlcl.utils.interrupts import call_waiting_handlers
+from sklearn_mlcl.utils.plain_names import plain_names
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.set_output import in_chosen_container
@@ -53,6 +54,7 @@ def rollback_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
+@plain_names
 class MultiLabelClassifier(
     Persistent, OnnxExport, DocumentationLinks, LabelMatrixClassifier, BaseEstimator
 ):
@@ -109,7 +111,7 @@ class MultiLabelClassifier(
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:
-        """Return the labels whose probability reaches the threshold.
+        """Return the labels with a probability of at least the threshold.
 
         Parameters
         ----------
@@ -179,7 +181,7 @@ class MultiLabelClassifier(
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         ValueError
-            If the estimator predicts by what torch has no operations for.
+            If torch has no operations for the prediction.
         """
         check_is_fitted(self)
         with torch_defaults():

@@ -44,13 +44,12 @@ from sklearn_mlcl.utils.runtime import torch_defaults
 class CGMVAEClassifier(NetClassifier):
     r"""Gaussian-mixture variational autoencoder with contrastive learning.
 
-    Every label l has a trained embedding :math:`w_l`, of which a label encoder makes a Gaussian
-    :math:`\mathcal N(\mu_l, \sigma_l^2)` in a latent space. The labels P(y) of a sample give it
-    the prior
-    :math:`p(z|y) = \frac{1}{|P(y)|} \sum_{l \in P(y)} \mathcal N(z; \mu_l, \sigma_l^2)`; a
-    feature encoder gives it the posterior :math:`q(z|x)`. A decoder g turns latent codes into
-    embeddings of unit norm, and the logit of a label is :math:`s_l = w_l \cdot g(x, z) + b_l`.
-    Minimised is, in the mean over samples,
+    Each label l has a trained embedding :math:`w_l`. A label encoder maps it to a Gaussian
+    :math:`\mathcal N(\mu_l, \sigma_l^2)` in a latent space. The labels P(y) of a sample define its
+    prior :math:`p(z|y) = \frac{1}{|P(y)|} \sum_{l \in P(y)} \mathcal N(z; \mu_l, \sigma_l^2)`. A
+    feature encoder gives the posterior :math:`q(z|x)`. A decoder g maps latent codes to embeddings
+    of unit norm, and the logit of a label is :math:`s_l = w_l \cdot g(x, z) + b_l`. The objective
+    is the mean over samples of
 
     .. math::
         \mathcal L = \lambda_{bce} \sum_a \ell_{bce}(s^{(a)}, y)
@@ -58,12 +57,12 @@ class CGMVAEClassifier(NetClassifier):
         + \lambda_{con} \, \tfrac12 \sum_{a \in \{1, y\}} \frac{-1}{|P(y)|} \sum_{l \in P(y)}
           \log \frac{e^{s^{(a)}_l / \tau}}{\sum_t e^{s^{(a)}_t / \tau}}
 
-    where :math:`\ell_{bce}` is summed over the labels, and a runs over draws 1, 2, ... of
+    where :math:`\ell_{bce}` is summed over the labels. The index a runs over draws 1, 2, ... of
     :math:`q(z|x)` and over the label branch y, which decodes the mean of the :math:`\mu_l` of the
-    sample's labels. A sample is predicted from the mean of :math:`q(z|x)`.
+    sample's labels. A prediction decodes the mean of :math:`q(z|x)`.
 
-    With the weights of the release (:data:`sklearn_mlcl.recipes.CGMVAE_PAPER`) all Gaussians fall
-    onto one another and the latent code carries nothing. The defaults keep the mixture alive.
+    With the weights of the release (:data:`sklearn_mlcl.recipes.CGMVAE_PAPER`) all Gaussians become
+    equal, and the latent code has no information. The defaults prevent this.
 
     Parameters
     ----------
@@ -82,10 +81,10 @@ class CGMVAEClassifier(NetClassifier):
         Rare settings of the objective, by key; in a grid ``loss_params__free_bits``.
 
         - ``empty_label_policy`` : {"skip", "standard_normal", "learned"}
-          Prior of samples without a label: none (they have their cross-entropy only), the
-          standard normal, or a Gaussian of their own.
+          Prior of samples without a label. With "skip" they have no prior, and only the
+          cross-entropy uses them. The others are the standard normal, and a Gaussian of their own.
         - ``free_bits`` : float
-          Nats of divergence, in the mean over a batch, that cost nothing.
+          Nats of divergence that are not penalised, in the mean over a batch.
         - ``kl_estimator`` : {"mc", "variational"}
           One draw, or a closed-form upper bound; see :func:`sklearn_mlcl.modules.mixture_kl`.
         - ``kl_warmup_epochs`` : int
@@ -95,10 +94,10 @@ class CGMVAEClassifier(NetClassifier):
         - ``n_latent_samples`` : int
           Draws of the posterior that are decoded in a training step, 100 at most.
         - ``n_negatives`` : int or None
-          Labels absent from a batch that are drawn to stand for all others in the sums over
-          labels, for very many labels; None takes all.
+          Number of labels drawn from those absent from a batch, for very many labels. They
+          represent all absent labels in the sums over labels. None uses all.
     head : {"inner_product", "logistic"}
-        Logits of the model, or of logistic regressions solved on the frozen feature embedding.
+        Head that predicts: the model, or logistic regressions on the frozen feature embedding.
     net_params : dict or None
         - ``concat_input`` : bool
           Let the decoder see the features beside the latent code, as the release does.
@@ -138,10 +137,10 @@ class CGMVAEClassifier(NetClassifier):
 
     Notes
     -----
-    ``net_params={"schedule": "warm_restarts"}`` is the schedule of the release: once an epoch along
-    a cosine from ``learning_rate`` to a tenth of it, anew after 50 and 150 epochs. ``history_`` has
-    the terms ``bce``, ``kl`` (in nats) and ``contrastive`` of every epoch. ``module`` replaces the
-    feature encoder in front of the posterior.
+    ``net_params={"schedule": "warm_restarts"}`` is the schedule of the release. The rate follows a
+    cosine from ``learning_rate`` to a tenth of it, and restarts after 50 and 150 epochs.
+    ``history_`` has the terms ``bce``, ``kl`` (in nats) and ``contrastive`` of every epoch.
+    ``module`` replaces the feature encoder.
 
     References
     ----------

@@ -68,8 +68,8 @@ def compare(
 ) -> pd.DataFrame:
     """Compare classifiers and their vote by cross-validation, the best one first.
 
-    All get the same folds. Thresholds, and what the vote learns, come from inner folds of the
-    training samples, so the test samples are used for the scores only.
+    All get the same folds. Thresholds, and weights and calibration of the vote, come from inner
+    folds of the training samples. The test samples are used for the scores only.
 
     Parameters
     ----------
@@ -79,18 +79,19 @@ def compare(
         Indicator matrix; NaN (and ``missing_label``) where missing. The classifiers get an integer
         array, with missing labels a floating one with NaN.
     estimators : list of (str, classifier), default=None
-        Names and classifiers with ``predict_proba``. None: "logistic"
-        (:class:`~sklearn_mlcl.MultiLabelLogisticRegression` with ``C="cv"`` behind a scaler),
-        "random forest", "extra trees" (300 trees), "boosting" (histogram gradient boosting, one
-        classifier per label), "MLP" and "contrastive"
-        (:class:`~sklearn_mlcl.MultiLabelMLPClassifier` and
-        :class:`~sklearn_mlcl.ContrastiveMultiLabelClassifier`). Forests and boosting of
-        scikit-learn fail on missing labels.
+        Names and classifiers with ``predict_proba``. None compares six. "logistic" is
+        :class:`~sklearn_mlcl.MultiLabelLogisticRegression` with ``C="cv"`` behind a scaler. "random
+        forest" and "extra trees" have 300 trees. "boosting" is histogram gradient boosting, one
+        classifier per label. "MLP" and "contrastive" are
+        :class:`~sklearn_mlcl.MultiLabelMLPClassifier` and
+        :class:`~sklearn_mlcl.ContrastiveMultiLabelClassifier`. Forests and boosting of scikit-learn
+        fail on missing labels.
     cv : int, float, splitter or iterable of splits, default=5
         Folds of the scores: a number of stratified folds, or in (0, 1) the test share of one
         stratified split. With ``groups`` they keep groups together in place of being stratified.
     inner_cv : int, float or splitter, default=3
-        Folds of each training part, for the thresholds and for what the vote learns.
+        Folds of each training part, for the thresholds, and for weights and calibration of the
+        vote.
     scoring : list of str or dict of str to callable, default=("f1_samples", "f1_micro", \
 "f1_macro", "average_precision_macro", "neg_log_loss")
         Names that :func:`sklearn_mlcl.metrics.get_scorer` knows, or scorers
@@ -100,7 +101,7 @@ def compare(
     groups : array-like of shape (n,), default=None
         Samples of a group stay on one side of each split.
     missing_label : float, default=NaN
-        What marks a missing entry of Y beside NaN, for example -1.
+        Value that marks a missing entry of Y beside NaN, for example -1.
     n_jobs : int or None, default=None
         Number of fits at the same time.
     random_state : int, RandomState instance or None, default=None

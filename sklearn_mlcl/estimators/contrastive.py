@@ -45,43 +45,43 @@ HEAD_C = param(0.01, STRENGTH, StrOptions({"cv"}), "array-like")
 class ContrastiveMultiLabelClassifier(NetClassifier):
     r"""Contrastive encoder, with a head per label on its embedding.
 
-    An encoder :math:`h` and a projection head :math:`g` are trained by a contrastive loss over the
-    pairs of a batch and, for losses that have them, trainable label prototypes :math:`P`, together
-    with a linear head :math:`V` under a joint loss on its logits (by default the cross-entropy):
+    A contrastive loss over the pairs of a batch trains an encoder :math:`h` and a projection head
+    :math:`g`. Some losses also have trainable label prototypes :math:`P`. A linear head :math:`V`
+    is trained at the same time by a joint loss on its logits, by default the cross-entropy:
 
     .. math::
         \min_{h, g, P, V} \; \lambda_{con} \, \mathcal{L}_{con}\big(g(h(X)), Y, P\big)
         + \lambda_{joint} \, \sum_l \mathcal{L}_{joint}\big(v_l \cdot h(X), Y_l\big)
 
-    With ``lambda_joint=0`` there are two stages, as published: the encoder is trained by the
-    contrastive loss alone. Then it is frozen, and for every label :math:`l`, on standardised
-    embeddings,
+    With ``lambda_joint=0`` there are two stages, as published. First the contrastive loss alone
+    trains the encoder. Then the encoder is frozen, and each label :math:`l` gets a logistic
+    regression on standardised embeddings:
 
     .. math::
         \min_{w, b} \; \tfrac12 \|w\|^2
         + C \sum_i \log(1 + e^{-\tilde y_{il} (w \cdot h(x_i) + b)})
 
-    The probability of a label is that of its head, blended with a kernel regression on the
-    training samples near by (``neighbor_weight``), and for sparse features with a logistic
-    regression on the features themselves (``linear_weight``).
+    The probability of a label is a blend of up to three parts. They are the head, a kernel
+    regression on the nearest training samples (``neighbor_weight``), and a logistic regression on
+    the features (``linear_weight``).
 
-    The default loss is the regularised one of [1]_ with label prototypes: ``lambda_reg=1`` removes
-    the repulsion between positives from the gradient. The published recipe with nothing else is
-    :data:`sklearn_mlcl.recipes.TWO_STAGE`.
+    The default loss is the regularised one of [1]_ with label prototypes. ``lambda_reg=1`` removes
+    the repulsion between positives from the gradient. :data:`sklearn_mlcl.recipes.TWO_STAGE` is the
+    published recipe.
 
     Parameters
     ----------
     loss : str or torch.nn.Module
         Contrastive loss, by name: "reg", "jaccard", "any", "all", "multisupcon", "simdis",
         "mulsupcon", "proto" or "msc"; see :mod:`sklearn_mlcl.losses`. A module of your own is
-        called as ``loss(projections, labels)``, with ``prototypes=``, ``queue=`` and
-        ``queue_labels=``, ``sample_weight=`` added where they apply. It brings its own temperature
-        and clamp.
+        called as ``loss(projections, labels)``. ``prototypes=``, ``queue=`` and ``queue_labels=``,
+        and ``sample_weight=`` are added if they are used. Your module has its own temperature and
+        clamp.
     temperature : float
         Divides the cosine similarities.
     lambda_reg : float
-        Share of the repulsion between positives that is removed from the gradient, for every
-        loss: 1 is the regularised loss as published, 0 the plain loss.
+        Share of the repulsion between positives that is removed from the gradient, for every loss.
+        1 is the regularised loss as published, and 0 is the plain loss.
     lambda_contrastive : float
         Weight of the contrastive loss.
     lambda_joint : float
@@ -94,10 +94,10 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         Rare settings of the loss, by key; a grid reaches them as ``loss_params__beta``.
 
         - ``alpha`` : float
-          Overlap exponent of "reg": 0 lets every shared label count alike, above 0 discounts
-          candidates with foreign labels, below 0 keeps those without any.
+          Overlap exponent of "reg". With 0 all shared labels have equal weight. Above 0, candidates
+          with other labels weigh less. Below 0, only candidates without other labels count.
         - ``anchor_weighting`` : {"label", "sample"}
-          Whether in "mulsupcon" every label of a sample or every sample weighs the same.
+          Whether each label of a sample, or each sample, has equal weight in "mulsupcon".
         - ``beta`` : float
           Repulsion of instances relative to prototypes in "msc".
         - ``joint_loss`` : {"bce", "asl"}
@@ -109,16 +109,16 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         - ``overlap_threshold`` : float
           Smallest Jaccard overlap of a positive in "multisupcon".
         - ``prototypes`` : {"auto"} or bool
-          Whether label prototypes are candidates; "auto" where the loss has them.
+          Whether label prototypes are candidates. "auto" depends on the loss.
         - ``queue_size`` : int
-          Projections of past batches that stay candidates.
+          Number of projections of past batches that are candidates too.
     head : {"auto", "joint", "logistic"}
-        Whose probabilities count: those of the linear head that is trained with the encoder, or
-        of logistic regressions on the frozen embedding. "auto" is "joint" with ``lambda_joint >
-        0``.
+        Head that predicts: the linear head that is trained with the encoder, or logistic
+        regressions on the frozen embedding. "auto" is "joint" if ``lambda_joint > 0``, else
+        "logistic".
     net_params : dict or None
         - ``projection_dim`` : int or None
-          Width of the projection; None compares the embeddings themselves.
+          Width of the projection. With None the loss compares the embeddings.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     n_negatives_ : int or None
         Absent labels that were drawn for each batch; None if all labels took part.
     head_C_ : ndarray of shape (n_labels,)
-        The C of each logistic head; only where the heads are logistic regressions.
+        The C of each logistic head, only with logistic heads.
     {shared_attributes}
 
     See Also

@@ -42,15 +42,15 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
         \min_{w_l, b_l} \; \tfrac12 \|w_l\|^2
         + C_l \sum_i s_{il} \log\big(1 + e^{-\tilde y_{il} (w_l \cdot x_i + b_l)}\big)
 
-    which is the objective of scikit-learn's ``LogisticRegression`` inside
-    ``OneVsRestClassifier``. All labels share X, so one product gives the gradients of all;
-    step lengths and convergence are each label's own.
+    which is the objective of scikit-learn's ``LogisticRegression`` inside ``OneVsRestClassifier``.
+    All labels share X, so one product gives all gradients. Each label has its own step length and
+    convergence test.
 
     Parameters
     ----------
     C : float, array-like of shape (n_labels,) or "cv"
-        Inverse regularisation, one for all labels or one a label. "cv" chooses it per label
-        from ``Cs`` by the held-out log loss; labels too rare for the folds share one choice.
+        Inverse regularisation, one for all labels or one per label. "cv" chooses it per label from
+        ``Cs`` by the held-out log loss. Labels that are too rare for the folds share one choice.
     Cs : sequence of float
         Grid for ``C="cv"``.
     cv : int, splitter or iterable of (train, test) pairs
@@ -59,11 +59,11 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
     fit_intercept : bool
         Add an unpenalised intercept.
     tol : float
-        Relative size of the gradient at which a label is solved.
+        Relative size of the gradient at which the solver stops for a label.
     max_iter : int
-        Most Newton steps a label.
+        Largest number of Newton steps per label.
     threshold : float or array-like of shape (n_labels,)
-        Probability from which on a label is predicted.
+        A label is predicted if its probability is at least this threshold.
 
     Attributes
     ----------
@@ -90,8 +90,8 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
 
     Notes
     -----
-    Entries with a missing label (NaN in y) are left out. 1-D targets work too: binary ones are one
-    label, more classes are solved one against the rest and their probabilities normalised.
+    Entries with a missing label (NaN in y) are ignored. 1-D targets work too. A binary target is
+    one label. More classes are solved one against the rest, and their probabilities are normalised.
 
     Examples
     --------

@@ -39,8 +39,8 @@ class MultiLabelMLPClassifier(NetClassifier):
     .. math:: \frac{1}{n} \sum_i \ell(W h(x_i) + b, \; y_i)
 
     with :math:`\ell` the binary cross-entropy of all labels, or another loss on logits. Encoder,
-    optimiser, schedule and early stopping are those of
-    :class:`~sklearn_mlcl.ContrastiveMultiLabelClassifier`: the two differ in the objective alone.
+    optimizer, schedule and early stopping are those of
+    :class:`~sklearn_mlcl.ContrastiveMultiLabelClassifier`. The two differ in the objective only.
 
     Parameters
     ----------
@@ -51,10 +51,10 @@ class MultiLabelMLPClassifier(NetClassifier):
     classifier : {"linear", "etf"}
         Trained linear head, or rows fixed to a simplex equiangular tight frame.
     decision : {"threshold", "onn", "topk", "auto"} or NearestLabelSetClassifier
-        Rule of :meth:`predict` for label matrices: the threshold; "onn", the label set with the
-        nearest prototype [2]_; the same number of labels for each sample; or what scores best
-        on held-out samples, the tuned threshold unless another one is clearly better. All but
-        "threshold" hold out ``validation``. An unfitted
+        Rule of :meth:`predict` for label matrices. "threshold" uses ``threshold``. "onn" predicts
+        the label set with the nearest prototype [2]_. "topk" predicts the same number of labels for
+        each sample. "auto" compares them on held-out samples, and takes the tuned threshold unless
+        another rule is clearly better. All except "threshold" hold out ``validation``. An unfitted
         :class:`~sklearn_mlcl.collapse.NearestLabelSetClassifier` is "onn" with its ``variant``,
         ``max_labels`` and ``prior``.
 
@@ -64,25 +64,25 @@ class MultiLabelMLPClassifier(NetClassifier):
         Rare settings of the loss, by key; a grid reaches them as ``loss_params__pal_norm``.
 
         - ``empty_rows`` : {"ignore", "none_class", "uniform", "error"}
-          What the pick-all-label loss makes of samples without a label.
+          How the pick-all-label loss treats samples without a label.
         - ``feature_decay`` : float
-          Weight of the mean squared norm of the embeddings, for every loss; with weight decay
-          it is what makes features collapse.
+          Weight of the mean squared norm of the embeddings, for every loss. Together with weight
+          decay it makes features collapse.
         - ``label_smoothing`` : float
           Mass that the pick-all-label loss spreads over all labels, in [0, 1).
         - ``pal_norm`` : {"mean", "sum"} or float in [0, 1]
-          Weight of a sample with m labels in the pick-all-label loss: 1/m, 1, or m to the power
-          of the negative number.
+          Weight of a sample with m labels in the pick-all-label loss. "mean" is 1/m, "sum" is 1,
+          and a number p is m ** -p.
     net_params : dict or None
         - ``feature_dim`` : int or None
-          Width of a linear layer behind the encoder, whose output is the embedding. None adds
-          none for the linear head, and one of n_labels - 1 for the fixed frame, the least it
-          allows.
+          Width of a linear layer behind the encoder, whose output is the embedding. With None the
+          linear head has no such layer. The fixed frame then has one of width n_labels - 1, the
+          smallest possible.
 
     Attributes
     ----------
     decision_ : Decision
-        The rule in force, "auto" resolved.
+        The rule that :meth:`predict` uses.
     decoder_ : ONNDecoder or None
         Prototypes of the label sets, for ``loss="pal"`` and the decisions that need them.
     {shared_attributes}
@@ -94,10 +94,9 @@ class MultiLabelMLPClassifier(NetClassifier):
 
     Notes
     -----
-    With ``loss="pal"`` the softmax is no probability of a label. Its probabilities are marginals
-    of a Gaussian model of the features about the prototypes of the label sets, with the spread
-    taken from held-out samples. Where none are held out, it is that of the training samples, which
-    is too small.
+    With ``loss="pal"`` the softmax is not the probability of a label. Probabilities are marginals
+    of a Gaussian model of the features about the prototypes of the label sets. Its variance comes
+    from held-out samples. If there are none, it comes from the training samples and is too small.
 
     References
     ----------

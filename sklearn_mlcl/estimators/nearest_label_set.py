@@ -39,15 +39,15 @@ from sklearn_mlcl.utils.targets import warn_constant_labels
 class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
     r"""Nearest label-set prototype: multi-label neural collapse as a decision rule.
 
-    Fits one vector per label such that the mean feature of every label set is an intercept plus a
-    scaled sum of its labels' vectors, then predicts
+    The fit gives one vector per label. The mean feature of a label set is about an intercept plus a
+    scaled sum of the vectors of its labels. The prediction is
 
     .. math:: \arg\min_S \|h - P_S\|^2 - 2 v t \log \pi(S), \qquad
        P_S = g + \alpha_{|S|} \sum_{k\in S} t_k.
 
-    There is no net inside: the features may be those of any encoder, or principal components.
-    As ``decision=`` of :class:`~sklearn_mlcl.MultiLabelMLPClassifier` an unfitted one says which
-    prototypes and which prior the net shall use.
+    The classifier has no net. The features may come from any encoder, or from principal components.
+    An unfitted instance as ``decision=`` of :class:`~sklearn_mlcl.MultiLabelMLPClassifier` sets the
+    prototypes and the prior of the net.
 
     Parameters
     ----------
@@ -80,10 +80,10 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
 
     Notes
     -----
-    A sample with a missing label belongs to no known set and is left out of the fit. Weights of
+    The fit ignores samples with a missing label, because their label set is unknown. Weights of
     entries count by their mean over the sample. Unless the prior is tuned, the variance v comes
-    from the training samples. It is too small on features that have collapsed, and the
-    probabilities are too sure: fit on samples that the encoder has not seen.
+    from the training samples. It is too small if the features have collapsed, and the probabilities
+    are then overconfident. Fit on samples that the encoder has not seen.
 
     References
     ----------

@@ -80,6 +80,7 @@ from sklearn_mlcl.utils.parameters import (
     param,
     setting,
 )
+from sklearn_mlcl.utils.plain_names import plain_names
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 from sklearn_mlcl.utils.samples import is_table, tensors_of, zero_samples
@@ -130,28 +131,28 @@ class NetAttributes:
     label_names_ : ndarray of str
         Column names of y; only if y was a DataFrame.
     predictor_ : torch.nn.Module
-        The one way from samples to log-odds: encoder, head, neighbours, linear part.
+        Module from samples to log-odds, with encoder, head, neighbours and linear part.
     label_counts_ : ndarray of shape (2, n_labels)
-        Samples with each label, samples without, among those that were learnt from; over all calls
-        of :meth:`partial_fit`.
+        Numbers of training samples with and without each label, over all calls of
+        :meth:`partial_fit`.
     threshold_ : float or array-like
-        The threshold in force after the fit.
+        The threshold that :meth:`predict` uses.
     blend_ : dict of str to float
-        What the parts weigh, chosen on held-out samples: ``net``, ``neighbors`` and ``linear`` sum
-        to 1; ``scale`` and ``shift`` are what the log-odds are multiplied by and what is added.
+        Weights of the parts, chosen on held-out samples: ``net``, ``neighbors`` and ``linear`` sum
+        to 1. The log-odds are multiplied by ``scale``, and ``shift`` is added.
     oof_proba_ : ndarray of shape (n_samples, n_labels)
-        Probabilities of the training samples by what never saw them, NaN where a sample was not
-        held out. A file of :meth:`save` does not keep them.
+        Held-out probabilities of the training samples; NaN for samples that were not held out. A
+        file of :meth:`save` does not keep them.
     validation_scores_ : dict of str to float
         Scores of the held-out samples at ``threshold_``: ``log_loss``, ``average_precision``,
         ``f1_micro``, ``f1_macro``, ``f1_samples``; ``log_loss`` and ``accuracy`` for 1-D targets.
-        Empty where nothing was held out.
+        Empty if nothing was held out.
     net_ : skorch net
         The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
     history_ : dict of ndarray of shape (n_epochs,)
-        What was recorded per epoch: ``train_loss``, ``valid_loss``, ``dur`` in seconds.
+        Records of each epoch: ``train_loss``, ``valid_loss``, ``dur`` in seconds.
     n_iter_ : int
-        Epochs behind the weights, since they were initialised.
+        Number of epochs that trained the weights.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -184,7 +185,7 @@ class NetAttributes:
 
     @property
     def blend_(self) -> dict[str, float]:
-        """What the parts weigh, and scale and shift."""
+        """Weights of the parts, scale and shift."""
         blend = self.predictor_.blend
         v, w = blend.neighbor_weight, blend.linear_weight
         shares = {"net": (1 - v) * (1 - w), "neighbors": v * (1 - w), "linear": w}
@@ -192,7 +193,7 @@ class NetAttributes:
 
     @property
     def oof_proba_(self) -> np.ndarray:
-        """Probabilities of the training samples by what never saw them."""
+        """Held-out probabilities of the training samples."""
         if self._held_out is None or self._held_out.samples is None:
             raise AttributeError(
                 "There is no oof_proba_: the fit held out no training samples, or the estimator "
@@ -206,6 +207,7 @@ class NetAttributes:
         return self.predictor_.counts
 
 
+@plain_names
 class NetClassifier(
     NetAttributes,
     CallbackSupportMixin,
@@ -221,95 +223,98 @@ class NetClassifier(
     Parameters
     ----------
     threshold : float, array-like of shape (n_labels,) or str
-        Probability from which on a label is predicted. "f1_micro", "f1_macro", "f1_samples",
-        "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold for all
-        labels by that objective on held-out samples; see
-        :func:`sklearn_mlcl.thresholds.tune_thresholds`. "auto" is "f1_micro" for label matrices
-        and 0.5 for 1-D targets. A change after ``fit`` takes effect at once.
+        A label is predicted if its probability is at least this threshold. "f1_micro", "f1_macro",
+        "f1_samples", "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold
+        for all labels by that objective on held-out samples; see
+        :func:`sklearn_mlcl.thresholds.tune_thresholds`. "auto" is "f1_micro" for label matrices and
+        0.5 for 1-D targets. A change after ``fit`` takes effect at once.
     hidden_layer_sizes : sequence of int
         Widths of the encoder's layers (Linear, LayerNorm, activation, dropout). The last one is
         the width of the embedding.
     max_epochs : int or "auto"
-        Passes over the training samples, at most. "auto": 40 for up to 2,000 samples. Beyond,
-        epochs fall as one over the root of their number, to 8 at least.
+        Largest number of passes over the training samples. "auto" is 40 for up to 2,000 samples.
+        With more samples it falls as one over the square root of their number, to 8 at least.
     batch_size : int or "auto"
-        Samples a step, at most as many as there are. "auto": a power of two from 32 to 128,
+        Number of samples per step, at most all of them. "auto" is a power of two from 32 to 128,
         between a twelfth and a sixth of the samples.
     learning_rate : float
         Peak of the schedule.
     device : str or torch.device
-        Where to compute. "auto" takes a GPU that torch sees if it is estimated to be faster. A
-        step of m multiply-adds (three times the weights times ``batch_size``) counts m / 5e10
-        seconds on the CPU and 0.001 + m / 5e12 seconds on the GPU, whose first use in a process
-        costs 2 seconds more. Predictions are estimated alike, for chunks of 2,048 samples.
+        Where to compute. "auto" takes a GPU that torch sees if it is estimated to be faster. A step
+        of m multiply-adds (three times the weights times ``batch_size``) counts m / 5e10 seconds on
+        the CPU. On the GPU it counts 0.001 + m / 5e12 seconds, and the first use in a process 2
+        seconds more. Predictions are estimated in the same way, for chunks of 2,048 samples.
     callbacks : list of skorch callbacks or None
-        They see the events and the history of ``net_``; raising ``KeyboardInterrupt`` in one
-        ends the training. skorch's ``LRScheduler`` needs ``schedule="constant"``. To watch a
+        They see the events and the history of ``net_``. A callback ends the training by raising
+        ``KeyboardInterrupt``. skorch's ``LRScheduler`` needs ``schedule="constant"``. To watch a
         score, use scikit-learn's ``ScoringMonitor`` through ``set_callbacks``.
     verbose : int
-        Above 0 the losses of every epoch are printed.
+        If above 0, the losses of every epoch are printed.
     random_state : int, RandomState instance or None
-        Seeds initialisation, batches, dropout and splits. The global generators and the number
-        of threads of torch are left as they were.
+        Seeds initialisation, batches, dropout and splits. The global generators and the number of
+        threads of torch do not change.
     head_C : float, array-like of shape (n_labels,) or "cv"
         Inverse regularisation of the logistic heads. "cv" chooses it per label by
         cross-validation on the embedding.
     n_estimators : int
-        Nets of an ensemble, trained side by side on the same batches in one set of tensors. The
-        heads give the mean of their logits.
+        Number of nets in the ensemble. They are trained together, on the same batches, in one set
+        of tensors. A logit is the mean of their logits.
 
     Other Parameters
     ----------------
     module : callable or None
         A torch module class of your own in place of the built-in encoder. It is called with
-        ``n_features`` (for wide CSR, the 8,192 features that most samples have), or without
-        arguments if it takes none. It returns a module that maps samples (n, n_features) to
-        embeddings (n, n_embedding). Frozen parameters (``requires_grad=False``) stay as they are.
+        ``n_features``, or without arguments if it takes none. The module maps samples
+        (n, n_features) to embeddings (n, n_embedding). For wide CSR, ``n_features`` is 8,192, and
+        the module gets the features that most samples have. Frozen parameters
+        (``requires_grad=False``) stay as they are.
     scale_input : bool
-        Bring dense features to one size by median and quartiles, outliers smoothly; CSR by one
-        common factor. Without it, samples go to ``module`` as they are. They may then have any
-        shape (n, ...) and numbers of any dtype, or be several arrays:
-        :func:`sklearn_mlcl.modules.pack_inputs`. There is no feature noise then, all members hold
-        out the same samples, and mixup and the linear part are off unless you set them.
+        Whether to scale the features. Dense features are scaled by median and quartiles, and
+        outliers are bounded smoothly. CSR is scaled by one factor for all features. If False,
+        ``module`` gets samples as they are. They may have any shape (n, ...) and any dtype of
+        numbers, or be several arrays: :func:`sklearn_mlcl.modules.pack_inputs`. Feature noise is
+        off then, all members hold out the same samples, and mixup and the linear part are off
+        unless you set them.
     activation : {"silu", "relu", "gelu", "tanh"}
         Non-linearity of the encoder.
     dropout : float
-        Share of the units zeroed while training, in [0, 1).
+        Share of the units that are zeroed during training, in [0, 1).
     feature_noise : float
-        Standard deviation of Gaussian noise on the scaled features while training.
+        Standard deviation of Gaussian noise on the scaled features during training.
     weight_decay : float
         Decoupled decay of all matrices; biases and norms are not decayed.
     validation : "folds", float, splitter or None
-        Samples that training holds out, stratified over the labels. Epochs, weights of the parts,
-        scale and threshold are chosen on them. "folds": each of four or more members holds out a
-        fold of its own, so that all samples are used and all are judged. Of more than 20,000
-        samples, and of up to three members, a common tenth is held out, at most 20,000. A float is
-        a common share, a splitter gives its first split. None holds out nothing: nothing is
-        chosen. Equal samples, and samples of one group, are held out together.
+        Samples that are held out of the training, stratified over the labels. Epochs, weights of
+        the parts, scale and threshold are chosen on them. With "folds", each of four or more
+        members holds out a fold of its own. With fewer members, or more than 20,000 samples, all
+        members hold out a common tenth, at most 20,000 samples. A float is a common share, and a
+        splitter gives its first split. None holds out nothing and chooses nothing. Equal samples,
+        and samples of one group, are held out together.
     early_stopping : bool or int
         True compares an eighth, a quarter, a half and all of ``max_epochs`` by the log loss of
-        held-out samples, and takes the longest training within 5 % of the best. A number stops
-        when the loss has not improved for so many epochs, and puts the best weights back. False
-        trains all epochs.
+        held-out samples. It takes the longest training within 5 % of the best. A number n stops
+        when the loss has not improved for n epochs, and restores the best weights. False trains all
+        epochs.
     neighbor_weight : float or "auto"
-        Share of the neighbours in the probability, in [0, 1]; the rest is the head's. They are
-        a kernel regression of the training labels on cosines of embeddings. 0 leaves them out
-        and keeps no training samples. "auto" chooses it on held-out samples, 0.5 without.
+        Share of the neighbours in the probability, in [0, 1]. The rest is the share of the head.
+        The neighbours are a kernel regression of the training labels on cosines of embeddings. With
+        0 there are none, and no training samples are stored. "auto" chooses the share on held-out
+        samples; it is 0.5 if there are none.
     checkpoint : str, path-like, FitCheckpoint or None
         A folder where :meth:`fit` keeps its state while it runs. If the process dies, the same
-        call goes on from there, and ends as if nothing had happened. See
+        call continues from there, and its result equals that of an undisturbed fit. See
         :class:`sklearn_mlcl.persistence.FitCheckpoint`.
     warm_start : bool
-        Let :meth:`fit` go on from the weights of the last fit. ``learning_rate``,
-        ``batch_size``, ``callbacks``, ``verbose`` and the weights of the objective may change
-        in between, the architecture may not. The same samples are held out if X, y and groups are
-        the same. Of others nothing is held out: what was chosen before stays.
+        Whether :meth:`fit` continues from the weights of the last fit. ``learning_rate``,
+        ``batch_size``, ``callbacks``, ``verbose`` and the weights of the objective may change in
+        between, the architecture may not. If X, y and groups are the same, the same samples are
+        held out. With other data nothing is held out, and earlier choices stay.
     net_params : dict or None
         Rare settings of the net, by key; a grid reaches them as ``net_params__schedule``.
 
         - ``compile`` : bool
-          Train what ``torch.compile`` makes of the encoder. It costs tens of seconds at the
-          first batch and needs a C++ compiler on the CPU.
+          Train the encoder under ``torch.compile``. The first batch takes tens of seconds longer.
+          On the CPU a C++ compiler is needed.
         - ``encoder_lr`` : float or None
           Learning rate of the encoder, as a pretrained one needs; None is ``learning_rate``. The
           schedule multiplies both.
@@ -318,37 +323,37 @@ class NetClassifier(
         - ``max_seconds`` : float or None
           Seconds of training after which no further epoch begins.
         - ``mixup`` : float
-          Above 0, every sample of a batch is mixed with another, features and labels alike, by
-          shares from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`.
+          If above 0, each sample of a batch is mixed with another one, features and labels alike.
+          The shares are from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`.
         - ``n_bins`` : int or "auto"
-          Quantile bins of each dense feature; the built-in encoder sees where a value lies in each
-          of them, beside the scaled value. "auto" is 16 for up to 16 features, 256 over their
-          number for up to 85, and 0, none, for more. CSR, features that are not scaled, and
-          ``module`` get none. See :class:`~sklearn_mlcl.modules.PiecewiseLinearEncoding`.
+          Quantile bins of each dense feature. The built-in encoder sees where a value lies in each
+          bin, beside the scaled value. "auto" is 16 for up to 16 features, 256 over their number
+          for up to 85, and 0, none, for more. CSR, features that are not scaled, and ``module`` get
+          none. See :class:`~sklearn_mlcl.modules.PiecewiseLinearEncoding`.
         - ``optimizer`` : {"adamw", "adam", "sgd"} or torch optimizer class
-          Fused where torch offers it.
+          The optimizer; its fused form if torch has one.
         - ``optimizer_params`` : dict or None
-          Further arguments of the optimiser, for example ``{"betas": (0.9, 0.99)}``.
+          Further arguments of the optimizer, for example ``{"betas": (0.9, 0.99)}``.
         - ``precision`` : {"float32", "bf16"}
           "bf16" trains the encoder under autocast to bfloat16. Losses, heads and predictions
           stay float32.
         - ``pseudo_count`` : float
-          The p by which log-odds rise, log((c + p) / c) - log((m + p) / m), for a label that c
-          samples have and m lack. Regularised models shrink a rare label towards its absence. 0
-          changes nothing.
+          The p in log((c + p) / c) - log((m + p) / m), which is added to the log-odds of a label.
+          Here c samples have the label, and m do not. It corrects regularised models, which
+          underestimate rare labels. 0 adds nothing.
         - ``schedule`` : {"averaged", "one_cycle", "cosine", "constant", "warm_restarts"}
-          Course of the learning rate. "averaged" keeps it constant and averages the weights over
-          the last two epochs, about: so each epoch is as good as a training that ends there.
-          "warm_restarts" follows a cosine from the peak to a tenth
-          of it, which starts anew after 50, 150, 350, ... epochs.
+          Schedule of the learning rate. "averaged" keeps it constant and averages the weights over
+          about the last two epochs. Each epoch is then as good as a training that ends there.
+          "warm_restarts" follows a cosine from the peak to a tenth of it, and restarts after 50,
+          150, 350, ... epochs.
     linear_weight : float or "auto"
-        Weight of logistic regressions on the scaled features, one a label, in the log-odds, in
-        [0, 1]; the rest is that of the head and the neighbours. They hold what a few features
-        say outright, as rare words do, which a net learns late. 0 fits none. "auto" chooses it on
-        held-out samples; without, it is 0.3 for CSR and 0 for dense features. It fits none where
-        labels times features exceed 1e7, labels times stored entries of a CSR X 2e9, or labels
-        times entries of a dense X 2e8. C is chosen for all labels among 0.001, 0.01, 0.1, 1 by
-        the held-out log loss.
+        Weight of the linear part in the log-odds, in [0, 1]. The rest is the weight of head and
+        neighbours. The linear part is one logistic regression per label on the scaled features. It
+        helps if single features decide, as rare words do. With 0 there is none. "auto" chooses the
+        weight on held-out samples; if there are none, it is 0.3 for CSR and 0 for dense features.
+        "auto" fits no regressions if labels times features exceed 1e7. The same holds if labels
+        times stored entries of a CSR X exceed 2e9, or labels times entries of a dense X 2e8. C is
+        chosen for all labels among 0.001, 0.01, 0.1, 1 by the held-out log loss.
     """
 
     _savings: ClassVar[str] = (
@@ -444,7 +449,7 @@ class NetClassifier(
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """Train the encoder, then the heads; choose on held-out samples.
+        """Train the encoder and the heads, and choose on held-out samples.
 
         Parameters
         ----------
@@ -456,17 +461,17 @@ class NetClassifier(
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
             Weights of the samples or of the entries. Samples with zero weight are dropped.
         groups : array-like of shape (n_samples,), default=None
-            The group of each sample, as a patient with several. A group is held out as a whole.
+            Group of each sample, for example the patient. A group is held out as a whole.
         X_val, y_val : array-like, default=None
-            Samples to choose on, in place of held-out ones. A pipeline hands them on as they are,
-            unless its ``transform_input`` names them.
+            Samples to choose on, in place of held-out ones. A pipeline passes them on without
+            transforming them, unless its ``transform_input`` names them.
         sample_weight_val : array-like, default=None
-            Weights of those.
+            Weights of ``X_val``.
 
         Returns
         -------
         self : estimator
-            The fitted estimator. If fitting fails, what was fitted before stays as it was.
+            The fitted estimator. If the fit fails, an earlier fit stays as it was.
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together, one is None.")
@@ -520,8 +525,8 @@ class NetClassifier(
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on the samples given, at a constant learning rate.
 
-        The first call sets the architecture and the input scaling from its samples. Heads are
-        those of the latest samples; a label that shows a single value in them keeps its head.
+        The first call sets the architecture and the input scaling from its samples. The heads are
+        fitted on the latest samples. A label with a single value among them keeps its head.
 
         Parameters
         ----------
@@ -681,7 +686,7 @@ class NetClassifier(
                     net.snapshot(), task, judge, n_before
                 )
                 callbacks.append(listener)
-            with threads_for(work, device):
+            with threads_for(work / net.n_products, device):
                 net.to(device).train_rows(
                     task.rows(device, columns),
                     task.held_out_rows(device, columns),
@@ -937,7 +942,7 @@ class NetClassifier(
     # ------------------------------------------------------------------ predictions
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the embedding of each sample: what the heads see.
+        """Return the embedding of each sample, the input of the heads.
 
         Parameters
         ----------

@@ -70,16 +70,17 @@ def chunk_outputs(
     size = chunk_rows(n_entries(arrays[0]) + widest + entries)
     size = max(1, min(size, SIMILARITY_ENTRIES // n_neighbors))
     # Multiply-adds of a sample's way through the module.
-    products = sum(p.numel() for p in module.parameters() if p.ndim > 1)
-    products += sum(head.unit.numel() for head in heads)
-    work = min(n_samples, size) * products
+    matrices = [p.numel() for p in module.parameters() if p.ndim > 1]
+    matrices += [head.unit.numel() for head in heads]
+    work = min(n_samples, size) * sum(matrices)
+    work_of_product = work / max(1, len(matrices))
     device = resolve_device(device, work)
     copied = signals_reach_caller()(torch_defaults()(placed))(module, device, dtype)
 
     # All modes end with a chunk: between two of them the caller's own code runs.
     @signals_reach_caller()
     def made(part: slice) -> Any:
-        with torch_defaults(), threads_for(work, device), torch.inference_mode():
+        with torch_defaults(), threads_for(work_of_product, device), torch.inference_mode():
             made = copied(*(_tensor(a[part], device, dtype) for a in arrays), **options)
             if isinstance(made, tuple):
                 return tuple(tensor.cpu().numpy() for tensor in made)

@@ -36,10 +36,9 @@ MAX_LETTERS_INSIDE = 12
 class CollapseDisplay:
     r"""Geometry of neural collapse: label-set means, label vectors, their angles and lengths.
 
-    The *tag model* of :func:`~sklearn_mlcl.collapse.neural_collapse_metrics` gives every label k
-    a vector :math:`t_k`, its tag, such that the mean of a set S of m labels is about
-    :math:`g + \alpha_m \sum_{k \in S} t_k`. Four kinds of plots show how near the embedding is to
-    collapse:
+    The *tag model* of :func:`~sklearn_mlcl.collapse.neural_collapse_metrics` gives each label k a
+    vector :math:`t_k`, its tag. The mean of a set S of m labels is about :math:`g + \alpha_m
+    \sum_{k \in S} t_k`. Four kinds of plots show how close the embedding is to collapse:
 
     - ``"tags"``: means of label sets in the plane of the tags of three labels (the best plane for
       more). Only sets of these labels are shown. At collapse the tags form a regular figure, the
@@ -121,7 +120,7 @@ class CollapseDisplay:
             Names of all L labels; None for the columns of a DataFrame y, else those that the
             estimator was fitted with, else numbers.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         plot_kwargs : dict, default=None
             Further arguments as in :meth:`plot`.
 
@@ -187,7 +186,7 @@ class CollapseDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         plot_kwargs : dict, default=None
             Further arguments of what draws the data: ``scatter`` of the samples ("tags") or the
             pairs ("phi"), ``imshow`` ("gram"), ``plot`` of the fitted scales ("scale").

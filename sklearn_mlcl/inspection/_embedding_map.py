@@ -101,7 +101,7 @@ class EmbeddingDisplay:
             Names of all labels; None for the columns of a DataFrame, those that the estimator was
             fitted with, or numbers.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         scatter_kwargs : dict, default=None
             Further arguments of ``scatter``.
 
@@ -138,8 +138,9 @@ class EmbeddingDisplay:
         Raises
         ------
         ValueError
-            For different numbers of samples, an embedding with fewer than two columns, a reducer
-            that does not give two, entries of y other than 0, 1 and NaN, or an unknown label.
+            If the numbers of samples differ, the embedding has fewer than two columns, or the
+            reducer does not return two. For entries of y other than 0, 1 and NaN, or an unknown
+            label.
         """
         positive, known = positives_and_known(y)
         check_consistent_length(embedding, positive)
@@ -159,7 +160,7 @@ class EmbeddingDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         scatter_kwargs : dict, default=None
             Further arguments of ``scatter``.
 

@@ -99,7 +99,7 @@ class TrainingCurveDisplay:
         metrics : sequence of str, default=None
             Records to show, as in :meth:`from_history`.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the curves.
 
@@ -127,9 +127,9 @@ class TrainingCurveDisplay:
         history : mapping of str to array-like of shape (n_epochs,), or DataFrame
             As ``history_`` of an estimator; NaN in epochs without a record.
         metrics : sequence of str, default=None
-            Names of records. None stands for the losses in a :class:`TrainingCurveDisplay`, and
-            for the metrics of collapse in a :class:`CollapseHistoryDisplay`, where a name like
-            "nc1_trace" stands for all numbers of labels.
+            Names of records. None means the losses in a :class:`TrainingCurveDisplay`, and the
+            metrics of collapse in a :class:`CollapseHistoryDisplay`. There a name like "nc1_trace"
+            means all numbers of labels.
 
         Returns
         -------
@@ -152,7 +152,7 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the curves.
 

@@ -118,7 +118,7 @@ class LabelCorrelationDisplay(ScoresDisplay):
         panels : sequence of str, default=("observed", "learned", "difference")
             What to plot.
         ax : matplotlib Axes or sequence of them, default=None
-            Where to plot, one axis a panel; None for a new figure.
+            Axes to plot on, one per panel. None makes a new figure.
 
         Returns
         -------
@@ -128,8 +128,8 @@ class LabelCorrelationDisplay(ScoresDisplay):
         Raises
         ------
         ValueError
-            For shapes that differ, entries other than 0, 1 and NaN, probabilities outside [0, 1],
-            fewer than two labels, unknown labels, or an unknown order or panel.
+            If shapes differ, or there are fewer than two labels. For entries other than 0, 1 and
+            NaN, probabilities outside [0, 1], or an unknown label, order or panel.
         """
         if order not in ("cluster", None):
             raise ValueError(f"order must be 'cluster' or None, got {order!r}.")
@@ -157,7 +157,7 @@ class LabelCorrelationDisplay(ScoresDisplay):
         Parameters
         ----------
         ax : matplotlib Axes or sequence of them, default=None
-            Where to plot, one axis a panel; None for a new figure.
+            Axes to plot on, one per panel. None makes a new figure.
         panels : sequence of str, default=("observed", "learned", "difference")
             What to plot.
 

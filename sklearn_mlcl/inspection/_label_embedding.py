@@ -101,7 +101,7 @@ class LabelEmbeddingDisplay:
         panels : sequence of str, default=("matrix", "map")
             What to plot.
         ax : matplotlib Axes or sequence of them, default=None
-            Where to plot, one axis a panel; None for a new figure.
+            Axes to plot on, one per panel. None makes a new figure.
 
         Returns
         -------
@@ -156,7 +156,7 @@ class LabelEmbeddingDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or sequence of them, default=None
-            Where to plot, one axis a panel; None for a new figure.
+            Axes to plot on, one per panel. None makes a new figure.
         panels : sequence of str, default=("matrix", "map")
             What to plot.
 

@@ -110,7 +110,7 @@ class MultiLabelPrecisionRecallDisplay(ScoresDisplay):
         label_names : sequence of str, default=None
             Names of all labels; None for the columns of a DataFrame y_true, or numbers.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the labels' curves.
 
@@ -147,7 +147,7 @@ class MultiLabelPrecisionRecallDisplay(ScoresDisplay):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the labels' curves.
 

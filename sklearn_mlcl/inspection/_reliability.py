@@ -113,7 +113,7 @@ class MultiLabelReliabilityDisplay(ScoresDisplay):
             Samples, or weight, that a bin of a label must hold to be drawn: with fewer it is off
             the diagonal by chance. All bins count in the errors and in the mean of the labels.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the labels' curves.
 
@@ -152,7 +152,7 @@ class MultiLabelReliabilityDisplay(ScoresDisplay):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         min_samples : float, default=10
             Samples, or weight, that a bin of a label must hold to be drawn.
         line_kwargs : dict, default=None

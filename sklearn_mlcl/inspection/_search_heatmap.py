@@ -134,7 +134,7 @@ class SearchHeatmapDisplay:
         metric : str, default=None
             Name of the metric of a search with several; None for ``mean_test_score``.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
 
         Returns
         -------
@@ -165,7 +165,7 @@ class SearchHeatmapDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
 
         Returns
         -------

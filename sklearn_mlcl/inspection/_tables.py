@@ -27,7 +27,7 @@ def label_table(
     label_names: Sequence[str] | None = None,
     sample_weight: Any = None,
 ) -> pd.DataFrame:
-    """Return how a fitted classifier does on every label, one row a label.
+    """Return the scores of a fitted classifier, one row per label.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def label_table(
         Fitted, with ``predict`` and ``predict_proba`` or ``decision_function``; also a search or
         a pipeline.
     X : array-like of shape (n, n_features)
-        Samples, best such that it was not fitted on.
+        Samples, preferably not those of the fit.
     y : {ndarray, DataFrame, sparse matrix} of shape (n, L)
         Their indicator matrix. Missing labels are NaN and do not count.
     label_names : sequence of str, default=None
@@ -47,10 +47,10 @@ def label_table(
     Returns
     -------
     table : DataFrame of shape (L, 7)
-        Indexed by ``label``: the weight of its ``positives`` and of the samples that were
-        ``predicted`` to have it; ``precision``, ``recall`` and ``f1`` of these decisions;
-        ``average_precision`` and ``roc_auc`` of the scores. A value is NaN where it is undefined,
-        such as the precision of a label that was never predicted.
+        Indexed by ``label``. ``positives`` and ``predicted`` are the weights of the samples that
+        have the label, or are predicted to have it. ``precision``, ``recall`` and ``f1`` are those
+        of the decisions, ``average_precision`` and ``roc_auc`` those of the scores. An undefined
+        value is NaN, such as the precision of a label that was never predicted.
 
     Raises
     ------
@@ -99,9 +99,9 @@ def label_table(
 
 
 def training_history(estimator: Any) -> pd.DataFrame:
-    """Return what was recorded in every epoch of a training, as a DataFrame.
+    """Return the records of every epoch of a training as a DataFrame.
 
-    ``history_`` of a net-based estimator holds the same as a dict of arrays; after a search it is
+    ``history_`` of a net-based estimator has the same as a dict of arrays. After a search this is
     the log of the best estimator, fitted on all samples.
 
     Parameters

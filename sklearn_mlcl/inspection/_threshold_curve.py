@@ -166,7 +166,7 @@ class ThresholdCurveDisplay(ScoresDisplay):
         n_thresholds : int, default=100
             Thresholds to try: half evenly spaced, half at quantiles of the scores.
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the curves.
 
@@ -178,9 +178,9 @@ class ThresholdCurveDisplay(ScoresDisplay):
         Raises
         ------
         ValueError
-            For shapes that differ, entries other than 0, 1 and NaN, no positive, scores that are
-            not finite, unknown labels, fewer than two thresholds, an unknown objective, or an
-            argument that belongs to the other kind of plot.
+            If shapes differ, there is no positive, or scores are not finite. For entries other than
+            0, 1 and NaN, fewer than two thresholds, or an unknown label or objective. For an
+            argument of the other kind of plot.
         """
         if n_thresholds < 2:
             raise ValueError(f"n_thresholds must be at least 2, got {n_thresholds!r}.")
@@ -225,7 +225,7 @@ class ThresholdCurveDisplay(ScoresDisplay):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to plot; None for a new figure.
+            Axes to plot on. None makes a new figure.
         line_kwargs : dict, default=None
             Further arguments of the curves.
 

@@ -39,18 +39,18 @@ from sklearn_mlcl.utils.parameters import NUMBER
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ContrastiveLoss(nn.Module):
-    r"""Base of the contrastive losses: a subclass states its pair weights and nothing more.
+    r"""Base of the contrastive losses: a subclass defines its pair weights.
 
     Parameters
     ----------
     temperature : float, default=0.1
         Divides the cosines.
     lambda_reg : float, default=0.0
-        Clamp of the gradient.  With :math:`x_{ij} = \bar W_i \pi_{ij} - W_{ij}` the gradient is
-        :math:`a_i (x_{ij} - \lambda \max(x_{ij}, 0))` on positives.  0 is the plain
-        cross-entropy, 1 removes the repulsive part of positives, above 1 it turns into attraction.
-        This is a rule for the gradient, not the gradient of any function: the value stays the
-        cross-entropy, and line searches and ``gradcheck`` do not apply.
+        Clamp of the gradient. With :math:`x_{ij} = \bar W_i \pi_{ij} - W_{ij}` the gradient is
+        :math:`a_i (x_{ij} - \lambda \max(x_{ij}, 0))` on positives. 0 is the plain cross-entropy, 1
+        removes the repulsive part of positives, and above 1 it becomes attraction. The clamped
+        gradient is not the gradient of a function. The value is the cross-entropy, and line
+        searches and ``gradcheck`` do not apply.
     reduction : {"mean", "none"}, default="mean"
         The average over anchors, or one value per anchor (0 where it has no positive).
     memory_budget : int, default=2**28
@@ -143,13 +143,13 @@ class ContrastiveLoss(nn.Module):
         queue_labels : Tensor of shape (Q, L) or (M, Q, L), or LabelIndices
             Labels of the queue; for each member if ``labels`` are.
         sample_weight : Tensor of shape (B,) or (B, L), optional
-            Weight of each instance as an anchor in the average, with a leading M if the labels
-            have it.  Prototype anchors weigh 1.  A label with a weight of 0 counts as missing.
-            With one weight per label: in a loss that is a sum over the labels of an anchor
-            ("reg", "mulsupcon", "msc", "proto") it is the weight of the term of that label, and
-            an anchor counts in the average by the mean over its positive labels (in "mulsupcon"
-            by labels, by their sum).  In a loss that compares whole label sets an anchor weighs
-            the mean over its labels that are not missing.
+            Weight of each instance as an anchor in the average, with a leading M if the labels have
+            it. Prototype anchors weigh 1. A label with a weight of 0 counts as missing. Weights per
+            label have two meanings. In "reg", "mulsupcon", "msc" and "proto", which are sums over
+            the labels of an anchor, they weigh the term of the label. An anchor then counts by the
+            mean over its positive labels (in "mulsupcon" by labels: by their sum). In a loss that
+            compares whole label sets, an anchor weighs the mean over its labels that are not
+            missing.
 
         Returns
         -------

@@ -264,9 +264,9 @@ class _LossWithPrototypes(ContrastiveLoss):
     Parameters
     ----------
     n_negatives : int, optional
-        Number of inactive prototypes to draw for a batch.  The candidates are then the prototypes
-        of the labels active in the batch and the drawn ones: from torch's global generator, in a
-        fit of an estimator from that of the fit.  A drawn column weighs (number of others) /
+        Number of inactive prototypes to draw for a batch. The candidates are then the prototypes of
+        the labels active in the batch, and the drawn ones. A fit of an estimator draws from its own
+        generator, other code from torch's global one.  A drawn column weighs (number of others) /
         (number drawn), so that every denominator is an unbiased estimate.  Its logarithm, and so
         the loss, is low by about Var(D) / (2 D^2), which falls as 1 / n_negatives.  By default
         every prototype is a candidate.
@@ -297,8 +297,8 @@ class RegularizedContrastiveLoss(_LossWithPrototypes):
     ----------
     alpha : float, default=0.0
         0 counts all candidates that share a label alike.  Above 0 discounts those with labels that
-        the anchor lacks.  Any negative value keeps only candidates all of whose labels are the
-        anchor's, :math:`f(r) = [r = 1]`.
+        the anchor lacks. Any negative value keeps only candidates that have no other labels than
+        the anchor, :math:`f(r) = [r = 1]`.
     <shared>
 
     Raises
@@ -367,7 +367,7 @@ class MSCLoss(_LossWithPrototypes):
     Parameters
     ----------
     beta : float, default=0.1
-        Repulsion of instances against that of prototypes, above 0.
+        Repulsion of instances relative to prototypes, above 0.
     <shared>
 
     Raises

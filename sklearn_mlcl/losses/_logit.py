@@ -243,9 +243,9 @@ class ZLPRLoss(_LogitLoss):
     .. math:: \log \Big(1 + \sum_{l \notin y} e^{x_l}\Big)
        + \log \Big(1 + \sum_{l \in y} e^{-x_l}\Big)
 
-    averaged over the samples with a label that is not missing; finite for samples without a
-    positive or without a negative.  The loss of a sample is no sum over labels: given weights of
-    entries, a sample weighs their mean over its entries that are not missing.
+    averaged over the samples with a label that is not missing. It is finite for samples without a
+    positive or without a negative. The loss of a sample is no sum over labels. With weights of
+    entries, a sample therefore weighs their mean over its entries that are not missing.
 
     References
     ----------
@@ -275,10 +275,10 @@ class TwoWayLoss(_LogitLoss):
     .. math:: \mathrm{softplus} \Big( T_n \log \sum_{neg} e^{x / T_n}
        + T_p \log \sum_{pos} e^{-x / T_p} \Big)
 
-    once over the labels of each sample and once over the samples of each label, averaged over the
-    samples and over the labels that have a positive, and added.  Weights of entries count as copies
-    in the sums over the samples of a label.  A sample weighs their mean over its entries that are
-    not missing.
+    The loss is the sum of two means. One is over samples with a positive, with sums over the labels
+    of a sample. The other is over labels with a positive, with sums over the samples of a label.
+    Weights of entries count as copies in the sums over the samples of a label. A sample weighs
+    their mean over its entries that are not missing.
 
     Parameters
     ----------

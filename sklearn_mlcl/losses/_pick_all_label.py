@@ -33,19 +33,19 @@ class PickAllLabelLoss(nn.Module):
     pal_norm : {"mean", "sum"} or float in [0, 1], default="mean"
         Exponent gamma: "mean" is 1, "sum" (the published loss) is 0.
     empty_rows : {"ignore", "none_class", "uniform", "error"}, default="ignore"
-        What to do with samples whose labels are all 0 and none missing.  "ignore": they have no
-        part in the loss.  "none_class": they are positives of one more class; the logits then have
-        L + 1 columns for L labels, the last for "no label".  "uniform": their target is 1/L for
-        every label.  "error": raise (this reads one flag back from the device).
+        How to treat samples whose labels are all 0 and none missing. "ignore": the loss ignores
+        them. "none_class": they are positives of one more class, and the logits have L + 1 columns,
+        the last for "no label". "uniform": their target is 1/L for every label. "error": raise an
+        error (this reads one flag back from the device).
     label_smoothing : float in [0, 1), default=0.0
         e in the target (1 - e) y + e m/L, which keeps the mass m of the sample.
 
     Raises
     ------
     ValueError
-        In the constructor if an argument is outside its range; in `forward` if shapes disagree,
-        there is a single class (the loss would be the constant 0), or ``empty_rows="error"`` and
-        the batch has an empty row.
+        In the constructor, if an argument is outside its range. In `forward`, if shapes disagree or
+        there is a single class (the loss would be the constant 0). Also with ``empty_rows="error"``
+        if the batch has an empty row.
 
     References
     ----------
@@ -96,9 +96,9 @@ class PickAllLabelLoss(nn.Module):
         labels : Tensor of shape (B, L)
             0, 1 or NaN.  A missing label is neither positive nor part of the softmax of its sample.
         sample_weight : Tensor of shape (B,) or (B, L), optional
-            Non-negative weights of samples, or of entries.  The term of label k in sample i counts
-            w_ik times, the mean is over samples weighted by the mean of w over their labels, and a
-            label of weight 0 counts as missing.
+            Non-negative weights of samples, or of entries. The term of label k in sample i counts
+            w_ik times. In the mean, a sample is weighted by the mean of w over its labels. A label
+            of weight 0 counts as missing.
 
         Returns
         -------

@@ -182,8 +182,8 @@ def multilabel_log_loss(
               \left[ y_{il} \log p_{il} + (1 - y_{il}) \log(1 - p_{il}) \right]
 
     The probabilities are clipped to [eps, 1 - eps] with the eps of their dtype.
-    :func:`sklearn.metrics.log_loss` counts only the positives of a label matrix, so that it is
-    lowest where every label is predicted.
+    :func:`sklearn.metrics.log_loss` counts only the positives of a label matrix, so a classifier
+    that predicts every label has the lowest loss.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def reliability_curve(
     Returns
     -------
     confidence : ndarray of shape (L, n_bins)
-        Mean probability of the entries of a label in a bin; NaN where a bin is empty.
+        Mean probability of the entries of a label in a bin; NaN in empty bins.
     frequency : ndarray of shape (L, n_bins)
         Share of positives among them.
     mass : ndarray of shape (L, n_bins)

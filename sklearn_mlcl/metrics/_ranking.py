@@ -268,7 +268,7 @@ def label_propensities(
     A, B : float, default=0.55, 1.5
         Constants of the model, at least 0; the defaults are those of the paper for most data sets.
     missing_label : float, default=NaN
-        What marks a missing entry beside NaN, for example -1.
+        Value that marks a missing entry beside NaN, for example -1.
 
     Returns
     -------

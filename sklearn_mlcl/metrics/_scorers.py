@@ -36,7 +36,7 @@ class MultiLabelScorer(ScorerMixin, DeclaredParameters):
     options : dict or None
         More keyword arguments of the metric, such as ``{"k": 3}``.
     missing_label : float
-        What marks a missing entry of y beside NaN, for example -1; the metric gets NaN.
+        Value that marks a missing entry of y beside NaN, for example -1; the metric gets NaN.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def get_scorer(name: str, *, missing_label: float = np.nan) -> MultiLabelScorer:
     name : str
         One of :func:`get_scorer_names`. A score that is a loss begins with ``neg_``.
     missing_label : float, default=NaN
-        What marks a missing entry of y beside NaN, for example -1.
+        Value that marks a missing entry of y beside NaN, for example -1.
 
     Returns
     -------

@@ -28,12 +28,14 @@ from sklearn_mlcl.utils._sklearn_compat import (
     safe_indexing,
 )
 from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
+from sklearn_mlcl.utils.plain_names import plain_names
 from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
 from sklearn_mlcl.utils.targets import as_1d_target, infer_format
 from sklearn_mlcl.utils.validation import check_weights
 
 
+@plain_names
 class CrossFittedClassifier(
     Persistent, DocumentationLinks, LabelMatrixClassifier, MetaEstimatorMixin, DeclaredParameters
 ):
@@ -56,8 +58,8 @@ class CrossFittedClassifier(
     random_state : int, RandomState instance or None
         Shuffles the samples before they are dealt to folds; None keeps their order.
     missing_label : float
-        What marks a missing entry of y beside NaN, for example -1. An estimator gets y as it is
-        and needs a ``missing_label`` of its own. So does a splitter or scorer given here.
+        Value that marks a missing entry of y beside NaN, for example -1. An estimator gets y as it
+        is and needs a ``missing_label`` of its own. So does a splitter or scorer given here.
     """
 
     _shared_attributes = """

@@ -178,7 +178,7 @@ def cross_val_predict(
     method : {"predict_proba", "decision_function"}, default="predict_proba"
         Method of the estimator to call.
     missing_label : float, default=NaN
-        What marks a missing entry beside NaN, for the folds of an integer ``cv``.
+        Value that marks a missing entry beside NaN, for the folds of an integer ``cv``.
     params : dict, default=None
         Arguments of ``fit``. Those with an item for each sample, as ``sample_weight``, are split.
     n_jobs : int or None, default=None

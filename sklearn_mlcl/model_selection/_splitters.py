@@ -144,8 +144,8 @@ class _LabelStratified:
         Raises
         ------
         ValueError
-            If y is None, is no indicator matrix or class array, or disagrees with X in length;
-            if the splitter's parameters do not fit the number of rows.
+            If y is None, is no indicator matrix or class array, or has another length than X. If
+            the splitter's parameters do not fit the number of rows.
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} needs y to stratify by, got None.")
@@ -159,10 +159,10 @@ class _LabelStratified:
 class MultilabelStratifiedKFold(_LabelStratified, KFold):
     """K-fold splitter that keeps the share of every label about equal in all folds.
 
-    Iterative stratification [1]_ takes the labels from the rarest on. Each sample that has the
-    label and no fold yet goes to the fold that lacks most positives of the label,
-    ``count / n_splits`` less those it has. Among equals it goes to the fold with most room. Samples
-    without a positive fill up the folds. Fold sizes are those of
+    Iterative stratification [1]_ goes through the labels, beginning with the rarest. Each sample
+    with the label that has no fold yet goes to the fold that needs most positives of the label. A
+    fold needs ``count / n_splits`` positives, less those it has. Among equal folds the sample goes
+    to the one with most room. Samples without a positive fill up the folds. Fold sizes are those of
     :class:`sklearn.model_selection.KFold`: the first ``n_samples % n_splits`` folds have one sample
     more than the others.
 
@@ -176,15 +176,15 @@ class MultilabelStratifiedKFold(_LabelStratified, KFold):
     random_state : int, RandomState instance or None, default=None
         Seeds the shuffling; only with ``shuffle=True``.
     missing_label : float, default=NaN
-        What marks a missing entry of y beside NaN, for example -1.
+        Value that marks a missing entry of y beside NaN, for example -1.
 
     Raises
     ------
     TypeError
         If ``shuffle`` is not a bool.
     ValueError
-        If ``n_splits`` is below 2, or ``random_state`` is given without ``shuffle=True``; in
-        ``split``, if there is no y to stratify by or it has other entries.
+        If ``n_splits`` is below 2, or ``random_state`` is given without ``shuffle=True``. In
+        ``split``, if y is missing or has other entries.
 
     References
     ----------
@@ -233,13 +233,13 @@ class MultilabelStratifiedShuffleSplit(_LabelStratified, ShuffleSplit):
     n_splits : int, default=10
         Number of independent splits, at least 1.
     test_size : float or int, default=None
-        Share (rounded up) or number of test samples. If None, what `train_size` leaves, or 0.1.
+        Share (rounded up) or number of test samples. None is the rest of `train_size`, or 0.1.
     train_size : float or int, default=None
-        Share (rounded down) or number of training samples. If None, what `test_size` leaves.
+        Share (rounded down) or number of training samples. None is the rest of `test_size`.
     random_state : int, RandomState instance or None, default=None
         Seeds the splits.
     missing_label : float, default=NaN
-        What marks a missing entry of y beside NaN, for example -1.
+        Value that marks a missing entry of y beside NaN, for example -1.
 
     References
     ----------

@@ -119,7 +119,7 @@ class ProjectionHead(nn.Sequential):
     activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
         Non-linearity between the two layers.
     n_members : int, default=1
-        Members of an ensemble, each with a head of its own.
+        Members of an ensemble, each with its own head.
 
     Examples
     --------

@@ -18,9 +18,10 @@ LEVELS = 2**16
 class Dropout(nn.Dropout):
     """``torch.nn.Dropout``, several times faster on a CPU.
 
-    A unit is zeroed if 16 random bits say so, four units to a draw of the generator: the share of
-    zeroed units is ``p`` to a precision of 2^-17. On other devices it takes one draw a unit. In a
-    fit of an estimator the generator is that of the fit, elsewhere torch's global one.
+    On a CPU, 16 random bits decide whether a unit is zeroed, and one draw of the generator serves
+    four units. The share of zeroed units is ``p`` to a precision of 2^-17. On other devices there
+    is one draw per unit. In a fit of an estimator the generator is that of the fit, elsewhere
+    torch's global one.
 
     Parameters
     ----------
@@ -166,8 +167,8 @@ class StackedLayerNorm(nn.Module):
 class SharedDropout(Dropout):
     """Dropout that zeroes the same units of every member.
 
-    Unit k of one member has nothing to do with unit k of another, so each member sees ordinary
-    dropout, and there are M times fewer random numbers to draw.
+    Unit k of one member is unrelated to unit k of another, so each member sees ordinary dropout.
+    There are M times fewer random numbers to draw.
 
     Parameters
     ----------

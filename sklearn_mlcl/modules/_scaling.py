@@ -75,12 +75,12 @@ class InputScaler(nn.Module):
 
 
 class FeatureNoise(nn.Module):
-    """Add Gaussian noise to the features while training; nothing in evaluation.
+    """Add Gaussian noise to the features during training, and none in evaluation.
 
     Parameters
     ----------
     scale : float
-        Standard deviation of the noise, in that of a standardised feature.
+        Standard deviation of the noise on standardised features.
 
     Examples
     --------

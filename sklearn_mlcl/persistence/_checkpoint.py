@@ -44,11 +44,11 @@ class FitCheckpoint:
 
     The name of a folder in its place, ``checkpoint="states"``, takes the defaults.
 
-    A fit has a file of its own in the folder. Its name follows from the class, the parameters and
-    the data, so that the clones of a search can share a folder. The file is replaced in one step
-    and removed when the fit ends. If the process dies, the same call goes on from the file and ends
-    as an undisturbed one would, to the bit: on the CPU of the same machine, with the same versions
-    and the same number of threads.
+    Each fit has its own file in the folder, named by the class, the parameters and the data. The
+    clones of a search can therefore share a folder. The file is replaced in one step and removed
+    when the fit ends. If the process dies, the same call continues from the file. The result equals
+    that of an undisturbed fit, bit for bit, on the CPU of the same machine with the same versions
+    and number of threads.
 
     Parameters
     ----------

@@ -34,8 +34,8 @@ _TEXTS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 class ModelFileError(ValueError):
     """A file that :func:`sklearn_mlcl.load` refuses; the message names the file and the reason.
 
-    The file is damaged or cut short, no file of :meth:`save`, of a newer version, of another class
-    than asked for, or holds what no estimator of this package does.
+    The file is damaged or incomplete, is no file of :meth:`save`, or has a newer version. Or it has
+    another class than expected, or content that no estimator of this package has.
 
     Examples
     --------

@@ -101,8 +101,7 @@ class OnnxExport:
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         ValueError
-            If the graph has more than 2 GiB, or the estimator predicts by what ONNX has no
-            operations for.
+            If the graph has more than 2 GiB, or ONNX has no operations for the prediction.
         """
         check_is_fitted(self)
         names = getattr(self, "label_names_", None)

@@ -86,7 +86,7 @@ def load(path: str | os.PathLike[str], *, module: Any = None) -> Any:
     Returns
     -------
     estimator : estimator
-        As it was saved; its probabilities are the same, bit for bit, on the same machine. Its
+        The saved estimator. On the same machine its probabilities are the same, bit for bit. Its
         weights are in main memory, and ``device="auto"`` means the devices of this machine.
 
     Raises
@@ -197,8 +197,8 @@ class Persistent:
         FileNotFoundError
             If there is no such file.
         sklearn_mlcl.persistence.ModelFileError
-            If the file holds an estimator of another class, is damaged, of a newer format version
-            or of another format, holds what no estimator does, or needs ``module``.
+            If the file has an estimator of another class, or needs ``module``. If it is damaged,
+            has another format or a newer version of it, or has content that no estimator has.
         """
         return _loaded(path, cls, module)
 

@@ -39,8 +39,8 @@ def _is_of_torch(value: Any) -> bool:
 def skops_trusted_types() -> list[str]:
     """Return the names of the types that skops must trust to load an estimator of this package.
 
-    All of them are classes of this package that :func:`sklearn_mlcl.load` would make from a file
-    too, and types of NumPy and SciPy that skops does not trust by itself.
+    They are the classes of this package that :func:`sklearn_mlcl.load` makes from a file, and types
+    of NumPy and SciPy that skops does not trust by default.
 
     Returns
     -------

@@ -16,7 +16,7 @@ SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
 
 
 def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.ndarray:
-    """Predict the labels whose probability reaches the threshold.
+    """Predict the labels with a probability of at least the threshold.
 
     Parameters
     ----------
@@ -82,9 +82,10 @@ def choose_decision(
 ) -> tuple[str, dict[str, float]]:
     r"""The best decision rule on held-out samples: the first one unless another is clearly better.
 
-    A rule replaces the first (the safe one) if its score is higher by more than `n_se` standard
-    errors of the paired difference, :math:`\hat\sigma(\psi_a - \psi_b)/\sqrt n` with
-    :math:`\psi` the influence of a sample on the score. Of several such rules the best wins.
+    A rule replaces the first one, the safe rule, if its score is higher by more than `n_se`
+    standard errors of the paired difference. The standard error is :math:`\hat\sigma(\psi_a -
+    \psi_b)/\sqrt n` with :math:`\psi` the influence of a sample on the score. Of several such rules
+    the best one is chosen.
 
     Parameters
     ----------

@@ -36,8 +36,8 @@ def tune_thresholds(
 ) -> np.ndarray:
     r"""Thresholds on the scores of held-out samples that maximise an objective.
 
-    A label is decided positive where its score is at least its threshold, which is on the scale of
-    the scores. The classifier should not have been fitted on these samples.
+    A label is predicted if its score is at least its threshold, which is on the scale of the
+    scores. The classifier should not have been fitted on these samples.
 
     ==================  ==========================================  =============================
     objective           what is maximised                           thresholds per label
@@ -70,9 +70,9 @@ def tune_thresholds(
     per_label : bool, default=True
         Whether each label gets its own threshold.
     shrinkage : float, default=0.0
-        Pulls rare labels to the common threshold :math:`t` (see Returns). A label with positives
-        of weight :math:`m` gets :math:`(m t_l + k t) / (m + k)` with :math:`k` this value. The
-        guarantees of the objective hold for 0.
+        Moves rare labels towards the common threshold :math:`t` (see Returns). A label with
+        positives of weight :math:`m` gets :math:`(m t_l + k t) / (m + k)` with :math:`k` this
+        value. The guarantees of the objective hold for 0.
     <sample_weight>
     <missing_label>
     grid_size : int, default=100
@@ -91,8 +91,8 @@ def tune_thresholds(
     Raises
     ------
     ValueError
-        For shapes that differ, entries of ``y_true`` other than 0, 1 and NaN, scores that are not
-        finite, entries all missing, an unknown objective, or parameters out of range.
+        If shapes differ, entries of ``y_true`` are not 0, 1 or NaN, all are missing, or scores are
+        not finite. For an unknown objective, or parameters out of range.
 
     References
     ----------

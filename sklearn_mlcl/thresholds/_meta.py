@@ -37,9 +37,9 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
     per_label : bool
         Whether each label gets its own threshold.
     shrinkage : float
-        Pulls the thresholds of rare labels to the common one. At this number of positives a label
-        gets the middle of its own threshold and the common one. Use 5 to 20 with "f1_macro" and
-        labels of a few positives, whose own best threshold may accept nearly every sample.
+        Moves the thresholds of rare labels towards the common one. With this number of positives, a
+        label gets the mean of its own threshold and the common one. Use 5 to 20 with "f1_macro" and
+        rare labels, whose own best threshold may accept nearly every sample.
     response_method : {"auto", "predict_proba", "decision_function"}
         Scores that the thresholds are compared with; "auto" takes ``predict_proba`` if there is
         one.

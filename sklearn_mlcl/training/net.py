@@ -97,6 +97,17 @@ def _counts(labels: Tensor, probabilities: Tensor) -> Tensor:
     return torch.stack([(positive & accepted).sum(), accepted.sum(), positive.sum()])
 
 
+def _check_monitors(callbacks: list[tuple[str, Any]], valid: RowTensors | None) -> None:
+    """Refuse callbacks that monitor scores of held-out samples where there are none."""
+    for name, callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if valid is None and isinstance(monitor, str) and monitor.startswith("valid_"):
+            raise ValueError(
+                f"callbacks hold {name}, which monitors {monitor!r}, but no samples are held out. "
+                "Set validation=0.1, or pass X_val and y_val to fit; partial_fit holds out none."
+            )
+
+
 def _is_setting(name: str) -> bool:
     """Whether a parameter of skorch is one that estimators set, and that is kept in files."""
     return name in _SETTINGS or name.startswith("optimizer__")
@@ -275,8 +286,10 @@ class IndexBatchNet(NeuralNet):
         Raises
         ------
         ValueError
-            If a callback sets learning rates that the schedule would overwrite.
+            If a callback sets learning rates that the schedule would overwrite. If one monitors
+            scores of held-out samples, and there are none.
         """
+        _check_monitors(self.callbacks_, valid)
         own = [name for name, callback in self.callbacks_ if isinstance(callback, LRScheduler)]
         if own and schedule not in CONSTANT:
             raise ValueError(
@@ -414,6 +427,11 @@ class IndexBatchNet(NeuralNet):
     def n_weights(self) -> int:
         """Entries of all matrices: multiply-adds of a row's way through the net."""
         return sum(p.numel() for _, p in self.get_all_learnable_params() if p.ndim > 1)
+
+    @property
+    def n_products(self) -> int:
+        """Number of matrices: products of a batch's way through the net."""
+        return sum(p.ndim > 1 for _, p in self.get_all_learnable_params())
 
     def run_single_epoch(
         self,

@@ -108,11 +108,11 @@ class DeclaredParameters(CheckedParameters):
     Parameters
     ----------
     class_weight : "balanced", dict, list of dict or None
-        Factors on the weights of negatives and positives: a dict ``{label: {0: w0, 1: w1}}`` by
-        number or name of the label, a list with a dict ``{0: w0, 1: w1}`` for each label, or
-        "balanced" for (entries) / (2 * entries of that value) in each label. For 1-D targets a
-        dict ``{class: weight}`` or "balanced", as in scikit-learn. Probabilities are then those
-        of the weighted samples; see :ref:`missing-labels`.
+        Factors on the weights of negatives and positives. Give a dict ``{label: {0: w0, 1: w1}}``
+        by number or name of the label, or a list with a dict ``{0: w0, 1: w1}`` for each label.
+        "balanced" is (entries) / (2 * entries of that value) in each label. For 1-D targets give a
+        dict ``{class: weight}`` or "balanced", as in scikit-learn. Class weights change the meaning
+        of the probabilities; see :ref:`missing-labels`.
     missing_label : float
         Marks a missing label in a label matrix beside NaN, for example -1.
     """

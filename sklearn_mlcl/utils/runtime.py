@@ -9,9 +9,10 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 
-#: With fewer multiply-adds in the forward pass of a batch, a second thread costs more than it
-#: saves: the products of a few hundred samples end before a thread has woken up.
-SINGLE_THREAD_WORK = 100_000_000
+#: With fewer multiply-adds in one product of a batch, a second thread costs more than it saves: the
+#: product ends before a thread has woken up. On a busy machine every product waits for the threads,
+#: so a net of many small ones (C-GMVAE) loses most.
+SINGLE_THREAD_WORK = 30_000_000
 #: What torch chose by itself. Another number at the time of a fit is the user's choice.
 THREADS_AT_IMPORT = torch.get_num_threads()
 #: Devices on which the user may have turned ``torch.autocast`` on.
@@ -139,7 +140,7 @@ def n_threads_for(work: float) -> int:
     Parameters
     ----------
     work : float
-        Multiply-adds of the forward pass of one batch.
+        Multiply-adds of a product of one batch, the mean over the products of the forward pass.
     """
     if _Process.forked:
         return 1

@@ -33,19 +33,18 @@ class LabelFrames:
     def set_output(self, *, predict: str | None = None) -> Self:
         """Choose the container of predictions for label matrices.
 
-        Only this call makes frames: ``sklearn.set_config(transform_output="pandas")`` and a
-        pipeline's ``set_output`` are about features, and leave predictions alone. Clones keep the
-        choice. Answers for 1-D targets stay arrays, which scikit-learn's tools slice.
+        ``sklearn.set_config(transform_output="pandas")`` and ``set_output`` of a pipeline change
+        features, and not predictions. Clones keep the choice. Predictions for 1-D targets are
+        always arrays.
 
         Parameters
         ----------
         predict : {"default", "pandas", "polars"}, default=None
-            Container of what ``predict``, ``predict_proba`` and ``decision_function`` return:
-            "default" is an array; a DataFrame has the label names as columns (their numbers, where
-            y had no names) and the index of X, if X has one. None changes nothing. The scorers of
-            :mod:`sklearn_mlcl.metrics` take either; of scikit-learn's tools those that index the
-            probabilities of exactly two labels as an array (``neg_log_loss``,
-            ``partial_dependence``) need "default".
+            Container that ``predict``, ``predict_proba`` and ``decision_function`` return.
+            "default" is an array. A DataFrame has the label names as columns, or their numbers if y
+            had no names. Its index is that of X. None changes nothing. The scorers of
+            :mod:`sklearn_mlcl.metrics` accept both. With two labels, ``neg_log_loss`` and
+            ``partial_dependence`` of scikit-learn need "default".
 
         Returns
         -------
@@ -75,12 +74,12 @@ class EmbeddingFrames(TransformerMixin, LabelFrames):
         Parameters
         ----------
         transform : {"default", "pandas", "polars"}, default=None
-            Container of what ``transform`` and ``fit_transform`` return, as in scikit-learn: a
+            Container that ``transform`` and ``fit_transform`` return, as in scikit-learn. A
             DataFrame has the names of :meth:`get_feature_names_out` as columns. None changes
             nothing.
         predict : {"default", "pandas", "polars"}, default=None
-            Container of what ``predict``, ``predict_proba`` and ``decision_function`` return;
-            see :meth:`MultiLabelLogisticRegression.set_output`. None changes nothing.
+            Container that ``predict``, ``predict_proba`` and ``decision_function`` return; see
+            :meth:`MultiLabelLogisticRegression.set_output`. None changes nothing.
 
         Returns
         -------
@@ -96,13 +95,14 @@ class EmbeddingFrames(TransformerMixin, LabelFrames):
         return LabelFrames.set_output(self, predict=predict)
 
 
-def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """Return a method of X that checks the fit and answers in the container of ``set_output``."""
 
     @wraps(method)
-    def wrapped(self: Any, X: Any) -> Any:
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         check_is_fitted(self)
-        answer = method(self, X)
+        answer = method(self, *args, **kwargs)
+        (X,) = (*args, *kwargs.values())
         container = output_container(self, "predict")
         if container == "default" or self._format.kind != "multilabel":
             return answer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from sklearn import config_context
@@ -14,6 +16,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier
 
+from sklearn_mlcl import metrics
 from sklearn_mlcl.metrics import (
     SCORERS,
     MultiLabelScorer,
@@ -131,6 +134,13 @@ def test_several_scorers_at_once_and_sample_weight_routing():
     expected = SCORERS["neg_brier_score"](fold, X[test], Y[test], sample_weight=w[test])
     assert routed["test_neg_brier_score"][0] == pytest.approx(expected)
     assert routed["test_neg_brier_score"][0] != plain["test_neg_brier_score"][0]
+
+
+def test_every_metric_of_one_number_has_a_scorer():
+    others = {"label_propensities", "reliability_curve", "propensity_scored_precision_at_k"}
+    functions = {name for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
+    scored = {scorer.metric.__name__ for scorer in SCORERS.values()}
+    assert scored == functions - others - {"get_scorer", "get_scorer_names"}
 
 
 def test_named_objects_options_and_errors():
