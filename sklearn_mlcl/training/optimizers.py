@@ -90,7 +90,11 @@ def make_optimizer(
     factory: Any = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
     if issubclass(factory, tuple(OPTIMIZERS.values())) and not _NOT_FUSED & options.keys():
         options = {"fused": True, **options}
-    return factory(parameter_groups(parameters, weight_decay), lr=learning_rate, **options)
+    groups = parameter_groups(parameters, weight_decay)
+    try:
+        return factory(groups, lr=learning_rate, **options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"optimizer_params do not fit {factory.__name__}: {error}.") from error
 
 
 def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
