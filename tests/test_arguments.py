@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,15 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_array_equal
 
-from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelThresholdClassifierCV
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelLogisticRegression,
+    MultiLabelThresholdClassifierCV,
+)
 from sklearn_mlcl.collapse import fit_onn_decoder, neural_collapse_metrics, simplex_etf
+from sklearn_mlcl.datasets import fetch_multilabel, load_arff
+from sklearn_mlcl.inspection import MultiLabelReliabilityDisplay
+from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES
 from sklearn_mlcl.metrics import (
     brier_score,
     f1_macro,
@@ -21,7 +29,7 @@ from sklearn_mlcl.metrics import (
     label_propensities,
     reliability_curve,
 )
-from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit, compare
 from sklearn_mlcl.representation import alignment, uniformity
 from sklearn_mlcl.thresholds import (
     choose_decision,
@@ -30,12 +38,16 @@ from sklearn_mlcl.thresholds import (
     topk_decision,
     tune_thresholds,
 )
+from tests.small import small
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
 Y = (X + RNG.normal(size=X.shape) > 0).astype(int)
 P = 1 / (1 + np.exp(-X))
 COUNT, NUMBER = [0, -1, 2.5, "x", True, 10**400], [-1, np.nan, np.inf, "x", None, 1j, 10**400]
+
+OPTIONS = [{"foo": 1}, {"betas": (2, 0)}, {"betas": 3}, {"eps": "x"}, {"lr": 3.0}, {1: 2}]
+ARFF = b"@relation r\n@attribute l {0,1}\n@attribute x numeric\n@data\n0,1\n1,2\n"
 
 #: Functions of one argument, by its name, with what it cannot be.
 ARGUMENTS: list[tuple[str, Callable[[Any], Any], list[Any]]] = [
@@ -60,8 +72,25 @@ ARGUMENTS: list[tuple[str, Callable[[Any], Any], list[Any]]] = [
     ("t", lambda v: uniformity(X, t=v), NUMBER),
     ("test_size", lambda v: splits(test_size=v), [0, 1.0, 2.5, -1, np.nan, "x", True]),
     ("n_splits", lambda v: splits(n_splits=v), COUNT),
+    ("subset", lambda v: fetch_multilabel("none", subset=v), ["dev", 3, None, ["all"]]),
+    ("n_labels", lambda v: load_arff(io.BytesIO(ARFF), n_labels=v), ["x", 0, 2.5, 2, True]),
+    ("labels", lambda v: load_arff(io.BytesIO(ARFF), labels=v), [3, "l", {"l": 1}]),
+    ("drop_attributes", lambda v: load_arff(io.BytesIO(ARFF), drop_attributes=v), [3, "l", None]),
+    ("estimators", lambda v: compare(X, Y, estimators=v), [[1], [("a", 3)], ["ab"], {"a": 1}]),
+    ("class_weight", lambda v: logistic(class_weight=[{1: v}] * 3), NUMBER),
+    ("C", lambda v: logistic(C=v), [0, *NUMBER]),
+    ("head_C", lambda v: contrastive(head_C=[v, 1.0, 1.0]), [0, *NUMBER]),
+    ("optimizer_params", lambda v: contrastive(net_params__optimizer_params=v), OPTIONS),
     ("name", get_scorer, [None, 3, ["f1_macro"], "F1_macro"]),
 ]
+
+
+def logistic(**parameters: Any) -> Any:
+    return MultiLabelLogisticRegression(**parameters).fit(X, Y)
+
+
+def contrastive(**parameters: Any) -> Any:
+    return small(ContrastiveMultiLabelClassifier, head="logistic", **parameters).fit(X, Y)
 
 
 def splits(**options: Any) -> list[Any]:
@@ -99,6 +128,20 @@ def test_label_sets_and_complex_labels(function: Any) -> None:
             function(X, sets)
     with pytest.raises(ValueError, match="not numbers"):
         function(X, Y + 0j)
+
+
+@pytest.mark.parametrize("make", [*CONTRASTIVE_LOSSES.values(), *LOGIT_LOSSES.values()])
+def test_losses_take_real_tensors(make: Any) -> None:
+    with pytest.raises(ValueError, match="labels must be real"):
+        make()(torch.tensor(X), torch.tensor(Y) + 0j)
+    with pytest.raises(TypeError, match=r"(logits|embeddings) must be a .*tensor, got ndarray"):
+        make()(X, torch.tensor(Y))
+
+
+def test_displays_name_label_sets() -> None:
+    sets = [set(np.flatnonzero(y)) for y in Y]
+    with pytest.raises(ValueError, match="MultiLabelBinarizer"):
+        MultiLabelReliabilityDisplay.from_estimator(logistic(), X, sets)
 
 
 def test_labels_of_any_container() -> None:

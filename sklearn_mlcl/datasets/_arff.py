@@ -20,6 +20,7 @@ from sklearn.utils import Bunch
 from sklearn_mlcl.datasets._base import TRUTH, as_indicator, make_bunch
 from sklearn_mlcl.datasets._files import Budget, Source, naming, open_lines
 from sklearn_mlcl.datasets._mulan_xml import read_label_names
+from sklearn_mlcl.utils.parameters import AT_LEAST_1, check_arguments
 
 BLANKS = "".join(map(chr, range(33))) + ","
 # Possessive: what a quotation holds is scanned once, and takes no memory.
@@ -427,6 +428,13 @@ def load_arff(
     """
     if label_location not in ("start", "end"):
         raise ValueError(f"label_location must be 'start' or 'end', got {label_location!r}.")
+    check_arguments(
+        "load_arff",
+        n_labels=(n_labels, AT_LEAST_1, None),
+        labels=(labels, list, tuple, np.ndarray, None),
+        drop_attributes=(drop_attributes, list, tuple, np.ndarray),
+        encoding=(encoding, str),
+    )
     if sum(argument is not None for argument in (n_labels, labels, xml)) > 1:
         raise ValueError("Give only one of n_labels, labels and xml.")
     budget = Budget(max_bytes)

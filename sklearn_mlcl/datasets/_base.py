@@ -44,6 +44,7 @@ def make_bunch(
     of a DataFrame is the number of the sample in the whole set.
     """
     samples = np.arange(bunch.data.shape[0])
+    check_subset(subset)
     if subset != "all":
         samples = _samples_of(bunch, subset)
         whole, bunch = bunch, Bunch()
@@ -56,9 +57,13 @@ def make_bunch(
     return (bunch.data, bunch.target) if return_X_y else bunch
 
 
-def _samples_of(bunch: Bunch, subset: str) -> np.ndarray:
-    if subset not in SUBSETS:
+def check_subset(subset: Any) -> None:
+    """Raise unless there can be such a subset of a data set."""
+    if not isinstance(subset, str) or subset not in ("all", *SUBSETS):
         raise ValueError(f"subset must be 'all' or one of {sorted(SUBSETS)}, got {subset!r}.")
+
+
+def _samples_of(bunch: Bunch, subset: str) -> np.ndarray:
     if SUBSETS[subset] not in bunch:
         present = [name for name, key in SUBSETS.items() if key in bunch]
         raise ValueError(f"This set has no {subset!r} samples; it has {present or 'no split'}.")

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
-from sklearn_mlcl.datasets._base import as_indicator, make_bunch
+from sklearn_mlcl.datasets._base import as_indicator, check_subset, make_bunch
 from sklearn_mlcl.datasets._npz import DATA_ENV, local_data_home, read_npz
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 
@@ -138,6 +138,7 @@ def fetch_multilabel(
     """
     if not isinstance(name, str) or not name or name != Path(name).name:
         raise ValueError(f"name must be the plain name of a set such as 'yeast', got {name!r}.")
+    check_subset(subset)
     home = local_data_home(data_home)
     if home is not None and (home / f"{name}.npz").is_file():
         bunch = read_npz(home / f"{name}.npz")

@@ -161,6 +161,11 @@ def compare(
     if not isinstance(threshold, str):
         threshold = check_threshold(threshold, Y.shape[1], names)
     named = list(_default_models(X, random_state) if estimators is None else estimators)
+    pairs = [pair for pair in named if isinstance(pair, tuple | list) and len(pair) == 2]
+    if len(pairs) < len(named) or not all(
+        isinstance(name, str) and hasattr(model, "fit") for name, model in pairs
+    ):
+        raise ValueError(f"estimators must be a list of (name, classifier), got {estimators!r}.")
     models = dict(named)
     if len(models) < len(named) or not models or VOTE in models:
         raise ValueError(

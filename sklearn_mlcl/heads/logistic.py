@@ -27,7 +27,10 @@ def C_of_labels(C: Any, name: str, target_format: TargetFormat) -> Any:
     """Return a parameter C as an array, checked; "cv" stays."""
     if isinstance(C, str):
         return C
-    return check_per_label(C, target_format.n_labels, target_format.label_names, name)
+    values = check_per_label(C, target_format.n_labels, target_format.label_names, name)
+    if not ((values > 0) & (values < np.inf)).all():
+        raise ValueError(f"{name} must be positive and finite, got {C!r}.")
+    return values
 
 
 def fit_heads(

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from sklearn_mlcl.utils.response import check_fitted_names, final_estimator, find_fitted_part
-from sklearn_mlcl.utils.targets import label_places
+from sklearn_mlcl.utils.targets import as_label_matrix, is_label_sets, label_places
 
 #: Labels that get a colour and a name if the user chooses none.
 N_NAMED = 6
@@ -26,6 +26,8 @@ def fitted_attribute(estimator: Any, attribute: str, wanted: str) -> Any:
 
 def n_labels_of(y: Any) -> int:
     """Return the number of columns of a label matrix; 1 for a column of 0 and 1."""
+    if is_label_sets(y):
+        as_label_matrix(y)  # which says what to do with them
     shape = y.shape if hasattr(y, "shape") else np.shape(y)
     return int(shape[1]) if len(shape) == 2 else 1
 

@@ -240,6 +240,8 @@ class ContrastiveLoss(nn.Module):
     ) -> None:
         """Raise unless the arguments fit each other and the loss."""
         name = type(self).__name__
+        if not isinstance(embeddings, Tensor):
+            raise TypeError(f"embeddings must be a tensor, got {type(embeddings).__name__}")
         if embeddings.ndim not in (2, 3) or not embeddings.is_floating_point():
             raise ValueError(
                 "embeddings must be a floating tensor of shape (n, d) or (M, n, d), got "

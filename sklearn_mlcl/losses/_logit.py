@@ -82,6 +82,8 @@ class _LogitLoss(nn.Module):
             If the shapes of ``labels`` or ``sample_weight`` do not match ``logits``, or these have
             values that they cannot have.
         """
+        if not isinstance(logits, Tensor):
+            raise TypeError(f"logits must be a tensor, got {type(logits).__name__}")
         if logits.ndim != 2 or not logits.is_floating_point():
             raise ValueError(
                 f"logits must be a floating tensor of shape (B, L), got {logits.dtype} of shape "

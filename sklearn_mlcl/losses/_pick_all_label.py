@@ -142,6 +142,9 @@ class PickAllLabelLoss(nn.Module):
         return value - self(best.log(), labels, sample_weight)
 
     def _check(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None) -> None:
+        if not isinstance(logits, Tensor) or not logits.is_floating_point():
+            kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+            raise TypeError(f"logits must be a floating tensor, got {kind}")
         n_extra = int(self.empty_rows == "none_class")
         if labels.ndim != 2 or logits.shape != (labels.shape[0], labels.shape[1] + n_extra):
             raise ValueError(

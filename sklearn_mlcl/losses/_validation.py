@@ -45,6 +45,8 @@ def check_sample_weight(sample_weight: Tensor | None, shape: tuple[int, ...]) ->
 
 def check_labels(labels: Tensor, name: str = "labels", *, mixed: bool = False) -> None:
     """Raise unless labels hold 0, 1 and NaN, and where ``mixed`` what is between 0 and 1."""
+    if labels.is_complex():
+        raise ValueError(f"{name} must be real, got {labels.dtype}.")
     if labels.dtype == torch.bool or not _looks():
         return
     if mixed and labels.is_floating_point():

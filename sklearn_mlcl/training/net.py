@@ -477,7 +477,7 @@ class IndexBatchNet(NeuralNet):
                 f"The {name} became {loss} in epoch {len(self.history)} at learning_rate="
                 f"{self.lr:g}. Likely remedies: a smaller learning_rate, weight_decay or "
                 "feature_noise, a larger temperature, features on a common scale "
-                "(StandardScaler), precision='float32'."
+                "(StandardScaler), precision='float32', other optimizer_params."
             )
 
     @property

@@ -117,7 +117,10 @@ def make_optimizer(
         for rate, own in by_rate.items()
         for group in parameter_groups(own, weight_decay)
     ]
-    return factory(groups, lr=learning_rate, **options)
+    try:
+        return factory(groups, lr=learning_rate, **options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"optimizer_params do not fit {factory.__name__}: {error}.") from error
 
 
 def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -174,7 +174,7 @@ def class_weights(
 
 def _of_dict(class_weight: Any, classes: np.ndarray) -> np.ndarray:
     numbers = isinstance(class_weight, Mapping) and all(
-        isinstance(weight, Real) for weight in class_weight.values()
+        _is_number(weight) for weight in class_weight.values()
     )
     if not numbers:
         raise ValueError(
@@ -205,9 +205,16 @@ def _pairs(class_weight: Any, target_format: TargetFormat) -> list[tuple[Any, An
                 "class_weight of a label matrix must be 'balanced', a dict {label: {0: w0, 1: w1}} "
                 f"or a list with a dict {{0: w0, 1: w1}} for each label; got {pair!r} for a label."
             )
-        if not all(isinstance(weight, Real) for weight in pair.values()):
+        if not all(map(_is_number, pair.values())):
             raise ValueError(f"class_weight must hold numbers, got {pair!r} for a label.")
     return [(pair.get(0, 1.0), pair.get(1, 1.0)) for pair in by_label]
+
+
+def _is_number(weight: Any) -> bool:
+    """Return whether float64 holds a weight, be it infinite or NaN."""
+    return isinstance(weight, Real) and not (
+        isinstance(weight, int) and weight.bit_length() > np.finfo(np.float64).maxexp
+    )
 
 
 def _checked(factors: np.ndarray) -> np.ndarray:

@@ -1,0 +1,61 @@
+"""Peaks of memory of fits and predictions, as the page on reliability states them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+N, D, L = 6_000, 200, 400
+#: Bytes for each cell of X and of Y in a fit, for each cell of the answer in a prediction, and
+#: what chunks of samples take in both.
+PEAKS = {
+    "MultiLabelLogisticRegression()": (36, 16, 13, 0),
+    "ContrastiveMultiLabelClassifier(hidden_layer_sizes=(32,), max_epochs=1)": (16, 110, 13, 2**28),
+}
+#: What else small arrays take.
+SMALL = 2**25
+
+SCRIPT = f"""
+import ctypes, json, re, sys, warnings
+from pathlib import Path
+import numpy as np
+import torch
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
+
+torch.set_num_threads(1)
+warnings.simplefilter("ignore")
+clf = eval(sys.argv[1])
+rng = np.random.default_rng(0)
+X = rng.standard_normal(({N}, {D}), dtype=np.float32)
+Y = (rng.random(({N}, {L}), dtype=np.float32) < 0.1).astype(np.uint8)
+
+def memory(name):
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(name + r":\\s+(\\d+)", status)[1])
+
+def peak_of(call):
+    getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = memory("VmRSS")
+    call(X)
+    return memory("VmHWM") - before
+
+clf.fit(X[:200], Y[:200]).predict_proba(X[:200])
+print(json.dumps([peak_of(lambda X: clf.fit(X, Y)), peak_of(clf.predict_proba)]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux says peaks")
+@pytest.mark.parametrize("clf", PEAKS)
+def test_peaks_stay_near_those_of_the_page(clf: str) -> None:
+    of_X, of_Y, of_answer, of_chunks = PEAKS[clf]
+    done = subprocess.run([sys.executable, "-c", SCRIPT, clf], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    fit, prediction = json.loads(done.stdout)
+    print(clf[:8], fit / 2**20, prediction / 2**20)
+    assert fit < of_X * N * D + of_Y * N * L + of_chunks + SMALL
+    assert prediction < of_answer * N * L + of_chunks + SMALL
