@@ -131,3 +131,12 @@ def test_auto_draws_from_many_labels(monkeypatch, capsys):
         assert ("loss_params__n_negatives=None" in capsys.readouterr().out) == bool(expected)
     clf.set_params(loss_params__n_negatives=None).fit(X, Y)
     assert clf.n_negatives_ is None
+
+
+def test_trained_heads_stay_float32():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(60, 5)), (rng.random((60, 4)) < 0.3).astype(int)
+    clf = small(ContrastiveMultiLabelClassifier).fit(X, Y)
+    assert clf.predictor_.head.weight.dtype == torch.float32
+    one_by_one = np.concatenate([clf.predict_proba(row[None]) for row in X])
+    np.testing.assert_allclose(clf.predict_proba(X), one_by_one, rtol=0, atol=1e-7)

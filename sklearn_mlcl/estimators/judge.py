@@ -135,5 +135,5 @@ class Judge:
             return blend
         n = self.task.data.n_samples
         samples = np.arange(0, n, max(1, n // COMPARED_SAMPLES))
-        embedding = torch.from_numpy(known.of(samples)).double()
-        return for_ensemble(blend, head.by_member(embedding).numpy())
+        embedding = torch.from_numpy(known.of(samples)).to(head.weight)
+        return for_ensemble(blend, head.by_member(embedding).double().numpy())

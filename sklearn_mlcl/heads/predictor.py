@@ -214,14 +214,14 @@ class MemberSpread(nn.Module):
 
 
 class AffineHead(nn.Module):
-    """Log-odds :math:`W h + b`, in float64 where nothing else is asked for.
+    """Log-odds :math:`W h + b`, in the dtype of W where nothing else is asked for.
 
     Of M members it has the mean, for their embeddings side by side.
 
     Parameters
     ----------
     coef : ndarray of shape (L, h) or (M, L, h)
-        The coefficients W, or those of each member.
+        The coefficients W, or those of each member. float32, as a net trains them, stays float32.
     intercept : ndarray of shape (L,) or (M, L)
         The intercepts b.
     """
@@ -232,8 +232,9 @@ class AffineHead(nn.Module):
 
     def __init__(self, coef: np.ndarray, intercept: np.ndarray) -> None:
         super().__init__()
-        by_member = np.array(coef, dtype=np.float64).reshape(-1, *coef.shape[-2:])
-        own_bias = np.array(intercept, dtype=np.float64).reshape(len(by_member), -1)
+        dtype = np.float32 if coef.dtype == np.float32 else np.float64
+        by_member = np.asarray(coef, dtype=dtype).reshape(-1, *coef.shape[-2:])
+        own_bias = np.array(intercept, dtype=dtype).reshape(len(by_member), -1)
         weight = np.concatenate(list(by_member), axis=1) / len(by_member)
         self.register_buffer("weight", torch.from_numpy(weight))
         self.register_buffer("bias", torch.from_numpy(own_bias.mean(axis=0)))
@@ -258,7 +259,8 @@ class AffineHead(nn.Module):
         (n_labels, width), n_members = self.weight.shape, len(self.own_bias)
         shapes = {"weight": (n_labels, width), "bias": (n_labels,)}
         shapes["own_bias"] = (n_members, n_labels)
-        check_tensors(self, {n: Like(shape, torch.float64) for n, shape in shapes.items()})
+        dtype = self.weight.dtype if self.weight.dtype == torch.float32 else torch.float64
+        check_tensors(self, {n: Like(shape, dtype) for n, shape in shapes.items()})
         if width % n_members:
             raise ValueError(f"embeddings of width {width} are none of {n_members} members")
 
@@ -266,9 +268,11 @@ class AffineHead(nn.Module):
         """Give labels with a single value their log-odds, or the head that they had before."""
         labels = torch.from_numpy(np.flatnonzero(stats.constant))
         if isinstance(previous, AffineHead):
-            self.weight[labels], self.bias[labels] = previous.weight[labels], previous.bias[labels]
+            weight, bias = previous.weight[labels], previous.bias[labels]
+            self.weight[labels], self.bias[labels] = weight.to(self.weight), bias.to(self.bias)
         else:
-            self.weight[labels], self.bias[labels] = 0.0, torch.from_numpy(stats.log_odds)[labels]
+            log_odds = torch.from_numpy(stats.log_odds)[labels].to(self.bias)
+            self.weight[labels], self.bias[labels] = 0.0, log_odds
         self.own_bias[:, labels] = self.bias[labels]
 
 

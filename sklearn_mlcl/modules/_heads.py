@@ -67,10 +67,9 @@ def logits_of(head: Head, embedding: Tensor, labels: Tensor) -> Tensor:
 
 
 def head_arrays(head: Head, n_members: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Return coefficients (M, L, h) and intercepts (M, L) of a head in float64, by member."""
+    """Return coefficients (M, L, h) and intercepts (M, L) of a head, by member."""
     weight, bias = (
-        tensor.detach().cpu().double().numpy()
-        for tensor in (head.weight, head.get_parameter("bias"))
+        tensor.detach().cpu().numpy() for tensor in (head.weight, head.get_parameter("bias"))
     )
     if isinstance(head, StackedLinear):
         return weight.swapaxes(1, 2), bias.reshape(len(weight), -1)

@@ -632,7 +632,9 @@ class IndexBatchNet(NeuralNet):
         """
         modules = [m for part in (self.module_, self.criterion_) for m in part.modules()]
         training = [module.training for module in modules]
-        labels = torch.ones(2, n_labels, dtype=torch.bool, device="cpu")
+        # One label: prototypes of all labels of a batch meet each other.
+        labels = torch.zeros(2, n_labels, dtype=torch.bool, device="cpu")
+        labels[:, 0] = True
         try:
             for module in modules:
                 module.training = False
