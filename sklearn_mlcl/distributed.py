@@ -17,8 +17,6 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_mlcl.estimators.logistic import MultiLabelLogisticRegression
-from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.utils._sklearn_compat import validate_parameters
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.runtime import torch_defaults
@@ -26,6 +24,7 @@ from sklearn_mlcl.utils.targets import (
     TargetFormat,
     as_label_matrix,
     infer_format,
+    set_format,
     warn_constant_labels,
 )
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
@@ -219,7 +218,7 @@ class LabelShards:
         shape = (len(labels), self.n_labels)
         return sp.csr_matrix((best.data, columns.ravel(), best.indptr), shape=shape)
 
-    def gather(self) -> MultiLabelLogisticRegression:
+    def gather(self) -> Any:
         """Return one estimator of all labels, on this machine.
 
         Returns
@@ -236,12 +235,12 @@ class LabelShards:
         return whole
 
 
-def _top(fitted: MultiLabelLogisticRegression, X: Any, k: int) -> sp.csr_matrix:
+def _top(fitted: Any, X: Any, k: int) -> sp.csr_matrix:
     return fitted.predict_topk(X, min(k, len(fitted.classes_)))
 
 
 def fit_label_shards(
-    estimator: MultiLabelLogisticRegression,
+    estimator: Any,
     X: Any,
     y: Any,
     sample_weight: Any = None,
@@ -326,9 +325,7 @@ def fit_label_shards(
     return LabelShards(client, shards, starts, target_format)
 
 
-def _fitted(
-    estimator: MultiLabelLogisticRegression, X: Any, y: Any, sample_weight: Any
-) -> tuple[MultiLabelLogisticRegression, np.ndarray]:
+def _fitted(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray]:
     """Return the fitted estimator of a shard, and which of its labels have a single value."""
     with torch_defaults():
         return estimator, estimator._solve(X, y, sample_weight)

@@ -13,7 +13,6 @@ from torch import nn
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads
 from sklearn_mlcl.heads.predictor import AffineHead
-from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
 from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data, warn_weightless
@@ -29,7 +28,7 @@ from sklearn_mlcl.utils.parameters import (
 )
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.state import check_arrays
-from sklearn_mlcl.utils.targets import warn_constant_labels
+from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
 
 
 class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):

@@ -13,7 +13,6 @@ from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.decision import tune_onn_prior
 from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.predictor import DecoderHead
-from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.solvers._inputs import LARGEST_FEATURE
 from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context
@@ -33,7 +32,7 @@ from sklearn_mlcl.utils.parameters import (
     param,
 )
 from sklearn_mlcl.utils.set_output import in_chosen_container
-from sklearn_mlcl.utils.targets import warn_constant_labels
+from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
 
 
 class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):

@@ -41,7 +41,6 @@ from sklearn_mlcl.heads.linear import default_weight, fit_linear, has_linear
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, MemberSpread, Predictor
-from sklearn_mlcl.metrics._classifier import set_format
 from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.persistence import FitCheckpoint
@@ -86,7 +85,7 @@ from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaul
 from sklearn_mlcl.utils.samples import is_table, tensors_of, zero_samples
 from sklearn_mlcl.utils.set_output import EmbeddingFrames, in_chosen_container
 from sklearn_mlcl.utils.streams import seeded
-from sklearn_mlcl.utils.targets import warn_constant_labels
+from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
 
 #: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
 #: root of their number.

@@ -18,16 +18,6 @@ from sklearn_mlcl.utils.targets import (
 from sklearn_mlcl.utils.validation import check_weights
 
 
-def set_format(estimator: Any, target_format: TargetFormat) -> None:
-    """Store how the targets looked, and what users read of it."""
-    estimator._format = target_format
-    estimator.classes_ = target_format.classes
-    if target_format.label_names is not None:
-        estimator.label_names_ = target_format.label_names
-    elif hasattr(estimator, "label_names_"):
-        del estimator.label_names_
-
-
 class LabelMatrixClassifier(LabelFrames, ClassifierMixin):
     """Mixin: a classifier that keeps the format of its targets, scored by subset accuracy."""
 

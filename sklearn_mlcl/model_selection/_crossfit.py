@@ -15,7 +15,7 @@ from sklearn.utils import Bunch, Tags, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from sklearn_mlcl.metrics._classifier import LabelMatrixClassifier, set_format
+from sklearn_mlcl.metrics._classifier import LabelMatrixClassifier
 from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import (
@@ -31,7 +31,7 @@ from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, par
 from sklearn_mlcl.utils.plain_names import plain_names
 from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
-from sklearn_mlcl.utils.targets import as_1d_target, infer_format
+from sklearn_mlcl.utils.targets import as_1d_target, infer_format, set_format
 from sklearn_mlcl.utils.validation import check_weights
 
 

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from sklearn_mlcl.modules._encoder import N_FEATURES, custom_encoder
 from sklearn_mlcl.persistence._state import Codec, Node
+
+#: Attribute of modules of the user's: the number that they were called with.
+N_FEATURES = "_n_features_of_fit"
+
+
+def custom_encoder(factory: Callable[[int], nn.Module], n_features: int) -> nn.Module:
+    """Return an encoder of the user's, marked as one that a file holds the tensors of alone.
+
+    Parameters
+    ----------
+    factory : callable
+        Called with ``n_features``, or without arguments where it takes none; returns a module that
+        maps (n, n_features) to (n, n_embedding).
+    n_features : int
+        Number of input features.
+    """
+    if isinstance(factory, nn.Module):
+        raise TypeError(
+            f"module must be a class or a function that returns a module, got a module of the "
+            f"class {type(factory).__name__}: each fit, and each member, needs one of its own. "
+            "Give module=lambda n_features: ..., or a function."
+        )
+    module = factory(n_features) if _takes_arguments(factory) else factory()  # type: ignore
+    if isinstance(module, nn.Module):
+        setattr(module, N_FEATURES, n_features)
+    return module
+
+
+def _takes_arguments(factory: Callable[..., Any]) -> bool:
+    """Return whether a callable takes an argument by place."""
+    try:
+        parameters = signature(factory).parameters.values()
+    except ValueError:  # of a class written in C
+        return True
+    by_name = (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
+    return any(parameter.kind not in by_name for parameter in parameters)
 
 
 class Custom(NamedTuple):

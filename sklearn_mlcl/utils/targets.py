@@ -113,6 +113,16 @@ class TargetFormat:
         return dense.astype(self.dtype)
 
 
+def set_format(estimator: Any, target_format: TargetFormat) -> None:
+    """Store how the targets looked, and what users read of it."""
+    estimator._format = target_format
+    estimator.classes_ = target_format.classes
+    if target_format.label_names is not None:
+        estimator.label_names_ = target_format.label_names
+    elif hasattr(estimator, "label_names_"):
+        del estimator.label_names_
+
+
 def missing_as_nan(y: Any, missing_label: float = np.nan) -> Any:
     """Return targets with NaN where they hold ``missing_label`` or are masked.
 
