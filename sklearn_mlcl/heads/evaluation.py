@@ -19,8 +19,8 @@ from sklearn_mlcl.utils.interrupts import signals_reach_caller
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 from sklearn_mlcl.utils.samples import n_entries, tensors_of
 
-#: Entries of the similarities of one chunk of samples to the neighbours: few enough for the caches,
-#: enough for fast products.
+#: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory, and
+#: leaves enough samples for fast products.
 SIMILARITY_ENTRIES = 2**22
 
 

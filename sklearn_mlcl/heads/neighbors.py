@@ -75,12 +75,13 @@ class NeighborHead(nn.Module):
         """Return probabilities (n, L) of embeddings (n, h)."""
         queries = nn.functional.normalize(embedding, dim=1) / TEMPERATURE
         kernel = queries @ self.unit.T
-        # In place, as the caches hold the block. The largest cancels out: it needs no gradient.
+        # In place, for the memory. The largest cancels out: it needs no gradient.
         kernel.sub_(kernel.detach().amax(1, keepdim=True)).exp_()
         total = kernel @ self.weights
         known = (total > 0) & self.informed
         if self.votes is None:
-            votes = torch.sparse.mm(self._sparse_votes(), kernel.T).T
+            # Rows that lie apart cost the sparse product more than a copy.
+            votes = torch.sparse.mm(self._sparse_votes(), kernel.T.contiguous()).T
         else:
             votes = kernel @ self.votes
         shares = votes / torch.where(total > 0, total, 1.0)
