@@ -138,10 +138,12 @@ def test_losses_take_real_tensors(make: Any) -> None:
         make()(X, torch.tensor(Y))
 
 
-def test_displays_name_label_sets() -> None:
+def test_displays_name_label_sets_and_classes() -> None:
     sets = [set(np.flatnonzero(y)) for y in Y]
     with pytest.raises(ValueError, match="MultiLabelBinarizer"):
         MultiLabelReliabilityDisplay.from_estimator(logistic(), X, sets)
+    with pytest.raises(TypeError, match="is a class, expected a fitted instance"):
+        MultiLabelReliabilityDisplay.from_estimator(MultiLabelLogisticRegression, X, Y)
 
 
 def test_labels_of_any_container() -> None:

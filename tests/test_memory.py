@@ -56,6 +56,5 @@ def test_peaks_stay_near_those_of_the_page(clf: str) -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT, clf], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     fit, prediction = json.loads(done.stdout)
-    print(clf[:8], fit / 2**20, prediction / 2**20)
     assert fit < of_X * N * D + of_Y * N * L + of_chunks + SMALL
     assert prediction < of_answer * N * L + of_chunks + SMALL

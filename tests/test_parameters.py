@@ -228,7 +228,7 @@ def clone_of(clf: Any) -> Any:
 @every_net
 def test_sizes_beyond_memory_are_named(make: Any, label_data: Any) -> None:
     with pytest.raises(MemoryError, match="smaller hidden_layer_sizes, n_estimators"):
-        small(make, hidden_layer_sizes=(2**31,)).fit(*label_data)
+        small(make, hidden_layer_sizes=(2**45,)).fit(*label_data)
 
 
 def test_a_search_over_keys_in_a_pipeline(label_data: Any) -> None:

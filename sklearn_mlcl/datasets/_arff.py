@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,8 @@ from sklearn.utils import Bunch
 from sklearn_mlcl.datasets._base import TRUTH, as_indicator, make_bunch
 from sklearn_mlcl.datasets._files import Budget, Source, naming, open_lines
 from sklearn_mlcl.datasets._mulan_xml import read_label_names
-from sklearn_mlcl.utils.parameters import AT_LEAST_1, check_arguments
+from sklearn_mlcl.utils._sklearn_compat import Interval
+from sklearn_mlcl.utils.parameters import check_arguments
 
 BLANKS = "".join(map(chr, range(33))) + ","
 # Possessive: what a quotation holds is scanned once, and takes no memory.
@@ -430,7 +432,7 @@ def load_arff(
         raise ValueError(f"label_location must be 'start' or 'end', got {label_location!r}.")
     check_arguments(
         "load_arff",
-        n_labels=(n_labels, AT_LEAST_1, None),
+        n_labels=(n_labels, Interval(Integral, None, None, closed="neither"), None),
         labels=(labels, list, tuple, np.ndarray, None),
         drop_attributes=(drop_attributes, list, tuple, np.ndarray),
         encoding=(encoding, str),
