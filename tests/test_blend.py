@@ -205,17 +205,20 @@ def test_the_average_is_that_of_a_loop() -> None:
         expected = [
             decay * e + (1 - decay) * w.detach() for e, w in zip(expected, weights, strict=True)
         ]
-        torch.testing.assert_close(average.copy(), expected, rtol=1e-12, atol=1e-12)
+        found = average.state()["averages"]
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     trained = [w.detach().clone() for w in weights]
     with average.applied():
         torch.testing.assert_close([w.detach() for w in weights], expected)
     torch.testing.assert_close([w.detach() for w in weights], trained, rtol=0, atol=0)
-    early = average.copy()
-    average.update()
-    average.put(early)
-    torch.testing.assert_close([w.detach() for w in weights], expected)
+    again = WeightAverage([first, second], n_steps)
+    again.put_state(average.state())
+    for each in (average, again):
+        each.update()
+    torch.testing.assert_close(again.state(), average.state(), rtol=0, atol=0)
     average.put()
-    torch.testing.assert_close([w.detach() for w in weights], average.copy(), rtol=0, atol=0)
+    averages = average.state()["averages"]
+    torch.testing.assert_close([w.detach() for w in weights], averages, rtol=0, atol=0)
 
 
 def test_weights_come_back_after_an_error() -> None:

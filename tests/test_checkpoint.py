@@ -440,7 +440,7 @@ def test_an_interrupt_leaves_the_state(tmp_path: Path) -> None:
 
 
 def test_what_has_diverged_is_not_kept(tmp_path: Path) -> None:
-    clf = small(MultiLabelMLPClassifier, learning_rate=1e30, checkpoint=tmp_path)
+    clf = small(MultiLabelMLPClassifier, learning_rate=1e10, checkpoint=tmp_path)
     clf.set_params(net_params__optimizer="sgd")
     with pytest.raises(NonFiniteLossError):
         clf.fit(X, Y)
@@ -491,6 +491,9 @@ def test_a_parameter_that_cannot_be_compared(tmp_path: Path) -> None:
     class Local:
         def split(self, X: Any, y: Any, groups: Any) -> Any:
             return ShuffleSplit(1, random_state=0).split(X)
+
+        def get_n_splits(self, *_: Any) -> int:
+            return 1
 
     clf = small(MultiLabelMLPClassifier, validation=Local(), checkpoint=tmp_path)
     with pytest.raises(ValueError, match="checkpoint needs parameters that can be compared: valid"):

@@ -70,7 +70,7 @@ def test_the_first_layer_is_as_narrow(make: Any, words: Any) -> None:
 
 def test_dense_samples_keep_all(words: Any) -> None:
     X, Y = words
-    clf = small(MultiLabelMLPClassifier).fit(X.toarray(), Y)
+    clf = small(MultiLabelMLPClassifier, net_params__n_bins=0).fit(X.toarray(), Y)
     assert next(clf.net_.module_.encoder.parameters()).shape == (2, N_WORDS, 16)
 
 
