@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -154,9 +154,16 @@ def in_callback_of_weak_reference() -> None:
     assert reference() is None
 
 
-@pytest.mark.parametrize("wait", [0.1, 0.0], ids=["within", "at the end"])
+def in_code_that_drops_it() -> None:
+    """Stands for compiled code that asks for an attribute and takes any error for a no."""
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("wait", [0.5, 0.0], ids=["within", "at the end"])
 @pytest.mark.parametrize(
-    "interrupt", [in_finaliser, in_callback_of_collector, in_callback_of_weak_reference]
+    "interrupt",
+    [in_finaliser, in_callback_of_collector, in_callback_of_weak_reference, in_code_that_drops_it],
 )
 def test_where_python_lets_no_exception_pass_it_is_not_lost(
     interrupt: Callable[[], None], wait: float
@@ -169,15 +176,29 @@ def test_where_python_lets_no_exception_pass_it_is_not_lost(
 
     signal.signal(signal.SIGINT, handler)  # handler_of_python puts the one before back
 
+    ends: list[float] = []
+
     @signals_reach_caller()
     def run() -> None:
         interrupt()
         time.sleep(wait)
+        ends.append(wait)
 
     with pytest.raises(KeyboardInterrupt):
         run()
-    assert len(calls) == 1
+    assert len(calls) == 1 and (not ends or wait == 0)
     assert sys.unraisablehook is hook
+
+
+def test_one_that_is_handled_for_a_while_is_raised_once() -> None:
+    steps: list[str] = []
+    with pytest.raises(KeyboardInterrupt), signals_reach_caller():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            time.sleep(0.1)
+            steps.append("cleaned up")
+    assert steps == ["cleaned up"]
 
 
 def test_other_errors_that_cannot_pass_are_reported_as_ever(monkeypatch: Any) -> None:

@@ -19,6 +19,8 @@ _WHOLE = {"__enter__", "__exit__", "__del__"}
 #: Seconds after which a handler is called that had to wait, and seconds it waits for them at most:
 #: the end of a ``with`` may wait for others.
 _PAUSE, _LONGEST_WAIT = 0.001, 5.0
+#: Seconds after which an interrupt should have reached the caller, or somebody who handles it.
+_ON_THE_WAY = 0.02
 
 
 class _Handlers:
@@ -26,7 +28,8 @@ class _Handlers:
 
     A handler is called at once, unless the main thread is inside a function of ``_WHOLE``: then it
     is called a moment later. What it raises where Python lets no exception pass, as in a callback
-    of the garbage collector or of a weak reference, is raised again a moment later.
+    of the garbage collector or of a weak reference, is raised again a moment later. So is a
+    ``KeyboardInterrupt`` that is nowhere to be seen: compiled code drops some without a word.
 
     Parameters
     ----------
@@ -43,6 +46,8 @@ class _Handlers:
         self.raised: list[BaseException] = []
         self._number_of: dict[int, int] = {}  # of the signal, by the identity of what was raised
         self._lost: dict[int, BaseException] = {}
+        self._on_the_way: dict[int, BaseException] = {}
+        self._looks: set[int] = set()
         self._outermost = outermost
         self._before: dict[int, Callable[[int, Any], Any]] = {}
         self._late: dict[int, float] = {}
@@ -67,7 +72,10 @@ class _Handlers:
         if sys.unraisablehook == self.take_lost:
             sys.unraisablehook = self._hook_before
         self._outermost = None
+        dropped = [e for e in self._on_the_way.values() if not _is_behind(e, sys.exc_info()[1])]
         self.call_late()
+        if dropped:
+            raise dropped[0]
 
     def call_late(self) -> None:
         """Call the handlers that have to wait."""
@@ -76,6 +84,10 @@ class _Handlers:
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal."""
+        if number in self._looks:
+            self._looks.discard(number)
+            self._look(number, frame)
+            return
         since = self._late.setdefault(number, time.monotonic())
         if self._must_wait(frame) and time.monotonic() - since < _LONGEST_WAIT:
             self._send_later(number)
@@ -102,7 +114,29 @@ class _Handlers:
         except BaseException as error:
             self.raised.append(error)
             self._number_of[id(error)] = number
+            if isinstance(error, KeyboardInterrupt):
+                self._on_the_way[number] = error
+                self._look_later(number)
             raise
+
+    def _look(self, number: int, frame: FrameType | None) -> None:
+        """Raise an interrupt again unless somebody is handling it."""
+        error = self._on_the_way[number]
+        handled = _is_behind(error, sys.exc_info()[1])
+        self._look_later(number)
+        if not (handled or self._must_wait(frame)):
+            raise error
+
+    def _look_later(self, number: int) -> None:
+        if self._installed:
+            _thread.start_new_thread(self._send_look, (number,))
+
+    def _send_look(self, number: int) -> None:
+        time.sleep(_ON_THE_WAY)
+        with self._lock:
+            if self._installed:
+                self._looks.add(number)
+                self._send(number)
 
     def _must_wait(self, frame: FrameType | None) -> bool:
         while frame is not None and frame is not self._outermost:
@@ -119,13 +153,30 @@ class _Handlers:
     def _send_again(self, number: int) -> None:
         time.sleep(_PAUSE)
         with self._lock:
-            if not self._installed or number not in self._late:
-                return
-            if hasattr(signal, "pthread_kill"):
-                # A signal, and no mere request: it wakes a main thread that waits by now.
-                signal.pthread_kill(threading.main_thread().ident or 0, number)
-            else:  # on Windows
-                signal.raise_signal(number)
+            if self._installed and number in self._late:
+                self._send(number)
+
+    def _send(self, number: int) -> None:
+        if signal.getsignal(number) != self.handle:  # somebody has set another
+            return
+        if hasattr(signal, "pthread_kill"):
+            # A signal, and no mere request: it wakes a main thread that waits by now.
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+        else:  # on Windows
+            signal.raise_signal(number)
+
+
+def _is_behind(error: BaseException, handled: BaseException | None) -> bool:
+    """Return whether what is being handled is an error, or was raised because of it."""
+    links, seen = [handled], set()
+    while links:
+        link = links.pop()
+        if link is error:
+            return True
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            links += [link.__cause__, link.__context__]
+    return False
 
 
 class _Process:
@@ -172,9 +223,4 @@ def is_from_signal(error: BaseException) -> bool:
     A callback may raise ``KeyboardInterrupt`` to end a training, and so does Ctrl-C.
     """
     raised = [] if _Process.handlers is None else _Process.handlers.raised
-    link: BaseException | None = error
-    while link is not None:
-        if any(link is known for known in raised):
-            return True
-        link = link.__cause__ or link.__context__
-    return False
+    return any(_is_behind(known, error) for known in raised)
