@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -21,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks._data import SINGLE, UNREGULARISED, label_rows
 from benchmarks._report import Bar, interleaved, median_ratio, report
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl.utils import runtime
 
 REPEATS = 5
 ROWS = {"n": 10_000, "d": 100, "L": 14}
@@ -110,7 +112,8 @@ def on_threads(n_threads: int, call: Callable[[], Any]) -> Callable[[], Any]:
         os.environ["OMP_NUM_THREADS"] = str(n_threads)
         torch.set_num_threads(n_threads)
         try:
-            with threadpool_limits(n_threads):
+            # Torch does not tell whether its number of threads was chosen.
+            with threadpool_limits(n_threads), patch.object(runtime, "THREADS_AT_IMPORT", 0):
                 return call()
         finally:
             torch.set_num_threads(before)
