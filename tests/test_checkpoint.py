@@ -385,6 +385,36 @@ def test_a_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         resumed(clf, tmp_path, plain_fit)
 
 
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (("state", "epochs"), -(10**12), "none of this net .* epochs and steps"),
+        (("state", "steps"), "many", "none of this net .* epochs and steps"),
+        (("state", "draws"), {"cpu": torch.zeros(3, dtype=torch.uint8)}, "none of this net"),
+        (("drawn", "seed"), "x", "has seed as str, expected int"),
+        (("drawn", "held out"), (None, np.full(len(X), 7), 1), "holds out other samples"),
+        (("drawn", "held out"), (np.array([999]), np.array([0]), 1), "holds out other samples"),
+        (("here",), None, "cannot be read"),
+    ],
+)
+def test_a_forged_state_is_refused(
+    where: tuple[str, ...], value: Any, message: str, tmp_path: Path
+) -> None:
+    clf = small(MultiLabelMLPClassifier, max_epochs=9)
+    broken(clf, tmp_path, plain_fit)
+    (path,) = tmp_path.iterdir()
+    content = checkpoint.read_file(path)
+    kept = checkpoint.decode(content.tree, content.arrays)
+    *outer, last = where
+    inner = kept
+    for name in outer:
+        inner = inner[name]
+    inner[last] = value
+    checkpoint.write_file(path, checkpoint.Content("fit", *checkpoint.encode(kept, "it")))
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        resumed(clf, tmp_path, plain_fit)
+
+
 def test_a_full_disk(tmp_path: Path, monkeypatch: Any) -> None:
     clf = small(MultiLabelMLPClassifier, max_epochs=9)
     written: list[Any] = []

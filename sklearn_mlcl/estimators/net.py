@@ -120,6 +120,24 @@ class Dealt(NamedTuple):
     part: np.ndarray | None
     folds: Folds
 
+    @classmethod
+    def checked(cls, digest: str, drawn: Any, n: int) -> Dealt:
+        """Return what was drawn when a fit of n samples began, which a file may have kept."""
+        part, of_sample, n_folds = drawn
+        known = part is None or (
+            _are_numbers(part) and part.size and 0 <= part.min() <= part.max() < n
+        )
+        size = n if part is None else np.size(part)
+        if not (
+            known
+            and _are_numbers(of_sample)
+            and of_sample.shape == (size,)
+            and type(n_folds) is int
+            and -1 <= of_sample.min() <= of_sample.max() < max(n_folds, 0)
+        ):
+            raise ValueError("checkpoint: the state that was kept holds out other samples.")
+        return cls(digest, part, Folds(of_sample, n_folds))
+
 
 class NetAttributes:
     """What a fit leaves behind, and what leaf classes without such parameters have."""
@@ -610,7 +628,7 @@ class NetClassifier(
             if not continuing:
                 part, folds = self._deal(data, seed)
                 drawn = kept.drawn("held out", (part, folds.of_sample, folds.n_folds))
-                dealt = Dealt(digest, drawn[0], Folds(*drawn[1:]))
+                dealt = Dealt.checked(digest, drawn, data.n_samples)
             elif self._dealt is not None and self._dealt.digest == digest:
                 # Of others, the net may have learnt what it would hold out.
                 dealt = self._dealt
@@ -1122,6 +1140,11 @@ def _samples_of(array: Any, numbers: np.ndarray) -> Any:
     elif not hasattr(array, "__getitem__"):
         array = np.asarray(array)
     return safe_indexing(array, numbers)
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether a value is an array of integers of one dimension."""
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "i"
 
 
 def _number(weight: float | str) -> float | None:

@@ -198,7 +198,13 @@ class KeptFit:
 
     def drawn(self, name: str, value: Any) -> Any:
         """Return what was drawn at random when the fit began; the value where it begins now."""
-        return self._drawn.setdefault(name, value)
+        found = self._drawn.setdefault(name, value)
+        if type(found) is not type(value):
+            raise ValueError(
+                f"checkpoint: the state that was kept has {name} as {type(found).__name__}, "
+                f"expected {type(value).__name__}."
+            )
+        return found
 
     def _claimed(self, folder: Path, traits: Mapping[str, Trait]) -> Path:
         """Return a name that no other fit works on, one with a state if there is one.

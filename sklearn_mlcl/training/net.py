@@ -381,6 +381,11 @@ class IndexBatchNet(NeuralNet):
             del self.history[:]
             self.history.extend(state["history"])
             self._epochs_done, self._steps_done = state["epochs"], state["steps"]
+            counts = (self._epochs_done, self._steps_done)
+            if not all(type(n) is int and n >= 0 for n in counts) or self._epochs_done > (
+                self._epochs_planned
+            ):
+                raise ValueError(f"{counts} epochs and steps of {self._epochs_planned} epochs")
         except Exception as error:
             raise ValueError(
                 f"checkpoint: the state that was kept is none of this net ({error}). Has the code "
