@@ -90,6 +90,9 @@ def _trained_further(estimator: Any, X: Any, y: Any, fit_params: dict[str, Any])
 
 
 def _check_chunks(X: Any, y: Any) -> None:
+    for name, array in {"X": X, "y": y}.items():
+        if not hasattr(array, "to_delayed") or not hasattr(array, "chunks"):
+            raise TypeError(f"{name} must be a dask array, got {type(array).__name__}.")
     if X.chunks[0] != y.chunks[0]:
         raise ValueError(
             f"X and y must have the same chunks of samples, got {X.chunks[0]} and {y.chunks[0]}: "
@@ -137,12 +140,13 @@ def predict_proba_blocks(estimator: Any, X: Any) -> Any:
     import_extra("dask", "predict_proba_blocks", "cluster")
     _check_chunks(X, X)
     check_is_fitted(estimator)
-    shape: dict[str, Any] = {"dtype": X.dtype, "chunks": (X.chunks[0], (len(estimator.classes_),))}
-    return X.map_blocks(_probabilities, estimator=estimator, **shape)
+    dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+    chunks = (X.chunks[0], (len(estimator.classes_),))
+    return X.map_blocks(_probabilities, estimator=estimator, dtype=dtype, chunks=chunks)
 
 
 def _probabilities(X: np.ndarray, estimator: Any) -> np.ndarray:
-    return estimator.predict_proba(X)
+    return np.asarray(estimator.predict_proba(X))  # set_output may ask for frames
 
 
 # ---------------------------------------------------------------------- labels in shards

@@ -388,8 +388,8 @@ def test_a_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        (("state", "epochs"), -(10**12), "none of this net .* epochs and steps"),
-        (("state", "steps"), "many", "none of this net .* epochs and steps"),
+        (("state", "epochs"), -(10**12), "none of this net .* epochs and .* steps of 9"),
+        (("state", "steps"), "many", "none of this net .* epochs and .* steps of 9"),
         (("state", "draws"), {"cpu": torch.zeros(3, dtype=torch.uint8)}, "none of this net"),
         (("drawn", "seed"), "x", "has seed as str, expected int"),
         (("drawn", "held out"), (None, np.full(len(X), 7), 1), "holds out other samples"),
@@ -413,6 +413,23 @@ def test_a_forged_state_is_refused(
     checkpoint.write_file(path, checkpoint.Content("fit", *checkpoint.encode(kept, "it")))
     with pytest.raises(ValueError, match=f"(?s){message}"):
         resumed(clf, tmp_path, plain_fit)
+
+
+def test_a_forged_state_costs_a_warm_start_nothing(tmp_path: Path) -> None:
+    first = small(MultiLabelMLPClassifier, max_epochs=4).fit(X, Y).set_params(warm_start=True)
+    kept = FitCheckpoint(tmp_path, every=1)
+    first.set_params(max_epochs=9, early_stopping=False, checkpoint=kept, callbacks=[Dies(9)])
+    before = answers(first)
+    with pytest.raises(DiedError):
+        first.fit(X, Y)
+    (path,) = tmp_path.iterdir()
+    content = checkpoint.read_file(path)
+    state = checkpoint.decode(content.tree, content.arrays)
+    state["state"]["history"] = 3
+    checkpoint.write_file(path, checkpoint.Content("fit", *checkpoint.encode(state, "it")))
+    with pytest.raises(ValueError, match="its history is no list of epochs"):
+        first.set_params(callbacks=[Dies()]).fit(X, Y)
+    assert answers(first) == before and len(first.net_.history) == first.n_iter_
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: Any) -> None:

@@ -139,6 +139,20 @@ def test_a_search_on_the_cluster(make: Any, client: Any, label_data: Any) -> Non
     assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
 
 
+def test_blocks_of_other_kinds(label_data: Any) -> None:
+    X, Y = label_data
+    heads = MultiLabelLogisticRegression().fit(X, Y).set_output(predict="pandas")
+    whole = (10 * X).astype(int)
+    answer = predict_proba_blocks(heads, da.from_array(whole, chunks=(50, -1)))
+    computed = answer.compute()
+    assert answer.dtype == computed.dtype == np.float64 and isinstance(computed, np.ndarray)
+    assert_allclose(computed, heads.predict_proba(whole))
+    with pytest.raises(TypeError, match="X must be a dask array, got ndarray"):
+        predict_proba_blocks(heads, X)
+    with pytest.raises(TypeError, match="y must be a dask array, got ndarray"):
+        partial_fit_blocks(small(MultiLabelMLPClassifier), da.from_array(X, chunks=(50, -1)), Y)
+
+
 def test_chunks_that_do_not_fit(label_data: Any) -> None:
     X, Y = label_data
     clf = small(MultiLabelMLPClassifier)

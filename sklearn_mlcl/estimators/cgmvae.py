@@ -199,7 +199,7 @@ class CGMVAEClassifier(NetClassifier):
 
     _net_class = VariationalNet
     #: The decoder may see the samples too: they are rows of features.
-    own_inputs = False
+    _own_inputs = False
 
     # ------------------------------------------------------------------ fit
 

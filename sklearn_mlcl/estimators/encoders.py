@@ -72,7 +72,7 @@ def scaler_of(clf: Any, task: Task) -> InputScaler:
 
 def probe_of(clf: Any, data: FitData) -> Any:
     """Return what shows the width of an encoder: the number of features, or two samples."""
-    if not clf.own_inputs or sp.issparse(data.X):
+    if not clf._own_inputs or sp.issparse(data.X):
         return data.n_features
     return tensors_of(np.asarray(data.X[np.resize(np.arange(data.n_samples), 2)]))
 

@@ -338,7 +338,7 @@ class NetClassifier(
         - ``grad_clip`` : float or None
           Largest norm of all gradients together; longer ones are shortened.
         - ``max_seconds`` : float or None
-          Seconds of training after which no further epoch begins.
+          The training ends before an epoch that would exceed so many seconds.
         - ``mixup`` : float
           If above 0, each sample of a batch is mixed with another one, features and labels alike.
           The shares are from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`.
@@ -425,7 +425,7 @@ class NetClassifier(
     )
 
     @property
-    def own_inputs(self) -> bool:
+    def _own_inputs(self) -> bool:
         """Whether samples go to ``module`` as they are: of any dtype and shape, unscaled."""
         return self.module is not None and not self.scale_input
 
@@ -668,7 +668,7 @@ class NetClassifier(
         n, share = data.n_samples, self.validation
         if isinstance(share, Real):
             return common_share(data, float(share), seed)
-        several = self.n_estimators >= FEWEST_MEMBERS and not self.own_inputs
+        several = self.n_estimators >= FEWEST_MEMBERS and not self._own_inputs
         by_member = self._members_hold_out and several
         if by_member and n <= HELD_OUT_SAMPLES:
             return member_folds(data, int(self.n_estimators), seed)
@@ -763,7 +763,7 @@ class NetClassifier(
 
     def _mixup(self, data: FitData) -> float:
         """Return how strongly samples are mixed; those for a ``module`` only if it is asked for."""
-        if not self.own_inputs:
+        if not self._own_inputs:
             return setting(self, "mixup", 0.0)
         asked = (self.net_params or {}).get("mixup", 0.0)
         if asked > 0 and not is_table(data.X):
@@ -775,7 +775,7 @@ class NetClassifier(
 
     def _with_linear(self, data: FitData) -> bool:
         """Return whether there is a linear part; beside a ``module`` only if it is asked for."""
-        if not self.own_inputs:
+        if not self._own_inputs:
             return has_linear(self.linear_weight, data)
         asked = _number(self.linear_weight) or 0.0
         if asked > 0 and not is_table(data.X):

@@ -89,6 +89,12 @@ def _copied_state(module: nn.Module) -> dict[str, Any]:
     return {n: value if n in frozen else copy.deepcopy(value) for n, value in state.items()}
 
 
+def _check_history(history: Any) -> None:
+    """Raise unless a history from a file is a list of epochs."""
+    if not (isinstance(history, list) and all(isinstance(epoch, dict) for epoch in history)):
+        raise ValueError("its history is no list of epochs")
+
+
 def _counts(labels: Tensor, probabilities: Tensor) -> Tensor:
     """Return hits, accepted and true labels at a threshold of 0.5; missing ones do not count."""
     positive, accepted = labels == 1, probabilities >= 0.5
@@ -311,10 +317,8 @@ class IndexBatchNet(NeuralNet):
             super().notify("on_train_begin", X=train, y=None)
             foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
             # What is compiled cannot be told where to draw from.
-            self._redirects, self._borrows = (
-                foreign and not self.compiled,
-                foreign and self.compiled,
-            )
+            self._redirects = foreign and not self.compiled
+            self._borrows = foreign and self.compiled
             borrowed = seeded_global(train.device, self._borrows)
             with borrowed, compiled(self.encoder_, self.compiled), suppress(StopTraining):
                 self.kept_ = kept
@@ -368,6 +372,11 @@ class IndexBatchNet(NeuralNet):
             If it is the state of another net.
         """
         try:
+            epochs, steps = state["epochs"], state["steps"]
+            counted = all(type(n) is int and n >= 0 for n in (epochs, steps))
+            if not counted or epochs > self._epochs_planned:
+                raise ValueError(f"{epochs} epochs and {steps} steps of {self._epochs_planned}")
+            _check_history(state["history"])
             self.module_.load_state_dict(state["module"])
             self.criterion_.load_state_dict(state["criterion"])
             check_optimizer_state(self.optimizer_, state["optimizer"])
@@ -378,14 +387,9 @@ class IndexBatchNet(NeuralNet):
             if self._borrows:
                 torch.set_rng_state(state["global draws"])
             put_callback_states([callback for _, callback in self.callbacks_], state["callbacks"])
-            del self.history[:]
-            self.history.extend(state["history"])
-            self._epochs_done, self._steps_done = state["epochs"], state["steps"]
-            counts = (self._epochs_done, self._steps_done)
-            if not all(type(n) is int and n >= 0 for n in counts) or self._epochs_done > (
-                self._epochs_planned
-            ):
-                raise ValueError(f"{counts} epochs and steps of {self._epochs_planned} epochs")
+            # Last: a warm start that fails above goes on with the history that it had.
+            self.history[:] = state["history"]
+            self._epochs_done, self._steps_done = epochs, steps
         except Exception as error:
             raise ValueError(
                 f"checkpoint: the state that was kept is none of this net ({error}). Has the code "
@@ -624,8 +628,7 @@ class IndexBatchNet(NeuralNet):
         net = cls(state["module"], state["criterion"], **state["settings"]).initialize()
         check_optimizer_state(net.optimizer_, state["optimizer"])
         net.optimizer_.load_state_dict(state["optimizer"])
-        if not all(isinstance(epoch, dict) for epoch in state["history"]):
-            raise ValueError("its history is no list of epochs")
+        _check_history(state["history"])
         net.history.extend(state["history"])
         return net
 

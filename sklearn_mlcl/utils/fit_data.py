@@ -169,7 +169,7 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
     CSR comes without duplicates and explicit zeros: equal matrices are equal arrays.
     """
     check_in_memory("X", X)
-    if getattr(estimator, "own_inputs", False) and not (sp.issparse(X) or hasattr(X, "columns")):
+    if getattr(estimator, "_own_inputs", False) and not (sp.issparse(X) or hasattr(X, "columns")):
         X = check_samples(X)
         known = None if reset else getattr(estimator, "_sample_shape", None)
         if known is not None or not is_table(X):

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sklearn_mlcl.utils.chunking import as_tensor
-from sklearn_mlcl.utils.validation import check_in_memory
 
 #: What a module is called with: a tensor, or tensors by name.
 Inputs = Tensor | dict[str, Tensor]
@@ -111,7 +110,6 @@ def check_samples(X: Any) -> np.ndarray:
     ValueError
         If they have fewer than two dimensions, none at all, NaN or infinity.
     """
-    check_in_memory("X", X)
     X = X.detach().cpu().numpy() if isinstance(X, Tensor) else np.asarray(X)
     parts = fields_of(X)
     kinds = {part.dtype.kind for part in parts.values()}
