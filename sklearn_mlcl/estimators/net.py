@@ -243,8 +243,9 @@ class NetClassifier(
         A label is predicted if its probability is at least this threshold. "f1_micro", "f1_macro",
         "f1_samples", "jaccard", "accuracy", "subset_accuracy" or "cardinality" tunes one threshold
         for all labels by that objective on held-out samples; see
-        :func:`sklearn_mlcl.thresholds.tune_thresholds`. "auto" is "f1_micro" for label matrices and
-        0.5 for 1-D targets. A change after ``fit`` takes effect at once.
+        :func:`sklearn_mlcl.thresholds.tune_thresholds`. "auto" keeps at least 99 % of the best
+        micro-F1 and takes the best macro-F1. For 1-D targets it is 0.5. A change after ``fit``
+        takes effect at once.
     hidden_layer_sizes : sequence of int
         Widths of the encoder's layers (Linear, LayerNorm, activation, dropout). The last one is
         the width of the embedding.
@@ -952,9 +953,7 @@ class NetClassifier(
         """Return what a parameter ``threshold`` is tuned for; None where it is a number."""
         if not isinstance(threshold, str):
             return None
-        if threshold != "auto":
-            return threshold
-        return "f1_micro" if self._format.kind == "multilabel" else None
+        return None if threshold == "auto" and self._format.kind != "multilabel" else threshold
 
     # ------------------------------------------------------------------ predictions
 

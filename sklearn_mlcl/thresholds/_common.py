@@ -12,7 +12,7 @@ from sklearn_mlcl.metrics._decisions import (
     f1_of_counts,
     jaccard_of_counts,
 )
-from sklearn_mlcl.thresholds._curves import best_cut, cut_above, last_argmax, midpoints
+from sklearn_mlcl.thresholds._curves import best_cut, cut_above, last_argmax, midpoints, sweep
 from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.validation import LabelEntries
 
@@ -24,6 +24,8 @@ ROW_SCORES: dict[str, CountScore] = {
     "subset_accuracy": exact_of_counts,
 }
 ENTRIES_PER_BLOCK = 2**16  # what a few arrays of float64 may hold within a core's cache
+#: Share of the best micro-F1 that a threshold may give up for macro-F1.
+GIVEN_UP = 0.01
 
 
 def common_cut(entries: LabelEntries, objective: str) -> float:
@@ -31,33 +33,60 @@ def common_cut(entries: LabelEntries, objective: str) -> float:
     if objective == "f1_macro" or objective in ROW_SCORES:
         cut = _event_cut(entries, objective)
     else:
-        known = slice(None) if entries.known is None else entries.known.ravel()
-        weight = None if entries.weight is None else entries.entry_weight().ravel()[known]
-        positive, values = entries.positive.ravel()[known], entries.values.ravel()[known]
-        cut = best_cut(objective, positive, values, weight)
+        cut = best_cut(objective, *_as_one_label(entries))
     return cut if np.isfinite(cut) else float(cut_above(entries.values))
+
+
+def balanced_cut(entries: LabelEntries) -> float:
+    """Return the best threshold for macro-F1 among those almost best for micro-F1.
+
+    The maximum of micro-F1 is flat: many thresholds lie within ``GIVEN_UP`` of it. Which of them is
+    the best is little more than noise for micro-F1, but not for the mean over labels.
+    """
+    curve = sweep(*_as_one_label(entries))
+    if curve.positives == 0:
+        return float(cut_above(entries.values))
+    micro = (2 * curve.hits / (curve.accepted + curve.positives))[:-1]
+    # The positives' scores are also the ends of the steps of macro-F1.
+    macro = _event_values(entries, np.unique(entries.values[entries.positive]), "f1_macro")
+    allowed = micro >= (1 - GIVEN_UP) * micro.max()
+    return float(curve.cuts[last_argmax(np.where(allowed, macro, -np.inf))])
+
+
+def _as_one_label(entries: LabelEntries) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return whether each known entry is positive, its score and its weight."""
+    known = slice(None) if entries.known is None else entries.known.ravel()
+    weight = None if entries.weight is None else entries.entry_weight().ravel()[known]
+    return entries.positive.ravel()[known], entries.values.ravel()[known], weight
 
 
 def _event_cut(entries: LabelEntries, objective: str) -> float:
     """Best threshold of a mean of scores of labels or of samples.
 
-    As the threshold falls, entries join one by one. Each changes the score of its own sample or
-    label by an amount that depends on the order within it alone. So the objective at every
-    threshold is a running sum of changes, in the order of all scores. NaN without a positive, inf
-    if accepting nothing is best.
+    NaN without a positive, inf if accepting nothing is best.
     """
     met = np.unique(entries.values[entries.positive])
     if len(met) == 0:
         return np.nan
-    changes = np.zeros(len(met) + 1)
-    events = _label_events(entries) if objective == "f1_macro" else _row_events(entries, objective)
-    for scores, change in events:
-        np.add.at(changes, np.searchsorted(met, scores, side="right"), change)
-    value = np.cumsum(changes[:0:-1])[::-1]
+    value = _event_values(entries, met, objective)
     best = last_argmax(value)
     if value[best] <= 0:
         return np.inf
     return float(midpoints(met[best], _next_lower(entries, met[best])))
+
+
+def _event_values(entries: LabelEntries, met: np.ndarray, objective: str) -> np.ndarray:
+    """Return the sum of scores of labels or of samples at each threshold of ``met``.
+
+    As the threshold falls, entries join one by one. Each changes the score of its own sample or
+    label by an amount that depends on the order within it alone. So the objective at every
+    threshold is a running sum of changes, in the order of all scores.
+    """
+    changes = np.zeros(len(met) + 1)
+    events = _label_events(entries) if objective == "f1_macro" else _row_events(entries, objective)
+    for scores, change in events:
+        np.add.at(changes, np.searchsorted(met, scores, side="right"), change)
+    return np.cumsum(changes[:0:-1])[::-1]
 
 
 def _label_events(entries: LabelEntries) -> Events:

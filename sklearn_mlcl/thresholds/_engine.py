@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.thresholds._ascent import common_grid_cut, grid_ascent, row_ascent
-from sklearn_mlcl.thresholds._common import ROW_SCORES, common_cut
+from sklearn_mlcl.thresholds._common import ROW_SCORES, balanced_cut, common_cut
 from sklearn_mlcl.thresholds._curves import best_cut, cut_above, micro_f1_cuts
 from sklearn_mlcl.thresholds._objectives import METRICS, value_at
 from sklearn_mlcl.utils.docstrings import document
@@ -50,7 +50,11 @@ def tune_thresholds(
     "jaccard"           mean Jaccard index of the samples           coordinate ascent
     "subset_accuracy"   share of samples without a wrong label      coordinate ascent
     callable            its value                                   coordinate ascent on a grid
+    "auto"              macro-F1 where micro-F1 is almost best      none
     ==================  ==========================================  =============================
+
+    "auto" takes the thresholds with at least 99 % of the best micro-F1. Of these it takes the one
+    with the best macro-F1. It is a common threshold, so it needs ``per_label=False``.
 
     A common threshold (``per_label=False``) is exact for every named objective. Coordinate ascent
     starts from the best common threshold and moves one label at a time to the best threshold
@@ -92,7 +96,7 @@ def tune_thresholds(
     ------
     ValueError
         If shapes differ, entries of ``y_true`` are not 0, 1 or NaN, all are missing, or scores are
-        not finite. For an unknown objective, or parameters out of range.
+        not finite. For an unknown objective, "auto" per label, or parameters out of range.
 
     References
     ----------
@@ -111,10 +115,15 @@ def tune_thresholds(
     >>> tune_thresholds(Y, scores, objective="f1_macro", per_label=False)
     array([0.25, 0.25])
     """
-    _check_parameters(objective, shrinkage, grid_size, max_passes)
+    automatic = isinstance(objective, str) and objective == "auto"
+    if automatic and per_label:
+        raise ValueError("objective='auto' is a common threshold: it needs per_label=False.")
+    _check_parameters("f1_micro" if automatic else objective, shrinkage, grid_size, max_passes)
     entries = check_scores(y_true, y_score, sample_weight, missing_label)
     if entries.known is not None and not entries.known.any():
         raise ValueError("y_true holds no known entry (all are missing); expected some 0 or 1.")
+    if automatic:
+        return np.full(entries.shape[1], balanced_cut(entries))
     common = partial(_common_cut, entries, objective, grid_size)
     if not per_label:
         return np.full(entries.shape[1], common())

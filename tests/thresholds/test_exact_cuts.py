@@ -46,6 +46,29 @@ def test_common_threshold_is_the_highest_halfway_point(objective, seed):
     np.testing.assert_array_equal(cuts, highest_best(candidates, values))
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_automatic_threshold_gives_up_one_percent_of_micro_f1_for_macro_f1(seed):
+    Y, scores, weight = random_case(seed, 60, 4, lightest=1)
+    scores += np.random.default_rng(seed).normal(0, 0.3, scores.shape) + np.nan_to_num(Y)
+    candidates = cuts_of(scores[~np.isnan(Y)])[:-1]
+    micro, macro = (
+        np.array(
+            [threshold_score(Y, scores, c, objective=f, sample_weight=weight) for c in candidates]
+        )
+        for f in ("f1_micro", "f1_macro")
+    )
+    allowed = micro >= 0.99 * micro.max() - 1e-12
+    cuts = tune_thresholds(Y, scores, objective="auto", per_label=False, sample_weight=weight)
+    np.testing.assert_array_equal(cuts, highest_best(candidates, np.where(allowed, macro, -1)))
+
+
+def test_automatic_threshold_is_a_common_one():
+    with pytest.raises(ValueError, match="objective='auto' is a common threshold"):
+        tune_thresholds([[1, 0]], [[0.4, 0.1]], objective="auto")
+    without = tune_thresholds([[0, 0]], [[0.4, 0.1]], objective="auto", per_label=False)
+    assert without.tolist() == [np.nextafter(0.4, 1)] * 2
+
+
 @pytest.mark.parametrize(
     ("objective", "value"), [("f1_macro", f1), ("accuracy", agreement), ("cardinality", nearness)]
 )
