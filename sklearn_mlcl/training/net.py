@@ -329,6 +329,7 @@ class IndexBatchNet(NeuralNet):
             if self.average_ is not None:
                 self.average_.put()
             super().notify("on_train_end", X=train, y=None)
+            self.optimizer_.zero_grad(set_to_none=True)
 
     @contextmanager
     def _listened_to(self, callbacks: Sequence[Any]) -> Iterator[None]:
@@ -602,14 +603,21 @@ class IndexBatchNet(NeuralNet):
         net.average_ = None
         return net
 
-    def saved_state(self) -> dict[str, Any]:
-        """Return what a file keeps of the net; callbacks are the estimator's to keep."""
+    def saved_state(self, optimizer: bool = False) -> dict[str, Any]:
+        """Return what a file keeps of the net; callbacks are the estimator's to keep.
+
+        Parameters
+        ----------
+        optimizer : bool
+            Whether the state of the optimizer is part of it. Without it, the optimizer of the net
+            that is made from the file begins anew.
+        """
         own = {n: v for n, v in self.get_params(deep=False).items() if _is_setting(n)}
         return {
             "settings": own,
             "module": self.module_,
             "criterion": self.criterion_,
-            "optimizer": self.optimizer_.state_dict(),
+            "optimizer": self.optimizer_.state_dict() if optimizer else None,
             "history": self.history.to_list(),
         }
 
@@ -626,8 +634,9 @@ class IndexBatchNet(NeuralNet):
         if unknown:
             raise ValueError(f"a net has no settings {unknown}")
         net = cls(state["module"], state["criterion"], **state["settings"]).initialize()
-        check_optimizer_state(net.optimizer_, state["optimizer"])
-        net.optimizer_.load_state_dict(state["optimizer"])
+        if state["optimizer"] is not None:
+            check_optimizer_state(net.optimizer_, state["optimizer"])
+            net.optimizer_.load_state_dict(state["optimizer"])
         _check_history(state["history"])
         net.history.extend(state["history"])
         return net
@@ -655,8 +664,24 @@ class IndexBatchNet(NeuralNet):
         return step["y_pred"]
 
     def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: all but the state of the optimizer, twice the weights."""
         # skorch packs the weights into a second pickle to re-map CUDA; ours are on the CPU by now.
-        return self.__dict__.copy()
+        known = self.__dict__.copy()
+        if "optimizer_" in known:
+            known["optimizer_"] = None
+        return known
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        if "optimizer_" in state:
+            self.initialize_optimizer()
+
+    def __copy__(self) -> IndexBatchNet:
+        net = type(self).__new__(type(self))
+        net.__dict__.update(self.__dict__)
+        return net
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> IndexBatchNet:
+        memo[id(self)] = net = type(self).__new__(type(self))
+        net.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return net
