@@ -26,6 +26,7 @@ from sklearn_mlcl.training.batches import (
     mixed,
     with_sampled_labels,
 )
+from sklearn_mlcl.training.chunked import ChunkedBatch, Draws, check_no_batch_norm, chunks_of
 from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
 from sklearn_mlcl.training.optimizers import (
     CONSTANT,
@@ -43,7 +44,7 @@ CHUNK = 512
 #: What a file keeps of the parameters of a net. Its device is that of the machine that loads it.
 _SETTINGS = {
     "optimizer_name", "weight_decay", "mixup", "n_members", "precision", "compiled", "lr",
-    "encoder_lr", "grad_clip", "batch_size", "verbose",
+    "encoder_lr", "grad_clip", "chunk_size", "batch_size", "verbose",
 }  # fmt: skip
 #: Kept beside the modules and not in them: what is compiled can be neither copied nor pickled.
 _COMPILED: WeakKeyDictionary[nn.Module, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
@@ -158,6 +159,8 @@ class IndexBatchNet(NeuralNet):
         Learning rate of the module; None is that of the criterion. Schedules multiply both.
     grad_clip : float or None
         Largest norm of all gradients; longer ones are shortened.
+    chunk_size : int or None
+        Samples of a batch that the module sees at a time; see ``training/chunked.py``.
     **kwargs
         As for ``skorch.NeuralNet``.
     """
@@ -184,6 +187,7 @@ class IndexBatchNet(NeuralNet):
         compiled: bool = False,
         encoder_lr: float | None = None,
         grad_clip: float | None = None,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion, train_split=None, **kwargs)
@@ -195,6 +199,7 @@ class IndexBatchNet(NeuralNet):
         self.compiled = compiled
         self.encoder_lr = encoder_lr
         self.grad_clip = grad_clip
+        self.chunk_size = chunk_size
 
     def adopt(self, *, callbacks: list[Any] | None, verbose: int, **settings: Any) -> None:
         """Go on under other settings of the estimator: a warm start may change them."""
@@ -302,6 +307,8 @@ class IndexBatchNet(NeuralNet):
                 f"callbacks hold a learning-rate scheduler ({own[0]}), whose rates "
                 f"schedule={schedule!r} would overwrite: use schedule='constant' with it."
             )
+        if self.chunk_size is not None:
+            check_no_batch_norm(self.module_.train())
         self.generator_, self.schedule_ = generator, schedule
         self.criterion_.labels_known = train.labels_known
         train.lists_labels = getattr(self.criterion_, "drawn_labels", None) is not None
@@ -522,9 +529,7 @@ class IndexBatchNet(NeuralNet):
         self.optimizer_.zero_grad(set_to_none=True)
         batch = with_sampled_labels(batch, getattr(self.criterion_, "drawn_labels", None))
         batch = mixed(batch, self.mixup) if self.mixup > 0 else batch
-        with private_draws(self._redirects):
-            step = self._forward(batch)
-        step["loss"].backward(torch.full_like(step["loss"], self.n_members))
+        step = self._forward_and_back(batch)
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
@@ -539,6 +544,31 @@ class IndexBatchNet(NeuralNet):
             self.average_.update()
         self._steps_done += 1
         return {name: value.detach() for name, value in step.items()}
+
+    def _forward_and_back(self, batch: Batch) -> dict[str, Tensor]:
+        """Return loss and embedding of a batch, and leave the gradients with the parameters."""
+        X, (labels, sample_weight) = batch
+        # Members that learn from samples of their own come before them.
+        dim = len(labels.shape) - 2 if self.chunk_size is not None else 0
+        chunks = chunks_of(X, self.chunk_size, dim)
+        with private_draws(self._redirects), values_checked():
+            if len(chunks) == 1:
+                chunked, step = None, self._forward(batch)
+            else:
+                draws = Draws(torch.device(self.device), self._borrows)
+                chunked = ChunkedBatch(self._encoded, chunks, dim, draws)
+                embedding = chunked.embedding()
+                loss = self.criterion_(embedding, labels, sample_weight)
+                step = {"loss": loss, "y_pred": embedding}
+        # The mean over the members becomes a sum: each learns as it would alone.
+        step["loss"].backward(torch.full_like(step["loss"], self.n_members))
+        if chunked is not None:
+            with private_draws(self._redirects):
+                chunked.backward(check=self._steps_done == 0)
+        return step
+
+    def _encoded(self, X: Any) -> Tensor:
+        return encoded(self.encoder_, X, self.precision)
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         with torch.no_grad(), self.averaged(), private_draws(self._redirects):
