@@ -48,7 +48,7 @@ import numpy as np
 from tests.persistence._cases import X, Y, fitted
 np.savez({str(folder / "samples.npz")!r}, X=X, Y=Y)
 for name in {CASES}:
-    fitted(name).save({str(folder)!r} + "/" + name)
+    fitted(name).save({str(folder)!r} + "/" + name, optimizer=True)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

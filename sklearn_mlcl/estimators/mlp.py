@@ -134,6 +134,7 @@ class MultiLabelMLPClassifier(NetClassifier):
     net_params: dict[str, Any] | None = param(
         None,
         keys={
+            "chunk_size": param(None, AT_LEAST_1, None),
             "mixup": param(0.5, AT_LEAST_0),
             "n_bins": N_BINS,
             "pseudo_count": param(2.0),

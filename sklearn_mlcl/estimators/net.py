@@ -330,6 +330,10 @@ class NetClassifier(
     net_params : dict or None
         Rare settings of the net, by key; a grid reaches them as ``net_params__schedule``.
 
+        - ``chunk_size`` : int or None
+          Samples of a batch that the encoder sees at a time while training. The gradient is that
+          of the whole batch, and the memory that of a chunk. The encoder runs forward twice. Layers
+          that normalise over the batch are refused. None takes the batch at once.
         - ``compile`` : bool
           Train the encoder under ``torch.compile``. The first batch takes tens of seconds longer.
           On the CPU a C++ compiler is needed.
@@ -803,6 +807,7 @@ class NetClassifier(
             "precision": setting(self, "precision"),
             "encoder_lr": setting(self, "encoder_lr"),
             "grad_clip": setting(self, "grad_clip"),
+            "chunk_size": setting(self, "chunk_size", None),
             "compiled": setting(self, "compile"),
             "lr": float(self.learning_rate),
             "batch_size": batch_samples(self.batch_size, task.train.n_samples),

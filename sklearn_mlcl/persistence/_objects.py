@@ -120,8 +120,8 @@ def _unpack_module(header: dict[str, Node], fields: dict[str, Any]) -> nn.Module
     return module
 
 
-def _pack_stateful(value: Any) -> Parts:
-    return {"class": type(value).__name__}, value.saved_state()
+def _pack_stateful(value: Any, optimizer: bool = False) -> Parts:
+    return {"class": type(value).__name__}, value.saved_state(optimizer)
 
 
 def _unpack_stateful(header: dict[str, Node], fields: dict[str, Any]) -> Any:
@@ -140,7 +140,9 @@ OBJECTS = (
 CODECS = {codec.kind: codec for codec in (*VALUES, *OBJECTS)}
 
 
-def encode(value: Any, where: str, *, custom: bool = False) -> tuple[Node, dict[str, np.ndarray]]:
+def encode(
+    value: Any, where: str, *, custom: bool = False, optimizer: bool = False
+) -> tuple[Node, dict[str, np.ndarray]]:
     """Return a value as a JSON tree and the arrays that it refers to.
 
     Parameters
@@ -151,6 +153,8 @@ def encode(value: Any, where: str, *, custom: bool = False) -> tuple[Node, dict[
         How messages call it.
     custom : bool, default=False
         Whether a module of the user's may be in it, by its name.
+    optimizer : bool, default=False
+        Whether the states of optimizers are part of nets in it.
 
     Raises
     ------
@@ -159,7 +163,11 @@ def encode(value: Any, where: str, *, custom: bool = False) -> tuple[Node, dict[
     ValueError
         If a module in it is no longer as it was built, so that no file of it could be loaded.
     """
-    writer = Writer({**custom_codecs(None), **CODECS} if custom else CODECS)
+    codecs = {**custom_codecs(None), **CODECS} if custom else CODECS
+    if optimizer:
+        with_state = partial(_pack_stateful, optimizer=True)
+        codecs = codecs | {"stateful": CODECS["stateful"]._replace(pack=with_state)}
+    writer = Writer(codecs)
     tree = writer.node(value, where)
     check_modules(_modules_in(writer.objects()))
     return tree, writer.arrays

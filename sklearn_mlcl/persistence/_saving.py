@@ -17,13 +17,13 @@ from sklearn_mlcl.utils._sklearn_compat import validate_parameters
 from sklearn_mlcl.utils.runtime import torch_defaults
 
 
-def save(estimator: Any, path: str | os.PathLike[str]) -> None:
+def save(estimator: Any, path: str | os.PathLike[str], *, optimizer: bool = False) -> None:
     """Write a fitted estimator to a file that loads without running code.
 
     The file is in the safetensors format: all arrays, and in its header the rest as JSON, with
-    versions and checksums. It holds all of the estimator, with what :meth:`partial_fit` and warm
-    starts go on from (the weights, the optimizer, the history). ``compile`` of ``net_params`` is
-    left out, so that no file starts a compiler.
+    versions and checksums. It holds all of the estimator, with what ``partial_fit`` and warm starts
+    go on from: the weights, the history, and the state of the optimizer if you ask for it.
+    ``compile`` of ``net_params`` is left out, so that no file starts a compiler.
 
     Parameters
     ----------
@@ -32,6 +32,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     path : str or path-like
         The file. One that is there is replaced in one step once the new one is whole, and keeps
         its mode. A symbolic link stays one.
+    optimizer : bool, default=False
+        Whether to write the state of the optimizer too, about twice the weights that are trained.
+        Without it, training that goes on after :func:`load` begins with a new optimizer.
 
     Raises
     ------
@@ -66,7 +69,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         raise TypeError(unsavable(estimator, "estimator"))
     check_is_fitted(estimator)
     validate_parameters(estimator)
-    write_file(path, Content(cls.__name__, *encode(estimator, cls.__name__, custom=True)))
+    tree, arrays = encode(estimator, cls.__name__, custom=True, optimizer=optimizer)
+    write_file(path, Content(cls.__name__, tree, arrays))
 
 
 def load(path: str | os.PathLike[str], *, module: Any = None) -> Any:
@@ -152,13 +156,16 @@ class Persistent:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(decode_torch(state))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, optimizer: bool = False) -> None:
         """Write the fitted estimator to a file that loads without running code.
 
         Parameters
         ----------
         path : str or path-like
             The file; one that is there is replaced in one step and keeps its mode.
+        optimizer : bool, default=False
+            Whether to write the state of the optimizer too, about twice the weights that are
+            trained. Without it, training that goes on begins with a new optimizer.
 
         Raises
         ------
@@ -174,7 +181,7 @@ class Persistent:
         --------
         sklearn_mlcl.load : The way back.
         """
-        save(self, path)
+        save(self, path, optimizer=optimizer)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, module: Any = None) -> Self:

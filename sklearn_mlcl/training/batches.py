@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ from sklearn_mlcl.losses._label_indices import SampledLabels
 from sklearn_mlcl.training._torch_compat import sample_dirichlet
 from sklearn_mlcl.utils.chunking import MemmapView, as_tensor
 from sklearn_mlcl.utils.fit_data import FitData
-from sklearn_mlcl.utils.samples import is_table, tensors_of
+from sklearn_mlcl.utils.samples import each_tensor, is_table, tensors_of
 from sklearn_mlcl.utils.streams import generator_on
 
 #: Inputs of the module, then labels and weights. Inputs are a tensor, or a dict of them for a
@@ -44,13 +44,6 @@ def _placed(tensor: Tensor, device: torch.device) -> Tensor:
         if tensor.nbytes > DEVICE_SHARE * free:
             return tensor
     return tensor.to(device)
-
-
-def _each(change: Callable[[Tensor], Any], inputs: Any) -> Any:
-    """Return inputs of a module, each tensor changed."""
-    if isinstance(inputs, dict):
-        return {name: change(tensor) for name, tensor in inputs.items()}
-    return change(inputs)
 
 
 class RowTensors(Dataset[Batch]):
@@ -96,7 +89,7 @@ class RowTensors(Dataset[Batch]):
         if is_table(X) or isinstance(X, MemmapView):
             self.X = _stored(X, device)
         else:
-            self.X = _each(lambda tensor: _placed(tensor, device), tensors_of(X))
+            self.X = each_tensor(lambda tensor: _placed(tensor, device), tensors_of(X))
         # Boolean labels tell the losses that none is missing, which makes them cheaper.
         self.Y = _stored(data.Y, device, np.float32 if data.has_missing() else bool)
         weight = data.sample_weight
@@ -123,7 +116,7 @@ class RowTensors(Dataset[Batch]):
     def _gather(self, array: Tensor | Any, index: Tensor) -> Any:
         flat = index.flatten()
         if isinstance(array, dict):
-            return _each(lambda part: self._gather(part, index), array)
+            return each_tensor(lambda part: self._gather(part, index), array)
         if isinstance(array, Tensor):
             return array.index_select(0, flat.to(array.device)).unflatten(0, index.shape)
         rows = array[flat.cpu().numpy()]
@@ -134,7 +127,7 @@ class RowTensors(Dataset[Batch]):
             # From pinned memory the copy to a GPU runs beside the products.
             return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
-        return _each(shaped, tensors)
+        return each_tensor(shaped, tensors)
 
     def orders(self, generator: torch.Generator | None) -> Tensor:
         """Return the numbers of the samples of an epoch, (n,) or (M, n); None does not shuffle.
@@ -182,7 +175,7 @@ class RowTensors(Dataset[Batch]):
         def moved(tensor: Tensor) -> Tensor:
             return tensor.to(self.device, non_blocking=True)
 
-        return _each(moved, X), (moved(Y), None if weight is None else moved(weight))
+        return each_tensor(moved, X), (moved(Y), None if weight is None else moved(weight))
 
 
 class IndexBatches:

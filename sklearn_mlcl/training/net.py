@@ -26,6 +26,7 @@ from sklearn_mlcl.training.batches import (
     mixed,
     with_sampled_labels,
 )
+from sklearn_mlcl.training.chunked import ChunkedBatch, Draws, check_no_batch_norm, chunks_of
 from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
 from sklearn_mlcl.training.optimizers import (
     CONSTANT,
@@ -43,7 +44,7 @@ CHUNK = 512
 #: What a file keeps of the parameters of a net. Its device is that of the machine that loads it.
 _SETTINGS = {
     "optimizer_name", "weight_decay", "mixup", "n_members", "precision", "compiled", "lr",
-    "encoder_lr", "grad_clip", "batch_size", "verbose",
+    "encoder_lr", "grad_clip", "chunk_size", "batch_size", "verbose",
 }  # fmt: skip
 #: Kept beside the modules and not in them: what is compiled can be neither copied nor pickled.
 _COMPILED: WeakKeyDictionary[nn.Module, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
@@ -158,6 +159,8 @@ class IndexBatchNet(NeuralNet):
         Learning rate of the module; None is that of the criterion. Schedules multiply both.
     grad_clip : float or None
         Largest norm of all gradients; longer ones are shortened.
+    chunk_size : int or None
+        Samples of a batch that the module sees at a time; see ``training/chunked.py``.
     **kwargs
         As for ``skorch.NeuralNet``.
     """
@@ -184,6 +187,7 @@ class IndexBatchNet(NeuralNet):
         compiled: bool = False,
         encoder_lr: float | None = None,
         grad_clip: float | None = None,
+        chunk_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion, train_split=None, **kwargs)
@@ -195,6 +199,7 @@ class IndexBatchNet(NeuralNet):
         self.compiled = compiled
         self.encoder_lr = encoder_lr
         self.grad_clip = grad_clip
+        self.chunk_size = chunk_size
 
     def adopt(self, *, callbacks: list[Any] | None, verbose: int, **settings: Any) -> None:
         """Go on under other settings of the estimator: a warm start may change them."""
@@ -302,6 +307,8 @@ class IndexBatchNet(NeuralNet):
                 f"callbacks hold a learning-rate scheduler ({own[0]}), whose rates "
                 f"schedule={schedule!r} would overwrite: use schedule='constant' with it."
             )
+        if self.chunk_size is not None:
+            check_no_batch_norm(self.module_.train())
         self.generator_, self.schedule_ = generator, schedule
         self.criterion_.labels_known = train.labels_known
         train.lists_labels = getattr(self.criterion_, "drawn_labels", None) is not None
@@ -329,6 +336,7 @@ class IndexBatchNet(NeuralNet):
             if self.average_ is not None:
                 self.average_.put()
             super().notify("on_train_end", X=train, y=None)
+            self.optimizer_.zero_grad(set_to_none=True)
 
     @contextmanager
     def _listened_to(self, callbacks: Sequence[Any]) -> Iterator[None]:
@@ -521,9 +529,7 @@ class IndexBatchNet(NeuralNet):
         self.optimizer_.zero_grad(set_to_none=True)
         batch = with_sampled_labels(batch, getattr(self.criterion_, "drawn_labels", None))
         batch = mixed(batch, self.mixup) if self.mixup > 0 else batch
-        with private_draws(self._redirects):
-            step = self._forward(batch)
-        step["loss"].backward(torch.full_like(step["loss"], self.n_members))
+        step = self._forward_and_back(batch)
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
@@ -538,6 +544,31 @@ class IndexBatchNet(NeuralNet):
             self.average_.update()
         self._steps_done += 1
         return {name: value.detach() for name, value in step.items()}
+
+    def _forward_and_back(self, batch: Batch) -> dict[str, Tensor]:
+        """Return loss and embedding of a batch, and leave the gradients with the parameters."""
+        X, (labels, sample_weight) = batch
+        # Members that learn from samples of their own come before them.
+        dim = len(labels.shape) - 2 if self.chunk_size is not None else 0
+        chunks = chunks_of(X, self.chunk_size, dim)
+        with private_draws(self._redirects), values_checked():
+            if len(chunks) == 1:
+                chunked, step = None, self._forward(batch)
+            else:
+                draws = Draws(torch.device(self.device), self._borrows)
+                chunked = ChunkedBatch(self._encoded, chunks, dim, draws)
+                embedding = chunked.embedding()
+                loss = self.criterion_(embedding, labels, sample_weight)
+                step = {"loss": loss, "y_pred": embedding}
+        # The mean over the members becomes a sum: each learns as it would alone.
+        step["loss"].backward(torch.full_like(step["loss"], self.n_members))
+        if chunked is not None:
+            with private_draws(self._redirects):
+                chunked.backward(check=self._steps_done == 0)
+        return step
+
+    def _encoded(self, X: Any) -> Tensor:
+        return encoded(self.encoder_, X, self.precision)
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         with torch.no_grad(), self.averaged(), private_draws(self._redirects):
@@ -602,14 +633,21 @@ class IndexBatchNet(NeuralNet):
         net.average_ = None
         return net
 
-    def saved_state(self) -> dict[str, Any]:
-        """Return what a file keeps of the net; callbacks are the estimator's to keep."""
+    def saved_state(self, optimizer: bool = False) -> dict[str, Any]:
+        """Return what a file keeps of the net; callbacks are the estimator's to keep.
+
+        Parameters
+        ----------
+        optimizer : bool
+            Whether the state of the optimizer is part of it. Without it, the optimizer of the net
+            that is made from the file begins anew.
+        """
         own = {n: v for n, v in self.get_params(deep=False).items() if _is_setting(n)}
         return {
             "settings": own,
             "module": self.module_,
             "criterion": self.criterion_,
-            "optimizer": self.optimizer_.state_dict(),
+            "optimizer": self.optimizer_.state_dict() if optimizer else None,
             "history": self.history.to_list(),
         }
 
@@ -626,8 +664,9 @@ class IndexBatchNet(NeuralNet):
         if unknown:
             raise ValueError(f"a net has no settings {unknown}")
         net = cls(state["module"], state["criterion"], **state["settings"]).initialize()
-        check_optimizer_state(net.optimizer_, state["optimizer"])
-        net.optimizer_.load_state_dict(state["optimizer"])
+        if state["optimizer"] is not None:
+            check_optimizer_state(net.optimizer_, state["optimizer"])
+            net.optimizer_.load_state_dict(state["optimizer"])
         _check_history(state["history"])
         net.history.extend(state["history"])
         return net
@@ -655,8 +694,24 @@ class IndexBatchNet(NeuralNet):
         return step["y_pred"]
 
     def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: all but the state of the optimizer, twice the weights."""
         # skorch packs the weights into a second pickle to re-map CUDA; ours are on the CPU by now.
-        return self.__dict__.copy()
+        known = self.__dict__.copy()
+        if "optimizer_" in known:
+            known["optimizer_"] = None
+        return known
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        if "optimizer_" in state:
+            self.initialize_optimizer()
+
+    def __copy__(self) -> IndexBatchNet:
+        net = type(self).__new__(type(self))
+        net.__dict__.update(self.__dict__)
+        return net
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> IndexBatchNet:
+        memo[id(self)] = net = type(self).__new__(type(self))
+        net.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return net

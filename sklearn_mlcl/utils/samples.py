@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,13 @@ def fields_of(array: np.ndarray) -> dict[str, np.ndarray]:
     """Return the arrays of packed samples by name; an array alone has the name ""."""
     names = array.dtype.names
     return {"": array} if names is None else {name: array[name] for name in names}
+
+
+def each_tensor(change: Callable[[Tensor], Any], inputs: Any) -> Any:
+    """Return inputs of a module, each tensor changed."""
+    if isinstance(inputs, dict):
+        return {name: change(tensor) for name, tensor in inputs.items()}
+    return change(inputs)
 
 
 def tensors_of(array: np.ndarray, dtype: torch.dtype = torch.float32) -> Inputs:

@@ -300,7 +300,7 @@ def test_a_module_of_the_users_comes_from_the_user(tmp_path: Path) -> None:
         contrastive(module=lambda n_features: Encoder(n_features)).fit(X, Y),
         mlp(module=stacked, net_params__feature_dim=3).fit(X, Y),
     ):
-        estimator.save(path)
+        estimator.save(path, optimizer=True)
         with pytest.raises(ModelFileError, match=r"module=tests\..*test_files\..*load\("):
             sklearn_mlcl.load(path)
         module = Encoder if estimator.module is not stacked else stacked

@@ -45,7 +45,7 @@ def field(tree: Any, *path: str) -> Any:
 def refused(name: str, forgery: Forgery, folder: Path) -> str:
     """Forge the file of a case and return why it is refused."""
     path = folder / "forged"
-    fitted(name).save(path)
+    fitted(name).save(path, optimizer=True)
     header, tree, arrays = _forge.read(path)
     changed = forgery(tree, arrays)
     _forge.write(path, header, tree if changed is None else changed, arrays)
@@ -82,7 +82,7 @@ RECORDS = ("history_", "classes_", "_format", "counts", "unit")
 @pytest.mark.parametrize("name", ["contrastive", "missing labels", "C-GMVAE", "fixed frame"])
 def test_every_tensor_has_its_shape_and_dtype(name: str, tmp_path: Path) -> None:
     path = tmp_path / "forged"
-    fitted(name).save(path)
+    fitted(name).save(path, optimizer=True)
     header, tree, arrays = _forge.read(path)
     kept = {
         node["name"]

@@ -14,8 +14,9 @@ from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
 from torch.torch_version import TorchVersion
 
-from sklearn_mlcl import MultiLabelLogisticRegression
+from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelMLPClassifier
 from sklearn_mlcl.persistence import _onnx
+from tests import test_own_inputs
 from tests.persistence._cases import FRAMES, X, Y, cgmvae, contrastive, fitted
 from tests.test_to_module import NEW, expected
 
@@ -30,9 +31,12 @@ FILES = {
 }
 
 
-@pytest.mark.skipif(
+needs_exporter = pytest.mark.skipif(
     TorchVersion(torch.__version__) < _onnx.FIRST_TORCH, reason="torch is too old for the export"
 )
+
+
+@needs_exporter
 @pytest.mark.parametrize("name", FILES)
 def test_onnxruntime_agrees(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
@@ -50,6 +54,36 @@ def test_onnxruntime_agrees(name: str, tmp_path: Path) -> None:
     metadata = session.get_modelmeta().custom_metadata_map
     if "names" in name:
         assert json.loads(metadata["label_names"]) == list(FRAMES[1])
+
+
+@needs_exporter
+@pytest.mark.parametrize("case", ["ids and mask", "bytes"])
+def test_a_module_of_the_users(case: str, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    module, data = test_own_inputs.CASES[case]
+    samples, labels = data()
+    changes = {"max_epochs": 1, "n_estimators": 2}
+    clf = test_own_inputs.classifier(MultiLabelMLPClassifier, module, **changes)
+    clf.fit(samples, labels).to_onnx(tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for new in (samples, samples[:1]):
+        inputs = {"X": new} if new.dtype.names is None else {n: new[n] for n in new.dtype.names}
+        (probabilities,) = session.run(None, {n: a.copy() for n, a in inputs.items()})
+        assert_allclose(probabilities, clf.predict_proba(new), rtol=0, atol=1e-5)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Branches(test_own_inputs.Rows):
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        return super().forward(X if X.sum() > 0 else -X)
+
+
+@needs_exporter
+def test_a_module_that_has_no_graph(tmp_path: Path) -> None:
+    clf = test_own_inputs.classifier(MultiLabelMLPClassifier, Branches, max_epochs=1).fit(X, Y)
+    with pytest.raises(ValueError, match="to_onnx: torch cannot export what predicts"):
+        clf.to_onnx(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])

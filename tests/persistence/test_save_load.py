@@ -29,8 +29,8 @@ from tests.persistence._cases import CASES, FRAMES, PARTLY, X, Y, contrastive, f
 EXTRAS = ["matplotlib", "onnx", "onnxruntime", "onnxscript", "pandas", "rich", "skops"]
 
 
-def again(estimator: Any, folder: Path) -> Any:
-    estimator.save(folder / "model")
+def again(estimator: Any, folder: Path, **options: Any) -> Any:
+    estimator.save(folder / "model", **options)
     return sklearn_mlcl.load(folder / "model")
 
 
@@ -94,7 +94,8 @@ def test_a_loaded_estimator_is_the_one_that_was_saved(name: str, tmp_path: Path)
 @pytest.mark.parametrize("name", ["contrastive", "names", "MLP", "C-GMVAE", "optimizer"])
 def test_training_goes_on_as_if_nothing_had_been(name: str, tmp_path: Path) -> None:
     one = copy.deepcopy(fitted(name))
-    other = again(one, tmp_path)
+    other = again(one, tmp_path, optimizer=True)
+    assert_same(*(e.net_.saved_state(optimizer=True) for e in (one, other)))
     data = FRAMES if name == "names" else (X, Y)
     before = one.predict_proba(data[0])
     for estimator in (one, other):
@@ -105,9 +106,31 @@ def test_training_goes_on_as_if_nothing_had_been(name: str, tmp_path: Path) -> N
     assert np.abs(one.predict_proba(data[0]) - before).max() > 1e-4
 
 
+@pytest.mark.parametrize("name", ["contrastive", "C-GMVAE", "optimizer", "CSR"])
+def test_no_optimizer_leaves_unless_it_is_asked_for(name: str, tmp_path: Path) -> None:
+    """A pickle and a file go on alike, with a new optimizer, and weigh about the weights."""
+    one = copy.deepcopy(fitted(name))
+    pickled, loaded = pickle.loads(pickle.dumps(one)), again(one, tmp_path)
+    size = (tmp_path / "model").stat().st_size
+    moments = [m for state in one.net_.optimizer_.state.values() for m in state.items()]
+    again(one, tmp_path, optimizer=True)
+    left_out = sum(tensor.nbytes for _, tensor in moments)
+    assert (tmp_path / "model").stat().st_size >= size + left_out > size
+    names = {key for key, _ in moments} - {"step"}
+    assert names and not any(key.encode() in pickle.dumps(one) for key in names)
+    for twin in (pickled, loaded):
+        assert not twin.net_.optimizer_.state
+        assert all(p.grad is None for _, p in twin.net_.get_all_learnable_params())
+    pickled.partial_fit(X, Y)
+    loaded.partial_fit(X, Y)
+    assert_same_answers(pickled, loaded)
+    one.net_.initialize_optimizer()
+    assert_same_answers(one.partial_fit(X, Y), loaded)
+
+
 def test_a_queue_and_missing_labels_go_on(tmp_path: Path) -> None:
     one = copy.deepcopy(fitted("missing labels"))
-    other = again(one, tmp_path)
+    other = again(one, tmp_path, optimizer=True)
     assert len(other.net_.criterion_.queue) == len(one.net_.criterion_.queue) == 16
     for estimator in (one, other):
         estimator.partial_fit(X, PARTLY)
