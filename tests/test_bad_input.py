@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -122,18 +121,6 @@ def test_threshold(make: Any, label_data: Any, threshold: Any) -> None:
 def test_parameters_of_the_nets(make: Any, label_data: Any, parameter: str, value: Any) -> None:
     with pytest.raises(ValueError, match=parameter):
         small(make, **{parameter: value}).fit(*label_data)
-
-
-@every_classifier
-def test_errors_about_arguments_name_no_private_class(make: Any, label_data: Any) -> None:
-    X, Y = label_data
-    clf = small(make).fit(X, Y)
-    calls = {"fit": (X, Y), "partial_fit": (X, Y), "predict": (X,), "predict_proba": (X,)}
-    calls |= {"decision_function": (X,), "transform": (X,)}
-    for name in calls.keys() & dir(clf):
-        with pytest.raises(TypeError, match=rf"^({make.__name__}\.)?{name}\(\) got an unexpected"):
-            getattr(clf, name)(*calls[name], no_argument=0)
-        pickle.dumps(getattr(make, name))
 
 
 @every_net

@@ -77,7 +77,7 @@ def test_public_signatures_are_annotated(module_name: str) -> None:
                 for attribute, value in vars(member).items()
                 if inspect.isfunction(value)
                 and (attribute == "__init__" or not attribute.startswith("_"))
-                and value.__module__.startswith("sklearn_mlcl")
+                and inspect.unwrap(value).__module__.startswith("sklearn_mlcl")
             }
         missing |= {key: lacking for key, f in functions.items() if (lacking := unannotated(f))}
     assert not missing

@@ -20,6 +20,7 @@ from sklearn_mlcl.metrics._held_out import held_out_scores
 from sklearn_mlcl.model_selection._crossfit import CrossFittedClassifier
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.utils._sklearn_compat import NamedEstimators, StrOptions
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.parameters import SHARE, STRENGTH, param, required
 from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.targets import as_array, check_label_names
@@ -29,6 +30,7 @@ from sklearn_mlcl.utils.validation import as_floats, check_threshold
 VOTE = "vote"
 
 
+@named_in_errors
 class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
     r"""Soft vote of any classifiers, with weights and thresholds from held-out samples.
 

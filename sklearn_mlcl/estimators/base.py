@@ -26,7 +26,6 @@ from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
 from sklearn_mlcl.utils.chunking import chunk_rows, chunks, stacked
 from sklearn_mlcl.utils.fit_data import Features, check_features, largest_value
 from sklearn_mlcl.utils.interrupts import call_waiting_handlers
-from sklearn_mlcl.utils.plain_names import plain_names
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.set_output import in_chosen_container
@@ -54,7 +53,6 @@ def rollback_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-@plain_names
 class MultiLabelClassifier(
     Persistent, OnnxExport, DocumentationLinks, LabelMatrixClassifier, BaseEstimator
 ):

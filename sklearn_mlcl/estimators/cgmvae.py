@@ -28,6 +28,7 @@ from sklearn_mlcl.training.variational import (
     VariationalObjective,
 )
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.fit_data import check_features
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
@@ -41,6 +42,7 @@ from sklearn_mlcl.utils.parameters import (
 from sklearn_mlcl.utils.runtime import torch_defaults
 
 
+@named_in_errors
 class CGMVAEClassifier(NetClassifier):
     r"""Gaussian-mixture variational autoencoder with contrastive learning.
 

@@ -25,6 +25,7 @@ from sklearn_mlcl.modules import ProjectionHead, embedding_width
 from sklearn_mlcl.modules._heads import head_arrays, linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
@@ -42,6 +43,7 @@ AUTO_LABELS, AUTO_NEGATIVES = 1_000, 512
 HEAD_C = param(0.01, STRENGTH, StrOptions({"cv"}), "array-like")
 
 
+@named_in_errors
 class ContrastiveMultiLabelClassifier(NetClassifier):
     r"""Contrastive encoder, with a head per label on its embedding.
 

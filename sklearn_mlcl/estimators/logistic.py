@@ -15,6 +15,7 @@ from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data, warn_weightless
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
@@ -31,6 +32,7 @@ from sklearn_mlcl.utils.state import check_arrays
 from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
 
 
+@named_in_errors
 class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
     r"""One L2-regularised logistic regression per label, all solved together.
 

@@ -16,6 +16,7 @@ from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.solvers._inputs import LARGEST_FEATURE
 from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.fit_data import (
     Features,
     FitData,
@@ -35,6 +36,7 @@ from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
 
 
+@named_in_errors
 class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
     r"""Nearest label-set prototype: multi-label neural collapse as a decision rule.
 

@@ -79,7 +79,6 @@ from sklearn_mlcl.utils.parameters import (
     param,
     setting,
 )
-from sklearn_mlcl.utils.plain_names import plain_names
 from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 from sklearn_mlcl.utils.samples import is_table, tensors_of, zero_samples
@@ -224,7 +223,6 @@ class NetAttributes:
         return self.predictor_.counts
 
 
-@plain_names
 class NetClassifier(
     NetAttributes,
     CallbackSupportMixin,

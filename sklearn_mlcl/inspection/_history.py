@@ -19,6 +19,7 @@ from sklearn_mlcl.inspection._drawing import (
     legend_beside,
 )
 from sklearn_mlcl.inspection._labels import fitted_attribute
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 
 LOSSES = {"train_loss": "training", "valid_loss": "validation"}
 #: Metrics that are zero at collapse, or whose distance from 1 is, with their titles.
@@ -37,6 +38,7 @@ def history_of(estimator: Any) -> Any:
     return fitted_attribute(estimator, "history_", "a net-based estimator of this package")
 
 
+@named_in_errors
 @dataclass(eq=False, repr=False)
 class TrainingCurveDisplay:
     """Losses, or other records of a training, over its epochs.

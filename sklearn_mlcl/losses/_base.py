@@ -34,9 +34,11 @@ from sklearn_mlcl.losses._validation import (
     check_shape,
 )
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.parameters import NUMBER
 
 
+@named_in_errors
 @dataclass(kw_only=True, eq=False, repr=False)
 class ContrastiveLoss(nn.Module):
     r"""Base of the contrastive losses: a subclass defines its pair weights.

@@ -27,8 +27,10 @@ from sklearn_mlcl.losses._validation import (
     check_shape,
 )
 from sklearn_mlcl.utils._sklearn_compat import Interval
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 
 
+@named_in_errors
 @dataclass(eq=False, repr=False)
 class _LogitLoss(nn.Module):
     """Base of the losses on logits: it reads what comes in."""

@@ -72,7 +72,7 @@ def values_checked() -> Iterator[None]:
 
 
 def _looks() -> bool:
-    return not (_CHECKED.get() or torch.compiler.is_compiling())
+    return not (torch.compiler.is_compiling() or _CHECKED.get())  # Dynamo traces no ContextVar
 
 
 def check_shape(name: str, shape: tuple[int, ...], *expected: tuple[int, ...]) -> None:

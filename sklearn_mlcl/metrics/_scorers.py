@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
 from sklearn_mlcl.utils._sklearn_compat import ScorerMixin, StrOptions, validate_parameters
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
 from sklearn_mlcl.utils.targets import TargetFormat, holds_strings, missing_as_nan
@@ -17,6 +18,7 @@ from sklearn_mlcl.utils.targets import TargetFormat, holds_strings, missing_as_n
 _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
 
 
+@named_in_errors
 class MultiLabelScorer(ScorerMixin, DeclaredParameters):
     """Scorer ``scorer(estimator, X, y, sample_weight=None)`` made from a metric.
 

@@ -28,14 +28,12 @@ from sklearn_mlcl.utils._sklearn_compat import (
     safe_indexing,
 )
 from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
-from sklearn_mlcl.utils.plain_names import plain_names
 from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
 from sklearn_mlcl.utils.targets import as_1d_target, infer_format, set_format
 from sklearn_mlcl.utils.validation import check_weights
 
 
-@plain_names
 class CrossFittedClassifier(
     Persistent, DocumentationLinks, LabelMatrixClassifier, MetaEstimatorMixin, DeclaredParameters
 ):

@@ -16,6 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 
 from sklearn_mlcl.utils._sklearn_compat import Interval
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.parameters import AT_LEAST_1, check_arguments
 from sklearn_mlcl.utils.targets import as_array, as_label_matrix, is_label_sets, missing_as_nan
 
@@ -156,6 +157,7 @@ class _LabelStratified:
         return self._iter_splits(Y)
 
 
+@named_in_errors
 class MultilabelStratifiedKFold(_LabelStratified, KFold):
     """K-fold splitter that keeps the share of every label about equal in all folds.
 
@@ -221,6 +223,7 @@ class MultilabelStratifiedKFold(_LabelStratified, KFold):
         return ((np.flatnonzero(fold_of != f), np.flatnonzero(fold_of == f)) for f in range(k))
 
 
+@named_in_errors
 class MultilabelStratifiedShuffleSplit(_LabelStratified, ShuffleSplit):
     """Random splits into training and test samples that keep the share of every label.
 

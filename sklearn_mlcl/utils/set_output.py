@@ -99,10 +99,9 @@ def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[..., Any]
     """Return a method of X that checks the fit and answers in the container of ``set_output``."""
 
     @wraps(method)
-    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapped(self: Any, X: Any) -> Any:
         check_is_fitted(self)
-        answer = method(self, *args, **kwargs)
-        (X,) = (*args, *kwargs.values())
+        answer = method(self, X)
         container = output_container(self, "predict")
         if container == "default" or self._format.kind != "multilabel":
             return answer
