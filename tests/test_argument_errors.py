@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.metaestimators import available_if
 
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
 from sklearn_mlcl.losses import BinaryCrossEntropyLoss
 from sklearn_mlcl.metrics import f1_macro
-from sklearn_mlcl.utils.argument_errors import PACKAGES
+from sklearn_mlcl.utils.argument_errors import PACKAGES, named_in_errors
 from tests.small import small
 from tests.test_docstrings import OBJECTS
 
@@ -105,3 +106,16 @@ def test_losses_compile_in_one_piece() -> None:
     logits, labels = torch.randn(8, 3), torch.ones(8, 3)
     compiled = torch.compile(BinaryCrossEntropyLoss(), fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(logits, labels), BinaryCrossEntropyLoss()(logits, labels))
+
+
+def test_a_class_beside_it_keeps_its_own_methods() -> None:
+    class Base:
+        @available_if(lambda self: True)
+        def predict(self) -> str:
+            return type(self).__name__
+
+    inspect.getattr_static(Base, "predict").fn.__module__ = "sklearn_mlcl.somewhere"
+    one, two = (named_in_errors(type(name, (Base,), {})) for name in ("One", "Two"))
+    assert [cls().predict() for cls in (one, two, Base)] == ["One", "Two", "Base"]
+    with pytest.raises(TypeError, match=r"^One\.predict\(\) got an unexpected"):
+        one().predict(no_argument=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from copy import copy
 from functools import wraps
 from types import FunctionType
 from typing import Any, TypeVar
@@ -29,9 +30,11 @@ def named_in_errors(cls: C) -> C:
             continue
         wrapper = _wrapper(method, cls)
         if hasattr(member, "fn"):
-            member.fn = wrapper
+            own = copy(member)  # a base of this class has the descriptor too
+            own.fn = wrapper
         else:
-            setattr(cls, name, classmethod(wrapper) if method is not member else wrapper)
+            own = classmethod(wrapper) if method is not member else wrapper
+        setattr(cls, name, own)
     return cls
 
 
