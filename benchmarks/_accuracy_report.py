@@ -152,7 +152,10 @@ def set_means(means: pd.DataFrame) -> pd.DataFrame:
     """Return means over the sets of what the first page shows; missing with one set missing."""
     columns = ["example-F1", "micro-F1", "macro-F1", "mAP", "log loss", *SECONDS.values()]
     groups = means.groupby(level="estimator", sort=False)[columns]
-    return groups.agg(lambda values: values.mean(skipna=False))
+    table = groups.agg(lambda values: values.mean(skipna=False))
+    seconds = [*SECONDS.values()]
+    table[seconds] = table[seconds].map("{:.1f}".format, na_action="ignore")
+    return table
 
 
 def estimates_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

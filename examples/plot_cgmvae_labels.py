@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_digits
 from sklearn.metrics import f1_score
-
 from sklearn_mlcl import CGMVAEClassifier
 from sklearn_mlcl.inspection import LabelEmbeddingDisplay
 
@@ -32,11 +31,19 @@ PROPERTIES = {
     "straight": (1, 4, 7),
 }
 columns = {str(digit): digits.target == digit for digit in range(10)}
-columns |= {name: np.isin(digits.target, members) for name, members in PROPERTIES.items()}
+columns |= {
+    name: np.isin(digits.target, members)
+    for name, members in PROPERTIES.items()
+}
 Y = pd.DataFrame(columns).astype(int)
 X = digits.data
 train, test = np.arange(len(X)) % 3 > 0, np.arange(len(X)) % 3 == 0
-print(Y.sum(axis=1).value_counts().sort_index().rename("samples by number of labels"))
+print(
+    Y.sum(axis=1)
+    .value_counts()
+    .sort_index()
+    .rename("samples by number of labels")
+)
 
 # %%
 # Fit and score
@@ -44,7 +51,10 @@ print(Y.sum(axis=1).value_counts().sort_index().rename("samples by number of lab
 
 clf = CGMVAEClassifier(random_state=0).fit(X[train], Y[train])
 predicted = clf.predict(X[test])
-print(f"macro-F1 of the test samples {f1_score(Y[test], predicted, average='macro'):.3f}")
+print(
+    "macro-F1 of the test samples "
+    f"{f1_score(Y[test], predicted, average='macro'):.3f}"
+)
 print(f"KL in the last epoch {clf.history_['kl'][-1]:.1f} nats")
 
 # %%
@@ -55,7 +65,10 @@ print(f"KL in the last epoch {clf.history_['kl'][-1]:.1f} nats")
 # embeddings; lines join labels that often occur together.
 
 display = LabelEmbeddingDisplay.from_estimator(clf, Y[train])
-print(f"correlation of cosines and correlations over all pairs: {display.agreement():.2f}")
+print(
+    "correlation of cosines and correlations over all pairs: "
+    f"{display.agreement():.2f}"
+)
 
 # %%
 # Samples and the Gaussians of their labels
@@ -65,17 +78,30 @@ print(f"correlation of cosines and correlations over all pairs: {display.agreeme
 # Gaussians of its labels.
 
 center = clf.label_means_.mean(axis=0)
-directions = np.linalg.svd(clf.label_means_ - center, full_matrices=False)[2][:2]
+directions = np.linalg.svd(clf.label_means_ - center, full_matrices=False)[2][
+    :2
+]
 codes = (clf.sample_latent(X[test]) - center) @ directions.T
 means = (clf.label_means_ - center) @ directions.T
 deviations = np.sqrt(np.exp(clf.label_log_vars_) @ directions.T**2)
 
 figure, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
-points = ax.scatter(*codes.T, c=digits.target[test], cmap="tab10", s=10, alpha=0.7)
-ax.errorbar(*means.T, *deviations.T[::-1], fmt="none", ecolor="0.6", elinewidth=0.8, zorder=2)
+points = ax.scatter(
+    *codes.T, c=digits.target[test], cmap="tab10", s=10, alpha=0.7
+)
+ax.errorbar(
+    *means.T,
+    *deviations.T[::-1],
+    fmt="none",
+    ecolor="0.6",
+    elinewidth=0.8,
+    zorder=2,
+)
 ax.scatter(*means.T, color="black", marker="D", s=22, zorder=3)
 for name, point in zip(Y.columns, means, strict=True):
-    ax.annotate(name, point, xytext=(4, 4), textcoords="offset points", weight="bold")
+    ax.annotate(
+        name, point, xytext=(4, 4), textcoords="offset points", weight="bold"
+    )
 figure.colorbar(points, label="digit of the sample")
 ax.set(xlabel="first direction", ylabel="second direction")
 
@@ -88,15 +114,22 @@ ax.set(xlabel="first direction", ylabel="second direction")
 uncertainty = clf.uncertainty(X[test]).mean(axis=1)
 wrong = (predicted != Y[test].to_numpy()).any(axis=1)
 for kind, those in (("right", ~wrong), ("wrong", wrong)):
-    print(f"standard deviation of samples predicted {kind}: {uncertainty[those].mean():.4f}")
+    print(
+        f"standard deviation of samples predicted {kind}: "
+        f"{uncertainty[those].mean():.4f}"
+    )
 
 figure, axes = plt.subplots(2, 6, figsize=(8, 3.2), layout="constrained")
 order = np.argsort(uncertainty)
-for sample, axis in zip(np.concatenate([order[:6], order[-6:]]), axes.flat, strict=True):
+for sample, axis in zip(
+    np.concatenate([order[:6], order[-6:]]), axes.flat, strict=True
+):
     axis.imshow(digits.images[test][sample], cmap="gray_r")
     best = clf.predict_proba(X[test][[sample]])[0, :10].argmax()
     axis.set(xticks=[], yticks=[])
-    axis.set_title(f"{digits.target[test][sample]}, predicted {best}", fontsize=9)
+    axis.set_title(
+        f"{digits.target[test][sample]}, predicted {best}", fontsize=9
+    )
 axes[0, 0].set_ylabel("most certain")
 axes[1, 0].set_ylabel("least certain")
 plt.show()

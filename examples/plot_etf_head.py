@@ -14,7 +14,6 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
@@ -53,7 +52,10 @@ models = {
 
 def n_parameters(clf: MultiLabelMLPClassifier) -> int:
     """Count the trained parameters of encoder and head."""
-    return sum(parameter.numel() for _, parameter in clf.net_.get_all_learnable_params())
+    return sum(
+        parameter.numel()
+        for _, parameter in clf.net_.get_all_learnable_params()
+    )
 
 
 table = pd.DataFrame(
@@ -83,19 +85,28 @@ print(table.round(3).to_string())
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.0), layout="constrained")
 for axis, (name, clf) in zip(axes, models.items(), strict=True):
     display = CollapseDisplay.from_estimator(
-        clf, X, Y, kind="gram", ax=axis, plot_kwargs={"vmin": -0.04, "vmax": 0.04}
+        clf,
+        X,
+        Y,
+        kind="gram",
+        ax=axis,
+        plot_kwargs={"vmin": -0.04, "vmax": 0.04},
     )
-    axis.set_title(f"{name}: {np.abs(display.values['deviation']).max():.3f} at most")
+    axis.set_title(
+        f"{name}: {np.abs(display.values['deviation']).max():.3f} at most"
+    )
 
 # %%
 # The distance of the label vectors ("tags") from the simplex and from the rows of the classifier,
 # over the epochs:
 
-figure, axes = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained", sharey=True)
+figure, axes = plt.subplots(
+    1, 2, figsize=(11, 3.4), layout="constrained", sharey=True
+)
 for axis, (name, clf) in zip(axes, models.items(), strict=True):
-    CollapseHistoryDisplay.from_history(clf.history_, metrics=("nc1_trace", "nc2_h", "nc3")).plot(
-        ax=axis
-    )
+    CollapseHistoryDisplay.from_history(
+        clf.history_, metrics=("nc1_trace", "nc2_h", "nc3")
+    ).plot(ax=axis)
     axis.set_title(name)
 axes[0].get_legend().remove()
 axes[1].set_ylabel("")

@@ -23,13 +23,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.pipeline import make_pipeline
-from torch import nn
-
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelLogisticRegression,
+)
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.inspection import EmbeddingDisplay
 from sklearn_mlcl.metrics import average_precision, f1_macro
 from sklearn_mlcl.recipes import FAST
+from torch import nn
 
 SIDE, PATCH, CELLS = 16, 6, 4
 
@@ -42,14 +44,20 @@ class PatchEmbedding(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def _patches(self, X):
-        views = sliding_window_view(X.reshape(-1, SIDE, SIDE), (PATCH, PATCH), axis=(1, 2))
+        views = sliding_window_view(
+            X.reshape(-1, SIDE, SIDE), (PATCH, PATCH), axis=(1, 2)
+        )
         patches = views.reshape(*views.shape[:3], -1)
         return patches - patches.mean(axis=-1, keepdims=True)
 
     def fit(self, X, y=None):
         patches = self._patches(X).reshape(-1, PATCH**2)
-        some = np.random.RandomState(self.random_state).choice(len(patches), 20_000)
-        self.centres_ = MiniBatchKMeans(self.n_centres, random_state=self.random_state, n_init=1)
+        some = np.random.RandomState(self.random_state).choice(
+            len(patches), 20_000
+        )
+        self.centres_ = MiniBatchKMeans(
+            self.n_centres, random_state=self.random_state, n_init=1
+        )
         self.centres_.fit(patches[some])
         return self
 
@@ -59,13 +67,19 @@ class PatchEmbedding(TransformerMixin, BaseEstimator):
         near = np.maximum(distance.mean(axis=1, keepdims=True) - distance, 0)
         near = near.reshape(*patches.shape[:3], -1)
         parts = np.array_split(np.arange(near.shape[1]), CELLS)
-        cells = [near[:, rows][:, :, columns] for rows in parts for columns in parts]
-        return np.concatenate([cell.mean(axis=(1, 2)) for cell in cells], axis=1)
+        cells = [
+            near[:, rows][:, :, columns] for rows in parts for columns in parts
+        ]
+        return np.concatenate(
+            [cell.mean(axis=(1, 2)) for cell in cells], axis=1
+        )
 
 
 X, Y = make_multilabel_digits(subset="train", return_X_y=True)
 X_test, Y_test = make_multilabel_digits(subset="test", return_X_y=True)
-embedded = make_pipeline(PatchEmbedding(), MultiLabelLogisticRegression(C=10)).fit(X, Y)
+embedded = make_pipeline(
+    PatchEmbedding(), MultiLabelLogisticRegression(C=10)
+).fit(X, Y)
 
 # %%
 # With network access, the step may have a pretrained model instead. The following code is **not run
@@ -115,7 +129,9 @@ class Convolutions(nn.Sequential):
 
     def __init__(self, n_features):
         def block(n_in, n_out, size, stride):
-            convolution = nn.Conv2d(n_in, n_out, size, stride=stride, padding=size // 2)
+            convolution = nn.Conv2d(
+                n_in, n_out, size, stride=stride, padding=size // 2
+            )
             return [convolution, nn.BatchNorm2d(n_out), nn.SiLU()]
 
         super().__init__(

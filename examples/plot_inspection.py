@@ -17,8 +17,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
-from threadpoolctl import threadpool_limits
-
 from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
     MultiLabelLogisticRegression,
@@ -36,8 +34,20 @@ from sklearn_mlcl.inspection import (
 )
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from threadpoolctl import threadpool_limits
 
-WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+]
 data = make_multilabel_digits(as_frame=True)
 X, Y = data.data.to_numpy(), data.target.set_axis(WORDS, axis=1)
 X_train, Y_train = X[data.train_idx], Y.iloc[data.train_idx]
@@ -50,7 +60,11 @@ X_test, Y_test = X[data.test_idx], Y.iloc[data.test_idx]
 # the grid. If columns or rows have one colour, the parameter makes no difference.
 
 net = ContrastiveMultiLabelClassifier(
-    n_estimators=1, hidden_layer_sizes=(64,), max_epochs=10, threshold="f1_macro", random_state=0
+    n_estimators=1,
+    hidden_layer_sizes=(64,),
+    max_epochs=10,
+    threshold="f1_macro",
+    random_state=0,
 )
 search = GridSearchCV(
     net,
@@ -78,7 +92,9 @@ figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 EmbeddingDisplay.from_estimator(search, X_test, Y_test, ax=axes[0])
 with threadpool_limits(1):
     tsne = TSNE(metric="cosine", random_state=0)
-    EmbeddingDisplay.from_estimator(search, X_test, Y_test, label="eight", reducer=tsne, ax=axes[1])
+    EmbeddingDisplay.from_estimator(
+        search, X_test, Y_test, label="eight", reducer=tsne, ax=axes[1]
+    )
 
 # %%
 # Precision, recall and calibration
@@ -91,7 +107,12 @@ MultiLabelPrecisionRecallDisplay.from_estimator(
     search, X_test, Y_test, labels=["zero", "one", "eight", "nine"], ax=axes[0]
 )
 MultiLabelReliabilityDisplay.from_estimator(
-    search, X_test, Y_test, labels=["zero", "one", "eight", "nine"], n_bins=8, ax=axes[1]
+    search,
+    X_test,
+    Y_test,
+    labels=["zero", "one", "eight", "nine"],
+    n_bins=8,
+    ax=axes[1],
 )
 
 # %%
@@ -102,7 +123,9 @@ MultiLabelReliabilityDisplay.from_estimator(
 
 figure, axes = plt.subplots(2, 1, figsize=(7.4, 7.6), layout="constrained")
 ThresholdCurveDisplay.from_estimator(search, X_test, Y_test, ax=axes[0])
-ThresholdCurveDisplay.from_estimator(search, X_test, Y_test, per_label=True, ax=axes[1])
+ThresholdCurveDisplay.from_estimator(
+    search, X_test, Y_test, per_label=True, ax=axes[1]
+)
 
 # %%
 # Correlated labels
@@ -123,7 +146,9 @@ LabelCorrelationDisplay.from_estimator(search, X_test, Y_test)
 
 rng = np.random.default_rng(0)
 topics = rng.normal(size=(1500, 20))
-about = 2.5 * np.eye(20)[rng.integers(20, size=200)] + 0.3 * rng.normal(size=(200, 20))
+about = 2.5 * np.eye(20)[rng.integers(20, size=200)] + 0.3 * rng.normal(
+    size=(200, 20)
+)
 chances = expit(topics @ about.T - rng.uniform(1, 5, size=200))
 X_many = topics + rng.normal(size=topics.shape)
 Y_many = (rng.random(chances.shape) < chances).astype(int)
@@ -132,7 +157,9 @@ heads = MultiLabelThresholdClassifierCV(
     MultiLabelLogisticRegression(C=0.1), objective="f1_macro", shrinkage=5, cv=3
 ).fit(X_many[:half], Y_many[:half])
 figure, axes = plt.subplots(2, 1, figsize=(7.4, 8.0), layout="constrained")
-MultiLabelPrecisionRecallDisplay.from_estimator(heads, X_many[half:], Y_many[half:], ax=axes[0])
+MultiLabelPrecisionRecallDisplay.from_estimator(
+    heads, X_many[half:], Y_many[half:], ax=axes[0]
+)
 ThresholdCurveDisplay.from_estimator(
     heads, X_many[half:], Y_many[half:], per_label=True, ax=axes[1]
 )
@@ -142,8 +169,12 @@ LabelCorrelationDisplay.from_estimator(heads, X_many[half:], Y_many[half:])
 # The displays work with any classifier of label matrices, also scikit-learn's. Its predictions may
 # be a matrix or a list of arrays. Missing targets (NaN) are ignored.
 
-peer = OneVsRestClassifier(LogisticRegression(C=0.1, max_iter=200)).fit(X_train, Y_train.to_numpy())
-Y_partly = Y_test.astype(float).mask(np.random.default_rng(0).random(Y_test.shape) < 0.4)
+peer = OneVsRestClassifier(LogisticRegression(C=0.1, max_iter=200)).fit(
+    X_train, Y_train.to_numpy()
+)
+Y_partly = Y_test.astype(float).mask(
+    np.random.default_rng(0).random(Y_test.shape) < 0.4
+)
 MultiLabelPrecisionRecallDisplay.from_estimator(peer, X_test, Y_partly)
 
 # %%

@@ -13,8 +13,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelMLPClassifier,
+)
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, RegularizedContrastiveLoss
 from sklearn_mlcl.metrics import average_precision, f1_macro
@@ -38,11 +40,13 @@ RED, BLUE, QUIET = "#d1495b", "#2e4057", "#9aa0a6"
 
 LABELS = "abc"
 LABEL_SETS = ["ab", "ab", "a", "a", "b", "abc", "ac", "c"]
-labels = torch.tensor([[float(name in names) for name in LABELS] for names in LABEL_SETS])
+labels = torch.tensor(
+    [[float(name in names) for name in LABELS] for names in LABEL_SETS]
+)
 
 
 def attraction_of_first_sample(name: str) -> np.ndarray:
-    """Return W of sample 0 to the other samples and the prototypes; NaN without prototypes."""
+    """Return W of sample 0 to other samples and to prototypes, if there are any."""
     loss = CONTRASTIVE_LOSSES[name]()
     row = loss.pair_weights(labels)[0].numpy()
     shares = np.full(len(LABEL_SETS) + len(LABELS), np.nan)
@@ -55,15 +59,26 @@ def attraction_of_first_sample(name: str) -> np.ndarray:
 
 def plot_attraction() -> Figure:
     """Draw the attraction of the first sample in every loss."""
-    shares = np.array([attraction_of_first_sample(name) for name in CONTRASTIVE_LOSSES])
+    shares = np.array(
+        [attraction_of_first_sample(name) for name in CONTRASTIVE_LOSSES]
+    )
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
     axis.imshow(shares, cmap="Blues", aspect="auto", vmin=0, vmax=0.6)
     for (y, x), share in np.ndenumerate(shares):
         if not np.isnan(share):
             text = f"{share:.2f}" if share else "0"
-            axis.text(x, y, text, ha="center", va="center", color="w" if share > 0.35 else "k")
+            axis.text(
+                x,
+                y,
+                text,
+                ha="center",
+                va="center",
+                color="w" if share > 0.35 else "k",
+            )
     others = ["{" + ", ".join(names) + "}" for names in LABEL_SETS[1:]]
-    axis.set_xticks(range(shares.shape[1]), others + [f"proto. {name}" for name in LABELS])
+    axis.set_xticks(
+        range(shares.shape[1]), others + [f"proto. {name}" for name in LABELS]
+    )
     axis.set_yticks(range(len(shares)), CONTRASTIVE_LOSSES)
     axis.axvline(len(others) - 0.5, color="black", linewidth=1)
     axis.tick_params(length=0)
@@ -86,17 +101,22 @@ plot_attraction()
 
 
 def force_on_positive(cosines: np.ndarray, lambda_reg: float) -> np.ndarray:
-    """Return the derivative of the anchor's loss by the cosine of the moved positive."""
-    loss = RegularizedContrastiveLoss(temperature=0.5, lambda_reg=lambda_reg, reduction="none")
+    """Return the slope of the anchor's loss in the cosine of the positive."""
+    loss = RegularizedContrastiveLoss(
+        temperature=0.5, lambda_reg=lambda_reg, reduction="none"
+    )
     pair_labels = torch.tensor([[1.0], [1.0], [1.0], [0.0]])
     forces = []
     for angle in np.arccos(cosines):
-        points = torch.tensor([[1.0, 0, 0], [np.cos(angle), np.sin(angle), 0], [0.5, 0, 0.75**0.5],
-                               [0.2, 0, -(0.96**0.5)]], dtype=torch.float32)  # fmt: skip
+        moved = [np.cos(angle), np.sin(angle), 0]
+        still = [[0.5, 0, 0.75**0.5], [0.2, 0, -(0.96**0.5)]]
+        points = torch.tensor([[1.0, 0, 0], moved, *still], dtype=torch.float32)
         points.requires_grad_()
         loss(points, pair_labels)[0].backward()
-        # Turning the positive by d(angle) changes the cosine by -sin(angle) d(angle).
-        tangent = torch.tensor([-np.sin(angle), np.cos(angle), 0], dtype=torch.float32)
+        # A turn by d(angle) changes the cosine by -sin(angle) d(angle).
+        tangent = torch.tensor(
+            [-np.sin(angle), np.cos(angle), 0], dtype=torch.float32
+        )
         forces.append(float(points.grad[1] @ tangent) / -np.sin(angle))
     return np.array(forces)
 
@@ -106,9 +126,22 @@ def plot_clamp() -> Figure:
     cosines = np.linspace(-0.99, 0.99, 100)
     figure, axis = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
     axis.axhline(0, color="black", linewidth=0.8)
-    axis.plot(cosines, force_on_positive(cosines, 0.0), "--", color=BLUE, label="plain")
-    axis.plot(cosines, force_on_positive(cosines, 1.0), color=RED, label="clamped (lambda_reg=1)")
-    axis.set(xlabel="cosine of anchor and positive", ylabel="derivative of the loss")
+    axis.plot(
+        cosines,
+        force_on_positive(cosines, 0.0),
+        "--",
+        color=BLUE,
+        label="plain",
+    )
+    axis.plot(
+        cosines,
+        force_on_positive(cosines, 1.0),
+        color=RED,
+        label="clamped (lambda_reg=1)",
+    )
+    axis.set(
+        xlabel="cosine of anchor and positive", ylabel="derivative of the loss"
+    )
     axis.text(-0.97, 0.04, "pushed away", fontsize=9)
     axis.text(-0.97, -0.04, "pulled closer", fontsize=9, va="top")
     axis.spines[["top", "right"]].set_visible(False)
@@ -141,8 +174,13 @@ scores = {}
 for name, model in models.items():
     probabilities = model.fit(X, Y).predict_proba(X_test)
     decided = (probabilities >= 0.5).astype(int)
-    scores[name] = average_precision(Y_test, probabilities), f1_macro(Y_test, decided)
-    print(f"{name:14s} mAP {scores[name][0]:.3f}   macro-F1 {scores[name][1]:.3f}")
+    scores[name] = (
+        average_precision(Y_test, probabilities),
+        f1_macro(Y_test, decided),
+    )
+    print(
+        f"{name:14s} mAP {scores[name][0]:.3f}   macro-F1 {scores[name][1]:.3f}"
+    )
 
 
 def plot_scores(scores: dict[str, tuple[float, float]]) -> Figure:

@@ -16,8 +16,11 @@ ignore them (``missing_label``), or fill them with zeros, the usual practice.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-
-from sklearn_mlcl import MultiLabelMLPClassifier, MultiLabelThresholdClassifierCV, recipes
+from sklearn_mlcl import (
+    MultiLabelMLPClassifier,
+    MultiLabelThresholdClassifierCV,
+    recipes,
+)
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.metrics import (
     average_precision,
@@ -34,7 +37,10 @@ hidden = np.random.default_rng(0).random(Y.shape) < 0.4
 Y_masked = np.where(hidden, MISSING, Y)
 Y_filled = np.where(hidden, 0, Y)
 print(f"positives: {Y.sum()}, of which {Y_filled.sum()} are observed")
-print(f"samples with a missing label: {(Y_masked == MISSING).any(axis=1).mean():.0%}")
+print(
+    "samples with a missing label: "
+    f"{(Y_masked == MISSING).any(axis=1).mean():.0%}"
+)
 
 # %%
 # Fit and tune on the observed labels
@@ -73,11 +79,15 @@ print(pd.DataFrame(scores).T.round(3).to_string())
 # this factor. Thresholds tuned on the same labels are lower too, so most decisions are right. The
 # probabilities themselves are wrong.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(10, 4), layout="constrained"
+)
 labels = np.arange(Y.shape[1])
 for shift, (name, model) in zip((-0.2, 0.2), models.items(), strict=True):
     predicted = model.predict(X_test)
-    by_label = [f1_macro(Y_test[:, [label]], predicted[:, [label]]) for label in labels]
+    by_label = [
+        f1_macro(Y_test[:, [label]], predicted[:, [label]]) for label in labels
+    ]
     left.bar(labels + shift, by_label, width=0.4, label=name)
     confidence, frequency, mass = reliability_curve(
         Y_test.ravel(), model.predict_proba(X_test).ravel(), n_bins=8
@@ -85,7 +95,9 @@ for shift, (name, model) in zip((-0.2, 0.2), models.items(), strict=True):
     right.plot(confidence[0], frequency[0], marker="o", label=name)
 left.set(xlabel="digit", ylabel="F1 on the test samples", xticks=labels)
 right.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-right.set(xlabel="predicted probability", ylabel="share of positives", aspect="equal")
+right.set(
+    xlabel="predicted probability", ylabel="share of positives", aspect="equal"
+)
 right.legend(frameon=False)
 plt.show()
 
@@ -100,5 +112,11 @@ hidden_test = np.random.default_rng(1).random(Y_test.shape) < 0.4
 predicted = models["masked"].predict(X_test)
 Y_some = np.where(hidden_test, MISSING, Y_test)
 print(f"macro-F1 on all test labels:   {f1_macro(Y_test, predicted):.3f}")
-print(f"on the observed 60 %, masked:  {f1_macro(Y_some, predicted, missing_label=MISSING):.3f}")
-print(f"on labels filled with zeros:   {f1_macro(np.where(hidden_test, 0, Y_test), predicted):.3f}")
+print(
+    "on the observed 60 %, masked:  "
+    f"{f1_macro(Y_some, predicted, missing_label=MISSING):.3f}"
+)
+print(
+    "on labels filled with zeros:   "
+    f"{f1_macro(np.where(hidden_test, 0, Y_test), predicted):.3f}"
+)

@@ -21,7 +21,6 @@ from sklearn.impute import SimpleImputer
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
 from sklearn_mlcl import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.inspection import MultiLabelPrecisionRecallDisplay
 from sklearn_mlcl.metrics import f1_macro
@@ -29,12 +28,16 @@ from sklearn_mlcl.recipes import FAST
 
 
 def make_tickets(n, random_state):
-    """Return n tickets and their labels, with the number of the ticket as index."""
+    """Return n tickets and their labels; the index numbers the tickets."""
     rng = np.random.default_rng(random_state)
     tickets = pd.DataFrame(
         {
-            "product": rng.choice(["mail", "shop", "wiki"], n, p=[0.5, 0.3, 0.2]),
-            "plan": rng.choice(["free", "team", "company"], n, p=[0.6, 0.3, 0.1]),
+            "product": rng.choice(
+                ["mail", "shop", "wiki"], n, p=[0.5, 0.3, 0.2]
+            ),
+            "plan": rng.choice(
+                ["free", "team", "company"], n, p=[0.6, 0.3, 0.1]
+            ),
             "users": np.round(rng.lognormal(2, 1, n)),
             "days since update": rng.integers(0, 90, n).astype(float),
         },
@@ -46,12 +49,13 @@ def make_tickets(n, random_state):
         {
             "outage": 0.05 + 0.6 * fresh * tickets["product"].eq("mail"),
             "slow": 0.05 + 0.7 * crowd + 0.2 * fresh,
-            "invoice": 0.5 * tickets["plan"].ne("free") + 0.3 * tickets["product"].eq("shop"),
+            "invoice": 0.5 * tickets["plan"].ne("free")
+            + 0.3 * tickets["product"].eq("shop"),
             "refund": 0.45 * tickets["product"].eq("shop") + 0.25 * fresh,
         }
     )
     labels = (rng.random(chance.shape) < chance).astype(int)
-    # Some numbers of users are missing. X must not have NaN, so an imputer fills them.
+    # Some numbers of users are missing: an imputer will fill them.
     tickets.loc[rng.random(n) < 0.05, "users"] = np.nan
     return tickets, labels
 
@@ -69,8 +73,14 @@ print(X_test.head(3).to_string())
 # threshold is tuned.
 
 columns = make_column_transformer(
-    (make_pipeline(SimpleImputer(), StandardScaler()), ["users", "days since update"]),
-    (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["product", "plan"]),
+    (
+        make_pipeline(SimpleImputer(), StandardScaler()),
+        ["users", "days since update"],
+    ),
+    (
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+        ["product", "plan"],
+    ),
     verbose_feature_names_out=False,
 )
 classifier = ContrastiveMultiLabelClassifier(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
@@ -61,9 +60,13 @@ figure, axes = plt.subplots(1, 3, figsize=(11, 4.0), layout="constrained")
 for axis, epochs in zip(axes, (1, 10, PAL_COLLAPSE["max_epochs"]), strict=True):
     stage = clf
     if epochs < PAL_COLLAPSE["max_epochs"]:
-        stage = MultiLabelMLPClassifier(**{**PAL_COLLAPSE, "max_epochs": epochs}, random_state=0)
+        stage = MultiLabelMLPClassifier(
+            **{**PAL_COLLAPSE, "max_epochs": epochs}, random_state=0
+        )
         stage.fit(X, Y)
-    CollapseDisplay.from_estimator(stage, X, Y, kind="tags", labels=[0, 1, 2], ax=axis)
+    CollapseDisplay.from_estimator(
+        stage, X, Y, kind="tags", labels=[0, 1, 2], ax=axis
+    )
     axis.set_title(f"{epochs} epoch{'s' if epochs > 1 else ''}")
 
 # %%
@@ -90,14 +93,18 @@ with torch.inference_mode():
     embedding = torch.from_numpy(clf.transform(X_test).astype(np.float32))
     scores = clf.net_.criterion_.head(embedding).softmax(dim=1).numpy()
 thresholds = np.linspace(0.02, 0.6, 59)
-by_threshold = [jaccard_samples(Y_test, scores >= threshold) for threshold in thresholds]
+by_threshold = [
+    jaccard_samples(Y_test, scores >= threshold) for threshold in thresholds
+]
 by_prototype = jaccard_samples(Y_test, clf.predict(X_test))
 best = thresholds[np.argmax(by_threshold)]
 print(f"softmax, best threshold {best:.2f}: Jaccard {max(by_threshold):.3f}")
 print(f"nearest prototype: Jaccard {by_prototype:.3f}")
 
 figure, axis = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
-axis.plot(thresholds, by_threshold, color="#2e4057", label="softmax above a threshold")
+axis.plot(
+    thresholds, by_threshold, color="#2e4057", label="softmax above a threshold"
+)
 axis.axhline(by_prototype, color="#d1495b", label="nearest prototype")
 axis.set(xlabel="threshold", ylabel="Jaccard index of the test samples")
 axis.spines[["top", "right"]].set_visible(False)

@@ -23,14 +23,27 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.discovery import all_estimators, all_functions
-
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelLogisticRegression,
+)
 from sklearn_mlcl.inspection import LabelCorrelationDisplay
 from sklearn_mlcl.metrics import average_precision, f1_macro, get_scorer
-from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
+from sklearn_mlcl.model_selection import (
+    MultilabelStratifiedKFold,
+    MultilabelStratifiedShuffleSplit,
+)
 from sklearn_mlcl.recipes import FAST
 
-LABELS = ["random_state", "n_jobs", "verbose", "tol", "max_iter", "sample_weight", "n_components"]
+LABELS = [
+    "random_state",
+    "n_jobs",
+    "verbose",
+    "tol",
+    "max_iter",
+    "sample_weight",
+    "n_components",
+]
 LABELS += ["copy", "fit_intercept", "warm_start", "metric"]
 
 
@@ -42,10 +55,15 @@ def prose(documented):
 members = dict(all_estimators() + all_functions())
 texts = np.array([prose(member) for member in members.values()], dtype=object)
 taken = [inspect.signature(member).parameters for member in members.values()]
-Y = pd.DataFrame({label: [int(label in names) for names in taken] for label in LABELS})
+Y = pd.DataFrame(
+    {label: [int(label in names) for names in taken] for label in LABELS}
+)
 split = MultilabelStratifiedShuffleSplit(1, test_size=0.3, random_state=0)
 train, test = next(split.split(texts, Y))
-print(f"{len(texts)} texts, {Y.sum(axis=1).mean():.1f} of {len(LABELS)} labels a text")
+print(
+    f"{len(texts)} texts, each with {Y.sum(axis=1).mean():.1f} "
+    f"of {len(LABELS)} labels"
+)
 
 # %%
 # Pipeline and search
@@ -56,13 +74,19 @@ print(f"{len(texts)} texts, {Y.sum(axis=1).mean():.1f} of {len(LABELS)} labels a
 
 pipeline = Pipeline(
     [
-        ("words", TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english")),
+        (
+            "words",
+            TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english"),
+        ),
         ("labels", ContrastiveMultiLabelClassifier(**FAST, random_state=0)),
     ]
 )
 search = GridSearchCV(
     pipeline,
-    {"words__ngram_range": [(1, 1), (1, 2)], "labels__lambda_joint": [0.2, 2.0]},
+    {
+        "words__ngram_range": [(1, 1), (1, 2)],
+        "labels__lambda_joint": [0.2, 2.0],
+    },
     cv=MultilabelStratifiedKFold(3),
     scoring=get_scorer("average_precision_macro"),
 ).fit(texts[train], Y.iloc[train])
@@ -75,7 +99,9 @@ search.best_estimator_
 # Logistic regressions on the same words, with a penalty chosen for each label, are compared. The
 # two rank about equally. At the threshold of 0.5 the net finds more of the rare labels.
 
-heads = Pipeline([pipeline.steps[0], ("labels", MultiLabelLogisticRegression(C="cv"))])
+heads = Pipeline(
+    [pipeline.steps[0], ("labels", MultiLabelLogisticRegression(C="cv"))]
+)
 heads.fit(texts[train], Y.iloc[train])
 scores = {}
 for name, model in (("contrastive", search), ("logistic regressions", heads)):
@@ -94,7 +120,7 @@ print(pd.DataFrame(scores).T.round(3).to_string())
 
 search.best_estimator_[-1].set_output(predict="pandas")
 asked = [
-    "Fit a sparse linear model by coordinate descent, iterating until convergence.",
+    "Fit a sparse linear model by coordinate descent, until convergence.",
     "Draw random projections and reduce the dimension of the data.",
     "Compute pairwise distances in parallel.",
 ]
@@ -106,5 +132,7 @@ print(search.predict_proba(asked).round(2).T.to_string())
 # The observed correlations of the labels, and those of the predicted probabilities.
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
-LabelCorrelationDisplay.from_estimator(search, texts[test], Y.iloc[test], ax=axes)
+LabelCorrelationDisplay.from_estimator(
+    search, texts[test], Y.iloc[test], ax=axes
+)
 plt.show()

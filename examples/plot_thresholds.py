@@ -15,7 +15,6 @@ forest, whose probabilities stay far below 0.5 for rare labels.
 import matplotlib.pyplot as plt
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
-
 from sklearn_mlcl import MultiLabelThresholdClassifierCV
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.inspection import ThresholdCurveDisplay
@@ -36,13 +35,20 @@ models = {
     "one threshold": MultiLabelThresholdClassifierCV(
         forest, objective="f1_samples", per_label=False
     ),
-    "one per label": MultiLabelThresholdClassifierCV(forest, objective="f1_macro", per_label=True),
+    "one per label": MultiLabelThresholdClassifierCV(
+        forest, objective="f1_macro", per_label=True
+    ),
 }
 scores = {"example-F1": f1_samples, "micro-F1": f1_micro, "macro-F1": f1_macro}
 table = pd.DataFrame(
     {
-        name: {score: f(Y_test, model.predict(X_test)) for score, f in scores.items()}
-        for name, model in ((name, model.fit(X, Y)) for name, model in models.items())
+        name: {
+            score: f(Y_test, model.predict(X_test))
+            for score, f in scores.items()
+        }
+        for name, model in (
+            (name, model.fit(X, Y)) for name, model in models.items()
+        )
     }
 ).T
 print(table.round(3).to_string())
@@ -54,7 +60,9 @@ print(table.round(3).to_string())
 # threshold. The maximum is flat, so a threshold close to it is enough; 0.5 is not close.
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-ThresholdCurveDisplay.from_estimator(models["one threshold"], X_test, Y_test, ax=axes[0])
+ThresholdCurveDisplay.from_estimator(
+    models["one threshold"], X_test, Y_test, ax=axes[0]
+)
 ThresholdCurveDisplay.from_estimator(
     models["one per label"], X_test, Y_test, per_label=True, ax=axes[1]
 )

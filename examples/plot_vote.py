@@ -17,8 +17,11 @@ models and their vote on the same folds.
 import matplotlib.pyplot as plt
 import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier
-
-from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelMLPClassifier, recipes
+from sklearn_mlcl import (
+    MultiLabelLogisticRegression,
+    MultiLabelMLPClassifier,
+    recipes,
+)
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.metrics import f1_macro, f1_micro, f1_samples
 from sklearn_mlcl.model_selection import MultiLabelVotingClassifierCV, compare
@@ -38,7 +41,9 @@ print(table.round(3).T.to_string())
 scores = ["f1_samples", "f1_micro", "f1_macro", "average_precision_macro"]
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 spread = table[[f"{score}_std" for score in scores]].set_axis(scores, axis=1)
-table[scores].T.plot.bar(ax=ax, yerr=spread.T, rot=0, ylabel="score of the test folds")
+table[scores].T.plot.bar(
+    ax=ax, yerr=spread.T, rot=0, ylabel="score of the test folds"
+)
 ax.set_ylim(table[scores].min(axis=None) - 0.1, 1)
 ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 
@@ -50,7 +55,9 @@ ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 
 vote = MultiLabelVotingClassifierCV(models, cv=3, random_state=0).fit(X, Y)
 print(pd.DataFrame(vote.calibration_).round(2).to_string())
-print(pd.Series(vote.weights_, index=vote.named_estimators_).round(2).to_string())
+print(
+    pd.Series(vote.weights_, index=vote.named_estimators_).round(2).to_string()
+)
 
 # %%
 # ``validation_scores_`` compares the vote with its members, on held-out training samples.
@@ -69,5 +76,8 @@ for score in (f1_samples, f1_micro, f1_macro):
 # Another threshold takes effect at once.
 
 vote.set_params(threshold="f1_samples")
-print(f"{f1_samples(Y_test, vote.predict(X_test)):.3f} at a threshold of {vote.threshold_:.2f}")
+print(
+    f"{f1_samples(Y_test, vote.predict(X_test)):.3f} "
+    f"at a threshold of {vote.threshold_:.2f}"
+)
 plt.show()

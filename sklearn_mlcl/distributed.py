@@ -68,10 +68,15 @@ def partial_fit_blocks(estimator: Any, X: Any, y: Any, **fit_params: Any) -> Any
     >>> import dask.array as da
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import MultiLabelMLPClassifier
-    >>> from sklearn_mlcl.distributed import partial_fit_blocks, predict_proba_blocks
+    >>> from sklearn_mlcl.distributed import (
+    ...     partial_fit_blocks,
+    ...     predict_proba_blocks,
+    ... )
     >>> X, Y = make_multilabel_classification(random_state=0)
     >>> X, Y = da.from_array(X, (50, -1)), da.from_array(Y, (50, -1))
-    >>> clf = partial_fit_blocks(MultiLabelMLPClassifier(random_state=0), X, Y).compute()
+    >>> clf = partial_fit_blocks(
+    ...     MultiLabelMLPClassifier(random_state=0), X, Y
+    ... ).compute()
     >>> clf.n_iter_, predict_proba_blocks(clf, X)
     (2, dask.array<_probabilities, shape=(100, 5), dtype=float64, chunksize=(50, 5), chunktype=numpy.ndarray>)
     """  # noqa: E501 - what dask prints
@@ -176,7 +181,9 @@ class LabelShards:
     >>> from sklearn_mlcl.distributed import fit_label_shards
     >>> X, Y = make_multilabel_classification(random_state=0)
     >>> with Client(processes=False, n_workers=1, dashboard_address=None) as client:
-    ...     fit_label_shards(MultiLabelLogisticRegression(), X, Y, client=client).n_labels
+    ...     fit_label_shards(
+    ...         MultiLabelLogisticRegression(), X, Y, client=client
+    ...     ).n_labels
     5
     """
 

@@ -168,7 +168,9 @@ def positive_regularization_ratio(
     --------
     >>> from sklearn_mlcl.representation import positive_regularization_ratio
     >>> W = [[0, 0.5, 0.5], [1, 0, 0], [1, 0, 0]]
-    >>> positive_regularization_ratio([[1, 0], [0.8, 0.6], [0, 1]], W, temperature=0.5)
+    >>> positive_regularization_ratio(
+    ...     [[1, 0], [0.8, 0.6], [0, 1]], W, temperature=0.5
+    ... )
     0.25
     """
     check_arguments("positive_regularization_ratio", temperature=(temperature, ABOVE_0))

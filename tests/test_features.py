@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from skorch.callbacks import Callback
@@ -16,13 +17,20 @@ from tests.small import small
 
 ROOT = Path(__file__).parents[1]
 NAMED_TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
-PAGES = [*(ROOT / "doc").glob("*.rst"), *(ROOT / "doc" / "_data").glob("*.csv")]
+TABLES = sorted((ROOT / "doc" / "_data").glob("features_*.csv"))
+PAGES = [*(ROOT / "doc").glob("*.rst"), ROOT / "tests" / "features.csv"]
 
 
 @pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: page.name)
 def test_named_tests_exist(page: Path) -> None:
     for file, name in NAMED_TEST.findall(page.read_text()):
         assert re.search(rf"^(    )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), name
+
+
+def test_every_feature_has_a_test() -> None:
+    tables = pd.concat(map(pd.read_csv, TABLES))
+    tested = pd.read_csv(ROOT / "tests" / "features.csv")["feature"]
+    assert set(tables["feature"][tables["answer"] == "yes"]) == set(tested)
 
 
 class HeldOutLabels(Callback):

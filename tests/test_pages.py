@@ -91,6 +91,13 @@ def test_code_is_no_wider_than_its_column(page: Path) -> None:
     assert [line for line in lines if len(line) > 80] == []
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_code_of_examples_is_no_wider_either(example: Path) -> None:
+    text = ast.parse(example.read_text()).body[0].end_lineno or 0
+    code = [line for line in example.read_text().split("\n")[text:] if not line.startswith("#")]
+    assert [line for line in code if len(line) > 80] == []
+
+
 @each_page
 def test_interactive_examples_of_pages_run(page: Path) -> None:
     assert doctest.testfile(str(page), module_relative=False).failed == 0

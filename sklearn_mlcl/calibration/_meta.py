@@ -54,7 +54,9 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
     >>> from sklearn_mlcl.calibration import MultiLabelCalibratedClassifierCV
     >>> X, Y = make_multilabel_classification(200, n_classes=3, random_state=0)
     >>> forest = RandomForestClassifier(20, random_state=0)
-    >>> MultiLabelCalibratedClassifierCV(forest, cv=3).fit(X, Y).predict_proba(X).shape
+    >>> MultiLabelCalibratedClassifierCV(forest, cv=3).fit(X, Y).predict_proba(
+    ...     X
+    ... ).shape
     (200, 3)
     """
 

@@ -33,8 +33,13 @@ class LabelCalibration:
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.calibration import LabelCalibration
-    >>> calibration = LabelCalibration(slope=np.array([0.5]), offset=np.array([0.0]))
-    >>> calibration.probabilities(np.array([[4.0]])).round(3), calibration.temperature
+    >>> calibration = LabelCalibration(
+    ...     slope=np.array([0.5]), offset=np.array([0.0])
+    ... )
+    >>> (
+    ...     calibration.probabilities(np.array([[4.0]])).round(3),
+    ...     calibration.temperature,
+    ... )
     (array([[0.881]]), array([2.]))
     """
 

@@ -83,7 +83,9 @@ def fit_onn_decoder(
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.collapse import fit_onn_decoder, simplex_etf
-    >>> Y = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0]])
+    >>> Y = np.array(
+    ...     [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0]]
+    ... )
     >>> T = simplex_etf(4)
     >>> decoder = fit_onn_decoder(Y @ T, Y)
     >>> decoder.decode(np.array([[0, 0, 1, 1]]) @ T).toarray()

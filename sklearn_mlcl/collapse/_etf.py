@@ -82,7 +82,10 @@ def etf_deviation(A: ArrayLike, B: ArrayLike | None = None, *, center: bool = Tr
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.collapse import etf_deviation
-    >>> round(etf_deviation(np.eye(10)), 6), round(etf_deviation(np.eye(10), center=False), 4)
+    >>> (
+    ...     round(etf_deviation(np.eye(10)), 6),
+    ...     round(etf_deviation(np.eye(10), center=False), 4),
+    ... )
     (0.0, 0.3204)
     """
     left = np.asarray(A, dtype=np.float64)

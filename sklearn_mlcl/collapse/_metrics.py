@@ -134,7 +134,9 @@ def neural_collapse_metrics(
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.collapse import neural_collapse_metrics, simplex_etf
-    >>> Y = np.repeat([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]], 5, axis=0)
+    >>> Y = np.repeat(
+    ...     [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]], 5, axis=0
+    ... )
     >>> report = neural_collapse_metrics(Y @ simplex_etf(4), Y)
     >>> round(report["tag_r2"], 6), round(report["phi_rmse"], 6)
     (1.0, 0.0)

@@ -53,7 +53,9 @@ def nearest_equinorm(
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.collapse import nearest_equinorm
-    >>> sets, D = nearest_equinorm(np.array([[2.0, 1.8, -3.0]]), [1, 2], [1.0, 0.8], [1.0, 0.64])
+    >>> sets, D = nearest_equinorm(
+    ...     np.array([[2.0, 1.8, -3.0]]), [1, 2], [1.0, 0.8], [1.0, 0.64]
+    ... )
     >>> sets.toarray(), np.round(D, 2)
     (array([[1, 1, 0]], dtype=int8), array([-5.44]))
     """
@@ -345,7 +347,9 @@ def subset_marginals(
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.collapse import subset_marginals
-    >>> p, log_mass = subset_marginals(np.array([[0.0, 0.0, 0.0]]), [2], [1.0], [0.0])
+    >>> p, log_mass = subset_marginals(
+    ...     np.array([[0.0, 0.0, 0.0]]), [2], [1.0], [0.0]
+    ... )
     >>> np.round(p, 6), np.round(np.exp(log_mass), 6)
     (array([[[0.666667, 0.666667, 0.666667]]]), array([[3.]]))
     """

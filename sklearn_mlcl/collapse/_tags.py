@@ -97,7 +97,11 @@ def fit_tag_prototypes(features: Any, Y: Any, *, sample_weight: Any = None) -> T
     >>> Y = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1]])
     >>> H = 5 + np.where(Y.sum(1) == 1, 1.0, 0.8)[:, None] * (Y @ simplex_etf(3))
     >>> fitted = fit_tag_prototypes(H, Y)
-    >>> np.round(fitted.scales, 6), np.round(fitted.intercept, 6), round(fitted.r2, 6)
+    >>> (
+    ...     np.round(fitted.scales, 6),
+    ...     np.round(fitted.intercept, 6),
+    ...     round(fitted.r2, 6),
+    ... )
     (array([1. , 0.8]), array([5., 5.]), 1.0)
     """
     features, groups = grouped(features, Y, sample_weight)

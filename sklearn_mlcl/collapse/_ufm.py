@@ -90,7 +90,9 @@ def ufm_scaling(
     Examples
     --------
     >>> from sklearn_mlcl.collapse import ufm_scaling
-    >>> optimum = ufm_scaling(5, {1: 35, 2: 40, 3: 30}, lam_w=5e-3, lam_h=5e-3 / 105)
+    >>> optimum = ufm_scaling(
+    ...     5, {1: 35, 2: 40, 3: 30}, lam_w=5e-3, lam_h=5e-3 / 105
+    ... )
     >>> round(optimum.omega2, 6), round(optimum.c[2], 6)
     (2.027847, 1.916968)
     """

@@ -244,7 +244,9 @@ def load_npz(
     >>> import numpy as np
     >>> from sklearn_mlcl.datasets import load_npz
     >>> file = io.BytesIO()
-    >>> np.savez(file, X=np.eye(3), Y=np.array([[0, 1], [1, 1], [0, 0]], dtype=np.uint8))
+    >>> np.savez(
+    ...     file, X=np.eye(3), Y=np.array([[0, 1], [1, 1], [0, 0]], dtype=np.uint8)
+    ... )
     >>> _ = file.seek(0)
     >>> X, Y = load_npz(file, return_X_y=True)
     >>> Y.dtype, Y.sum(axis=0)

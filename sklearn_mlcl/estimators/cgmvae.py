@@ -153,9 +153,15 @@ class CGMVAEClassifier(NetClassifier):
     --------
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import CGMVAEClassifier
-    >>> X, Y = make_multilabel_classification(n_samples=200, n_classes=3, random_state=0)
+    >>> X, Y = make_multilabel_classification(
+    ...     n_samples=200, n_classes=3, random_state=0
+    ... )
     >>> clf = CGMVAEClassifier(max_epochs=5, random_state=0).fit(X, Y)
-    >>> clf.predict_proba(X).shape, clf.sample_latent(X).shape, clf.label_similarity().shape
+    >>> (
+    ...     clf.predict_proba(X).shape,
+    ...     clf.sample_latent(X).shape,
+    ...     clf.label_similarity().shape,
+    ... )
     ((200, 3), (200, 64), (3, 3))
     """
 

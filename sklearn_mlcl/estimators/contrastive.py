@@ -147,8 +147,12 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     --------
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import ContrastiveMultiLabelClassifier
-    >>> X, Y = make_multilabel_classification(n_samples=200, n_classes=3, random_state=0)
-    >>> clf = ContrastiveMultiLabelClassifier(n_estimators=2, max_epochs=5, random_state=0)
+    >>> X, Y = make_multilabel_classification(
+    ...     n_samples=200, n_classes=3, random_state=0
+    ... )
+    >>> clf = ContrastiveMultiLabelClassifier(
+    ...     n_estimators=2, max_epochs=5, random_state=0
+    ... )
     >>> clf = clf.fit(X, Y)
     >>> clf.predict_proba(X).shape, clf.transform(X).shape
     ((200, 3), (200, 512))

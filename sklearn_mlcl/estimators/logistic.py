@@ -98,7 +98,9 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
     --------
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import MultiLabelLogisticRegression
-    >>> X, Y = make_multilabel_classification(n_samples=100, n_classes=3, random_state=0)
+    >>> X, Y = make_multilabel_classification(
+    ...     n_samples=100, n_classes=3, random_state=0
+    ... )
     >>> heads = MultiLabelLogisticRegression(C=0.1).fit(X, Y)
     >>> heads.coef_.shape, heads.predict(X).shape
     ((3, 20), (100, 3))

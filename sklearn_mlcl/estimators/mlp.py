@@ -111,7 +111,9 @@ class MultiLabelMLPClassifier(NetClassifier):
     --------
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import MultiLabelMLPClassifier
-    >>> X, Y = make_multilabel_classification(n_samples=200, n_classes=3, random_state=0)
+    >>> X, Y = make_multilabel_classification(
+    ...     n_samples=200, n_classes=3, random_state=0
+    ... )
     >>> mlp = MultiLabelMLPClassifier(max_epochs=5, random_state=0).fit(X, Y)
     >>> mlp.predict_proba(X).shape
     (200, 3)

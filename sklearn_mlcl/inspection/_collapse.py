@@ -85,7 +85,9 @@ class CollapseDisplay:
     >>> import numpy as np
     >>> from sklearn_mlcl.collapse import neural_collapse_metrics, simplex_etf
     >>> from sklearn_mlcl.inspection import CollapseDisplay
-    >>> Y = np.repeat([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]], 5, axis=0)
+    >>> Y = np.repeat(
+    ...     [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 1]], 5, axis=0
+    ... )
     >>> report = neural_collapse_metrics(Y @ simplex_etf(4), Y)
     >>> phi = CollapseDisplay.from_report(report, kind="phi").values
     >>> bool(np.allclose(phi["phi"], phi["cosine"]))

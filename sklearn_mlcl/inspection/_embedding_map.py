@@ -65,7 +65,9 @@ class EmbeddingDisplay:
     >>> from sklearn_mlcl import ContrastiveMultiLabelClassifier
     >>> from sklearn_mlcl.inspection import EmbeddingDisplay
     >>> X, Y = make_multilabel_classification(random_state=0)
-    >>> clf = ContrastiveMultiLabelClassifier(max_epochs=2, random_state=0).fit(X, Y)
+    >>> clf = ContrastiveMultiLabelClassifier(max_epochs=2, random_state=0).fit(
+    ...     X, Y
+    ... )
     >>> display = EmbeddingDisplay.from_estimator(clf, X, Y, label=2)
     >>> display.points.shape, sorted(display.scatters_)
     ((100, 2), ['with', 'without'])

@@ -79,7 +79,9 @@ class TrainingCurveDisplay:
     >>> from sklearn_mlcl import MultiLabelMLPClassifier
     >>> from sklearn_mlcl.inspection import TrainingCurveDisplay
     >>> X, Y = make_multilabel_classification(random_state=0)
-    >>> clf = MultiLabelMLPClassifier(max_epochs=3, early_stopping=True, random_state=0).fit(X, Y)
+    >>> clf = MultiLabelMLPClassifier(
+    ...     max_epochs=3, early_stopping=True, random_state=0
+    ... ).fit(X, Y)
     >>> sorted(TrainingCurveDisplay.from_estimator(clf).lines_)
     ['train_loss', 'valid_loss']
     """

@@ -69,7 +69,9 @@ class LabelEmbeddingDisplay:
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sklearn_mlcl import CGMVAEClassifier
     >>> from sklearn_mlcl.inspection import LabelEmbeddingDisplay
-    >>> X, Y = make_multilabel_classification(n_samples=200, n_classes=4, random_state=0)
+    >>> X, Y = make_multilabel_classification(
+    ...     n_samples=200, n_classes=4, random_state=0
+    ... )
     >>> clf = CGMVAEClassifier(max_epochs=2, random_state=0).fit(X, Y)
     >>> display = LabelEmbeddingDisplay.from_estimator(clf, Y)
     >>> display.similarity.shape, display.positions.shape

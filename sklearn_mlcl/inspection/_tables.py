@@ -132,7 +132,9 @@ def training_history(estimator: Any) -> pd.DataFrame:
     >>> from sklearn_mlcl import MultiLabelMLPClassifier
     >>> from sklearn_mlcl.inspection import training_history
     >>> X, Y = make_multilabel_classification(random_state=0)
-    >>> clf = MultiLabelMLPClassifier(max_epochs=3, early_stopping=True, random_state=0).fit(X, Y)
+    >>> clf = MultiLabelMLPClassifier(
+    ...     max_epochs=3, early_stopping=True, random_state=0
+    ... ).fit(X, Y)
     >>> history = training_history(clf)
     >>> list(history.index), bool((history["train_loss"] > 0).all())
     ([1, 2, 3], True)

@@ -87,7 +87,9 @@ class ThresholdCurveDisplay(ScoresDisplay):
     >>> from sklearn_mlcl.inspection import ThresholdCurveDisplay
     >>> X, Y = make_multilabel_classification(n_classes=3, random_state=0)
     >>> clf = MultiLabelLogisticRegression(threshold=0.4).fit(X, Y)
-    >>> display = ThresholdCurveDisplay.from_estimator(clf, X, Y, objective="f1_macro")
+    >>> display = ThresholdCurveDisplay.from_estimator(
+    ...     clf, X, Y, objective="f1_macro"
+    ... )
     >>> display.names, display.fitted
     (['f1_macro'], array([0.4]))
     """

@@ -192,7 +192,10 @@ class SimilarityDissimilarityLoss(_OverlapLoss):
     >>> from sklearn_mlcl.losses import SimilarityDissimilarityLoss
     >>> labels = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1]])
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-0.6, 0.8]])
-    >>> round(SimilarityDissimilarityLoss(temperature=0.5)(embeddings, labels).item(), 4)
+    >>> round(
+    ...     SimilarityDissimilarityLoss(temperature=0.5)(embeddings, labels).item(),
+    ...     4,
+    ... )
     1.0345
     """
 
@@ -318,7 +321,12 @@ class RegularizedContrastiveLoss(_LossWithPrototypes):
     >>> labels = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1]])
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-0.6, 0.8]])
     >>> prototypes = torch.tensor([[0.6, 0.8], [-1.0, 0.0]])
-    >>> round(RegularizedContrastiveLoss(temperature=0.5)(embeddings, labels, prototypes).item(), 4)
+    >>> round(
+    ...     RegularizedContrastiveLoss(temperature=0.5)(
+    ...         embeddings, labels, prototypes
+    ...     ).item(),
+    ...     4,
+    ... )
     2.0162
     """
 
@@ -429,7 +437,9 @@ class PrototypeLoss(_LossWithPrototypes):
     >>> labels = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1]])
     >>> embeddings = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-0.6, 0.8]])
     >>> prototypes = torch.tensor([[0.6, 0.8], [-1.0, 0.0]])
-    >>> round(PrototypeLoss(temperature=0.5)(embeddings, labels, prototypes).item(), 4)
+    >>> round(
+    ...     PrototypeLoss(temperature=0.5)(embeddings, labels, prototypes).item(), 4
+    ... )
     1.0491
     """
 

@@ -42,7 +42,9 @@ class LabelIndices:
     --------
     >>> from scipy.sparse import csr_array
     >>> from sklearn_mlcl.losses import LabelIndices
-    >>> labels = LabelIndices.from_csr(csr_array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]))
+    >>> labels = LabelIndices.from_csr(
+    ...     csr_array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]])
+    ... )
     >>> len(labels), labels.dense().int().tolist()
     (3, [[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]])
     """

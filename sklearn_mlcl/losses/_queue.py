@@ -49,8 +49,12 @@ class MemoryQueue(nn.Module):
     >>> import torch
     >>> from sklearn_mlcl.losses import MemoryQueue
     >>> queue = MemoryQueue(3, embedding_dim=1, n_labels=2)
-    >>> queue.push(torch.tensor([[1.0], [2.0]]), torch.tensor([[1, 0], [0, 1]]).bool())
-    >>> queue.push(torch.tensor([[3.0], [4.0]]), torch.tensor([[1, 1], [0, 0]]).bool())
+    >>> queue.push(
+    ...     torch.tensor([[1.0], [2.0]]), torch.tensor([[1, 0], [0, 1]]).bool()
+    ... )
+    >>> queue.push(
+    ...     torch.tensor([[3.0], [4.0]]), torch.tensor([[1, 1], [0, 0]]).bool()
+    ... )
     >>> len(queue), sorted(queue.embeddings.squeeze(1).tolist())
     (3, [2.0, 3.0, 4.0])
     """

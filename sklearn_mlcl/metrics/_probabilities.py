@@ -101,7 +101,9 @@ def average_precision(
     Examples
     --------
     >>> from sklearn_mlcl.metrics import average_precision
-    >>> average_precision([[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.5, 0.2], [0.4, 0.3]])
+    >>> average_precision(
+    ...     [[1, 0], [0, 0], [1, 0]], [[0.9, 0.1], [0.5, 0.2], [0.4, 0.3]]
+    ... )
     0.8333333333333333
     """
     source = read_scores(y_true, y_score, sample_weight, missing_label)

@@ -127,7 +127,9 @@ def precision_at_k(
     Examples
     --------
     >>> from sklearn_mlcl.metrics import precision_at_k
-    >>> precision_at_k([[1, 0, 1], [0, 1, 0]], [[0.9, 0.2, 0.7], [0.5, 0.1, 0.2]], k=2)
+    >>> precision_at_k(
+    ...     [[1, 0, 1], [0, 1, 0]], [[0.9, 0.2, 0.7], [0.5, 0.1, 0.2]], k=2
+    ... )
     0.5
     """
     source = read_scores(y_true, y_score, sample_weight, missing_label)
@@ -347,7 +349,10 @@ def propensity_scored_precision_at_k(
     --------
     >>> from sklearn_mlcl.metrics import propensity_scored_precision_at_k
     >>> y, s = [[1, 0, 1]], [[0.9, 0.7, 0.2]]
-    >>> round(propensity_scored_precision_at_k(y, s, propensities=[0.5, 0.9, 0.25]), 12)
+    >>> round(
+    ...     propensity_scored_precision_at_k(y, s, propensities=[0.5, 0.9, 0.25]),
+    ...     12,
+    ... )
     0.5
     """
     source = read_scores(y_true, y_score, sample_weight, missing_label)

@@ -54,7 +54,9 @@ class MultiLabelScorer(ScorerMixin, DeclaredParameters):
     >>> from sklearn.model_selection import cross_val_score
     >>> from sklearn_mlcl.metrics import MultiLabelScorer, precision_at_k
     >>> X, Y = make_multilabel_classification(100, random_state=0)
-    >>> scorer = MultiLabelScorer(precision_at_k, response="proba", options={"k": 2})
+    >>> scorer = MultiLabelScorer(
+    ...     precision_at_k, response="proba", options={"k": 2}
+    ... )
     >>> forest = RandomForestClassifier(10, random_state=0)
     >>> cross_val_score(forest, X, Y, scoring=scorer, cv=3).shape
     (3,)

@@ -197,7 +197,9 @@ class MultilabelStratifiedKFold(_LabelStratified, KFold):
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
-    >>> Y = np.array([[1, 0], [1, 1], [0, 1], [0, 0], [1, 0], [1, 1], [0, 1], [0, 0]])
+    >>> Y = np.array(
+    ...     [[1, 0], [1, 1], [0, 1], [0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
+    ... )
     >>> for train, test in MultilabelStratifiedKFold(2).split(np.zeros((8, 1)), Y):
     ...     print(test, Y[test].sum(axis=0))
     [0 1 2 3] [2 2]
@@ -254,7 +256,9 @@ class MultilabelStratifiedShuffleSplit(_LabelStratified, ShuffleSplit):
     >>> import numpy as np
     >>> from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
     >>> Y = np.repeat([[1, 0], [1, 1], [0, 0]], [40, 20, 40], axis=0)
-    >>> splitter = MultilabelStratifiedShuffleSplit(1, test_size=0.25, random_state=0)
+    >>> splitter = MultilabelStratifiedShuffleSplit(
+    ...     1, test_size=0.25, random_state=0
+    ... )
     >>> train, test = next(splitter.split(np.zeros((100, 1)), Y))
     >>> len(train), len(test), Y[test].sum(axis=0)
     (75, 25, array([15,  5]))

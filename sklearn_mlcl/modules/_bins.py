@@ -40,7 +40,9 @@ class PiecewiseLinearEncoding(nn.Module):
     --------
     >>> import torch
     >>> from sklearn_mlcl.modules import PiecewiseLinearEncoding
-    >>> bins = PiecewiseLinearEncoding(torch.tensor([[0.5, 2.0]]), torch.tensor([[2.0, 1.0]]))
+    >>> bins = PiecewiseLinearEncoding(
+    ...     torch.tensor([[0.5, 2.0]]), torch.tensor([[2.0, 1.0]])
+    ... )
     >>> bins(torch.tensor([[0.25], [2.5]]))  # bins from 0 to 1 and from 1 to 3
     tensor([[ 0.2500, -0.5000, -1.0000],
             [ 2.5000,  1.0000,  0.5000]])

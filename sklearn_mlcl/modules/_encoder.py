@@ -43,7 +43,9 @@ class MLPEncoder(nn.Sequential):
     >>> from sklearn_mlcl.modules import MLPEncoder
     >>> MLPEncoder(5, hidden_layer_sizes=(8, 3))(torch.zeros(2, 5)).shape
     torch.Size([2, 3])
-    >>> MLPEncoder(5, hidden_layer_sizes=(8, 3), n_members=4)(torch.zeros(2, 5)).shape
+    >>> MLPEncoder(5, hidden_layer_sizes=(8, 3), n_members=4)(
+    ...     torch.zeros(2, 5)
+    ... ).shape
     torch.Size([4, 2, 3])
     """
 

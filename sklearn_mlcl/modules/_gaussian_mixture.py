@@ -69,7 +69,9 @@ def mixture_log_density(z: Tensor, means: Tensor, log_vars: Tensor, members: Ten
     >>> import torch
     >>> from sklearn_mlcl.modules import mixture_log_density
     >>> z, means = torch.zeros(2, 1), torch.tensor([[0.0], [2.0]])
-    >>> mixture_log_density(z, means, torch.zeros(2, 1), torch.tensor([[1, 0], [0, 1]]).bool())
+    >>> mixture_log_density(
+    ...     z, means, torch.zeros(2, 1), torch.tensor([[1, 0], [0, 1]]).bool()
+    ... )
     tensor([ 0., -2.])
     """
     rows, components = members.nonzero(as_tuple=True)
@@ -149,7 +151,9 @@ def mixture_kl_bounds(
     >>> from sklearn_mlcl.modules import mixture_kl_bounds
     >>> q = torch.zeros(1, 2), torch.zeros(1, 2)
     >>> means, log_vars = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.zeros(2, 2)
-    >>> bounds = mixture_kl_bounds(*q, means, log_vars, torch.ones(1, 2, dtype=torch.bool))
+    >>> bounds = mixture_kl_bounds(
+    ...     *q, means, log_vars, torch.ones(1, 2, dtype=torch.bool)
+    ... )
     >>> [round(bound.item(), 2) for bound in bounds]
     [0.25, 0.99, 1.25]
     """

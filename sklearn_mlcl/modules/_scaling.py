@@ -123,9 +123,13 @@ class ScaledEncoder(nn.Module):
     >>> import torch
     >>> from sklearn_mlcl.modules import InputScaler, MLPEncoder, ScaledEncoder
     >>> scaler = InputScaler(torch.zeros(5), torch.ones(5))
-    >>> ScaledEncoder(scaler, MLPEncoder(5, hidden_layer_sizes=(8, 3)))(torch.ones(2, 5)).shape
+    >>> ScaledEncoder(scaler, MLPEncoder(5, hidden_layer_sizes=(8, 3)))(
+    ...     torch.ones(2, 5)
+    ... ).shape
     torch.Size([2, 3])
-    >>> ScaledEncoder(scaler, torch.nn.Identity(), index=torch.tensor([0, 2]))(torch.ones(1, 5))
+    >>> ScaledEncoder(scaler, torch.nn.Identity(), index=torch.tensor([0, 2]))(
+    ...     torch.ones(1, 5)
+    ... )
     tensor([[1., 1.]])
     """
 

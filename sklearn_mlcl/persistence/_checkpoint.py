@@ -79,7 +79,9 @@ class FitCheckpoint:
     >>> from sklearn_mlcl.persistence import FitCheckpoint
     >>> X, Y = make_multilabel_classification(random_state=0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     clf = MultiLabelMLPClassifier(max_epochs=3, checkpoint=FitCheckpoint(folder, every=1))
+    ...     clf = MultiLabelMLPClassifier(
+    ...         max_epochs=3, checkpoint=FitCheckpoint(folder, every=1)
+    ...     )
     ...     clf = clf.fit(X, Y)
     ...     os.listdir(folder)
     []

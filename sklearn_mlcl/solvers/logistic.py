@@ -182,7 +182,10 @@ def fit_logistic_path(
     >>> from sklearn_mlcl.solvers import fit_logistic_path
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     >>> Y = np.array([[0], [0], [1], [1]])
-    >>> [step.coef.round(2).item() for step in fit_logistic_path(X, Y, [0.1, 1.0, 10.0])]
+    >>> [
+    ...     step.coef.round(2).item()
+    ...     for step in fit_logistic_path(X, Y, [0.1, 1.0, 10.0])
+    ... ]
     [0.24, 1.01, 2.28]
     """
     design, rows = prepare(X, Y, sample_weight, fit_intercept)

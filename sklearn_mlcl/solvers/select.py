@@ -98,7 +98,9 @@ def select_C(
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((200, 3))
     >>> Y = np.column_stack([X[:, 0] > 0, rng.random(200) < 0.5])
-    >>> bool(np.diff(select_C(X, Y).C)[0] < 0)  # noise wants a smaller C than a clean rule
+    >>> bool(
+    ...     np.diff(select_C(X, Y).C)[0] < 0
+    ... )  # noise wants a smaller C than a clean rule
     True
     """
     design, rows = prepare(X, Y, sample_weight, fit_intercept)

@@ -69,7 +69,10 @@ def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.thresholds import tune_topk
-    >>> tune_topk(np.array([[0.9, 0.8, 0.1], [0.1, 0.6, 0.7]]), np.array([[1, 1, 0], [0, 1, 1]]))
+    >>> tune_topk(
+    ...     np.array([[0.9, 0.8, 0.1], [0.1, 0.6, 0.7]]),
+    ...     np.array([[1, 1, 0], [0, 1, 1]]),
+    ... )
     2
     """
     ks = range(1, np.asarray(scores).shape[1] + 1)

@@ -182,7 +182,9 @@ def threshold_score(
     Examples
     --------
     >>> from sklearn_mlcl.thresholds import threshold_score
-    >>> threshold_score([[1, 0], [1, 1]], [[0.4, 0.1], [0.3, 0.8]], 0.5, objective="accuracy")
+    >>> threshold_score(
+    ...     [[1, 0], [1, 1]], [[0.4, 0.1], [0.3, 0.8]], 0.5, objective="accuracy"
+    ... )
     0.5
     """
     _check_parameters(objective)

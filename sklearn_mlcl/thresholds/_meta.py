@@ -67,7 +67,9 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
     >>> from sklearn_mlcl import MultiLabelThresholdClassifierCV
     >>> X, Y = make_multilabel_classification(200, n_classes=3, random_state=0)
     >>> forest = RandomForestClassifier(20, random_state=0)
-    >>> tuned = MultiLabelThresholdClassifierCV(forest, objective="f1_macro", cv=3).fit(X, Y)
+    >>> tuned = MultiLabelThresholdClassifierCV(
+    ...     forest, objective="f1_macro", cv=3
+    ... ).fit(X, Y)
     >>> tuned.thresholds_.shape
     (3,)
     """

@@ -44,7 +44,9 @@ def pack_inputs(**arrays: ArrayLike) -> np.ndarray:
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.modules import pack_inputs
-    >>> X = pack_inputs(ids=np.zeros((3, 5), dtype=int), mask=np.ones((3, 5), dtype=bool))
+    >>> X = pack_inputs(
+    ...     ids=np.zeros((3, 5), dtype=int), mask=np.ones((3, 5), dtype=bool)
+    ... )
     >>> X.shape, X[:2]["mask"].shape
     ((3,), (2, 5))
     """
