@@ -10,7 +10,7 @@ DATASET ?= digits
 FUZZ_S ?= 240
 FUZZERS := readers files threads interrupts kill soak
 
-.PHONY: quickstart picture test fuzz lint bench bench-accuracy doc dist clean
+.PHONY: quickstart picture test test-ecosystem fuzz lint bench bench-accuracy doc dist clean
 .DEFAULT_GOAL := quickstart
 
 $(RUN):
@@ -30,6 +30,9 @@ picture: quickstart  ## The picture of the README and of the first page, drawn a
 
 test: $(VENV)/with-test  ## The whole test suite
 	$(RUN) -m pytest $(PYTEST_ARGS)
+
+test-ecosystem: $(VENV)/with-test  ## The snippets of other tools, part of `make test` too
+	$(RUN) -m pytest tests/test_ecosystem.py
 
 # The parts run all, and one that found something fails the target at the end.
 fuzz: $(VENV)/with-test  ## Strange input, damaged files, storms of threads and of signals, many fits, for FUZZ_S seconds

@@ -1,12 +1,17 @@
-"""The estimators inside scikit-learn's searches, pipelines, ensembles, scorers and inspection."""
+"""The estimators in scikit-learn's pipelines, searches and inspection, and in other packages."""
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -17,6 +22,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cros
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import estimator_html_repr
+from torch.torch_version import TorchVersion
 
 from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
@@ -24,6 +30,7 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
 )
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from sklearn_mlcl.persistence._onnx import FIRST_TORCH
 from tests.small import ENSEMBLES, every_ensemble, small
 
 CONTRASTIVE, MLP, LOGISTIC = (
@@ -240,3 +247,118 @@ def test_partial_dependence_of_every_label(make: Any, label_data: Any) -> None:
         fixed[:, 0] = value
         by_hand = clf.predict_proba(fixed).mean(axis=0)
         assert_allclose(result["average"][:, column], by_hand, rtol=1e-10)
+
+
+# ---------------------------------------------------------------------- tools of other packages
+
+PAGE = Path(__file__).parents[1] / "doc" / "ecosystem.rst"
+BLOCK = re.compile(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", re.MULTILINE)
+TOOL = re.compile(r"^(\w.*)\n~{3,}\n", re.MULTILINE)
+#: Sections of the page, and the packages that each needs.
+TOOLS = {
+    "skrub": ["skrub"],
+    "Optuna": ["optuna"],
+    "Halving searches of scikit-learn": [],
+    "SHAP": ["shap"],
+    "LIME": ["lime"],
+    "cleanlab": ["cleanlab"],
+    "MLflow": ["mlflow"],
+    "TensorBoard": ["tensorboard"],
+    "FastAPI": ["fastapi", "httpx2"],
+    "Dask through joblib": ["dask", "distributed"],
+    "ONNX Runtime": ["onnx", "onnxscript", "onnxruntime"],
+    "polars": ["polars"],
+}
+
+
+def sections() -> dict[str, str]:
+    """Return the only block of code of each tool, by title, and as "" the lines before them."""
+    first, *rest = TOOL.split(PAGE.read_text())
+    texts = {"": first, **dict(zip(rest[::2], rest[1::2], strict=True))}
+    blocks = {title: BLOCK.findall(text + "\n") for title, text in texts.items()}
+    return {title: inspect.cleandoc(block) for title, (block,) in blocks.items()}
+
+
+def value_of(code: str, names: dict[str, Any]) -> Any:
+    """Run code as it stands, and return the value of its last line if that is an expression."""
+    *body, last = ast.parse(code).body
+    if not isinstance(last, ast.Expr):
+        return exec(code, names)
+    exec(compile(ast.Module(body, []), PAGE.name, "exec"), names)
+    return eval(compile(ast.Expression(last.value), PAGE.name, "eval"), names)
+
+
+@pytest.fixture(scope="module")
+def lines_before_the_tools() -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    value_of(sections()[""], names)
+    return names
+
+
+def check_answer(tool: str, answer: Any, names: dict[str, Any]) -> None:
+    """Compare what a snippet ends with to what the classifier says itself."""
+    X, Y = names["X"], names["Y"]
+    proba = names["classifier"].predict_proba(X)
+    if tool == "skrub":
+        assert answer.shape == Y.shape and (answer == Y.to_numpy()).mean() > 0.7
+    elif tool == "Optuna":
+        assert len(names["study"].trials) == 3 and names["study"].best_value > 0.7
+    elif tool.startswith("Halving"):
+        assert list(names["search"].cv_results_["n_resources"]) == [6] * 6 + [18] * 2
+    elif tool == "SHAP":
+        assert answer.index.equals(X.columns) and answer.columns.equals(Y.columns)
+        # The attributions of a sample sum to its distance from the mean, about.
+        distance = proba[:50] - proba.mean(axis=0)
+        assert np.abs(names["values"].sum(axis=1) - distance).mean() < 0.05
+    elif tool == "LIME":
+        assert len(answer) == 3 and all("sensor" in condition for condition, _ in answer)
+    elif tool == "cleanlab":
+        assert 0 < len(answer) < len(X) and answer["quality"].mean() < names["quality"].mean()
+    elif tool == "MLflow":
+        assert_array_equal(answer.predict_proba(X), proba)
+    elif tool == "TensorBoard":
+        written = b"".join(file.read_bytes() for file in Path("runs").glob("events*"))
+        assert b"Loss/train_loss" in written
+        assert len(next(Path("runs").rglob("metadata.tsv")).read_text().splitlines()) == len(X)
+    elif tool == "FastAPI":
+        assert_allclose(pd.DataFrame(answer)[list(Y)], proba[:2], rtol=1e-12)
+    elif tool == "Dask through joblib":
+        here = clone(names["search"]).fit(X, Y)
+        assert here.best_score_ == names["search"].best_score_
+    elif tool == "ONNX Runtime":
+        assert list(answer) == list(Y)
+        proba = names["classifier"].predict_proba(X.astype("float32"))
+        assert_allclose(answer, proba, atol=1e-5)
+    elif tool == "polars":
+        assert answer.columns == list(Y) and 0 < len(answer) < len(X)
+        assert (answer["leak"] > 0.5).all()
+
+
+def test_the_page_has_all_tools_in_short_snippets() -> None:
+    snippets = sections()
+    assert list(snippets) == ["", *TOOLS]
+    assert {title: len(code.splitlines()) for title, code in snippets.items() if title} == {
+        title: pytest.approx(8, abs=7) for title in TOOLS
+    }
+
+
+# Tools warn about one another: MLflow of SQLAlchemy, SHAP of matplotlib.
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::PendingDeprecationWarning", "ignore::FutureWarning"
+)
+@pytest.mark.parametrize("tool", TOOLS)
+def test_snippets_of_tools(
+    tool: str,
+    lines_before_the_tools: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for package in TOOLS[tool]:
+        pytest.importorskip(package, reason=f'"{tool}" needs {package}: make test-ecosystem')
+    if tool == "ONNX Runtime" and TorchVersion(torch.__version__) < FIRST_TORCH:
+        pytest.skip(f"to_onnx needs torch >= {FIRST_TORCH}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    names = dict(lines_before_the_tools)
+    names["classifier"] = clone(names["classifier"]).fit(names["X"], names["Y"])
+    check_answer(tool, value_of(sections()[tool], names), names)

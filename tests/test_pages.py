@@ -17,11 +17,13 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from matplotlib import pyplot as plt
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_limits
+from torch.torch_version import TorchVersion
 
 import sklearn_mlcl
 from sklearn_mlcl import (
@@ -30,6 +32,7 @@ from sklearn_mlcl import (
     datasets,
     recipes,
 )
+from sklearn_mlcl.persistence._onnx import FIRST_TORCH
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").glob("*.rst"))]
@@ -43,6 +46,14 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def blocks_of(page: Path) -> list[str]:
     pattern = FENCED if page.suffix == ".md" else DIRECTIVE
     return [inspect.cleandoc(block) for block in pattern.findall(page.read_text() + "\n")]
+
+
+def imported(code: ast.Module) -> set[str]:
+    """Return the packages that code imports."""
+    lines = [line for line in ast.walk(code) if isinstance(line, ast.Import | ast.ImportFrom)]
+    names = [alias.name for line in lines if isinstance(line, ast.Import) for alias in line.names]
+    names += [line.module or "" for line in lines if isinstance(line, ast.ImportFrom)]
+    return {name.split(".")[0] for name in names}
 
 
 @pytest.fixture
@@ -77,7 +88,11 @@ def names() -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("page", [*filter(blocks_of, PAGES)], ids=lambda page: page.name)
+# The snippets of ecosystem.rst need packages of their own: tests/test_ecosystem.py runs them.
+WITH_CODE = [page for page in PAGES if blocks_of(page) and page.name != "ecosystem.rst"]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_code_of_pages_runs(page: Path, names: dict[str, Any], quick: None) -> None:
     code = "\n\n".join(blocks_of(page))
     if "callbacks(" in code and parse_version(sklearn.__version__) < parse_version("1.9"):
@@ -113,13 +128,22 @@ def test_the_table_of_the_readme_has_the_means_of_the_benchmark() -> None:
         assert f"| {' | '.join(cells)} |" in PAGES[0].read_text()
 
 
+# SHAP warns of matplotlib, and a net of one epoch of much.
 @pytest.mark.filterwarnings(
-    "ignore:Mean of empty slice", "ignore:invalid value", "ignore:.*needs held-out samples"
+    "ignore:Mean of empty slice",
+    "ignore:invalid value",
+    "ignore:.*needs held-out samples",
+    "ignore::PendingDeprecationWarning",
 )
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_examples_run(example: Path, quick: None) -> None:
-    title = ast.get_docstring(ast.parse(example.read_text())) or ""
+    code = ast.parse(example.read_text())
+    title = ast.get_docstring(code) or ""
     assert re.match(r".+\n={4,}\n\n\w", title), "the gallery needs a title and a text"
+    for package in imported(code):
+        pytest.importorskip(package, reason=f"the example needs {package}: extra ecosystem")
+    if ".to_onnx(" in example.read_text() and TorchVersion(torch.__version__) < FIRST_TORCH:
+        pytest.skip(f"to_onnx needs torch >= {FIRST_TORCH}")
     runpy.run_path(str(example), run_name="__main__")
 
 
