@@ -43,7 +43,9 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "doc" / "_data" / "study_pretrained.jsonl"
 TABLES = ROOT / "doc" / "_data"
 SCORES = {"map": "mAP", "f1_micro": "micro-F1", "f1_macro": "macro-F1"}
-EXTRA = {"neighbours": "neighbours' mAP", "new_labels": "new labels' mAP"}
+#: Heads, and what their columns are called.
+HEADS = {"own": ", own", "refitted": ""}
+EXTRA = {"neighbours": "mAP, neighbours", "new_labels": "mAP, new labels"}
 
 
 def cells(mode: str, sizes: Sequence[tuple[int, int]], seed: int) -> Iterator[Row]:
@@ -55,15 +57,15 @@ def cells(mode: str, sizes: Sequence[tuple[int, int]], seed: int) -> Iterator[Ro
 
 
 def plan(name: str, modes: Sequence[str]) -> Iterator[Row]:
-    """Yield what is to be done, a seed of all sizes after the other, cheap cells first."""
+    """Yield what is to be done: a seed after the other, those with all positives first."""
     everything = [*product(N_LABELS, N_ROWS)]
     sizes = {
         "frozen": [HOME, *everything],
         "fine-tuned": [HOME] if name == "home" else [HOME, *everything],
     }
-    for mode, seed in product(MODES, range(N_SEEDS)):
-        if mode in modes:
-            yield from sorted(cells(mode, sizes[mode], seed), key=lambda cell: cell["lost"])
+    for mode in modes:
+        tasks = [task for seed in range(N_SEEDS) for task in cells(mode, sizes[mode], seed)]
+        yield from sorted(tasks, key=lambda task: task["lost"])
 
 
 def run(tasks: Iterator[Row], done: RowFile, data: Any, seconds: float) -> int:
@@ -86,39 +88,73 @@ def run(tasks: Iterator[Row], done: RowFile, data: Any, seconds: float) -> int:
 
 
 def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return one line for each head of each cell."""
+    """Return one line for each cell, with a column for each score and each kind of heads."""
     lines = []
     for row in rows:
-        base = {name: row[name] for name in KEY} | {"seconds": row["seconds"]}
-        for heads in ("own", "refitted"):
-            if heads in row:
-                # What an encoder gives without heads stands beside the refitted ones.
-                extra = {n: row.get(n) for n in EXTRA} if heads == "refitted" else {}
-                lines.append({**base, "heads": heads, **row[heads], **extra})
-    return pd.DataFrame(lines)
+        line = {name: row[name] for name in KEY}
+        line |= {title: row.get(name) for name, title in EXTRA.items()}
+        for heads, suffix in HEADS.items():
+            own = row.get(heads, {})
+            line |= {f"{title}{suffix}": own.get(name) for name, title in SCORES.items()}
+        lines.append(line)
+    return pd.DataFrame(lines).astype(dict.fromkeys(columns_of(EXTRA), float))
 
 
-def table_of(frame: pd.DataFrame, mode: str, lost: bool) -> pd.DataFrame:
-    """Return means over the seeds, and the spread of the mAP."""
+def columns_of(extra: dict[str, str]) -> list[str]:
+    """Return the columns of scores in their order."""
+    both = [f"{title}{suffix}" for suffix in HEADS.values() for title in SCORES.values()]
+    return [*both, *extra.values()]
+
+
+def compared(frame: pd.DataFrame, mode: str, lost: bool) -> pd.DataFrame:
+    """Return the cells of sizes and seeds that all methods of a mode have done."""
     part = frame[(frame["mode"] == mode) & (frame["lost"] == lost)]
-    groups = part.groupby(["n_labels", "n_rows", "method", "heads"], sort=False)
-    names = SCORES if lost else {**SCORES, **EXTRA}
-    table = groups[[*names]].mean().rename(columns=names)
-    table.insert(1, "spread", groups["map"].std())
-    table["seeds"] = groups.size()
-    columns = {"n_labels": "labels", "n_rows": "rows", "method": "loss"}
-    return (
-        table.reset_index().rename(columns=columns).sort_values(["labels", "rows"], kind="stable")
-    )
+    n_methods = part["method"].nunique()
+    counts = part.groupby(["n_labels", "n_rows", "seed"])["method"].transform("size")
+    return part[counts == n_methods]
+
+
+def by_size(part: pd.DataFrame) -> pd.DataFrame:
+    """Return the mAP of refitted heads by size, means over the seeds; the default has its own."""
+    best = part["mAP"].fillna(part["mAP, own"])
+    index = ["n_labels", "n_rows"]
+    table = part.assign(best=best).pivot_table("best", index, "method", sort=False).sort_index()
+    table["seeds"] = part.groupby(index)["seed"].nunique()
+    return table.rename_axis(["labels", "rows"])
+
+
+def by_method(part: pd.DataFrame) -> pd.DataFrame:
+    """Return means over sizes and seeds, and the spread of the seeds in mAP."""
+    groups = part.groupby("method", sort=False)
+    table = groups[columns_of(EXTRA)].mean()
+    seeds = part.groupby(["method", "seed"], sort=False)["mAP"].mean()
+    table["spread"] = seeds.groupby("method", sort=False).std()
+    table["seeds"] = groups["seed"].nunique()
+    return table.rename_axis("loss")
+
+
+def after_loss(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return mAP with all positives, and where half of them were lost in training."""
+    index = ["mode", "n_labels", "n_rows", "seed", "method"]
+    best = frame.assign(best=frame["mAP"].fillna(frame["mAP, own"]))
+    pairs = best.pivot_table("best", index, "lost", sort=False).dropna()
+    table = pairs.groupby(["mode", "method"], sort=False).mean()
+    table["seeds"] = pairs.groupby(["mode", "method"], sort=False).size()
+    return table.rename(columns={False: "all", True: "half"}).rename_axis(["mode", "loss"])
 
 
 def report(rows: Sequence[Row], folder: Path) -> None:
     """Write the tables of what is done."""
     frame = frame_of(rows)
-    for (mode, lost), _ in frame.groupby(["mode", "lost"]):
-        table = table_of(frame, mode, lost)
-        name = f"study_pretrained_{mode.replace('-', '_')}{'_lost' if lost else ''}.csv"
-        table.to_csv(folder / name, index=False, float_format="%.3f")
+    tables = {}
+    for mode in frame["mode"].unique():
+        part = compared(frame, mode, lost=False)
+        name = mode.replace("-", "_")
+        tables |= {f"{name}_sizes": by_size(part), f"{name}_means": by_method(part)}
+    if frame["lost"].nunique() == 2:
+        tables["lost"] = after_loss(frame)
+    for name, table in tables.items():
+        table.to_csv(folder / f"study_pretrained_{name}.csv", float_format="%.3f")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -130,6 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tables", type=Path, default=TABLES)
     parser.add_argument("--plan", choices=("home", "gpu"), default="home")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--methods", nargs="+", choices=[*METHODS, DEFAULT, NO_NET])
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--report-only", action="store_true", help="fit nothing")
     options = parser.parse_args(argv)
@@ -141,7 +178,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         data.update(X=tokens(data.texts), X_test=tokens(data.texts_test))
         torch.set_num_threads(1)
         with threadpool_limits(1):
-            run(plan(options.plan, options.mode), done, data, options.seconds)
+            tasks = plan(options.plan, options.mode)
+            if options.methods is not None:
+                tasks = (task for task in tasks if task["method"] in options.methods)
+            run(tasks, done, data, options.seconds)
     report([*done.rows.values()], options.tables)
 
 

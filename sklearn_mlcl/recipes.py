@@ -81,7 +81,7 @@ FINETUNE: dict[str, Any] = {
     "learning_rate": 1e-3,
     "early_stopping": False,
     "net_params": {
-        "encoder_lr": 2e-4,
+        "encoder_lr": 1e-4,
         "grad_clip": 1.0,
         "schedule": "one_cycle",
         "pseudo_count": 0.0,

@@ -106,12 +106,31 @@ def test_a_run_goes_on_where_it_stopped_and_ends_in_time(data: Bunch, tmp_path: 
     done = RowFile(done.path, study_pretrained.KEY)
     assert study_pretrained.run(iter(tasks), done, data, 60.0) == 1
     study_pretrained.main(["--report-only", "--out", str(done.path), "--tables", str(tmp_path)])
-    table = pd.read_csv(tmp_path / "study_pretrained_frozen.csv")
     maps = [done.rows[done.key_of(task)]["refitted"]["map"] for task in tasks[:2]]
+    table = pd.read_csv(tmp_path / "study_pretrained_frozen_means.csv")
+    expected = [[np.mean(maps), np.std(maps, ddof=1), 2]]
+    assert_allclose(table[["mAP", "spread", "seeds"]], expected, atol=5e-4)
+    table = pd.read_csv(tmp_path / "study_pretrained_frozen_sizes.csv")
     assert_allclose(
-        table[["mAP", "spread", "seeds"]], [[np.mean(maps), np.std(maps, ddof=1), 2]], atol=5e-4
+        table[["labels", "rows", NO_NET, "seeds"]], [[3, 60, np.mean(maps), 2]], atol=5e-4
     )
-    assert len(pd.read_csv(tmp_path / "study_pretrained_fine_tuned.csv")) == 2
+    table = pd.read_csv(tmp_path / "study_pretrained_fine_tuned_means.csv")
+    own = done.rows[done.key_of(tasks[2])]["own"]["map"]
+    assert_allclose(table[["mAP, own", "seeds"]], [[own, 1]], atol=5e-4)
+
+
+def test_sizes_that_some_loss_lacks_are_left_out_and_lost_positives_compared() -> None:
+    rows = []
+    found = [("BCE", 0, 0, 0.5), ("ASL", 0, 0, 0.7), ("BCE", 0, 1, 0.9), ("BCE", 1, 0, 0.4)]
+    for method, lost, seed, score in found:
+        task = cell("fine-tuned", method, lost=bool(lost), seed=seed)
+        rows.append({**task, "refitted": {"map": score}, "neighbours": 0.1})
+    frame = study_pretrained.frame_of(rows)
+    means = study_pretrained.by_method(study_pretrained.compared(frame, "fine-tuned", lost=False))
+    assert means["mAP"].to_dict() == {"BCE": 0.5, "ASL": 0.7}
+    lost = study_pretrained.after_loss(frame)
+    assert lost.loc[("fine-tuned", "BCE")].to_list() == [0.5, 0.4, 1]
+    assert len(lost) == 1
 
 
 def test_plans_name_each_cell_once() -> None:
