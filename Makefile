@@ -10,7 +10,9 @@ DATASET ?= digits
 FUZZ_S ?= 240
 FUZZERS := readers files threads interrupts kill soak
 
-.PHONY: quickstart picture test test-ecosystem fuzz lint bench bench-accuracy doc dist clean
+EXAMPLES_PRETRAINED := text_minilm images_efficientnet
+
+.PHONY: quickstart picture examples-pretrained test test-ecosystem fuzz lint bench bench-accuracy doc dist clean
 .DEFAULT_GOAL := quickstart
 
 $(RUN):
@@ -27,6 +29,12 @@ quickstart: $(VENV)/with-example  ## Fit, search, compare and plot; DATASET=yeas
 
 picture: quickstart  ## The picture of the README and of the first page, drawn anew
 	cp quickstart_output/$(DATASET)_embedding.png doc/_static/digits_embedding.png
+
+examples-pretrained: $(VENV)/with-pretrained  ## Fine-tune real encoders, and the output that their page shows
+	@for name in $(EXAMPLES_PRETRAINED); do \
+		$(RUN) examples/pretrained/$$name.py > $$name.txt && mv $$name.txt doc/_data || exit 1; \
+		cat doc/_data/$$name.txt; \
+	done
 
 test: $(VENV)/with-test  ## The whole test suite
 	$(RUN) -m pytest $(PYTEST_ARGS)
