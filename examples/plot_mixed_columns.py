@@ -41,20 +41,47 @@ from sklearn_mlcl.metrics import average_precision, f1_macro
 from sklearn_mlcl.recipes import FAST
 
 PHRASES = {
-    "outage": ["The service is down", "Error 503 on every page", "Nothing loads today"],
-    "slow": ["Pages take a minute to open", "Everything is very slow", "Search hangs"],
-    "login": ["I cannot sign in", "My password is not accepted", "The login page comes back"],
-    "mobile": ["The app on my phone crashes", "On my tablet the menu is cut off"],
+    "outage": [
+        "The service is down",
+        "Error 503 on every page",
+        "Nothing loads today",
+    ],
+    "slow": [
+        "Pages take a minute to open",
+        "Everything is very slow",
+        "Search hangs",
+    ],
+    "login": [
+        "I cannot sign in",
+        "My password is not accepted",
+        "The login page comes back",
+    ],
+    "mobile": [
+        "The app on my phone crashes",
+        "On my tablet the menu is cut off",
+    ],
     "import": ["The import stops half way", "Uploaded rows are missing"],
-    "export": ["The exported file is empty", "The downloaded report has wrong dates"],
-    "sync": ["My calendar is not in sync", "Changes do not reach my other device"],
+    "export": [
+        "The exported file is empty",
+        "The downloaded report has wrong dates",
+    ],
+    "sync": [
+        "My calendar is not in sync",
+        "Changes do not reach my other device",
+    ],
     "invoice": ["The invoice has the wrong address", "We were charged twice"],
     "refund": ["Please return the money", "I want my payment back"],
     "upgrade": ["We would like more seats", "What does the larger plan cost"],
     "cancel": ["Close our account", "We want to end the contract"],
     "praise": ["Thank you for the quick help", "Great product"],
 }
-FILLER = ["Hello", "Please help", "We use it every day", "See the screenshot", "This is urgent"]
+FILLER = [
+    "Hello",
+    "Please help",
+    "We use it every day",
+    "See the screenshot",
+    "This is urgent",
+]
 LABELS = [*PHRASES]
 
 
@@ -67,8 +94,12 @@ def make_tickets(n, random_state):
             "opened": pd.Timestamp("2026-01-01")
             + pd.to_timedelta(day, unit="D")
             + pd.to_timedelta(minute, unit="min"),
-            "product": rng.choice(["mail", "shop", "wiki"], n, p=[0.5, 0.3, 0.2]),
-            "plan": rng.choice(["free", "team", "company"], n, p=[0.5, 0.35, 0.15]),
+            "product": rng.choice(
+                ["mail", "shop", "wiki"], n, p=[0.5, 0.3, 0.2]
+            ),
+            "plan": rng.choice(
+                ["free", "team", "company"], n, p=[0.5, 0.35, 0.15]
+            ),
             "seats": np.round(rng.lognormal(2, 1, n)),
             "days_since_update": rng.integers(0, 90, n).astype(float),
         }
@@ -91,8 +122,12 @@ def make_tickets(n, random_state):
     for present in labels.to_numpy():
         # Not all reasons are written, and some phrases are there without the reason.
         said = rng.random(len(LABELS)) < np.where(present, 0.6, 0.02)
-        phrases = [rng.choice(PHRASES[label]) for label in np.array(LABELS)[said]]
-        messages.append(". ".join(rng.permutation([*phrases, *rng.choice(FILLER, 2)])))
+        phrases = [
+            rng.choice(PHRASES[label]) for label in np.array(LABELS)[said]
+        ]
+        messages.append(
+            ". ".join(rng.permutation([*phrases, *rng.choice(FILLER, 2)]))
+        )
     tickets["message"] = messages
     tickets.loc[rng.random(n) < 0.1, "seats"] = np.nan
     tickets.loc[rng.random(n) < 0.05, "plan"] = np.nan
@@ -112,7 +147,9 @@ print(X.head(3).T.to_string())
 # ``tabular_pipeline`` looks at the columns. It fills the gaps and encodes categories, dates and
 # text. The classifier tunes its threshold on samples that its fit holds out.
 
-classifier = MultiLabelMLPClassifier(**FAST, threshold="f1_macro", random_state=0)
+classifier = MultiLabelMLPClassifier(
+    **FAST, threshold="f1_macro", random_state=0
+)
 automatic = tabular_pipeline(classifier).fit(X_train, Y_train)
 print(f"{len(automatic[0].get_feature_names_out())} columns")
 automatic
@@ -130,18 +167,31 @@ NUMBERS = ["seats", "days_since_update", "day", "hour"]
 def prepared(tickets):
     """Return tickets with day and hour for the date, and a word for a gap among categories."""
     opened = pd.to_datetime(tickets["opened"]).dt
-    columns = {"day": opened.day, "hour": opened.hour, "message": tickets["message"].str.lower()}
-    tickets = tickets.drop(columns="opened").assign(**columns).fillna({"plan": "unknown"})
+    columns = {
+        "day": opened.day,
+        "hour": opened.hour,
+        "message": tickets["message"].str.lower(),
+    }
+    tickets = (
+        tickets.drop(columns="opened")
+        .assign(**columns)
+        .fillna({"plan": "unknown"})
+    )
     return tickets.astype(dict.fromkeys(NUMBERS, "float32"))
 
 
 columns = make_column_transformer(
     (SimpleImputer(), NUMBERS),
-    (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["product", "plan"]),
+    (
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+        ["product", "plan"],
+    ),
     (TfidfVectorizer(min_df=3, lowercase=False), "message"),
     sparse_threshold=0,
 )
-by_hand = make_pipeline(columns, clone(classifier)).fit(prepared(X_train), Y_train)
+by_hand = make_pipeline(columns, clone(classifier)).fit(
+    prepared(X_train), Y_train
+)
 print(f"{len(by_hand[0].get_feature_names_out())} columns")
 
 # %%
@@ -160,7 +210,9 @@ for name, model, samples in (
         "macro-F1 there": f1_macro(Y_test, model.predict(samples)),
     }
 print(pd.DataFrame(rows).T.round(3).to_string())
-MultiLabelPrecisionRecallDisplay.from_estimator(by_hand, prepared(X_test), Y_test)
+MultiLabelPrecisionRecallDisplay.from_estimator(
+    by_hand, prepared(X_test), Y_test
+)
 plt.show()
 
 # %%
@@ -175,11 +227,17 @@ served = skops.io.load(folder / "tickets.skops", trusted=skops_trusted_types())
 def reasons(tickets: list[dict]) -> list[list[str]]:
     """Return the labels of each ticket."""
     decided = served.predict(prepared(pd.DataFrame(tickets)))
-    return [[label for label, yes in zip(LABELS, row, strict=True) if yes] for row in decided]
+    return [
+        [label for label, yes in zip(LABELS, row, strict=True) if yes]
+        for row in decided
+    ]
 
 
 new = json.loads(X_test.head(2).to_json(orient="records"))
-new[0] |= {"seats": None, "message": "Error 503 on every page. Close our account"}
+new[0] |= {
+    "seats": None,
+    "message": "Error 503 on every page. Close our account",
+}
 new[1] |= {"plan": None, "message": "My calendar is not in sync since today"}
 print(reasons(new))
 
@@ -209,7 +267,9 @@ encoder = to_onnx(
     target_opset=net.opset_import[0].version,
 )
 encoder.ir_version = net.ir_version
-whole = onnx.compose.merge_models(encoder, net, io_map=[(encoder.graph.output[0].name, "X")])
+whole = onnx.compose.merge_models(
+    encoder, net, io_map=[(encoder.graph.output[0].name, "X")]
+)
 
 session = onnxruntime.InferenceSession(whole.SerializeToString())
 inputs = {name: samples[[name]].to_numpy() for name in samples}

@@ -14,7 +14,10 @@ from efficientnet_lite_pytorch import EfficientNet
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelLogisticRegression,
+)
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.metrics import average_precision, f1_macro, f1_micro
 from sklearn_mlcl.recipes import FINETUNE
@@ -26,11 +29,14 @@ X_test, Y_test = make_multilabel_digits(subset="test", return_X_y=True)
 # Images are bytes, a quarter of the memory of floats; the module makes floats of a batch.
 brightest = X.max()
 X, X_test = (
-    (255 * part / brightest).astype(np.uint8).reshape(-1, SIDE, SIDE) for part in (X, X_test)
+    (255 * part / brightest).astype(np.uint8).reshape(-1, SIDE, SIDE)
+    for part in (X, X_test)
 )
 some = np.random.default_rng(0).permutation(len(X))[:N_TRAIN]
 X, Y, X_test, Y_test = X[some], Y[some], X_test[:N_TEST], Y_test[:N_TEST]
-print(f"{len(X)} training images, {len(X_test)} test images, {Y.shape[1]} labels")
+print(
+    f"{len(X)} training images, {len(X_test)} test images, {Y.shape[1]} labels"
+)
 
 
 class PretrainedNet(torch.nn.Module):
@@ -47,7 +53,9 @@ class PretrainedNet(torch.nn.Module):
         pixels = torch.nn.functional.interpolate(
             pixels, size=(SHOWN_SIDE, SHOWN_SIDE), mode="bilinear"
         )
-        return self.net.extract_features(pixels.expand(-1, 3, -1, -1)).mean(dim=(2, 3))
+        return self.net.extract_features(pixels.expand(-1, 3, -1, -1)).mean(
+            dim=(2, 3)
+        )
 
 
 class Embedding(TransformerMixin, BaseEstimator):
@@ -60,23 +68,36 @@ class Embedding(TransformerMixin, BaseEstimator):
     def transform(self, images):
         net = PretrainedNet().eval()
         parts = np.array_split(images, max(1, len(images) // 64))
-        return np.concatenate([net(torch.tensor(part)).numpy() for part in parts])
+        return np.concatenate(
+            [net(torch.tensor(part)).numpy() for part in parts]
+        )
 
 
 models = {
-    "frozen, logistic": make_pipeline(Embedding(), MultiLabelLogisticRegression(C="cv")),
-    "frozen, default": make_pipeline(Embedding(), ContrastiveMultiLabelClassifier(random_state=0)),
-    "fine-tuned": ContrastiveMultiLabelClassifier(**FINETUNE, module=PretrainedNet, random_state=0),
+    "frozen, logistic": make_pipeline(
+        Embedding(), MultiLabelLogisticRegression(C="cv")
+    ),
+    "frozen, default": make_pipeline(
+        Embedding(), ContrastiveMultiLabelClassifier(random_state=0)
+    ),
+    "fine-tuned": ContrastiveMultiLabelClassifier(
+        **FINETUNE, module=PretrainedNet, random_state=0
+    ),
 }
 print(f"{'':18}   mAP  micro-F1  macro-F1  processor seconds")
 for name, model in models.items():
     start = time.process_time()
     model.fit(X, Y)
     seconds = time.process_time() - start
-    probabilities, decisions = model.predict_proba(X_test), model.predict(X_test)
+    probabilities, decisions = (
+        model.predict_proba(X_test),
+        model.predict(X_test),
+    )
     scores = [
         average_precision(Y_test, probabilities),
         f1_micro(Y_test, decisions),
         f1_macro(Y_test, decisions),
     ]
-    print(f"{name:18} {scores[0]:.3f}     {scores[1]:.3f}     {scores[2]:.3f} {seconds:18.0f}")
+    print(
+        f"{name:18} {scores[0]:.3f}     {scores[1]:.3f}     {scores[2]:.3f} {seconds:18.0f}"
+    )

@@ -18,7 +18,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
 from transformers import AutoModel, AutoTokenizer
 
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
+from sklearn_mlcl import (
+    ContrastiveMultiLabelClassifier,
+    MultiLabelLogisticRegression,
+)
 from sklearn_mlcl.metrics import average_precision, f1_macro, f1_micro
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import pack_inputs
@@ -34,8 +37,14 @@ N_LABELS, N_TRAIN, N_TEST = 20, 600, 600
 
 def public_objects(package):
     """Yield what the public modules of a package list in ``__all__``."""
-    names = [m.name for m in pkgutil.iter_modules(import_module(package).__path__)]
-    for name in (name for name in names if not name.startswith(("_", "conftest", "tests"))):
+    names = [
+        m.name for m in pkgutil.iter_modules(import_module(package).__path__)
+    ]
+    for name in (
+        name
+        for name in names
+        if not name.startswith(("_", "conftest", "tests"))
+    ):
         try:
             module = import_module(f"{package}.{name}")
         except ImportError:  # it needs a package that is not here
@@ -49,7 +58,9 @@ def described_functions():
     """Return first sentences of docstrings, each with the parameters of its function."""
     found = {}
     for thing in (
-        thing for package in ("numpy", "scipy", "sklearn") for thing in public_objects(package)
+        thing
+        for package in ("numpy", "scipy", "sklearn")
+        for thing in public_objects(package)
     ):
         if not (callable(thing) and thing.__doc__):
             continue
@@ -58,16 +69,25 @@ def described_functions():
         except (TypeError, ValueError):  # compiled code may have none
             continue
         text = " ".join(thing.__doc__.strip().split("\n\n")[0].split())
-        found.setdefault(text, set()).update(name for name in parameters if len(name) > 2)
+        found.setdefault(text, set()).update(
+            name for name in parameters if len(name) > 2
+        )
     return found
 
 
 described = described_functions()
-counts = Counter(name for names in described.values() for name in names - {"args", "kwds"})
+counts = Counter(
+    name for names in described.values() for name in names - {"args", "kwds"}
+)
 labels = [name for name, _ in counts.most_common(N_LABELS)]
 texts = np.array(sorted(described))
-Y = np.array([[label in described[text] for label in labels] for text in texts], dtype=int)
-splitter = MultilabelStratifiedShuffleSplit(1, train_size=N_TRAIN, test_size=N_TEST, random_state=0)
+Y = np.array(
+    [[label in described[text] for label in labels] for text in texts],
+    dtype=int,
+)
+splitter = MultilabelStratifiedShuffleSplit(
+    1, train_size=N_TRAIN, test_size=N_TEST, random_state=0
+)
 train, test = next(splitter.split(texts[:, None], Y))
 print(f"{len(texts)} texts, {N_LABELS} labels: {', '.join(labels)}")
 
@@ -85,7 +105,11 @@ class Tokens(TransformerMixin, BaseEstimator):
     def transform(self, texts):
         tokenizer = AutoTokenizer.from_pretrained(MODEL)
         found = tokenizer(
-            list(texts), padding="max_length", max_length=20, truncation=True, return_tensors="np"
+            list(texts),
+            padding="max_length",
+            max_length=20,
+            truncation=True,
+            return_tensors="np",
         )
         return pack_inputs(ids=found["input_ids"], mask=found["attention_mask"])
 
@@ -116,7 +140,10 @@ class Embedding(TransformerMixin, BaseEstimator):
         encoder = MiniLM().eval()
         parts = np.array_split(tokens, max(1, len(tokens) // 64))
         return np.concatenate(
-            [encoder({n: torch.tensor(part[n]) for n in part.dtype.names}) for part in parts]
+            [
+                encoder({n: torch.tensor(part[n]) for n in part.dtype.names})
+                for part in parts
+            ]
         )
 
 
@@ -124,13 +151,17 @@ class Embedding(TransformerMixin, BaseEstimator):
 # -----------------------
 
 models = {
-    "frozen, logistic": make_pipeline(Tokens(), Embedding(), MultiLabelLogisticRegression(C="cv")),
+    "frozen, logistic": make_pipeline(
+        Tokens(), Embedding(), MultiLabelLogisticRegression(C="cv")
+    ),
     "frozen, default": make_pipeline(
         Tokens(), Embedding(), ContrastiveMultiLabelClassifier(random_state=0)
     ),
     "fine-tuned": make_pipeline(
         Tokens(),
-        ContrastiveMultiLabelClassifier(**FINETUNE, module=MiniLM, random_state=0),
+        ContrastiveMultiLabelClassifier(
+            **FINETUNE, module=MiniLM, random_state=0
+        ),
     ),
 }
 print(f"{'':18}   mAP  micro-F1  macro-F1  processor seconds")
@@ -138,10 +169,15 @@ for name, model in models.items():
     start = time.process_time()
     model.fit(texts[train], Y[train])
     seconds = time.process_time() - start
-    probabilities, decisions = model.predict_proba(texts[test]), model.predict(texts[test])
+    probabilities, decisions = (
+        model.predict_proba(texts[test]),
+        model.predict(texts[test]),
+    )
     scores = [
         average_precision(Y[test], probabilities),
         f1_micro(Y[test], decisions),
         f1_macro(Y[test], decisions),
     ]
-    print(f"{name:18} {scores[0]:.3f}     {scores[1]:.3f}     {scores[2]:.3f} {seconds:18.0f}")
+    print(
+        f"{name:18} {scores[0]:.3f}     {scores[1]:.3f}     {scores[2]:.3f} {seconds:18.0f}"
+    )
