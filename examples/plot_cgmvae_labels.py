@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_digits
 from sklearn.metrics import f1_score
+
 from sklearn_mlcl import CGMVAEClassifier
 from sklearn_mlcl.inspection import LabelEmbeddingDisplay
 

@@ -23,6 +23,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.pipeline import make_pipeline
+from torch import nn
+
 from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
     MultiLabelLogisticRegression,
@@ -31,7 +33,6 @@ from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.inspection import EmbeddingDisplay
 from sklearn_mlcl.metrics import average_precision, f1_macro
 from sklearn_mlcl.recipes import FAST
-from torch import nn
 
 SIDE, PATCH, CELLS = 16, 6, 4
 

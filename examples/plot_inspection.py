@@ -17,6 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
+from threadpoolctl import threadpool_limits
+
 from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
     MultiLabelLogisticRegression,
@@ -34,7 +36,6 @@ from sklearn_mlcl.inspection import (
 )
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
-from threadpoolctl import threadpool_limits
 
 WORDS = [
     "zero",

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+
 from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
     MultiLabelMLPClassifier,

@@ -16,6 +16,7 @@ ignore them (``missing_label``), or fill them with zeros, the usual practice.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+
 from sklearn_mlcl import (
     MultiLabelMLPClassifier,
     MultiLabelThresholdClassifierCV,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import NeuralCollapseMonitor
 from sklearn_mlcl.collapse import NearestLabelSetClassifier

@@ -31,6 +31,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch
+from threadpoolctl import threadpool_limits
+
 from sklearn_mlcl import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.datasets import fetch_multilabel, make_multilabel_digits
 from sklearn_mlcl.metrics import (
@@ -42,7 +44,6 @@ from sklearn_mlcl.metrics import (
 )
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 from sklearn_mlcl.thresholds import tune_thresholds
-from threadpoolctl import threadpool_limits
 
 OURS = "contrastive"
 RED, BLUE, QUIET = "#d1495b", "#2e4057", "#c9ccd1"

@@ -23,6 +23,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.discovery import all_estimators, all_functions
+
 from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
     MultiLabelLogisticRegression,

@@ -15,6 +15,7 @@ forest, whose probabilities stay far below 0.5 for rare labels.
 import matplotlib.pyplot as plt
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
+
 from sklearn_mlcl import MultiLabelThresholdClassifierCV
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.inspection import ThresholdCurveDisplay

@@ -17,6 +17,7 @@ models and their vote on the same folds.
 import matplotlib.pyplot as plt
 import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier
+
 from sklearn_mlcl import (
     MultiLabelLogisticRegression,
     MultiLabelMLPClassifier,
