@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -62,6 +62,7 @@ class MultiLabelCalibratedClassifierCV(HeldOutClassifier):
 
     method: str = param("platt", StrOptions(set(METHODS)))
     _methods = ("decision_function", "predict_proba")
+    _without_fit: ClassVar[set[str]] = {"method"}
 
     def _learn(self, Y: Any, scores: list[np.ndarray], weight: np.ndarray | None) -> None:
         from_proba = self._method == "predict_proba"

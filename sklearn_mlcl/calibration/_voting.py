@@ -132,6 +132,7 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
     threshold: Any = param("auto", StrOptions({"auto", *OBJECTIVES}), SHARE, "array-like")
     store_oof_proba: bool = param(True, "boolean")
     _methods = ("predict_proba",)
+    _without_fit: ClassVar[set[str]] = {"calibrate", "shrinkage", "threshold", "weights"}
 
     @property
     def named_estimators_(self) -> Bunch:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import torch
 from torch import nn
@@ -13,9 +16,9 @@ from sklearn_mlcl.estimators.task import Judged, Task
 from sklearn_mlcl.heads.blend import Blend, for_ensemble
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
 from sklearn_mlcl.heads.held_out import HeldOut
-from sklearn_mlcl.heads.linear import held_out_linear
+from sklearn_mlcl.heads.linear import fit_linear, held_out_linear
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
-from sklearn_mlcl.heads.predictor import AffineHead
+from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.utils.fit_data import FitData
 from sklearn_mlcl.utils.probabilities import logit
@@ -137,3 +140,73 @@ class Judge:
         samples = np.arange(0, n, max(1, n // COMPARED_SAMPLES))
         embedding = torch.from_numpy(known.of(samples)).to(head.weight)
         return for_ensemble(blend, head.by_member(embedding).double().numpy())
+
+
+class Heads(NamedTuple):
+    """What stands on the embeddings side by side: a module, and fitted attributes."""
+
+    module: nn.Module
+    fitted: dict[str, Any]
+
+
+@dataclass
+class Trained:
+    """A trained net and its heads, before the weights of the parts are chosen.
+
+    What is costly is computed where somebody asks for it, and once.
+
+    Attributes
+    ----------
+    net : IndexBatchNet
+        The net.
+    task : Task
+        Its training.
+    judge : Judge or None
+        Its held-out samples.
+    known : CachedEmbedding
+        Embeddings of the samples of the training.
+    own : ndarray or None
+        Those of the held-out samples.
+    heads : Heads
+        What stands on the embeddings.
+    previous : Predictor or None
+        The predictor that the training went on from.
+    """
+
+    net: IndexBatchNet
+    task: Task
+    judge: Judge | None
+    known: CachedEmbedding
+    own: np.ndarray | None
+    heads: Heads
+    previous: Predictor | None
+    _linear_parts: dict[tuple[Any, ...], nn.Module] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @cached_property
+    def head_log_odds(self) -> np.ndarray:
+        """Log-odds (n, L) of the head for the held-out samples."""
+        judge, own = self._held_out
+        return judge.head_log_odds(self.heads.module, own)
+
+    @cached_property
+    def votes(self) -> np.ndarray:
+        """Probabilities (n, L) of the neighbours for the held-out samples."""
+        judge, own = self._held_out
+        return judge.votes(own, self.known)
+
+    @property
+    def _held_out(self) -> tuple[Judge, np.ndarray]:
+        assert self.judge is not None and self.own is not None
+        return self.judge, self.own
+
+    def linear_part(
+        self, scaled: bool, C: float | None, random_state: np.random.RandomState
+    ) -> nn.Module:
+        """Return the logistic regressions on the features; ``random_state`` draws as it stands."""
+        key = (C, joblib.hash(random_state.get_state()))
+        if key not in self._linear_parts:
+            scaler = feature_scaler(self.task.train, scaled)
+            self._linear_parts[key] = fit_linear(self.task.train, scaler, C, random_state)
+        return self._linear_parts[key]

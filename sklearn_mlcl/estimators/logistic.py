@@ -13,8 +13,14 @@ from torch import nn
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads
 from sklearn_mlcl.heads.predictor import AffineHead
+from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.solvers.select import DEFAULT_CS
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions, fit_context
+from sklearn_mlcl.utils._sklearn_compat import (
+    Interval,
+    StrOptions,
+    fit_context,
+    validate_parameters,
+)
 from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data, warn_weightless
 from sklearn_mlcl.utils.parameters import (
@@ -33,7 +39,7 @@ from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
 
 
 @named_in_errors
-class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
+class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelClassifier):
     r"""One L2-regularised logistic regression per label, all solved together.
 
     For every label :math:`l`, with :math:`\tilde y_{il} \in \{-1, 1\}` and weights
@@ -107,6 +113,7 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
     """
 
     _remedies: ClassVar[str] = "C near 1"
+    _without_fit: ClassVar[set[str]] = {"threshold"}
 
     C: Any = param(1.0, STRENGTH, StrOptions({"cv"}), "array-like")
     Cs: Any = param(DEFAULT_CS, "array-like")
@@ -174,6 +181,10 @@ class MultiLabelLogisticRegression(DeclaredParameters, MultiLabelClassifier):
                 stacklevel=3,
             )
         return LabelStats.of(data).constant
+
+    def _choose_again(self) -> None:
+        validate_parameters(self)
+        self._checked_threshold(self.threshold)
 
     def _check_state(self) -> None:
         L = self._format.n_labels

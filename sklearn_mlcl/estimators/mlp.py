@@ -11,12 +11,12 @@ from torch import nn
 
 from sklearn_mlcl.collapse import fit_onn_decoder
 from sklearn_mlcl.estimators.encoders import probe_of, scaled_encoder
+from sklearn_mlcl.estimators.judge import Heads
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_BINS,
     N_ESTIMATORS,
-    Heads,
     NetClassifier,
 )
 from sklearn_mlcl.estimators.task import Task

@@ -29,18 +29,18 @@ from sklearn_mlcl.callbacks._fit import (
     fit_listener,
 )
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.estimators.encoders import feature_scaler
 from sklearn_mlcl.estimators.identity import traits_of_fit
-from sklearn_mlcl.estimators.judge import Judge
+from sklearn_mlcl.estimators.judge import Heads, Judge, Trained
 from sklearn_mlcl.estimators.task import Judged, Task
 from sklearn_mlcl.heads.blend import Blend, HeldOutParts, choose_blend
 from sklearn_mlcl.heads.decision import Decision, chosen
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.held_out import HeldOut
-from sklearn_mlcl.heads.linear import default_weight, fit_linear, has_linear
+from sklearn_mlcl.heads.linear import default_weight, has_linear
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, MemberSpread, Predictor
+from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.persistence import FitCheckpoint
@@ -103,13 +103,6 @@ NEIGHBOR_WEIGHT, DEFAULT_THRESHOLD = 0.5, 0.5
 N_ESTIMATORS = param(4, AT_LEAST_1)
 N_BINS = param("auto", Interval(Integral, 0, None, closed="left"), StrOptions({"auto"}))
 LINEAR_WEIGHT = param("auto", SHARE, StrOptions({"auto"}))
-
-
-class Heads(NamedTuple):
-    """What stands on the embeddings side by side: a module, and fitted attributes."""
-
-    module: nn.Module
-    fitted: dict[str, Any]
 
 
 class Dealt(NamedTuple):
@@ -191,6 +184,7 @@ class NetAttributes:
     _out_of_fold: tuple[Any, np.ndarray] | None = None
     _noise_seed: int
     _n_features_out: int
+    _evidence: Trained
 
     #: Whether each member of an ensemble can hold out samples of its own.
     _members_hold_out: bool = True
@@ -228,6 +222,7 @@ class NetClassifier(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     EmbeddingFrames,
+    KeepsChoices,
     DeclaredParameters,
     MultiLabelClassifier,
 ):
@@ -381,6 +376,13 @@ class NetClassifier(
         "net_params and loss_params"
     )
     _remedies: ClassVar[str] = "a smaller learning_rate, precision='float32'"
+    _without_fit: ClassVar[set[str]] = {
+        "linear_weight",
+        "neighbor_weight",
+        "net_params__n_predict_samples",
+        "net_params__pseudo_count",
+        "threshold",
+    }
 
     threshold: Any = param("auto", SHARE, "array-like", StrOptions({"auto", *OBJECTIVES}))
     hidden_layer_sizes: Any = param((256, 256), "array-like")
@@ -819,7 +821,8 @@ class NetClassifier(
         """Return the attributes of a fit: heads, parts, and what held-out samples choose."""
         known = CachedEmbedding(net.module_, task.train.X, torch.device(net.device))
         own = None if judge is None else judge.embeddings(net)
-        head, fitted = self._trained_head(net), {}
+        head = self._trained_head(net)
+        fitted: dict[str, Any] = {}
         if head is None:
             head, fitted["head_C_"] = self._logistic_head(known, task)
         heads = self._head(head, known, own, task)
@@ -827,11 +830,32 @@ class NetClassifier(
         before = previous if task.is_part else None
         if isinstance(heads.module, AffineHead):
             heads.module.set_constant(task.stats, before and before.head)
+        trained = Trained(net, task, judge, known, own, heads, previous)
+        if self._keeps_evidence:
+            fitted["_evidence"] = trained
+        return {
+            **self._chosen(trained),
+            "net_": net,
+            "n_iter_": n_before + net.n_epochs_run,
+            "history_": epoch_log(net.history),
+            "_n_features_out": known.of(np.arange(1)).shape[1],
+            "_noise_seed": task.seed,
+            **fitted,
+            **heads.fitted,
+        }
+
+    def _chosen(self, trained: Trained) -> dict[str, Any]:
+        """Return the attributes that held-out samples choose, of what was trained."""
+        task, judge, heads = trained.task, trained.judge, trained.heads
+        known, own, previous = trained.known, trained.own, trained.previous
+        before = previous if task.is_part else None
         with_linear = self._with_linear(task.train)
         blend = self._default_blend(task.train, with_linear, previous if judge is None else None)
         parts, C = None, None
         if judge is not None and own is not None and judge.judged.judgement.informs:
-            parts, C = self._held_out_parts(judge, heads.module, known, own, blend, with_linear)
+            votes = trained.votes if blend.neighbor_weight > 0 else None
+            linear, C = judge.linear(self.scale_input) if with_linear else (None, None)
+            parts = HeldOutParts(trained.head_log_odds, votes, linear)
             fixed = (_number(self.neighbor_weight), _number(self.linear_weight))
             blend = choose_blend(parts, judge.judged.judgement, blend, *fixed, task.seed)
         random_state = np.random.RandomState(task.seed)
@@ -841,13 +865,12 @@ class NetClassifier(
             near = task.train.take(kept)
             neighbors = NeighborHead(known.of(kept), near.Y, near.sample_weight, task.stats)
         if blend.linear_weight > 0:
-            scaler = feature_scaler(task.train, self.scale_input)
-            linear_part = fit_linear(task.train, scaler, C, random_state)
+            linear_part = trained.linear_part(self.scale_input, C, random_state)
         whole = blend
         if judge is not None and parts is not None:
             whole = judge.for_ensemble(blend, known, heads.module)
         predictor = Predictor(
-            net.module_,
+            trained.net.module_,
             heads.module,
             task.stats.counts if before is None else task.stats.counts + before.counts,
             setting(self, "pseudo_count"),
@@ -867,30 +890,17 @@ class NetClassifier(
             "decision_": decision,
             "threshold_": threshold,
             "validation_scores_": {} if held_out is None else held_out.scores(threshold, kind),
-            "net_": net,
-            "n_iter_": n_before + net.n_epochs_run,
-            "history_": epoch_log(net.history),
             "_held_out": held_out,
             "_threshold_asked": self.threshold,
-            "_n_features_out": known.of(np.arange(1)).shape[1],
-            "_noise_seed": task.seed,
-            **fitted,
-            **heads.fitted,
         }
 
-    def _held_out_parts(
-        self,
-        judge: Judge,
-        head: nn.Module,
-        known: CachedEmbedding,
-        own: np.ndarray,
-        blend: Blend,
-        with_linear: bool,
-    ) -> tuple[HeldOutParts, float | None]:
-        """Return what the parts say of held-out samples, and the C of the linear one."""
-        votes = judge.votes(own, known) if blend.neighbor_weight > 0 else None
-        linear, C = judge.linear(self.scale_input) if with_linear else (None, None)
-        return HeldOutParts(judge.head_log_odds(head, own), votes, linear), C
+    def _choose_again(self) -> None:
+        validate_parameters(self)
+        trained = self._evidence
+        work = trained.net.batch_size * trained.net.n_weights / trained.net.n_products
+        threads = threads_for(work, torch.device(trained.net.device))
+        with torch_defaults(), threads, self._finite(trained.task.train.X):
+            self.__dict__.update(self._chosen(trained))
 
     def _default_blend(self, data: FitData, with_linear: bool, before: Predictor | None) -> Blend:
         """Return the weights where nothing is chosen: those given, those of before, or usual."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sklearn_mlcl.model_selection._held_out import cross_val_predict
+from sklearn_mlcl.model_selection._posthoc import PosthocSearchCV
 from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
@@ -16,6 +17,7 @@ __all__ = [
     "MultiLabelVotingClassifierCV",
     "MultilabelStratifiedKFold",
     "MultilabelStratifiedShuffleSplit",
+    "PosthocSearchCV",
     "compare",
     "cross_val_predict",
 ]

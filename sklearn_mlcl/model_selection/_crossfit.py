@@ -16,6 +16,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_mlcl.metrics._classifier import LabelMatrixClassifier
+from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import (
@@ -26,6 +27,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     fit_context,
     num_samples,
     safe_indexing,
+    validate_parameters,
 )
 from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
 from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
@@ -35,7 +37,12 @@ from sklearn_mlcl.utils.validation import check_weights
 
 
 class CrossFittedClassifier(
-    Persistent, DocumentationLinks, LabelMatrixClassifier, MetaEstimatorMixin, DeclaredParameters
+    Persistent,
+    DocumentationLinks,
+    LabelMatrixClassifier,
+    MetaEstimatorMixin,
+    KeepsChoices,
+    DeclaredParameters,
 ):
     """Base of the meta-estimators that learn something small from scores of held-out samples.
 
@@ -145,12 +152,19 @@ class CrossFittedClassifier(
         fitted, rows, scores = self._held_out(estimators, X, y, routed)
         self._keep(fitted)
         Y = self._format.indicator(safe_indexing(y, rows))
-        self._learn(Y, scores, None if weight is None else weight[rows])
+        learnt_from = (Y, scores, None if weight is None else weight[rows])
+        if self._keeps_evidence:
+            self._evidence = learnt_from
+        self._learn(*learnt_from)
         for name in ("n_features_in_", "feature_names_in_"):
             known = [getattr(estimator, name) for estimator in fitted if hasattr(estimator, name)]
             if known:
                 setattr(self, name, known[0])
         return self
+
+    def _choose_again(self) -> None:
+        validate_parameters(self)
+        self._learn(*self._evidence)
 
     def _check_state(self) -> None:
         if self._method not in METHODS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.metaestimators import available_if
@@ -78,6 +78,7 @@ class MultiLabelThresholdClassifierCV(HeldOutClassifier):
     per_label: bool = param(True, "boolean")
     shrinkage: float = param(0.0, STRENGTH_OR_0)
     _methods = ("predict_proba", "decision_function")
+    _without_fit: ClassVar[set[str]] = {"objective", "per_label", "shrinkage"}
 
     def _learn(self, Y: Any, scores: list[np.ndarray], weight: np.ndarray | None) -> None:
         options: dict[str, Any] = {"objective": self.objective, "sample_weight": weight}

@@ -6,12 +6,19 @@ out of all other files.
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable
 from numbers import Integral
+from traceback import format_exc
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import FitFailedWarning
+from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection._validation import _score
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as effective_n_threads
 from sklearn.utils._param_validation import (
@@ -43,10 +50,10 @@ except ImportError:  # before scikit-learn 1.9
 
 __all__ = [
     "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
-    "NamedEstimators", "ScorerMixin", "StrOptions", "begin_fit_task", "check_method_params",
-    "effective_n_threads", "expand_routing", "fit_context", "flatten_routing", "has_callbacks",
-    "num_samples", "output_container", "output_containers", "safe_indexing",
-    "set_output_container", "validate_parameter_constraints",
+    "NamedEstimators", "OneFitSearch", "ScorerMixin", "StrOptions", "begin_fit_task",
+    "check_method_params", "effective_n_threads", "expand_routing", "fit_context",
+    "flatten_routing", "has_callbacks", "num_samples", "output_container", "output_containers",
+    "safe_indexing", "set_output_container", "validate_parameter_constraints",
     "validate_parameters", "with_callbacks", "without_callbacks", "wrap_output",
 ]  # fmt: skip
 
@@ -267,6 +274,140 @@ class ScorerMixin(BaseEstimator):
 
     def _accept_sample_weight(self) -> bool:  # asked where metadata routing is off
         return True
+
+
+# ---------------------------------------------------------------------- searches
+
+
+class PointScorer:
+    """Scores of a fitted estimator at each point of a grid, by point and metric.
+
+    Parameters
+    ----------
+    scorer : callable
+        What scikit-learn scores with: of one metric or of several.
+    points : list of dict
+        The points.
+    changed : callable
+        ``changed(estimator, point)`` returns the estimator with the parameters of a point.
+    error_score : "raise" or float
+        Score where that fails.
+    """
+
+    def __init__(self, scorer: Any, points: list[Any], changed: Any, error_score: Any) -> None:
+        self.scorer, self.points = scorer, points
+        self.changed, self.error_score = changed, error_score
+
+    def __call__(
+        self, estimator: Any, X: Any, y: Any = None, **params: Any
+    ) -> dict[tuple[int, str], float]:
+        scores: dict[tuple[int, str], float] = {}
+        for number, point in enumerate(self.points):
+            try:
+                there = self.changed(estimator, point)
+            except Exception:
+                if self.error_score == "raise":
+                    raise
+                warnings.warn(
+                    f"The parameters {point} could not be set. Their score on this train-test "
+                    f"partition will be set to {self.error_score}. Details:\n{format_exc()}",
+                    FitFailedWarning,
+                    stacklevel=2,
+                )
+                continue
+            found = _score(there, X, y, self.scorer, params, self.error_score)
+            found = found if isinstance(found, dict) else {"": found}
+            scores |= {(number, metric): score for metric, score in found.items()}
+        return scores
+
+
+class OneFitSearch(GridSearchCV):
+    """A grid search with one fit a fold, after which the points are set one by one.
+
+    ``GridSearchCV`` searches a grid of a single point, with a scorer that scores all points. What
+    it finds becomes the table that it would have made of as many fits.
+    """
+
+    _points: list[dict[str, Any]] | None = None
+
+    def _searched(
+        self, points: list[Any], estimator: Any, changed: Any, *data: Any, **params: Any
+    ) -> Self:
+        """Return this search, fitted.
+
+        Parameters
+        ----------
+        points : list of dict
+            The points of the grid.
+        estimator : estimator
+            What is fitted, in place of the parameter.
+        changed : callable
+            ``changed(estimator, point)`` returns a fitted estimator with other parameters.
+        *data : array-like
+            X and y.
+        **params : dict
+            Metadata.
+        """
+        search = copy.copy(self)
+        search._asked, search._points, search._changed = self, points, changed
+        search.estimator, search.param_grid = estimator, {}
+        GridSearchCV.fit(search, *data, **params)
+        scorer = search.scorer_.scorer
+        search.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
+        search.estimator, search.param_grid = self.estimator, self.param_grid
+        del search._asked, search._points, search._changed
+        return search
+
+    def _get_scorers(self) -> tuple[Any, Any]:
+        scorers, metric = super()._get_scorers()
+        if self._points is not None:
+            scorers = PointScorer(scorers, self._points, self._changed, self.error_score)
+        return scorers, metric
+
+    # Metadata goes to the scorers that were asked for.
+
+    def _check_scorers_accept_sample_weight(self) -> bool:
+        asked: Any = self if self._points is None else self._asked
+        return GridSearchCV._check_scorers_accept_sample_weight(asked)
+
+    def get_metadata_routing(self) -> Any:
+        """Return the routing of metadata: to the estimator, the splitter and the scorers.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        asked: Any = self if self._points is None else self._asked
+        return GridSearchCV.get_metadata_routing(asked)
+
+    def _format_results(
+        self, candidate_params: Any, n_splits: int, out: list[Any], more_results: Any = None
+    ) -> dict[str, Any]:
+        # ``fit`` reads the same list afterwards: as if each point had been fitted.
+        out[:] = self._by_point(out)
+        return super()._format_results(self._points, n_splits, out, more_results)
+
+    def _by_point(self, folds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return what is known of each point in each fold, from what each fold scored."""
+        scored = [fold["test_scores"] for fold in folds if isinstance(fold["test_scores"], dict)]
+        metrics = list(dict.fromkeys(metric for scores in scored for _, metric in scores))
+        if not metrics:
+            raise ValueError("No point of param_grid could be set; the warnings say why.")
+        # A scorer of several metrics that failed gave one number.
+        metrics = [metric for metric in metrics if metric] or [""]
+
+        def of_point(number: int, scores: Any) -> Any:
+            known = scores if isinstance(scores, dict) else {}
+            each = {m: known.get((number, m), self.error_score) for m in metrics}
+            return each[""] if metrics == [""] else each
+
+        points = range(len(self._points or ()))
+        table = []
+        for number in points:
+            for fold in folds:
+                scores = {k: of_point(number, v) for k, v in fold.items() if k.endswith("_scores")}
+                table.append(fold | scores | {"score_time": fold["score_time"] / len(points)})
+        return table
 
 
 # ---------------------------------------------------------------------- HTML view
