@@ -24,7 +24,16 @@ from sklearn.metrics import average_precision_score
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.recipes import FAST
 
-READINGS = ["heat", "load", "pressure", "flow", "vibration", "age", "humidity", "voltage"]
+READINGS = [
+    "heat",
+    "load",
+    "pressure",
+    "flow",
+    "vibration",
+    "age",
+    "humidity",
+    "voltage",
+]
 CAUSES = {
     "overheated": ["heat", "load"],
     "leaking": ["pressure", "flow"],
@@ -44,7 +53,9 @@ Y = pd.DataFrame(
     }
 ).astype(int)
 X_train, X_test, Y_train, Y_test = X[:1500], X[1500:], Y[:1500], Y[1500:]
-classifier = MultiLabelMLPClassifier(**FAST, random_state=0).fit(X_train, Y_train)
+classifier = MultiLabelMLPClassifier(**FAST, random_state=0).fit(
+    X_train, Y_train
+)
 
 # %%
 # All labels at once
@@ -63,9 +74,16 @@ def average_precision_of_labels(estimator, X, Y):
 
 
 permuted = permutation_importance(
-    classifier, X_test, Y_test, scoring=average_precision_of_labels, n_repeats=5, random_state=0
+    classifier,
+    X_test,
+    Y_test,
+    scoring=average_precision_of_labels,
+    n_repeats=5,
+    random_state=0,
 )
-importance = pd.DataFrame({label: permuted[label].importances_mean for label in Y}, index=READINGS)
+importance = pd.DataFrame(
+    {label: permuted[label].importances_mean for label in Y}, index=READINGS
+)
 
 # %%
 # SHAP attributes the probability of a sample to its readings. ``to_module`` is one torch module
@@ -76,15 +94,21 @@ samples = torch.tensor(X_test.to_numpy(), dtype=torch.float32)
 background = torch.tensor(X_train.to_numpy(), dtype=torch.float32)
 explainer = shap.GradientExplainer(classifier.to_module(), background)
 values = explainer.shap_values(samples[:N_EXPLAINED], rseed=0)
-attribution = pd.DataFrame(np.abs(values).mean(axis=0), index=READINGS, columns=list(Y))
+attribution = pd.DataFrame(
+    np.abs(values).mean(axis=0), index=READINGS, columns=list(Y)
+)
 
 # %%
 # Both find the true causes, which the crosses mark. Interactions count too: vibration and age
 # matter together for "worn".
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
+figure, axes = plt.subplots(
+    1, 2, figsize=(10, 4), layout="constrained", sharey=True
+)
 titles = ["loss of average precision", "mean size of SHAP values"]
-for ax, table, title in zip(axes, (importance, attribution), titles, strict=True):
+for ax, table, title in zip(
+    axes, (importance, attribution), titles, strict=True
+):
     image = ax.imshow(table, cmap="Blues", vmin=0, aspect="auto")
     ax.set(title=title, xticks=range(len(CAUSES)), xticklabels=CAUSES)
     ax.set_yticks(range(len(READINGS)), READINGS)
@@ -110,7 +134,9 @@ print(f"probability of {LABEL}: {probability[sample]:.2f}")
 
 def absent_and_present(rows):
     """Return the probabilities that the label is absent, and that it is present."""
-    present = classifier.predict_proba(pd.DataFrame(rows, columns=READINGS))[:, column]
+    present = classifier.predict_proba(pd.DataFrame(rows, columns=READINGS))[
+        :, column
+    ]
     return np.column_stack([1 - present, present])
 
 
@@ -120,14 +146,17 @@ lime = LimeTabularExplainer(
     class_names=[f"not {LABEL}", LABEL],
     discretize_continuous=False,
     random_state=0,
-).explain_instance(X_test.to_numpy()[sample], absent_and_present, num_features=len(READINGS))
+).explain_instance(
+    X_test.to_numpy()[sample], absent_and_present, num_features=len(READINGS)
+)
 
 # %%
 # Both name heat and load. The SHAP values sum to the distance of this probability from the mean.
 # LIME's weights are slopes, of one standard deviation each.
 
 weights = pd.DataFrame(
-    {"SHAP": values[sample, :, column], "LIME": dict(lime.as_list())}, index=READINGS
+    {"SHAP": values[sample, :, column], "LIME": dict(lime.as_list())},
+    index=READINGS,
 )
 axes = weights[::-1].plot.barh(
     subplots=True, layout=(1, 2), figsize=(10, 4), sharey=True, legend=False

@@ -16,7 +16,9 @@ No extra cross-validation is run. A review of one entry in twenty-five then corr
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
+from cleanlab.multilabel_classification.filter import (
+    find_multilabel_issues_per_class,
+)
 
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.datasets import make_multilabel_digits
@@ -35,7 +37,9 @@ print(f"{wrong.sum()} of {wrong.size} entries are wrong")
 # Each of the four nets holds out a quarter of the samples. cleanlab compares the held-out
 # probabilities to the given labels, and lists the doubtful samples of each label.
 
-classifier = MultiLabelMLPClassifier(n_estimators=4, max_epochs=20, random_state=0).fit(X, Y)
+classifier = MultiLabelMLPClassifier(
+    n_estimators=4, max_epochs=20, random_state=0
+).fit(X, Y)
 held_out = classifier.oof_proba_
 judged = np.flatnonzero(~np.isnan(held_out).any(axis=1))
 given = [list(np.flatnonzero(row)) for row in Y[judged]]
@@ -43,18 +47,25 @@ doubtful = np.zeros(Y.shape, dtype=bool)
 doubtful[judged] = find_multilabel_issues_per_class(given, held_out[judged])
 hits = doubtful & wrong
 print(f"{doubtful.sum()} entries are doubtful, {hits.sum()} of them are wrong")
-print(f"precision {hits.sum() / doubtful.sum():.2f}, recall {hits.sum() / wrong.sum():.2f}")
+print(
+    f"precision {hits.sum() / doubtful.sum():.2f}, recall {hits.sum() / wrong.sum():.2f}"
+)
 
 # %%
 # The six entries that the nets contradict most. For most of them the net is right.
 
 doubt = np.where(doubtful, np.abs(held_out - Y), 0)
-worst = np.column_stack(np.unravel_index(np.argsort(-doubt, axis=None)[:6], Y.shape))
+worst = np.column_stack(
+    np.unravel_index(np.argsort(-doubt, axis=None)[:6], Y.shape)
+)
 figure, axes = plt.subplots(1, 6, figsize=(12, 2.9), layout="constrained")
 for ax, (sample, label) in zip(axes, worst, strict=True):
     ax.imshow(X[sample].reshape(16, 16), cmap="gray_r")
     given = ", ".join(map(str, np.flatnonzero(Y[sample]))) or "none"
-    ax.set_title(f"given: {given}\nP({label}) = {held_out[sample, label]:.2f}", fontsize=10)
+    ax.set_title(
+        f"given: {given}\nP({label}) = {held_out[sample, label]:.2f}",
+        fontsize=10,
+    )
     ax.set(xticks=[], yticks=[])
 plt.show()
 

@@ -99,7 +99,8 @@ def test_lists_of_labels_and_indicators_are_the_same(n_members):
         given = rows.rows(index)
         assert isinstance(given[1][0], LabelIndices) == sp.issparse(labels)
         torch.manual_seed(0)
-        batches.append(mixed(with_sampled_labels(given, n_negatives=5), alpha=0.5))
+        sampled = with_sampled_labels(given, n_negatives=5, by_member=n_members > 1)
+        batches.append(mixed(sampled, alpha=0.5))
     (X_one, (one, _)), (X_two, (two, _)) = batches
     torch.testing.assert_close(X_one, X_two)
     assert one.shape == two.shape == (*shape, L)

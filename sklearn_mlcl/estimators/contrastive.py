@@ -24,6 +24,7 @@ from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead, embedding_width
 from sklearn_mlcl.modules._heads import head_arrays, linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet
+from sklearn_mlcl.training._parallel import is_first
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.parameters import (
@@ -253,7 +254,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         options = {name: given[name] for name in signature(factory).parameters if name in given}
         if options.get("n_negatives") == "auto":
             options["n_negatives"] = AUTO_NEGATIVES if n_labels > AUTO_LABELS else None
-        if self.verbose and options.get("n_negatives") is not None:
+        if self.verbose and is_first() and options.get("n_negatives") is not None:
             print(
                 f"Of {n_labels} labels, a batch learns those that its samples have and "
                 f"{options['n_negatives']} others; loss_params__n_negatives=None takes all."

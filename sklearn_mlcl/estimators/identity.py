@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from numbers import Integral
 from typing import Any
 
 import joblib
@@ -16,7 +17,11 @@ from sklearn_mlcl.utils.fit_data import FitData
 
 #: Parameters that change nothing of what is fitted.
 _IRRELEVANT = {"checkpoint", "verbose"}
+#: Parameters that may be others in each of the processes that share a fit.
+_OF_PROCESS = {*_IRRELEVANT, "callbacks", "device"}
 LONGEST_TEXT = 60
+#: Samples that are compared between processes.
+COMPARED_SAMPLES = 1_000
 
 
 def traits_of_fit(
@@ -49,6 +54,50 @@ def traits_of_fit(
         if samples is not None:
             traits |= {f"{part}{kind}": t for part, t in _traits_of_data(samples).items()}
     return traits | {"the start": _trait("warm_start", _comparable(start), "the fit before")}
+
+
+def traits_of_call(
+    estimator: BaseEstimator, data: FitData, valid: FitData | None, n_iter: int
+) -> dict[str, Trait]:
+    """Return what must be the same in all processes that share a fit.
+
+    Of the samples, shapes and dtypes are compared, and the values of at most COMPARED_SAMPLES.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its class and parameters count. The draws of process 0 count for all.
+    data, valid : FitData
+        The samples to learn from, and those that were given to choose on.
+    n_iter : int
+        Epochs of the training that this call goes on from.
+    """
+    name = type(estimator).__name__
+    traits = {"the class": _trait("class", name, name), "n_iter_": _trait("", n_iter, n_iter)}
+    for name, value in estimator.get_params(deep=False).items():
+        drawn = name == "random_state" and not isinstance(value, Integral)
+        if name not in _OF_PROCESS and not drawn:
+            traits[name] = _known_by_name(name, value)
+    for kind, samples in {"": data, "_val": valid}.items():
+        if samples is not None:
+            n = samples.n_samples
+            some = samples.take(np.unique(np.linspace(0, n - 1, COMPARED_SAMPLES).astype(int)))
+            X = some.X[:] if isinstance(some.X, MemmapView) else some.X
+            for part, values in {"X": X, "y": some.Y, "sample_weight": some.sample_weight}.items():
+                shape = (n, *getattr(values, "shape", (n,))[1:])
+                shown = "None" if values is None else f"{shape} {values.dtype}"
+                other = f"{shown} of other values (checksum {joblib.hash(values)[:8]})"
+                traits[f"{part}{kind}"] = Trait(other, other)
+            traits[f"groups{kind}"] = _trait("groups", some.groups, "other groups")
+    return traits
+
+
+def _known_by_name(name: str, value: Any) -> Trait:
+    """Return a parameter to compare; of one that cannot be pickled the class."""
+    try:
+        return _trait(name, _comparable(value), value)
+    except ValueError:
+        return _trait(name, type(value).__qualname__, value)
 
 
 def _of_parameter(name: str, value: Any) -> Any:

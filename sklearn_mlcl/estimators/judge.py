@@ -20,6 +20,7 @@ from sklearn_mlcl.heads.linear import fit_linear, held_out_linear
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
+from sklearn_mlcl.training._parallel import in_parts
 from sklearn_mlcl.utils.fit_data import FitData
 from sklearn_mlcl.utils.probabilities import logit
 
@@ -109,7 +110,11 @@ class Judge:
 
     def _vote(self, own: np.ndarray, near: FitData, stats: Any, queries: np.ndarray) -> np.ndarray:
         head = NeighborHead(np.ascontiguousarray(own), near.Y, near.sample_weight, stats)
-        return outputs(head, queries, device=self.device, dtype=torch.float32)
+
+        def voted(part: slice) -> np.ndarray:
+            return outputs(head, queries[part], device=self.device, dtype=torch.float32)
+
+        return in_parts(len(queries), voted)
 
     def linear(self, scaled: bool) -> tuple[np.ndarray, float]:
         """Return log-odds (n, L) of regressions on the features, and the best C; computed once."""

@@ -29,7 +29,7 @@ from sklearn_mlcl.callbacks._fit import (
     fit_listener,
 )
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.estimators.identity import traits_of_fit
+from sklearn_mlcl.estimators.identity import traits_of_call, traits_of_fit
 from sklearn_mlcl.estimators.judge import Heads, Judge, Trained
 from sklearn_mlcl.estimators.task import Judged, Task
 from sklearn_mlcl.heads.blend import Blend, HeldOutParts, choose_blend
@@ -47,6 +47,14 @@ from sklearn_mlcl.persistence import FitCheckpoint
 from sklearn_mlcl.persistence._checkpoint import KeptFit
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.training import OPTIMIZERS, PRECISIONS, SCHEDULES, IndexBatchNet
+from sklearn_mlcl.training._parallel import (
+    agreed,
+    alone,
+    is_first,
+    n_processes,
+    processes_of_fit,
+    taking_part,
+)
 from sklearn_mlcl.training.draws import private_draws
 from sklearn_mlcl.utils._sklearn_compat import (
     CallbackSupportMixin,
@@ -330,6 +338,10 @@ class NetClassifier(
         - ``compile`` : bool
           Train the encoder under ``torch.compile``. The first batch takes tens of seconds longer.
           On the CPU a C++ compiler is needed.
+        - ``data_parallel`` : bool
+          Whether to take part if there is a ``torch.distributed`` process group. Then all its
+          processes share this fit, and end with the same estimator; see :doc:`/cluster`. False fits
+          in this process alone.
         - ``encoder_lr`` : float or None
           Learning rate of the encoder, as a pretrained one needs; None is ``learning_rate``. The
           schedule multiplies both.
@@ -422,6 +434,7 @@ class NetClassifier(
             "schedule": param("averaged", StrOptions(set(SCHEDULES))),
             "precision": param("float32", StrOptions(set(PRECISIONS))),
             "compile": param(False, "boolean"),
+            "data_parallel": param(True, "boolean"),
             "encoder_lr": param(None, ABOVE_0, None),
             "grad_clip": param(None, ABOVE_0, None),
             "max_seconds": param(None, ABOVE_0, None),
@@ -502,7 +515,8 @@ class NetClassifier(
         validation = (X_val, y_val, sample_weight_val)
         # The state of a fit is removed last, once nothing can go wrong any more.
         with (
-            KeptFit(self.checkpoint) as kept,
+            taking_part(setting(self, "data_parallel")),
+            KeptFit(self.checkpoint if is_first() else None) as kept,
             self._kept_on_error(self.warm_start),
             rollback_on_error(self),
             torch_defaults(),
@@ -529,8 +543,10 @@ class NetClassifier(
         continuing = self.warm_start and hasattr(self, "net_")
         data = self._read(X, y, sample_weight, continuing, groups)
         valid = None if validation[0] is None else self._read_validation(*validation)
-        if self.checkpoint is not None:
-            kept.begin(traits_of_fit(self, data, valid, self._start(continuing)))
+        self._check_same(data, valid, continuing)
+        if self.checkpoint is not None and is_first():
+            kept.begin(traits_of_fit(self, data, valid, self._start(continuing)), n_processes())
+        kept.state, kept.is_last = agreed((kept.state, kept.is_last))
         n_epochs = most_epochs(self.max_epochs, data.n_samples)
         task = self._task(data, valid, kept, continuing, n_epochs)
         # A copy of the held-out samples is made for callbacks alone, its own or a search's.
@@ -574,8 +590,14 @@ class NetClassifier(
                 "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "
                 "them: give the weights as numbers."
             )
-        with self._kept_on_error(), rollback_on_error(self), torch_defaults():
+        with (
+            taking_part(setting(self, "data_parallel")),
+            self._kept_on_error(),
+            rollback_on_error(self),
+            torch_defaults(),
+        ):
             data = self._read(X, y, sample_weight, continuing, classes=classes)
+            self._check_same(data, None, continuing)
             task = self._task(data, None, KeptFit(None), continuing, n_epochs=1, is_part=True)
             warn_weightless(task.train, self._format.label_names)
             with self._finite(data.X):
@@ -605,6 +627,13 @@ class NetClassifier(
         except ValueError as error:
             raise ValueError(f"Of X_val, y_val and sample_weight_val: {error}") from error
 
+    def _check_same(self, data: FitData, valid: FitData | None, continuing: bool) -> None:
+        """Raise if the processes that share this fit were given different things."""
+        processes = processes_of_fit()
+        if processes is not None:
+            before = self.n_iter_ if continuing else 0
+            processes.check_same(traits_of_call(self, data, valid, before))
+
     def _start(self, continuing: bool) -> Any:
         """Return what a training goes on from, to compare it."""
         if not continuing:
@@ -626,13 +655,13 @@ class NetClassifier(
         if not isinstance(self.threshold, str):
             self._checked_threshold(self.threshold)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        seed = kept.drawn("seed", seed + (self.n_iter_ if continuing else 0))
+        seed = agreed(kept.drawn("seed", seed + (self.n_iter_ if continuing else 0)))
         dealt = None
         if not (valid is not None or is_part or self.validation is None):
             digest = joblib.hash((data.X, data.Y, data.groups))
             if not continuing:
                 part, folds = self._deal(data, seed)
-                drawn = kept.drawn("held out", (part, folds.of_sample, folds.n_folds))
+                drawn = agreed(kept.drawn("held out", (part, folds.of_sample, folds.n_folds)))
                 dealt = Dealt.checked(digest, drawn, data.n_samples)
             elif self._dealt is not None and self._dealt.digest == digest:
                 # Of others, the net may have learnt what it would hold out.
@@ -735,14 +764,16 @@ class NetClassifier(
         Three of four members have learnt from a sample that one holds out. So the estimator of a
         callback answers out of fold for the very samples that the callback is given.
         """
-        fitted = self._fitted(net, task, judge, n_before)
+        # Callbacks that ask may be in one process and not in another.
+        with alone():
+            fitted = self._fitted(net, task, judge, n_before)
         return vars(self) | fitted | _out_of_fold(fitted["_held_out"], judge)
 
     def _epoch_choice(self, judge: Judge, n_epochs: int) -> EpochChoice:
         """Return what chooses the number of epochs, as ``early_stopping`` says."""
 
         def loss(net: IndexBatchNet) -> float:
-            return judge.loss(net, self._trained_head(net))
+            return float(agreed(judge.loss(net, self._trained_head(net))))
 
         if not isinstance(self.early_stopping, bool | np.bool_):
             return EpochChoice(loss, patience=int(self.early_stopping))
@@ -857,7 +888,8 @@ class NetClassifier(
             linear, C = judge.linear(self.scale_input) if with_linear else (None, None)
             parts = HeldOutParts(trained.head_log_odds, votes, linear)
             fixed = (_number(self.neighbor_weight), _number(self.linear_weight))
-            blend = choose_blend(parts, judge.judged.judgement, blend, *fixed, task.seed)
+            judgement = judge.judged.judgement
+            blend = agreed(choose_blend(parts, judgement, blend, *fixed, task.seed))
         random_state = np.random.RandomState(task.seed)
         neighbors, linear_part = None, None
         if blend.neighbor_weight > 0:
@@ -868,7 +900,7 @@ class NetClassifier(
             linear_part = trained.linear_part(self.scale_input, C, random_state)
         whole = blend
         if judge is not None and parts is not None:
-            whole = judge.for_ensemble(blend, known, heads.module)
+            whole = agreed(judge.for_ensemble(blend, known, heads.module))
         predictor = Predictor(
             trained.net.module_,
             heads.module,
@@ -878,12 +910,14 @@ class NetClassifier(
             linear=linear_part,
             blend=whole,
         )
+        if (processes := processes_of_fit()) is not None:
+            processes.share(t for t in predictor.state_dict().values() if torch.is_tensor(t))
         held_out = None
         if judge is not None and parts is not None:
             rare = predictor.get_buffer("shift").numpy() - whole.shift
             log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
             held_out = judge.kept(log_odds.astype(np.float32))
-        threshold, decision = self._decided(held_out, own, heads, previous is not None)
+        threshold, decision = agreed(self._decided(held_out, own, heads, previous is not None))
         kind = self._format.kind
         return {
             "predictor_": predictor,
@@ -927,8 +961,8 @@ class NetClassifier(
             parts = [(known.all(), task.train)]
         C = C_of_labels(self.head_C, "head_C", self._format)
         fits = [fit_embedding_heads(embedding, data.Y, data.copies, C) for embedding, data in parts]
-        coef, intercept = (np.stack([getattr(f, n) for f in fits]) for n in ("coef", "intercept"))
-        return AffineHead(coef, intercept), np.mean([fit.C for fit in fits], axis=0)
+        coef, intercept, found = (np.stack(parts) for parts in zip(*fits, strict=True))
+        return AffineHead(coef, intercept), found.mean(axis=0)
 
     def _decided(
         self, held_out: HeldOut | None, own: np.ndarray | None, heads: Heads, goes_on: bool

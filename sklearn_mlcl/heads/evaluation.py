@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.modules import side_by_side
-from sklearn_mlcl.utils.chunking import chunk_rows, map_chunks, stacked, take_rows
+from sklearn_mlcl.training._parallel import in_parts
+from sklearn_mlcl.utils.chunking import chunk_rows, map_chunks, stacked, take_part, take_rows
 from sklearn_mlcl.utils.interrupts import signals_reach_caller
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
 from sklearn_mlcl.utils.samples import n_entries, tensors_of
@@ -130,7 +131,12 @@ class CachedEmbedding:
 
     def _embedded(self, X: Any) -> np.ndarray:
         encoder = Embedding(self.encoder)
-        return outputs(encoder, X, device=self.device, dtype=torch.float32)
+
+        def embedded(part: slice) -> np.ndarray:
+            own = take_part(X, part)
+            return outputs(encoder, own, device=self.device, dtype=torch.float32)
+
+        return in_parts(X.shape[0], embedded)
 
 
 class Embedding(nn.Module):

@@ -16,6 +16,7 @@ from sklearn_mlcl.heads.logistic import fit_heads
 from sklearn_mlcl.heads.neighbors import subsample
 from sklearn_mlcl.modules import InputScaler
 from sklearn_mlcl.solvers import fit_logistic_path, select_C
+from sklearn_mlcl.training._parallel import added, agreed, by_first, own_turns
 from sklearn_mlcl.utils.fit_data import FitData
 
 #: Grid and folds from which C is chosen, and the tolerance of those fits.
@@ -69,15 +70,20 @@ def fit_linear(
     if not _is_short(data):
         data = data.take(subsample(data, random_state))
     data = replace(data, X=_scaled(data.X, scaler))
-    C = common_C(data) if C is None else C
-    heads = fit_heads(data.X, data.Y, data.copies, C, Cs=(), tol=TOL)
+
+    def solved() -> tuple[np.ndarray, np.ndarray]:
+        heads = fit_heads(
+            data.X, data.Y, data.copies, common_C(data) if C is None else C, Cs=(), tol=TOL
+        )
+        return heads.coef, heads.intercept
+
+    # Not in parts: at this tolerance the answer for a label depends on those beside it.
+    coef, intercept = by_first(solved)
     # Drawing weights that are then overwritten would move the random stream of a training.
-    layer = nn.utils.skip_init(
-        nn.Linear, data.n_features, len(heads.intercept), dtype=torch.float32
-    )
+    layer = nn.utils.skip_init(nn.Linear, data.n_features, data.n_labels, dtype=torch.float32)
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(heads.coef))
-        layer.bias.copy_(torch.from_numpy(heads.intercept))
+        layer.weight.copy_(torch.from_numpy(coef))
+        layer.bias.copy_(torch.from_numpy(intercept))
     return nn.Sequential(scaler, layer)
 
 
@@ -111,16 +117,18 @@ def held_out_linear(
         That C. A choice for each label would be one by chance for rare labels.
     """
     log_odds = np.zeros((len(CS), *judgement.Y.shape), dtype=np.float32)
-    for k, (data, scaler) in enumerate(zip(parts, scalers, strict=True)):
+    for k in own_turns(len(parts)):
+        data, scaler = parts[k], scalers[k]
         A, own = _scaled(data.X, scaler), fold == k
         path = fit_logistic_path(A, data.Y, CS, sample_weight=data.copies, tol=CV_TOL)
         queries = _scaled(X[own], scaler)
         for scores, heads in zip(log_odds, path, strict=True):
             scores[own] = queries @ heads.coef.T + heads.intercept
+    log_odds = added(log_odds)
     with np.errstate(invalid="ignore"):
         losses = [judgement.log_loss(scores) for scores in log_odds]
     # Weights of many sizes may leave no numbers at a small penalty.
-    best = int(np.argmin(np.nan_to_num(losses, nan=np.inf)))
+    best = agreed(int(np.argmin(np.nan_to_num(losses, nan=np.inf))))
     return log_odds[best], CS[best]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -15,6 +14,7 @@ from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 from sklearn_mlcl.model_selection._held_out import row_numbers
 from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, select_C
 from sklearn_mlcl.solvers.select import DEFAULT_CS
+from sklearn_mlcl.training._parallel import by_first, in_parts
 from sklearn_mlcl.utils.class_weight import row_weights
 from sklearn_mlcl.utils.targets import TargetFormat
 from sklearn_mlcl.utils.validation import check_per_label
@@ -64,12 +64,28 @@ def fit_heads(
     """
     if isinstance(C, str):
         intercept = {k: v for k, v in solver_options.items() if k == "fit_intercept"}
-        if isinstance(cv, Integral):
-            n_splits = min(int(cv), X.shape[0])
-            cv = MultilabelStratifiedKFold(n_splits, shuffle=True, random_state=0)
-        splits = row_numbers(cv, X, Y)
-        C = select_C(X, Y, Cs, cv=splits, sample_weight=sample_weight, **intercept).C
+        C = _selected(X, Y, sample_weight, Cs, cv, **intercept)
     return fit_logistic(X, Y, C=C, sample_weight=sample_weight, **solver_options)
+
+
+def _selected(
+    X: Any, Y: Any, sample_weight: np.ndarray | None, Cs: Sequence[float], cv: Any, **options: Any
+) -> np.ndarray:
+    """Return the C of each label by cross-validation."""
+    if isinstance(cv, Integral):
+        n_splits = min(int(cv), X.shape[0])
+        cv = MultilabelStratifiedKFold(n_splits, shuffle=True, random_state=0)
+    C: np.ndarray = select_C(
+        X, Y, Cs, cv=row_numbers(cv, X, Y), sample_weight=sample_weight, **options
+    ).C
+    return C
+
+
+def weights_of(sample_weight: np.ndarray | None, labels: slice) -> np.ndarray | None:
+    """Return the weights for some labels."""
+    if sample_weight is None or sample_weight.ndim == 1:
+        return sample_weight
+    return sample_weight[:, labels]
 
 
 def fit_embedding_heads(
@@ -77,8 +93,10 @@ def fit_embedding_heads(
     Y: Any,
     sample_weight: np.ndarray | None,
     C: float | np.ndarray | str,
-) -> LogisticSolution:
-    """Solve heads on the standardised embedding and state them for the embedding as it is.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return coefficients (L, h), intercepts (L,) and C (L,) of heads on an embedding.
+
+    They are solved on the standardised embedding, and stated for the embedding as it is.
 
     Parameters
     ----------
@@ -90,6 +108,18 @@ def fit_embedding_heads(
     embedding = embedding.astype(np.float64)
     scaler = StandardScaler().fit(embedding, sample_weight=row_weights(Y, sample_weight))
     standardised = scaler.transform(embedding)
-    heads = fit_heads(standardised, Y, sample_weight, C, Cs=DEFAULT_CS, tol=EMBEDDING_TOL)
-    coef = heads.coef / scaler.scale_
-    return replace(heads, coef=coef, intercept=heads.intercept - coef @ scaler.mean_)
+    if isinstance(C, str):
+        # Rare labels share a choice: it needs all of them.
+        C = by_first(lambda: _selected(standardised, Y, sample_weight, DEFAULT_CS, 5))
+    of_label = np.full(Y.shape[1], C, dtype=np.float64)
+
+    def solved(part: slice) -> np.ndarray:
+        weight = weights_of(sample_weight, part)
+        heads = fit_logistic(
+            standardised, Y[:, part], C=of_label[part], sample_weight=weight, tol=EMBEDDING_TOL
+        )
+        return np.column_stack([heads.coef, heads.intercept])
+
+    found = in_parts(Y.shape[1], solved)
+    coef = found[:, :-1] / scaler.scale_
+    return coef, found[:, -1] - coef @ scaler.mean_, of_label

@@ -166,6 +166,61 @@ class ContrastiveLoss(nn.Module):
             If shapes disagree, or prototypes or a queue are given to a loss that has none, or
             the prototypes a loss needs are missing.
         """
+        args = (embeddings, labels, prototypes, queue, queue_labels, sample_weight)
+        return self._value(*args, part=None)[0]
+
+    def part_of_sum(
+        self,
+        embeddings: Tensor,
+        labels: Labels,
+        part: tuple[int, int],
+        prototypes: Tensor | None = None,
+        queue: Tensor | None = None,
+        queue_labels: Labels | None = None,
+        sample_weight: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Sum over a part of the anchors, for processes that share the work of a batch.
+
+        The loss is the sum of the totals of all parts over the sum of their weights. ``reduction``
+        changes nothing.
+
+        Parameters
+        ----------
+        embeddings, labels, prototypes, queue, queue_labels, sample_weight
+            As in ``forward``, of the whole batch.
+        part : (int, int)
+            The number k of the part, from 0 on, and the number of parts. Instances and prototypes
+            are each cut into contiguous parts.
+
+        Returns
+        -------
+        total : Tensor
+            The weighted sum over the anchors of the part; for an ensemble of shape (M,).
+        weight : Tensor
+            The sum of their weights in the mean; of shape (M,) if members have their own labels.
+
+        Raises
+        ------
+        ValueError
+            As ``forward``; or if there is no such part.
+        """
+        k, m = part
+        if not 0 <= k < m:
+            raise ValueError(f"part must be (k, m) with 0 <= k < m, got {part!r}.")
+        args = (embeddings, labels, prototypes, queue, queue_labels, sample_weight)
+        return self._value(*args, part=part)
+
+    def _value(
+        self,
+        embeddings: Tensor,
+        labels: Labels,
+        prototypes: Tensor | None,
+        queue: Tensor | None,
+        queue_labels: Labels | None,
+        sample_weight: Tensor | None,
+        part: tuple[int, int] | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The loss and what it is divided by; of a part of the anchors the sum, not divided."""
         self._check(embeddings, labels, prototypes, queue, queue_labels, sample_weight)
         columns, prototypes, log_weight = self._columns(labels, queue_labels, prototypes)
         n_prototypes = 0 if prototypes is None else prototypes.shape[-2]
@@ -176,19 +231,24 @@ class ContrastiveLoss(nn.Module):
                 None if queue_labels is None else indicator(queue_labels, columns),
                 torch.promote_types(embeddings.dtype, torch.float32),
                 _entry_weight(labels, sample_weight, columns),
+                part or (0, 1),
             )
             budget = self.memory_budget // embeddings.shape[:-2].numel()
             weights = self._weights(pairs, n_prototypes, budget)
             weights.log_b = self._log_repulsion(weights, n_prototypes, pairs, log_weight)
-            return pair_loss(
+            scale, mass = _scale(weights, _anchor_weight(weights, labels, sample_weight))
+            if part is None and self.reduction == "mean":
+                scale = scale * reciprocal(mass)[..., None]
+            value = pair_loss(
                 embeddings,
                 prototypes,
                 queue,
                 partial(PairKernel, weights, self.temperature, self.lambda_reg),
-                self._scale(weights, _anchor_weight(weights, labels, sample_weight)),
-                self.reduction == "mean",
+                scale,
+                part is not None or self.reduction == "mean",
                 learns and torch.is_grad_enabled(),
             )
+            return value, mass
 
     @torch.no_grad()
     def pair_weights(
@@ -312,14 +372,15 @@ class ContrastiveLoss(nn.Module):
         log_b[first_prototype + pairs.anchors.positive.shape[-1] :] = log_weight or 0.0
         return log_b
 
-    def _scale(self, weights: PairWeights, anchor_weight: Tensor | None) -> Tensor:
-        """a_i: the factor times the weight of the anchor, for the mean over the weighted mass."""
-        scale, mass = weights.factor, weights.mass
-        if anchor_weight is not None:
-            importance = torch.ones_like(scale)
-            importance[..., : anchor_weight.shape[-1]] = anchor_weight
-            scale, mass = scale * importance, mass * importance
-        return scale if self.reduction == "none" else scale * reciprocal(mass.sum(-1, keepdim=True))
+
+def _scale(weights: PairWeights, anchor_weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """a_i, the factor times the weight of the anchor, and the weighted mass of all."""
+    scale, mass = weights.factor, weights.own_mass
+    if anchor_weight is not None:
+        importance = torch.ones_like(scale)
+        importance[..., : anchor_weight.shape[-1]] = anchor_weight
+        scale, mass = scale * importance, mass * importance
+    return scale, mass.sum(-1)
 
 
 def _entry_weight(

@@ -88,21 +88,24 @@ class PairKernel:
         return pull
 
     def _dense(self, scale: Tensor | None, gradient: Tensor | None) -> Tensor:
-        ((rows, columns),) = self.weights.tiles()
-        s, W = self.logits(rows, columns), self.weights.tile(rows, columns)
-        log_p = s.log_softmax(-1)
-        values = self._attraction(W, log_p, columns, scratch=s).neg_()
-        if scale is not None and gradient is not None:
-            pull = self.pull(W, log_p.exp_(), rows, scratch=s)
-            self._accumulate(gradient, pull, scale, rows, columns)
+        values = self._values(0.0)
+        for rows, columns in self.weights.tiles():
+            s, W = self.logits(rows, columns), self.weights.tile(rows, columns)
+            log_p = s.log_softmax(-1)
+            values[..., rows] = self._attraction(W, log_p, columns, scratch=s).neg_()
+            if scale is not None and gradient is not None:
+                pull = self.pull(W, log_p.exp_(), rows, scratch=s)
+                self._accumulate(gradient, pull, scale, rows, columns)
         return values
 
     def _tiled(self, scale: Tensor | None, gradient: Tensor | None) -> Tensor:
-        log_D = self.points.new_full((*self.points.shape[:-2], self.weights.n_rows), -torch.inf)
+        log_D = self._values(-torch.inf)
         for rows, columns in self.weights.tiles():
             log_sum = self.logits(rows, columns).logsumexp(-1)
             log_D[..., rows] = torch.logaddexp(log_D[..., rows], log_sum)
-        values = self.weights.row_sum * log_D
+        values = self._values(0.0)
+        for rows in self.weights.blocks:
+            values[..., rows] = self.weights.row_sum[..., rows] * log_D[..., rows]
         for rows, columns in self.weights.tiles():
             s, W = self.logits(rows, columns), self.weights.tile(rows, columns)
             scratch = torch.empty_like(s)
@@ -112,6 +115,10 @@ class PairKernel:
                 pull = self.pull(W, pi, rows, scratch)
                 self._accumulate(gradient, pull, scale, rows, columns)
         return values
+
+    def _values(self, start: float) -> Tensor:
+        """One number for each anchor."""
+        return self.points.new_full((*self.points.shape[:-2], self.weights.n_rows), start)
 
     def _attraction(self, W: Tensor, s: Tensor, columns: slice, scratch: Tensor) -> Tensor:
         """sum_j W_ij (s_ij - log b_j): attraction acts on the bare logit."""

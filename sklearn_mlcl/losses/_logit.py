@@ -98,6 +98,13 @@ class _LogitLoss(nn.Module):
         return self._value(x, labels, sample_weight)
 
 
+def _total(weight: Tensor | int, labels: Tensor) -> Tensor:
+    """A sum of weights on the device of the labels."""
+    if isinstance(weight, Tensor):
+        return weight.sum()
+    return torch.tensor(weight, dtype=torch.float64, device=labels.device)
+
+
 # ---------------------------------------------------------------------------------- entry by entry
 
 
@@ -109,6 +116,22 @@ class _EntryLoss(_LogitLoss):
     @abstractmethod
     def _entries(self, x: Tensor, y: Tensor) -> Tensor:
         """Loss of every entry."""
+
+    def total_weight(self, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """What the mean is divided by: the weights of all entries that are not missing.
+
+        Parameters
+        ----------
+        labels, sample_weight
+            As in ``forward``.
+
+        Returns
+        -------
+        Tensor
+            A scalar, in float64.
+        """
+        weight = weight_per_entry(labels, sample_weight, torch.float64)
+        return _total(labels.numel() if weight is None else weight, labels)
 
     def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         y = labels.to(x)
@@ -263,6 +286,22 @@ class ZLPRLoss(_LogitLoss):
     >>> round(ZLPRLoss()(logits, labels).item(), 4)
     0.4402
     """
+
+    def total_weight(self, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """What the mean is divided by: the weights of the samples with a label.
+
+        Parameters
+        ----------
+        labels, sample_weight
+            As in ``forward``.
+
+        Returns
+        -------
+        Tensor
+            A scalar, in float64.
+        """
+        weight = weight_per_sample(labels, sample_weight, torch.float64)
+        return _total(len(labels) if weight is None else weight, labels)
 
     def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         positive, negative = _split(labels, sample_weight)

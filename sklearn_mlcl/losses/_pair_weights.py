@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_mlcl.losses._sample_weight import missing_entries
+from sklearn_mlcl.utils.chunking import part_of
 
 # Arrays of one tile alive at once: logits, weights, probabilities, one temporary.
 _ARRAYS = 4
@@ -24,14 +25,14 @@ _ARRAYS = 4
 _LARGEST_EDGE = 1024
 
 
-def tiles(n_rows: int, n_columns: int, edge: int | None) -> Iterator[tuple[slice, slice]]:
-    """Cut a rectangle into tiles of at most edge x edge; one tile if edge is None."""
+def tiles(rows: slice, n_columns: int, edge: int | None) -> Iterator[tuple[slice, slice]]:
+    """Cut some rows of a matrix into tiles of at most edge x edge; one tile if edge is None."""
     if edge is None:
-        yield slice(0, n_rows), slice(0, n_columns)
+        yield rows, slice(0, n_columns)
         return
-    for top in range(0, n_rows, edge):
+    for top in range(rows.start, rows.stop, edge):
         for left in range(0, n_columns, edge):
-            yield slice(top, min(top + edge, n_rows)), slice(left, min(left + edge, n_columns))
+            yield slice(top, min(top + edge, rows.stop)), slice(left, min(left + edge, n_columns))
 
 
 def reciprocal(count: Tensor) -> Tensor:
@@ -105,10 +106,18 @@ class LabelPairs:
     """Labels y_i of anchors against labels y_j of candidates.
 
     Every count of a pair runs over the labels that are missing in neither of the two.
+
+    Attributes
+    ----------
+    anchors, candidates : LabelMatrix
+        Their labels.
+    part : (int, int)
+        Which part of the anchors is looked at, and of how many parts.
     """
 
     anchors: LabelMatrix
     candidates: LabelMatrix
+    part: tuple[int, int] = (0, 1)
 
     @classmethod
     def of(
@@ -117,12 +126,13 @@ class LabelPairs:
         queue_labels: Tensor | None,
         dtype: torch.dtype,
         weight: Tensor | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> LabelPairs:
         """Samples against themselves and a queue; ``weight`` is that of the anchors' entries."""
         anchors = LabelMatrix.of(labels, dtype, None if weight is None else weight.to(dtype))
         if queue_labels is None:
-            return cls(anchors, anchors)
-        return cls(anchors, anchors.append(LabelMatrix.of(queue_labels, dtype)))
+            return cls(anchors, anchors, part)
+        return cls(anchors, anchors.append(LabelMatrix.of(queue_labels, dtype)), part)
 
     def intersection(self, rows: slice, columns: slice) -> Tensor:
         """|y_i n y_j|, shape (rows, columns)."""
@@ -177,6 +187,8 @@ class PairWeights(ABC):
 
     Attributes
     ----------
+    blocks : list of slice
+        The anchors that are looked at: all, or instances and prototypes of a part.
     edge : int or None
         Edge of the tiles that fit the memory budget; None if the dense kernel fits.
     exclude_self : bool
@@ -202,10 +214,17 @@ class PairWeights(ABC):
         self, pairs: LabelPairs, n_rows: int, n_columns: int, memory_budget: int | None
     ) -> None:
         self._pairs, self.n_rows, self.n_columns = pairs, n_rows, n_columns
+        self.blocks = [slice(0, n_rows)]
+        if pairs.part != (0, 1):
+            # Instances and prototypes apart: a row of one costs more than a row of the other.
+            n_instances = pairs.anchors.size.shape[-1]
+            own = part_of(n_rows - n_instances, pairs.part)
+            prototypes = slice(n_instances + own.start, n_instances + own.stop)
+            self.blocks = [part_of(n_instances, pairs.part), prototypes]
         self.edge: int | None = None
         if memory_budget is not None:
             entries = memory_budget // (_ARRAYS * pairs.anchors.size.element_size())
-            if n_rows * n_columns > entries:
+            if sum(rows.stop - rows.start for rows in self.blocks) * n_columns > entries:
                 self.edge = max(1, min(isqrt(entries), _LARGEST_EDGE))
 
     @abstractmethod
@@ -213,8 +232,20 @@ class PairWeights(ABC):
         """W before the factor of each row, on a rectangle of pairs."""
 
     def tiles(self) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns of each tile."""
-        return tiles(self.n_rows, self.n_columns, self.edge)
+        """Rows and columns of each tile of the anchors that are looked at."""
+        for rows in self.blocks:
+            if rows.start < rows.stop:
+                yield from tiles(rows, self.n_columns, self.edge)
+
+    @property
+    def own_mass(self) -> Tensor:
+        """The mass of the anchors that are looked at, 0 of the others."""
+        if self._pairs.part == (0, 1):
+            return self.mass
+        own = torch.zeros_like(self.mass)
+        for rows in self.blocks:
+            own[..., rows] = self.mass[..., rows]
+        return own
 
     def mask_self_(self, tile: Tensor, rows: slice, columns: slice, value: float) -> Tensor:
         """Write ``value`` where anchor and candidate are the same point."""
@@ -245,7 +276,7 @@ class OverlapWeights(PairWeights):
         self._overlap = overlap
         self._dense: Tensor | None = None
         if self.edge is None:
-            self._dense = self.tile(slice(0, self.n_rows), slice(0, self.n_columns))
+            self._dense = self.tile(self.blocks[0], slice(0, self.n_columns))
         self.row_sum, count = torch.zeros_like(size), torch.zeros_like(size)
         for rows, columns in self.tiles():
             W = self.tile(rows, columns)
@@ -307,8 +338,10 @@ class FactorisedWeights(PairWeights):
         super().__init__(pairs, n_rows, self._n_keys + n_prototypes, memory_budget)
         self._similarity = similarity
         self._S: Tensor | None = None
+        rows = self.blocks[0]
+        self._own = slice(rows.start, min(rows.stop, self._n_instances))
         if similarity is not None and self.edge is None:
-            self._S = self._similarities(slice(0, self._n_instances), slice(0, self._n_keys))
+            self._S = self._similarities(self._own, slice(0, self._n_keys))
         shares = self._Y * reciprocal(self._normaliser(float(n_prototypes > 0)))
         self._T = shares if anchors.weight is None else shares * anchors.weight
         self._R: Tensor | None = None
@@ -347,7 +380,8 @@ class FactorisedWeights(PairWeights):
         """S with self pairs masked; computed once for the dense kernel."""
         assert self._similarity is not None
         if self._S is not None:
-            return self._S[..., rows, columns]
+            first = self._own.start
+            return self._S[..., rows.start - first : rows.stop - first, columns]
         return self.mask_self_(self._similarity(self._pairs, rows, columns), rows, columns, 0.0)
 
     def _normaliser(self, own: float) -> Tensor:
@@ -356,7 +390,7 @@ class FactorisedWeights(PairWeights):
             # On a label of anchor i the count of the column includes i itself.
             return self._keys.sum(-2, keepdim=True) - 1.0 + own
         N = torch.full_like(self._Y, own)
-        for rows, columns in tiles(self._n_instances, self._n_keys, self.edge):
+        for rows, columns in tiles(self._own, self._n_keys, self.edge):
             N[..., rows, :] += self._similarities(rows, columns) @ self._keys[..., columns, :]
         return N
 

@@ -115,9 +115,26 @@ class PickAllLabelLoss(nn.Module):
         log_p = logits.to(dtype).masked_fill(masked, -torch.inf).log_softmax(1)
         # where, not a product: 0 * -inf is NaN.
         losses = -torch.where(target > 0, target * log_p, 0.0).sum(1)
+        total = _mean_over_labels(target, m).sum()
         m = m.clamp_min(1.0)  # 0 or at least 1
-        total = (target.sum(1) / m).sum()
         return (losses * m**-self.gamma).sum() / torch.where(total > 0, total, 1.0)
+
+    def total_weight(self, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """What the mean is divided by: the weights of the samples with a positive.
+
+        Parameters
+        ----------
+        labels, sample_weight
+            As in ``forward``.
+
+        Returns
+        -------
+        Tensor
+            A scalar, in float64.
+        """
+        target, _, weight = self._target(labels, sample_weight, torch.float64)
+        weighted = target if weight is None else target * weight
+        return _mean_over_labels(weighted, target.sum(1)).sum()
 
     def excess(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss above the smallest value these labels allow: 0 is a perfect fit.
@@ -186,3 +203,8 @@ class PickAllLabelLoss(nn.Module):
             share = (~missing).to(y) / (~missing).sum(1, keepdim=True).clamp_min(1)
             y = torch.lerp(y, y.sum(1, keepdim=True) * share, self.label_smoothing)
         return y, missing, weight
+
+
+def _mean_over_labels(weights: Tensor, n_labels: Tensor) -> Tensor:
+    """Mean weight (n,) over the labels of each sample; 0 for one without."""
+    return weights.sum(1) / n_labels.clamp_min(1.0)

@@ -167,13 +167,15 @@ class KeptFit:
                 with _said(self._path, "could not be removed"):
                     remove_whole(self._path)
 
-    def begin(self, traits: Mapping[str, Trait]) -> None:
+    def begin(self, traits: Mapping[str, Trait], n_processes: int = 1) -> None:
         """Find the state of this fit.
 
         Parameters
         ----------
         traits : dict of str to Trait
             What tells this fit from others.
+        n_processes : int
+            Processes that share it.
 
         Raises
         ------
@@ -190,7 +192,8 @@ class KeptFit:
         with _said(folder, "is no folder that can be written to"):
             folder.mkdir(parents=True, exist_ok=True)
             self._path = self._claimed(folder, traits)
-        self._known = {"traits": _plain(traits), "here": _here(), "drawn": self._drawn}
+        here = _here() | {"processes": str(n_processes)}
+        self._known = {"traits": _plain(traits), "here": here, "drawn": self._drawn}
         if self.settings.resume == "never":
             remove_whole(self._path)
         elif self._path.exists():

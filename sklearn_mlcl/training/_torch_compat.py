@@ -7,6 +7,7 @@ optimizer's steps with those of torch's own, ``tests/test_threads.py`` tries the
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sklearn_mlcl.utils.streams import generator_on
 
 _ATEN = torch.ops.aten
+
+
+def timeout_of_world() -> timedelta:
+    """Return how long the user lets a collective of the default process group last."""
+    world: Any = torch.distributed.group.WORLD
+    timeout: timedelta = world._get_backend(world._device_types[0]).options._timeout
+    return timeout
 
 
 def sample_dirichlet(concentration: Tensor, generator: torch.Generator | None) -> Tensor:

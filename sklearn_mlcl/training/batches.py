@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 
 from sklearn_mlcl.losses import LabelIndices
 from sklearn_mlcl.losses._label_indices import SampledLabels
+from sklearn_mlcl.training._parallel import processes_of_fit
 from sklearn_mlcl.training._torch_compat import sample_dirichlet
 from sklearn_mlcl.utils.chunking import MemmapView, as_tensor
 from sklearn_mlcl.utils.fit_data import FitData
@@ -27,6 +29,7 @@ Batch = tuple[Any, tuple[Any, Tensor | None]]
 
 #: Share of the free memory of a GPU that samples may take; larger arrays stay on the host.
 DEVICE_SHARE = 0.5
+ALL = slice(None)
 
 
 def _stored(array: Any, device: torch.device, dtype: type = np.float32) -> Tensor | Any:
@@ -151,11 +154,14 @@ class RowTensors(Dataset[Batch]):
             return len(self)
         return (max if shuffled else min)(map(len, self.members))
 
-    def rows(self, index: Tensor) -> Batch:
-        """Return ``(X, (Y, sample_weight))`` of the rows ``index``, of shape (B,) or (M, B)."""
-        return self.on_device(self.gathered(index))
+    def rows(self, index: Tensor, samples: slice = ALL) -> Batch:
+        """Return ``(X, (Y, sample_weight))`` of the rows ``index``, of shape (B,) or (M, B).
 
-    def gathered(self, index: Tensor) -> Batch:
+        ``samples`` are those whose X is wanted.
+        """
+        return self.on_device(self.gathered(index, samples))
+
+    def gathered(self, index: Tensor, samples: slice = ALL) -> Batch:
         """Return a batch whose tensors lie where their rows are kept."""
         if self.own_weights is not None:
             member = torch.arange(len(self.own_weights))[:, None]
@@ -166,7 +172,7 @@ class RowTensors(Dataset[Batch]):
             labels: Any = LabelIndices.from_csr(self.Y[index.flatten().cpu().numpy()])
         else:
             labels = self._gather(self.Y, index)
-        return self._gather(self.X, index), (labels, weight)
+        return self._gather(self.X, index[..., samples]), (labels, weight)
 
     def on_device(self, batch: Batch) -> Batch:
         """Move a batch to the device; nothing happens to what is there."""
@@ -194,7 +200,8 @@ class IndexBatches:
     -----
     While shuffling, a last batch of a single row is left out (of another row each epoch): a
     row alone has no pair to learn from, and layers that normalise over the batch refuse it.
-    Rows that are streamed are gathered by a thread, one batch ahead.
+    Rows that are streamed are gathered by a thread, one batch ahead. Of a batch that processes
+    share, each has the labels of all samples and the X of its own.
     """
 
     def __init__(
@@ -216,30 +223,39 @@ class IndexBatches:
         order = self.rows.orders(self.generator)
         if not self.rows.streams:
             order = order.to(self.rows.device)
-        slices = (order[..., start : start + self.batch_size] for start in self._starts())
-        return self._ahead(slices) if self.rows.streams else map(self.rows.rows, slices)
+        indices = (order[..., start : start + self.batch_size] for start in self._starts())
+        processes = processes_of_fit()
+        slices = (
+            (index, ALL if processes is None else processes.samples(index.shape[-1]))
+            for index in indices
+        )
+        return self._ahead(slices) if self.rows.streams else starmap(self.rows.rows, slices)
 
-    def _ahead(self, slices: Iterable[Tensor]) -> Iterator[Batch]:
+    def _ahead(self, slices: Iterable[tuple[Tensor, slice]]) -> Iterator[Batch]:
         """Gather the next batch while the caller is busy with this one."""
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             coming = None
-            for index in slices:
-                batch, coming = coming, pool.submit(self.rows.gathered, index)
+            for index, samples in slices:
+                batch, coming = coming, pool.submit(self.rows.gathered, index, samples)
                 if batch is not None:
                     yield self.rows.on_device(batch.result())
             if coming is not None:
                 yield self.rows.on_device(coming.result())
 
 
-def with_sampled_labels(batch: Batch, n_negatives: int | None) -> Batch:
-    """Return a batch on the labels that its samples have, and some drawn others; None takes all."""
+def with_sampled_labels(batch: Batch, n_negatives: int | None, by_member: bool = False) -> Batch:
+    """Return a batch on the labels that its samples have, and some drawn others; None takes all.
+
+    ``by_member`` says whether each member has samples of its own.
+    """
     X, (labels, weight) = batch
     if n_negatives is None:
         return batch
     sampled = SampledLabels.of(labels, n_negatives)
     if isinstance(labels, LabelIndices):
         # Lists of the samples of all members are one below the other.
-        values = sampled.values.unflatten(0, X.shape[:-1])
+        members = X.shape[:1] if by_member else ()
+        values = sampled.values.unflatten(0, (*members, -1))
         sampled = replace(sampled, values=values)
     if weight is not None and weight.ndim == sampled.values.ndim:
         weight = weight.index_select(-1, sampled.columns)
@@ -293,25 +309,31 @@ def mixed(batch: Batch, alpha: float) -> Batch:
         X, (values, sample_weight) = mixed((X, (labels.values, sample_weight)), alpha)
         return X, (replace(labels, values=values), sample_weight)
     # torch.distributions.Beta draws the same numbers, more slowly.
-    n = X.shape[-2]
+    n = labels.shape[-2]
     generator = generator_on(X.device)
+    processes = processes_of_fit()
     # Beta(alpha, alpha), as torch.distributions draws it, which takes no generator.
     concentration = torch.full((n, 2), alpha, dtype=torch.float32, device=X.device)
     both = sample_dirichlet(concentration, generator)
     share = torch.maximum(both[:, :1], 1 - both[:, :1]).to(X.dtype)
-    other = torch.randperm(n, generator=generator, device=X.device)
+    if processes is None:
+        other, samples = torch.randperm(n, generator=generator, device=X.device), ALL
+    else:
+        other, samples = processes.partners(n, generator, X.device), processes.samples(n)
 
     def mix(x: Tensor) -> Tensor:
         return x.index_select(-2, other).lerp(x, share)
 
+    own = other[samples] - (samples.start or 0)
+    X = X.index_select(-2, own).lerp(X, share[samples])
     Y, w = labels.to(X.dtype), _entry_weights(labels, sample_weight)
     if w is None:
-        return mix(X), (mix(Y), None)
+        return X, (mix(Y), None)
     w = w.to(X.dtype)
     weight = mix(w)
     # Weighted labels mix linearly; an entry that is missing in both becomes NaN again.
     Y = torch.where(weight > 0, mix(w * Y.nan_to_num(nan=0.0)) / weight, torch.nan).clamp_max(1.0)
-    return mix(X), (Y, weight if weight.shape == Y.shape else weight[..., 0])
+    return X, (Y, weight if weight.shape == Y.shape else weight[..., 0])
 
 
 def _entry_weights(labels: Tensor, sample_weight: Tensor | None) -> Tensor | None:

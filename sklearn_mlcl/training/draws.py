@@ -56,9 +56,16 @@ def seeded_global(device: torch.device, wanted: bool) -> Iterator[None]:
     seed = int(torch.randint(2**63 - 1, (), generator=generator_on(torch.device("cpu"))))
     on_gpu = device.type == "cuda"
     with _GLOBAL, torch.random.fork_rng(devices=[device] if on_gpu else []):
-        # Not torch.manual_seed, which would seed the streams of all GPUs for good.
-        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
-        if on_gpu:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+        seed_global(device, seed)
         yield
+
+
+def seed_global(device: torch.device, seed: int) -> None:
+    """Seed torch's global generators of the CPU and of a device.
+
+    ``torch.manual_seed`` would seed the streams of all GPUs for good.
+    """
+    torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

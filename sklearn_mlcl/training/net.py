@@ -18,6 +18,13 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.losses._validation import values_checked
 from sklearn_mlcl.persistence._checkpoint import KeptFit, callback_states, put_callback_states
+from sklearn_mlcl.training._parallel import (
+    check_module,
+    in_parts,
+    is_first,
+    own_seed,
+    processes_of_fit,
+)
 from sklearn_mlcl.training.averaging import WeightAverage
 from sklearn_mlcl.training.batches import (
     Batch,
@@ -27,7 +34,7 @@ from sklearn_mlcl.training.batches import (
     with_sampled_labels,
 )
 from sklearn_mlcl.training.chunked import ChunkedBatch, Draws, check_no_batch_norm, chunks_of
-from sklearn_mlcl.training.draws import is_foreign, private_draws, seeded_global
+from sklearn_mlcl.training.draws import is_foreign, private_draws, seed_global, seeded_global
 from sklearn_mlcl.training.optimizers import (
     CONSTANT,
     SCHEDULES,
@@ -173,6 +180,11 @@ class IndexBatchNet(NeuralNet):
     #: Whether modules from elsewhere are told to draw from the generators of the fit, and whether
     #: they draw from the global ones, which are put back.
     _redirects = _borrows = False
+    #: Whether the members learn from samples of their own.
+    _by_member = False
+    #: The parameters that learn, and what stopped the training, of a fit that processes share.
+    _learning: list[nn.Parameter] | None = None
+    _stopped: KeyboardInterrupt | None = None
 
     def __init__(
         self,
@@ -211,7 +223,7 @@ class IndexBatchNet(NeuralNet):
 
     def get_default_callbacks(self) -> list[tuple[str, Any]]:
         timer = [("epoch_timer", EpochTimer())]
-        return [*timer, ("print_log", PrintLog())] if self.verbose else timer
+        return [*timer, ("print_log", PrintLog())] if self.verbose and is_first() else timer
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> IndexBatchNet:
         parameters = [parameter for _, parameter in self.get_all_learnable_params()]
@@ -240,7 +252,10 @@ class IndexBatchNet(NeuralNet):
     # ------------------------------------------------------------------ loop
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
-        """Tell all callbacks; then turn skorch's way to stop into a signal of its own."""
+        """Tell all callbacks; then turn skorch's way to stop into a signal of its own.
+
+        Processes that share a fit stop together, at the end of an epoch.
+        """
         getattr(self, method_name)(self, **cb_kwargs)
         stop = None
         for _, callback in self.callbacks_:
@@ -250,6 +265,17 @@ class IndexBatchNet(NeuralNet):
                 if is_from_signal(error):
                     raise
                 stop = error
+        processes = processes_of_fit()
+        if processes is not None:
+            self._stopped = stop = stop or self._stopped
+            if method_name != "on_epoch_end":
+                return
+            last = self.history[-1]
+            duration = float(last.get("dur", 0.0))
+            stops, duration = processes.largest([float(stop is not None), duration])
+            if "dur" in last:
+                self.history.record("dur", duration)
+            stop = stop or (KeyboardInterrupt() if stops else None)
         if method_name == "on_epoch_end" and self.kept_ is not None:
             self._epochs_done += 1
             is_last = stop is not None or self._epochs_done == self._epochs_planned
@@ -312,6 +338,7 @@ class IndexBatchNet(NeuralNet):
         self.generator_, self.schedule_ = generator, schedule
         self.criterion_.labels_known = train.labels_known
         train.lists_labels = getattr(self.criterion_, "drawn_labels", None) is not None
+        self._by_member = train.members is not None
         self._steps_done = 0
         self._n_epochs_before = len(self.history)
         self._epochs_done, self._epochs_planned = 0, max_epochs
@@ -320,6 +347,7 @@ class IndexBatchNet(NeuralNet):
         modules = (self.module_, self.criterion_)
         self.average_ = WeightAverage(modules, n_steps) if schedule == "averaged" else None
         self._set_learning_rate(SCHEDULES[schedule](0.0, len(self.history)))
+        self._begin_together()
         with self._listened_to(callbacks):
             super().notify("on_train_begin", X=train, y=None)
             foreign = is_foreign(self.module_) or is_foreign(self.criterion_)
@@ -337,6 +365,21 @@ class IndexBatchNet(NeuralNet):
                 self.average_.put()
             super().notify("on_train_end", X=train, y=None)
             self.optimizer_.zero_grad(set_to_none=True)
+        if (processes := processes_of_fit()) is not None:
+            processes.share(self._tensors())
+
+    def _begin_together(self) -> None:
+        """Let processes that share the training begin with the same weights."""
+        self._learning = self._stopped = None
+        if (processes := processes_of_fit()) is not None:
+            check_module(self.module_)
+            processes.share(self._tensors())
+
+    def _tensors(self) -> list[Tensor]:
+        """Return the state of modules and optimizer."""
+        states = [m.state_dict().values() for m in (self.module_, self.criterion_)]
+        states += [state.values() for state in self.optimizer_.state.values()]
+        return [value for state in states for value in state if isinstance(value, Tensor)]
 
     @contextmanager
     def _listened_to(self, callbacks: Sequence[Any]) -> Iterator[None]:
@@ -347,7 +390,7 @@ class IndexBatchNet(NeuralNet):
             yield
         finally:
             self.callbacks_ = own
-            self.average_ = self.kept_ = None
+            self.average_ = self.kept_ = self._learning = self._stopped = None
             del self.generator_
 
     def training_state(self, warned: set[str]) -> dict[str, Any]:
@@ -469,7 +512,7 @@ class IndexBatchNet(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
-            rows = batch[1][0].shape[-2]
+            rows = batch[1][0].shape[-2]  # of all processes: X is that of the own samples
             total, n_rows = total + step["loss"] * rows, n_rows + rows
             if not training and "probabilities" in step:
                 # What skorch's callbacks score: labels and probabilities of samples, in two
@@ -506,20 +549,35 @@ class IndexBatchNet(NeuralNet):
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
         """Loss and embedding, under the names that skorch's callbacks expect."""
         X, (labels, sample_weight) = batch
-        embedding = encoded(self.encoder_, X, self.precision)
+        with self._own_draws():
+            embedding = encoded(self.encoder_, X, self.precision)
         return {"loss": self.criterion_(embedding, labels, sample_weight), "y_pred": embedding}
+
+    def _own_draws(self) -> AbstractContextManager[Any]:
+        """Let dropout and noise be other ones in each of the processes that share a fit."""
+        if processes_of_fit() is None or not self.module_.training:
+            return nullcontext()
+        seed = own_seed(self._steps_done)
+        if self._borrows:
+            seed_global(torch.device(self.device), seed)
+        return seeded(seed)
 
     def embeddings(self, rows: RowTensors, index: Tensor) -> np.ndarray:
         """Return embeddings (M, n, h) of samples of each member, by numbers of shape (M, n)."""
         training = self.module_.training
         self.module_.eval()
-        with torch.inference_mode():
-            parts = [
-                encoded(self.encoder_, rows.rows(part)[0], "float32")
-                for part in index.split(CHUNK, dim=1)
-            ]
+
+        def embedded(part: slice) -> np.ndarray:
+            with torch.inference_mode():
+                made = [
+                    encoded(self.encoder_, rows.rows(own)[0], "float32")
+                    for own in index[:, part].split(CHUNK, dim=1)
+                ]
+            return torch.cat(made, dim=1).cpu().numpy()
+
+        found = in_parts(index.shape[1], embedded, axis=1)
         self.module_.train(training)
-        return torch.cat(parts, dim=1).cpu().numpy()
+        return found
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         if self.schedule_ not in CONSTANT:
@@ -527,9 +585,14 @@ class IndexBatchNet(NeuralNet):
             factor = SCHEDULES[self.schedule_](progress, len(self.history) - 1)
             self._set_learning_rate(factor)
         self.optimizer_.zero_grad(set_to_none=True)
-        batch = with_sampled_labels(batch, getattr(self.criterion_, "drawn_labels", None))
+        drawn = getattr(self.criterion_, "drawn_labels", None)
+        batch = with_sampled_labels(batch, drawn, self._by_member)
         batch = mixed(batch, self.mixup) if self.mixup > 0 else batch
         step = self._forward_and_back(batch)
+        if (processes := processes_of_fit()) is not None:
+            known = [p for _, p in self.get_all_learnable_params()]
+            self._learning = self._learning or processes.learning(known)
+            processes.sum_gradients(self._learning, known)
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
@@ -555,15 +618,18 @@ class IndexBatchNet(NeuralNet):
             if len(chunks) == 1:
                 chunked, step = None, self._forward(batch)
             else:
-                draws = Draws(torch.device(self.device), self._borrows)
-                chunked = ChunkedBatch(self._encoded, chunks, dim, draws)
-                embedding = chunked.embedding()
+                with self._own_draws():
+                    draws = Draws(torch.device(self.device), self._borrows)
+                    chunked = ChunkedBatch(self._encoded, chunks, dim, draws)
+                    embedding = chunked.embedding()
                 loss = self.criterion_(embedding, labels, sample_weight)
                 step = {"loss": loss, "y_pred": embedding}
-        # The mean over the members becomes a sum: each learns as it would alone.
-        step["loss"].backward(torch.full_like(step["loss"], self.n_members))
+        # The mean over the members becomes a sum: each learns as it would alone. Processes that
+        # share the batch go back from equal shares of its loss.
+        share = 1 if (processes := processes_of_fit()) is None else processes.count
+        step["loss"].backward(torch.full_like(step["loss"], self.n_members / share))
         if chunked is not None:
-            with private_draws(self._redirects):
+            with private_draws(self._redirects), self._own_draws():
                 chunked.backward(check=self._steps_done == 0)
         return step
 
@@ -579,7 +645,11 @@ class IndexBatchNet(NeuralNet):
         labels = batch[1][0]
         if log_odds.ndim > labels.ndim:
             log_odds = log_odds.mean(0)  # of members that hold out the same samples
-        step["probabilities"] = labels.flatten(0, -2), log_odds.sigmoid().flatten(0, -2)
+        probabilities = log_odds.sigmoid()
+        if (processes := processes_of_fit()) is not None:
+            with torch.no_grad():
+                probabilities = processes.gathered(probabilities, labels.shape[-2])
+        step["probabilities"] = labels.flatten(0, -2), probabilities.flatten(0, -2)
         return step
 
     def _log_odds(self, embedding: Tensor) -> Tensor | None:

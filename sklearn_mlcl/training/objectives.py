@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from sklearn_mlcl.losses import (
 from sklearn_mlcl.losses._label_indices import SampledLabels
 from sklearn_mlcl.losses._sample_weight import weight_per_sample
 from sklearn_mlcl.modules._heads import Head, logits_of
+from sklearn_mlcl.training._parallel import own_rows, processes_of_fit
 
 
 class LogitObjective(nn.Module):
@@ -50,18 +52,30 @@ class LogitObjective(nn.Module):
         return None if isinstance(self.loss, PickAllLabelLoss) else self.head(embedding)
 
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
-        """Return the scalar loss of a batch."""
+        """Return the scalar loss of a batch.
+
+        Where processes share it, embeddings are those of the own samples, and labels those of all.
+        """
         logits = self.head(embedding)
         value = loss_of_rows(self.loss, logits, labels, sample_weight, self.labels_known)
         if self.feature_decay > 0:
-            squares = embedding.square().sum(-1)
-            weight = weight_per_sample(labels, sample_weight, squares.dtype)
-            if weight is None:
-                mean = squares.mean()
-            else:
-                mean = ((squares * weight).sum(-1) / weight.sum(-1)).mean()
-            value = value + self.feature_decay * mean
+            squares = _mean_over_samples(embedding.square().sum(-1), labels, sample_weight)
+            value = value + self.feature_decay * squares
         return value
+
+
+def _mean_over_samples(values: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """Return the weighted mean over samples, on average over the members."""
+    processes = processes_of_fit()
+    labels, sample_weight, count = own_rows(labels, sample_weight)
+    weight = weight_per_sample(labels, sample_weight, values.dtype)
+    if processes is None and weight is None:
+        return values.mean()
+    weight = torch.ones_like(values) if weight is None else weight.expand(values.shape)
+    totals = (values * weight).sum(-1), weight.sum(-1)
+    if processes is None:
+        return (totals[0] / totals[1]).mean()
+    return processes.ratio(*(total * count for total in totals)).mean()
 
 
 def loss_of_rows(
@@ -78,11 +92,33 @@ def loss_of_rows(
     rows sees one member at a time, as rows of others could change what it makes of a row. So does
     every loss where members have samples of their own that weigh more or less in sum, by their
     weights or because labels are missing: ``labels_known`` says that none is.
+
+    Where processes share the batch, ``logits`` are those of the own samples, and the rest is of
+    all. A loss that does not say what its mean is divided by sees the logits of all samples.
     """
+    processes = processes_of_fit()
+    if processes is not None and not hasattr(loss, "total_weight"):
+        logits, processes = processes.gathered(logits, labels.shape[-2]), None
+    count = True
+    if processes is not None:
+        labels, sample_weight, count = own_rows(labels, sample_weight)
     if labels.is_floating_point() and not getattr(loss, "takes_mixed_labels", False):
         labels = labels.round()
+
+    def mean(parts: list[tuple[Tensor, Tensor, Tensor | None]]) -> Tensor:
+        if processes is None and len(parts) == 1:
+            value: Tensor = loss(*parts[0])
+            return value
+        values = torch.stack([loss(*part) for part in parts])
+        if processes is not None:
+            of_loss: Any = loss
+            weights = [of_loss.total_weight(*part[1:]) for part in parts]
+            weight = torch.stack(weights).to(values.dtype) * count
+            values = processes.ratio(values * weight, weight)
+        return values.mean()
+
     if logits.ndim == 2:
-        return loss(logits, labels, sample_weight)
+        return mean([(logits, labels, sample_weight)])
     # Members that share the batch share its labels and weights.
     weight, own = sample_weight, labels.ndim == 3
     if not own:
@@ -91,10 +127,9 @@ def loss_of_rows(
     of_one_sum = not own or (weight is None and (labels_known or not labels.is_floating_point()))
     if not (getattr(loss, "is_mean_over_rows", False) and of_one_sum):
         parts = [None] * len(logits) if weight is None else weight
-        values = [loss(*rows) for rows in zip(logits, labels, parts, strict=True)]
-        return torch.stack(values).mean()
+        return mean(list(zip(logits, labels, parts, strict=True)))
     flat = None if weight is None else weight.flatten(0, 1)
-    return loss(logits.flatten(0, 1), labels.flatten(0, 1), flat)
+    return mean([(logits.flatten(0, 1), labels.flatten(0, 1), flat)])
 
 
 class ContrastiveObjective(nn.Module):
@@ -174,7 +209,10 @@ class ContrastiveObjective(nn.Module):
     def forward(
         self, embedding: Tensor, labels: Tensor | SampledLabels, sample_weight: Tensor | None
     ) -> Tensor:
-        """Return the scalar loss of a batch."""
+        """Return the scalar loss of a batch.
+
+        Where processes share it, embeddings are those of the own samples, and labels those of all.
+        """
         value = embedding.new_zeros(())
         if self.lambda_contrastive > 0:
             pairs = self._contrastive(self.projection(embedding), labels, sample_weight)
@@ -204,17 +242,21 @@ class ContrastiveObjective(nn.Module):
     def _contrastive(
         self, projection: Tensor, labels: Tensor | SampledLabels, sample_weight: Tensor | None
     ) -> Tensor:
+        processes = processes_of_fit()
+        if processes is not None:
+            projection = processes.gathered(projection, labels.shape[-2])
+        terms: dict[str, Any] = {}
         if isinstance(labels, SampledLabels):
             labels = replace(labels, values=self._unmixed(labels.values))
             terms = {} if sample_weight is None else {"sample_weight": sample_weight}
-            return self.loss(projection, labels, prototypes=self.prototypes, **terms).mean()
+            terms["prototypes"] = self.prototypes
+            return self._loss_of_pairs(projection, labels, terms).mean()
         labels = self._unmixed(labels)
         if self.queue is not None and projection.ndim > labels.ndim:
             # The queue has the labels of each member.
             labels = labels.expand(len(projection), *labels.shape)
             if sample_weight is not None:
                 sample_weight = sample_weight.expand(len(projection), *sample_weight.shape)
-        terms = {}
         if self.prototypes is not None:
             terms["prototypes"] = self.prototypes
         if self.queue is not None and len(self.queue):
@@ -227,10 +269,19 @@ class ContrastiveObjective(nn.Module):
         return value.mean()
 
     def _loss_of_pairs(
-        self, projection: Tensor, labels: Tensor, terms: dict[str, Tensor]
+        self, projection: Tensor, labels: Tensor | SampledLabels, terms: dict[str, Any]
     ) -> Tensor:
         """Return the loss of each member; a loss from elsewhere sees one member at a time."""
-        if isinstance(self.loss, ContrastiveLoss) or projection.ndim == 2:
+        processes = processes_of_fit()
+        ours = isinstance(self.loss, ContrastiveLoss)
+        if (
+            processes is not None
+            and isinstance(self.loss, ContrastiveLoss)
+            and self.loss.reduction == "mean"
+        ):
+            part = (processes.number, processes.count)
+            return processes.ratio(*self.loss.part_of_sum(projection, labels, part, **terms))
+        if ours or projection.ndim == 2 or isinstance(labels, SampledLabels):
             return self.loss(projection, labels, **terms)
         values = []
         shared = {} if labels.ndim == 3 else {n: terms[n] for n in ("sample_weight",) if n in terms}

@@ -14,6 +14,7 @@ from sklearn_mlcl.losses._validation import values_checked
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._gaussian_mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms
+from sklearn_mlcl.training._parallel import own_rows, processes_of_fit
 from sklearn_mlcl.training.batches import Batch
 from sklearn_mlcl.training.net import IndexBatchNet, encoded
 
@@ -102,7 +103,12 @@ class VariationalObjective(nn.Module):
         sample_weight: Tensor | None,
         precision: str = "float32",
     ) -> tuple[Terms, Tensor]:
-        """Return the terms of a batch and the embedding (B, E) of the first draw."""
+        """Return the terms of a batch and the embedding (B, E) of the first draw.
+
+        Where processes share it, X and the embedding are those of the own samples, and labels those
+        of all.
+        """
+        labels, sample_weight, count = own_rows(labels, sample_weight)
         columns = LabelColumns.of(labels, self.n_negatives, sample_weight)
         of_samples = weight_per_sample(labels, sample_weight, X.dtype)
         label_embeddings, bias = model.labels(columns.index)
@@ -121,15 +127,24 @@ class VariationalObjective(nn.Module):
         kl = mixture_kl(*q, *prior, members, estimator=self.kl_estimator)
         # Each term is a mean over the samples that have it.
         weight = torch.ones_like(kl) if of_samples is None else of_samples.to(kl)
+        weight = weight * count
         observed = weight if columns.missing is None else weight * ~columns.missing.all(1)
         with_prior, anchor = weight * members.any(1), weight * columns.has_positive
         draws = bce[: self.n_latent_samples]
-        total = torch.stack([weighted_mean(values, observed) for values in draws]).sum()
-        pairs = weighted_mean(contrastive[0], anchor)
+        total = torch.stack([_mean(values, observed) for values in draws]).sum()
+        pairs = _mean(contrastive[0], anchor)
         if self.label_branch:
-            total = total + weighted_mean(bce[-1], with_prior)
-            pairs = (pairs + weighted_mean(contrastive[-1], anchor)) / 2
-        return Terms(total, weighted_mean(kl, with_prior), pairs), embedding[0]
+            total = total + _mean(bce[-1], with_prior)
+            pairs = (pairs + _mean(contrastive[-1], anchor)) / 2
+        return Terms(total, _mean(kl, with_prior), pairs), embedding[0]
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean over the samples of a batch, of all processes that share it."""
+    processes = processes_of_fit()
+    if processes is None:
+        return weighted_mean(values, weight)
+    return processes.ratio((values * weight).sum(), weight.sum())
 
 
 def _prior(
@@ -179,8 +194,11 @@ class VariationalNet(IndexBatchNet):
     @values_checked()
     def _forward(self, batch: Batch) -> dict[str, Tensor]:
         X, (labels, sample_weight) = batch
-        terms, embedding = self.criterion_(self.module_, X, labels, sample_weight, self.precision)
+        with self._own_draws():
+            terms, embedding = self.criterion_(
+                self.module_, X, labels, sample_weight, self.precision
+            )
         if self.criterion_.training:
-            self._sums = self._sums + len(X) * torch.stack(terms).detach()
-            self._n_rows += len(X)
+            self._sums = self._sums + len(labels) * torch.stack(terms).detach()
+            self._n_rows += len(labels)
         return {"loss": self.criterion_.total(terms), "y_pred": embedding}

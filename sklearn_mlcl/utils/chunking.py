@@ -72,6 +72,20 @@ def map_chunks(
         start = part.stop
 
 
+def part_of(n: int, part: tuple[int, int]) -> slice:
+    """Return the k-th of m contiguous parts of n things; their sizes differ by 1 at most.
+
+    Parameters
+    ----------
+    n : int
+        Number of things.
+    part : (int, int)
+        The numbers k, from 0 on, and m.
+    """
+    k, m = part
+    return slice(n * k // m, n * (k + 1) // m)
+
+
 def as_tensor(array: np.ndarray) -> torch.Tensor:
     """Return an array as a tensor; torch has no read-only memory and no negative strides: copy."""
     as_it_is = array.flags.writeable and min(array.strides, default=0) >= 0
@@ -150,6 +164,12 @@ def as_memmap_view(X: Any) -> Any:
 def take_rows(X: Any, rows: np.ndarray) -> Any:
     """Return some rows of X, by number or mask; those of a memory map are not read."""
     return X.take(rows) if isinstance(X, MemmapView) else X[rows]
+
+
+def take_part(X: Any, rows: slice) -> Any:
+    """Return some rows of X in a row, all as they are; those of a memory map are not read."""
+    whole = (rows.start, rows.stop) == (0, X.shape[0])
+    return X if whole else take_rows(X, np.arange(rows.start, rows.stop))
 
 
 def same_samples(X: Any, other: Any) -> bool:
