@@ -128,11 +128,12 @@ def test_the_table_of_the_readme_has_the_means_of_the_benchmark() -> None:
         assert f"| {' | '.join(cells)} |" in PAGES[0].read_text()
 
 
-# SHAP warns of matplotlib, and a net of one epoch of much.
+# SHAP warns of matplotlib. Few samples and one epoch have warnings of their own.
 @pytest.mark.filterwarnings(
     "ignore:Mean of empty slice",
     "ignore:invalid value",
     "ignore:.*needs held-out samples",
+    "ignore:.*have a single value",
     "ignore::PendingDeprecationWarning",
 )
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
