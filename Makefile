@@ -12,7 +12,7 @@ FUZZERS := readers files threads interrupts kill soak
 
 EXAMPLES_PRETRAINED := text_minilm images_efficientnet
 
-.PHONY: quickstart picture examples-pretrained test test-ecosystem fuzz lint bench bench-accuracy doc dist clean
+.PHONY: quickstart picture examples-pretrained test test-ecosystem fuzz lint bench bench-accuracy doc dist release-check golden clean
 .DEFAULT_GOAL := quickstart
 
 $(RUN):
@@ -75,6 +75,23 @@ dist: $(VENV)/with-dist  ## Wheel and sdist, checked, and installed in an enviro
 	$(RUN) -m twine check --strict dist/*
 	$(RUN) -m check_wheel_contents dist/*.whl
 	$(RUN) .ci/try_wheel.py dist $(CONSTRAINTS)
+
+# The environments are kept: torch takes gigabytes. PYTHONS are interpreters for the newest versions.
+PYTHONS ?= $(PYTHON)
+
+release-check: dist  ## All of a release but the upload; the wheel on the lowest and the newest versions
+	$(RUN) .ci/release_check.py dist
+	mkdir -p $(VENV)/try
+	$(RUN) .ci/constraints.py lowest > $(VENV)/try/lowest.txt
+	$(PYTHON) .ci/try_wheel.py dist $(VENV)/try/lowest.txt $(VENV)/try/lowest
+	: > $(VENV)/try/newest.txt
+	for python in $(PYTHONS); do \
+		name=$$($$python -c 'import sys; print("newest-%d.%d" % sys.version_info[:2])') || exit 1; \
+		$$python .ci/try_wheel.py dist $(VENV)/try/newest.txt $(VENV)/try/$$name || exit 1; \
+	done
+
+golden: $(VENV)/with-test  ## The model files of this version, once, before its release
+	$(RUN) -m tests.persistence.golden
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info doc/_build doc/auto_examples doc/generated

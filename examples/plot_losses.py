@@ -47,7 +47,7 @@ labels = torch.tensor(
 
 
 def attraction_of_first_sample(name: str) -> np.ndarray:
-    """Return W of sample 0 to other samples and to prototypes, if there are any."""
+    """Return W of sample 0 to the other samples and to prototypes."""
     loss = CONTRASTIVE_LOSSES[name]()
     row = loss.pair_weights(labels)[0].numpy()
     shares = np.full(len(LABEL_SETS) + len(LABELS), np.nan)

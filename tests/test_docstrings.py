@@ -95,6 +95,12 @@ def test_examples_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTS))
+def test_examples_are_no_wider_than_the_column_of_their_page(name: str) -> None:
+    examples = inspect.getdoc(OBJECTS[name]).partition("Examples\n--------\n")[2].split("\n")
+    assert [line for line in examples if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTS))
 def test_numpydoc_of_public_objects(name: str) -> None:
     assert not complaints(name, codes_of(OBJECTS[name]))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from email.parser import Parser
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     unwanted = shutil.ignore_patterns("__pycache__", "golden")
     shutil.copytree(ROOT / "sklearn_mlcl", source / "sklearn_mlcl", ignore=unwanted)
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     (source / "tests").mkdir()
     (source / "tests" / "__init__.py").touch()
@@ -52,6 +54,16 @@ def test_the_wheel_is_small_pure_and_typed(wheel: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"sklearn_mlcl"}
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "sklearn_mlcl").rglob("*.py")}
     assert modules == {name for name in names if name.endswith(".py")}
+
+
+def test_the_metadata_can_be_published(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = Parser().parsestr(archive.read(name).decode())
+    assert metadata["License-Expression"] == "BSD-3-Clause" and metadata["License-File"]
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    links = re.findall(r"\]\(([^)]+)\)", metadata.get_payload())
+    assert links and all(link.startswith("https://") for link in links)
 
 
 def unannotated(function: Any) -> list[str]:

@@ -239,8 +239,10 @@ def linear(n_in: int, n_out: int, n_members: int) -> nn.Linear | StackedLinear:
     Examples
     --------
     >>> from sklearn_mlcl.modules import linear
-    >>> linear(3, 2, n_members=1), linear(3, 2, n_members=4)
-    (Linear(in_features=3, out_features=2, bias=True), StackedLinear(n_members=4, n_in=3, n_out=2))
+    >>> linear(3, 2, n_members=1)
+    Linear(in_features=3, out_features=2, bias=True)
+    >>> linear(3, 2, n_members=4)
+    StackedLinear(n_members=4, n_in=3, n_out=2)
     """
     if n_members == 1:
         return nn.Linear(n_in, n_out)

@@ -52,11 +52,15 @@ class ModelFileError(ValueError):
 
 
 class Content(NamedTuple):
-    """What a file holds: the class at its root, a JSON tree, and the arrays of the tree."""
+    """What a file holds: the class at its root, a JSON tree, and the arrays of the tree.
+
+    ``version`` is that of the package that wrote it.
+    """
 
     root: str
     tree: Any
     arrays: dict[str, np.ndarray]
+    version: str = __version__
 
 
 def write_file(path: str | os.PathLike[str], content: Content) -> None:
@@ -117,7 +121,8 @@ def read_file(path: str | os.PathLike[str]) -> Content:
     if header.get("sha256") != _digest(header, arrays):
         raise ValueError("it is damaged: it does not match its checksum")
     _check_tree(header["state"])
-    return Content(header["class"], json.loads(header["state"]), arrays)
+    state = json.loads(header["state"])
+    return Content(header["class"], state, arrays, header["package_version"])
 
 
 def _check_header(n_bytes: int) -> None:

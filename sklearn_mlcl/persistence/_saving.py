@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_mlcl._version import __version__
 from sklearn_mlcl.persistence._format import Content, ModelFileError, read_file, write_file
 from sklearn_mlcl.persistence._objects import decode, encode, kept_in_files
 from sklearn_mlcl.persistence._registry import is_registered, registered
@@ -118,8 +119,11 @@ def load(path: str | os.PathLike[str], *, module: Any = None) -> Any:
 
 def _loaded(path: str | os.PathLike[str], cls: type | None, module: Any) -> Any:
     """Return the estimator in a file, which must be of a class if one is given."""
+    written_by = ""
     try:
         content = read_file(path)
+        if content.version != __version__:
+            written_by = f" sklearn_mlcl {content.version} wrote it; this is {__version__}."
         known = registered("object", content.root)
         if cls is not None and not issubclass(known, cls):
             raise ValueError(
@@ -134,7 +138,8 @@ def _loaded(path: str | os.PathLike[str], cls: type | None, module: Any) -> Any:
     # Also what decoders outside of this package raise, and the lack of memory.
     except Exception as error:
         reason = str(error) or repr(error)
-        raise ModelFileError(f"{str(path)!r} cannot be loaded: {reason.rstrip('.')}.") from error
+        message = f"{str(path)!r} cannot be loaded: {reason.rstrip('.')}.{written_by}"
+        raise ModelFileError(message) from error
     return estimator
 
 

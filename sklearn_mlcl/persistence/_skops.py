@@ -50,7 +50,8 @@ def skops_trusted_types() -> list[str]:
     Examples
     --------
     >>> import sklearn_mlcl
-    >>> "sklearn_mlcl.estimators.mlp.MultiLabelMLPClassifier" in sklearn_mlcl.skops_trusted_types()
+    >>> name = "sklearn_mlcl.estimators.mlp.MultiLabelMLPClassifier"
+    >>> name in sklearn_mlcl.skops_trusted_types()
     True
     """
     kinds = ("object", "stateful", "type")
