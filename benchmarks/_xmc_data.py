@@ -49,7 +49,9 @@ def xmc_rows(
         found.append(chosen)
         rows.append(np.full(len(chosen), i))
         counts = rng.multinomial(rng.poisson(words) + 1, SHARES)
-        of_own = of_label[rng.choice(chosen, size=counts[0]), rng.integers(WORDS_A_LABEL, size=counts[0])]
+        of_own = of_label[
+            rng.choice(chosen, size=counts[0]), rng.integers(WORDS_A_LABEL, size=counts[0])
+        ]
         of_topics = of_topic[
             topic[rng.choice(chosen, size=counts[1])], rng.integers(WORDS_A_TOPIC, size=counts[1])
         ]

@@ -1,7 +1,7 @@
 """Peers of extreme classification, in a process and an environment of their own.
 
 ``python benchmarks/_xmc_peers.py PEER FOLDER`` fits on ``train_X.npz`` and ``train_Y.npz`` of the
-folder, and writes the five best labels of each row of ``test_X.npz`` with both times there. It needs
+folder. It writes there the five best labels of each row of ``test_X.npz``, and both times. It needs
 NumPy, SciPy and the peer.
 """
 

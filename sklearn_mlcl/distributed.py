@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_mlcl.heads.logistic import tolerance
 from sklearn_mlcl.utils._sklearn_compat import validate_parameters
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.runtime import torch_defaults
@@ -305,6 +306,11 @@ def fit_label_shards(
                 f"got {name}={value!r}."
             )
     validate_parameters(estimator)
+    if estimator.label_tree is True:
+        raise ValueError(
+            "fit_label_shards fits a regression for each label, got label_tree=True: expected "
+            "'auto' or False."
+        )
     Y: Any = as_label_matrix(y, estimator.missing_label)
     if (n_labels := Y.shape[1]) < 2:
         raise ValueError(f"fit_label_shards needs two labels or more, got y of shape {Y.shape}.")
@@ -314,14 +320,15 @@ def fit_label_shards(
     n_shards = min(n_shards, n_labels // 2)
     starts = np.linspace(0, n_labels, n_shards + 1).astype(int).tolist()
     columns = Y.tocsc() if sp.issparse(Y) else Y
+    # A shard solves its labels as one fit of all would.
+    tol = tolerance(estimator.tol, X if hasattr(X, "shape") else np.asarray(X), n_labels)
+    of_shard = clone(estimator).set_params(label_tree=False, tol=tol)
     shared = client.scatter(X, broadcast=True, hash=False)
     fits = []
     for start, end in pairwise(starts):
         own = columns[:, start:end]
         own = own.tocsr() if sp.issparse(own) else own
-        fits.append(
-            client.submit(_fitted, clone(estimator), shared, own, sample_weight, pure=False)
-        )
+        fits.append(client.submit(_fitted, clone(of_shard), shared, own, sample_weight, pure=False))
     shards, constant = (client.map(itemgetter(i), fits, pure=False) for i in (0, 1))
     target_format = infer_format(y, None, estimator.missing_label)
     # Workers know the labels of their shards alone.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import ceil
+from collections.abc import Callable, Iterator
+from math import ceil, inf, log
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import logsigmoid
 
-from sklearn_mlcl.utils.chunking import as_tensor, chunks
+from sklearn_mlcl.heads.evaluation import placed
+from sklearn_mlcl.utils.chunking import as_tensor, chunk_rows, chunks, stacked
+from sklearn_mlcl.utils.probabilities import sigmoid
+from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.state import Like, check_tensors
 
 #: Nodes of a level that a search for the best labels goes on from.
@@ -43,7 +46,7 @@ class LabelTree(nn.Module):
 
     def __init__(self, levels: list[TreeLevel], labels: np.ndarray) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(levels)
+        self.levels: Any = nn.ModuleList(levels)
         self.register_buffer("labels", torch.from_numpy(labels.astype(np.int64)))
 
     def check_state(self) -> None:
@@ -79,7 +82,7 @@ class LabelTree(nn.Module):
         for i, level in enumerate(self.levels):
             width = node.shape[1]
             last = i == len(self.levels) - 1
-            child, found = level.children(X, row.repeat_interleave(width), node.ravel())
+            child, found = level.descend(X, row.repeat_interleave(width), node.ravel())
             found = (found.view(n, width, -1) + total[:, :, None]).flatten(1)
             keep = k if last else min(beam, level.n_children)
             total, at = found.sort(dim=1, descending=True, stable=True)
@@ -95,12 +98,17 @@ class LabelTree(nn.Module):
         n = X.shape[0]
         row, node, total = torch.arange(n), torch.zeros(n, dtype=torch.int64), self._zero(n)
         for level in self.levels:
-            child, found = level.children(X, row, node)
+            child, found = level.descend(X, row, node)
             found = found + total[:, None]
             kept = found >= floor - SLACK
             row = row[:, None].expand_as(child)[kept]
             node, total = child[kept], found[kept]
         return row, self.labels[node], log_odds_of(total)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self.levels[0].n_features
 
     def _beam(self, k: int) -> int:
         """Nodes to go on from, so many that k labels are under them."""
@@ -108,8 +116,7 @@ class LabelTree(nn.Module):
         return max(BEAM, ceil(k / smallest))
 
     def _zero(self, *shape: int) -> Tensor:
-        weight: Any = self.levels[0].weight
-        return weight.new_zeros(shape)
+        return self.levels[0].weight.new_zeros(shape)
 
 
 class TreeLevel(nn.Module):
@@ -178,11 +185,11 @@ class TreeLevel(nn.Module):
         )
         if n_nodes < 1 or self.first[0] != 0 or sizes.min() < 1 or sizes.max() > width:
             raise ValueError("the children of the nodes of a tree are none")
-        inside = n_rows == 0 or 0 <= self.key[0] and self.key[-1] < n_nodes * self.n_features
-        if not inside or (self.key.diff() <= 0).any():
+        outside = (self.key < 0) | (self.key >= n_nodes * self.n_features)
+        if outside.any() or (self.key.diff() <= 0).any():
             raise ValueError("the rows of the nodes of a tree are out of order")
 
-    def children(self, X: Any, row: Tensor, node: Tensor) -> tuple[Tensor, Tensor]:
+    def descend(self, X: Any, row: Tensor, node: Tensor) -> tuple[Tensor, Tensor]:
         """Return children and their log-probabilities, (n_pairs, n_children_of_a_node).
 
         Places without a child have the log-probability minus infinity.
@@ -225,6 +232,8 @@ class TreeLevel(nn.Module):
     def _by_pair(self, X: sp.csr_array, row: Tensor, node: Tensor) -> Tensor:
         """Sums of the rows of coefficients that the entries of CSR X pick."""
         out = self.bias[node]
+        if not len(self.key):
+            return out
         start, feature, value = (as_tensor(part) for part in (X.indptr, X.indices, X.data))
         n_entries = start.diff()[row]
         for part in _even_chunks(n_entries, ENTRIES_AT_ONCE):
@@ -235,7 +244,9 @@ class TreeLevel(nn.Module):
             at = start[row[part]][pair] + nth
             asked = node[part][pair] * self.n_features + feature[at]
             place = torch.searchsorted(self.key, asked)
-            known = (place < len(self.key)) & (self.key[place.clamp_max(len(self.key) - 1)] == asked)
+            known = (place < len(self.key)) & (
+                self.key[place.clamp_max(len(self.key) - 1)] == asked
+            )
             bag = torch.zeros(len(some) + 1, dtype=torch.int64)
             bag[1:] = pair[known].bincount(minlength=len(some)).cumsum(0)
             out[part] += functional.embedding_bag(
@@ -253,6 +264,53 @@ def _even_chunks(sizes: Tensor, limit: int) -> Iterator[slice]:
     """Yield slices of items whose sizes together are within a limit, if one item is."""
     mean = float(sizes.double().mean()) if len(sizes) else 0.0
     return chunks(len(sizes), max(1, int(limit / max(1.0, mean))))
+
+
+# ---------------------------------------------------------------------- answers in chunks
+
+
+def tree_log_odds(tree: LabelTree, X: Any) -> np.ndarray:
+    """Return the log-odds (n, L) of all labels, in the dtype of X."""
+    # The scores of a chunk, and their sums along the paths.
+    parts = _answers(tree, X, chunk_rows(8 * len(tree.labels)), LabelTree.forward)
+    return stacked((part.numpy() for _, part in parts), X.shape[0])
+
+
+def tree_topk(tree: LabelTree, X: Any, k: int) -> Iterator[sp.csr_matrix]:
+    """Yield the k largest probabilities that a beam search meets, for chunks of samples."""
+    width = max(len(level.bias[0]) for level in tree.levels)
+    for n, (labels, log_odds) in _answers(
+        tree, X, chunk_rows(32 * BEAM * width + k), lambda tree, rows: tree.best(rows, k)
+    ):
+        starts = np.arange(0, n * k + 1, k)
+        values = sigmoid(log_odds).numpy().ravel()
+        yield sp.csr_matrix((values, labels.numpy().ravel(), starts), (n, len(tree.labels)))
+
+
+def tree_labels(tree: LabelTree, X: Any, threshold: Any) -> Iterator[sp.csr_matrix]:
+    """Yield the labels of probability at least ``threshold``, one number or one a label."""
+    least = float(np.min(threshold))
+    floor = log(least) if least > 0 else -inf
+    per_label = torch.from_numpy(np.broadcast_to(threshold, len(tree.labels)).copy())
+    # In the worst case every label is above.
+    parts = _answers(tree, X, chunk_rows(32 * len(tree.labels)), lambda t, x: t.above(x, floor))
+    for n, (row, label, log_odds) in parts:
+        kept = sigmoid(log_odds) >= per_label[label]
+        ij = row[kept].numpy(), label[kept].numpy()
+        yield sp.csr_matrix((np.ones(len(ij[0]), dtype=np.int8), ij), (n, len(tree.labels)))
+
+
+def _answers(
+    tree: LabelTree, X: Any, size: int, ask: Callable[[LabelTree, Any], Any]
+) -> Iterator[tuple[int, Any]]:
+    """Yield the sizes of chunks of samples, and what a tree in their dtype says of them."""
+    with torch_defaults():
+        of_dtype: Any = placed(tree, torch.device("cpu"), as_tensor(np.empty(0, X.dtype)).dtype)
+    for part in chunks(X.shape[0], size):
+        rows = sp.csr_array(X[part]) if sp.issparse(X) else as_tensor(X[part])
+        with torch_defaults(), torch.inference_mode():
+            answer = ask(of_dtype, rows)
+        yield rows.shape[0], answer
 
 
 def log_odds_of(log_p: Tensor) -> Tensor:

@@ -82,7 +82,9 @@ def fit_label_tree(
             rows = np.arange(X.shape[0]) if above is None else above.having(v)
             own = edge[part.start : part.stop + 1]
             fits.append(
-                _node(X, children, part, rows, _of_rows(weight, rows, own), _merged(C, own), options)
+                _node(
+                    X, children, part, rows, _of_rows(weight, rows, own), _merged(C, own), options
+                )
             )
         levels.append(_level(fits, first, X.shape[1], dtype))
         converged += [fit.solution.converged for fit in fits]
@@ -111,7 +113,9 @@ class _Targets:
         return cls(positive, sp.csc_array(missing.astype(np.int32)) if missing.any() else None)
 
     def ordered(self, labels: np.ndarray) -> _Targets:
-        return _Targets(self.positive[:, labels], None if self.missing is None else self.missing[:, labels])
+        return _Targets(
+            self.positive[:, labels], None if self.missing is None else self.missing[:, labels]
+        )
 
     def merged(self, edge: np.ndarray) -> _Targets:
         """The targets of nodes: runs of labels from one edge to the next."""
@@ -119,7 +123,9 @@ class _Targets:
         node = np.repeat(np.arange(n_nodes), np.diff(edge))
         ones = np.ones(len(node), dtype=np.int32)
         holds = sp.csr_array((ones, node, np.arange(len(node) + 1)), (len(node), n_nodes))
-        sums = (part if part is None else sp.csc_array(part @ holds) for part in vars(self).values())
+        sums = (
+            part if part is None else sp.csc_array(part @ holds) for part in vars(self).values()
+        )
         return _Targets(*sums)
 
     def having(self, v: int) -> np.ndarray:

@@ -249,8 +249,9 @@ class _Parts:
     """What a solution is made of, for X as it came, filled by blocks of labels."""
 
     def __init__(self, d: int, L: int, C: Tensor, dtype: torch.dtype) -> None:
-        floats, device = {"dtype": dtype, "device": C.device}, C.device
-        self.coef, self.intercept = torch.empty(L, d, **floats), torch.empty(L, **floats)
+        device = C.device
+        self.coef = torch.empty(L, d, dtype=dtype, device=device)
+        self.intercept = self.coef.new_empty(L)
         self.n_iter = torch.empty(L, dtype=torch.int64, device=device)
         self.converged, self.constant = torch.empty(2, L, dtype=torch.bool, device=device)
         self.objective, self.C = torch.empty_like(C), C
