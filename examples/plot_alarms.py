@@ -25,8 +25,13 @@ N_DAYS, PER_DAY, BUDGET = 40, 200, 5
 rng = np.random.default_rng(0)
 day = np.repeat(np.arange(N_DAYS), PER_DAY)
 X = rng.normal(size=(len(day), 12)) + 0.3 * rng.normal(size=(N_DAYS, 12))[day]
-signal = X @ rng.normal(size=(12, len(FAULTS))) / 2 + rng.logistic(size=(len(day), len(FAULTS)))
-rare = [np.quantile(signal[:, label], 0.96 + 0.01 * label) for label in range(len(FAULTS))]
+signal = X @ rng.normal(size=(12, len(FAULTS))) / 2 + rng.logistic(
+    size=(len(day), len(FAULTS))
+)
+rare = [
+    np.quantile(signal[:, label], 0.96 + 0.01 * label)
+    for label in range(len(FAULTS))
+]
 Y = pd.DataFrame((signal > rare).astype(int), columns=FAULTS)
 known = day < N_DAYS / 2
 print((Y[known].mean() * PER_DAY).round(1).rename("faults a day").to_string())
@@ -37,7 +42,9 @@ print((Y[known].mean() * PER_DAY).round(1).rename("faults a day").to_string())
 # ``groups`` keeps a day together: it is held out as a whole. Four nets hold out a quarter of the
 # days each, so each sample of the training has a probability of a net that never saw its day.
 
-classifier = MultiLabelMLPClassifier(n_estimators=4, max_epochs=FAST["max_epochs"], random_state=0)
+classifier = MultiLabelMLPClassifier(
+    n_estimators=4, max_epochs=FAST["max_epochs"], random_state=0
+)
 classifier.fit(X[known], Y[known], groups=day[known])
 held_out = classifier.oof_proba_.reshape(-1, PER_DAY, len(FAULTS))
 
@@ -52,7 +59,9 @@ next_largest = np.sort(held_out, axis=1)[:, -(BUDGET + 1)]
 thresholds = np.maximum(np.nanquantile(next_largest, 0.9, axis=0), 0.2)
 tuned = classifier.threshold_
 print(f"tuned for F1: {tuned:.2f}")
-print(pd.Series(thresholds, FAULTS).round(2).rename("for the budget").to_string())
+print(
+    pd.Series(thresholds, FAULTS).round(2).rename("for the budget").to_string()
+)
 
 decisions = {"tuned for F1": classifier.predict(X[~known])}
 classifier.set_params(threshold=thresholds)
@@ -84,10 +93,19 @@ for name, alarms in decisions.items():
     }
 print(pd.DataFrame(rows).T.round(2).to_string())
 
-figure, axes = plt.subplots(1, len(FAULTS), figsize=(11, 3.2), layout="constrained", sharey=True)
+figure, axes = plt.subplots(
+    1, len(FAULTS), figsize=(11, 3.2), layout="constrained", sharey=True
+)
 for label, ax in enumerate(axes):
-    for name, color in {"tuned for F1": "0.6", "for the budget": "tab:blue"}.items():
-        a_day = decisions[name].reshape(-1, PER_DAY, len(FAULTS)).sum(axis=1)[:, label]
+    for name, color in {
+        "tuned for F1": "0.6",
+        "for the budget": "tab:blue",
+    }.items():
+        a_day = (
+            decisions[name]
+            .reshape(-1, PER_DAY, len(FAULTS))
+            .sum(axis=1)[:, label]
+        )
         ax.plot(a_day, marker=".", color=color, label=name)
     ax.axhline(BUDGET, color="tab:red", linewidth=1, label="budget")
     ax.set(title=FAULTS[label], xlabel="new day")

@@ -26,13 +26,17 @@ from sklearn_mlcl.metrics import average_precision, f1_macro
 from sklearn_mlcl.thresholds import tune_thresholds
 
 FAMILIES = {"round": "0689", "straight": "147", "curved": "235"}
-hierarchy = {digit: family for family, digits in FAMILIES.items() for digit in digits}
+hierarchy = {
+    digit: family for family, digits in FAMILIES.items() for digit in digits
+}
 
 
 def with_families(digits):
     """Return labels with a column per family, all 0, before those of the digits."""
     frame = pd.DataFrame(digits, columns=list("0123456789")).astype(float)
-    return pd.DataFrame(0.0, index=frame.index, columns=list(FAMILIES)).join(frame)
+    return pd.DataFrame(0.0, index=frame.index, columns=list(FAMILIES)).join(
+        frame
+    )
 
 
 X, digits = make_multilabel_digits(subset="train", return_X_y=True)
@@ -53,8 +57,16 @@ print(Y.head(4).to_string())
 
 closed = with_ancestors(Y, hierarchy)
 print(closed.head(4).to_string())
-missing = pd.DataFrame({"as marked": Y.isna().mean(), "closed": closed.isna().mean()})
-print(missing.loc[list(hierarchy)].mean().round(2).rename("missing digits").to_string())
+missing = pd.DataFrame(
+    {"as marked": Y.isna().mean(), "closed": closed.isna().mean()}
+)
+print(
+    missing.loc[list(hierarchy)]
+    .mean()
+    .round(2)
+    .rename("missing digits")
+    .to_string()
+)
 
 # %%
 # Three fits: on the samples with digits alone, on all labels as they were marked, and on the closed
@@ -66,7 +78,9 @@ training = {
     "closed": (X, closed),
 }
 fits = {
-    name: MultiLabelMLPClassifier(n_estimators=4, max_epochs=20, random_state=0).fit(*samples)
+    name: MultiLabelMLPClassifier(
+        n_estimators=4, max_epochs=20, random_state=0
+    ).fit(*samples)
     for name, samples in training.items()
 }
 
@@ -77,10 +91,16 @@ fits = {
 
 thresholds = {}
 for name, fit in fits.items():
-    held_out = fit.oof_proba_ if name == "digits alone" else fit.oof_proba_[~coarse]
+    held_out = (
+        fit.oof_proba_ if name == "digits alone" else fit.oof_proba_[~coarse]
+    )
     judged = ~np.isnan(held_out).any(axis=1)
     thresholds[name] = tune_thresholds(
-        closed[~coarse][judged], held_out[judged], objective="f1_macro", per_label=True, shrinkage=5
+        closed[~coarse][judged],
+        held_out[judged],
+        objective="f1_macro",
+        per_label=True,
+        shrinkage=5,
     )
 
 # %%
@@ -97,14 +117,18 @@ for name, fit in fits.items():
     threshold = thresholds[name]
     decisions = {
         "threshold": (probabilities >= threshold).astype(int),
-        "consistent": consistent_decision(probabilities, hierarchy, threshold=threshold),
+        "consistent": consistent_decision(
+            probabilities, hierarchy, threshold=threshold
+        ),
     }
     for rule, decided in decisions.items():
         values = decided.to_numpy()
         rows[name, rule] = {
             "mAP": average_precision(Y_test, probabilities),
             "macro-F1": f1_macro(Y_test, decided),
-            "inconsistent": (values[:, is_below] > values[:, is_above]).any(axis=1).mean(),
+            "inconsistent": (values[:, is_below] > values[:, is_above])
+            .any(axis=1)
+            .mean(),
         }
 table = pd.DataFrame(rows).T
 print(table.round(3).to_string())
@@ -115,12 +139,16 @@ print(table.round(3).to_string())
 
 by_label = pd.DataFrame(
     {
-        name: average_precision_score(Y_test, fit.predict_proba(X_test), average=None)
+        name: average_precision_score(
+            Y_test, fit.predict_proba(X_test), average=None
+        )
         for name, fit in fits.items()
     },
     index=Y.columns,
 )
-ax = by_label.plot.bar(figsize=(10, 4), rot=0, ylabel="average precision", width=0.8)
+ax = by_label.plot.bar(
+    figsize=(10, 4), rot=0, ylabel="average precision", width=0.8
+)
 ax.set_ylim(by_label.min(axis=None) - 0.05, 1)
 ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 plt.show()

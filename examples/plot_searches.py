@@ -46,7 +46,9 @@ scorer = SCORERS["average_precision_macro"]
 def mean_average_precision(trial):
     """Return the mean score over the folds of a candidate."""
     candidate = clone(classifier).set_params(
-        learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        learning_rate=trial.suggest_float(
+            "learning_rate", 1e-4, 1e-2, log=True
+        ),
         dropout=trial.suggest_float("dropout", 0.0, 0.6),
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 1.0, log=True),
         net_params__mixup=trial.suggest_float("net_params__mixup", 0.0, 1.0),
@@ -91,15 +93,25 @@ print(search.best_params_)
 # %%
 # The trials of Optuna in their order, and the candidates of the halving search by samples.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(10, 4), layout="constrained"
+)
 trials = study.trials_dataframe()
 complete = trials["state"] == "COMPLETE"
-left.scatter(trials["number"][complete], trials["value"][complete], label="complete")
+left.scatter(
+    trials["number"][complete], trials["value"][complete], label="complete"
+)
 pruned = trials[~complete]
 left.scatter(pruned["number"], pruned["value"], marker="x", label="pruned")
-left.plot(trials["number"], trials["value"].where(complete).cummax().ffill(), label="best so far")
+left.plot(
+    trials["number"],
+    trials["value"].where(complete).cummax().ffill(),
+    label="best so far",
+)
 left.set(
-    xlabel="trial of Optuna", xticks=range(0, 13, 3), ylabel="mean average precision of the folds"
+    xlabel="trial of Optuna",
+    xticks=range(0, 13, 3),
+    ylabel="mean average precision of the folds",
 )
 left.legend(frameon=False)
 results = pd.DataFrame(search.cv_results_)
@@ -107,7 +119,12 @@ results["candidate"] = results["params"].map(
     lambda p: f"{p['learning_rate']:g}, dropout {p['dropout']:g}"
 )
 for candidate, rows in results.groupby("candidate"):
-    right.plot(rows["n_resources"], rows["mean_test_score"], marker="o", label=candidate)
+    right.plot(
+        rows["n_resources"],
+        rows["mean_test_score"],
+        marker="o",
+        label=candidate,
+    )
 right.set(xlabel="samples of the halving search", xscale="log")
 right.set_xticks(search.n_resources_, map(str, search.n_resources_))
 right.minorticks_off()

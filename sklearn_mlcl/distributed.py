@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_mlcl.heads.logistic import tolerance
 from sklearn_mlcl.utils._sklearn_compat import validate_parameters
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.runtime import torch_defaults
@@ -80,7 +81,7 @@ def partial_fit_blocks(estimator: Any, X: Any, y: Any, **fit_params: Any) -> Any
     >>> probabilities = predict_proba_blocks(clf, X)
     >>> clf.n_iter_, type(probabilities).__name__, probabilities.shape
     (2, 'Array', (100, 5))
-    """  # noqa: E501 - what dask prints
+    """
     dask = import_extra("dask", "partial_fit_blocks", "cluster")
     _check_chunks(X, y)
     step = dask.delayed(_trained_further, pure=False)
@@ -313,6 +314,11 @@ def fit_label_shards(
                 f"got {name}={value!r}."
             )
     validate_parameters(estimator)
+    if estimator.label_tree is True:
+        raise ValueError(
+            "fit_label_shards fits a regression for each label, got label_tree=True: expected "
+            "'auto' or False."
+        )
     Y: Any = as_label_matrix(y, estimator.missing_label)
     if (n_labels := Y.shape[1]) < 2:
         raise ValueError(f"fit_label_shards needs two labels or more, got y of shape {Y.shape}.")
@@ -322,14 +328,15 @@ def fit_label_shards(
     n_shards = min(n_shards, n_labels // 2)
     starts = np.linspace(0, n_labels, n_shards + 1).astype(int).tolist()
     columns = Y.tocsc() if sp.issparse(Y) else Y
+    # A shard solves its labels as one fit of all would.
+    tol = tolerance(estimator.tol, X if hasattr(X, "shape") else np.asarray(X), n_labels)
+    of_shard = clone(estimator).set_params(label_tree=False, tol=tol)
     shared = client.scatter(X, broadcast=True, hash=False)
     fits = []
     for start, end in pairwise(starts):
         own = columns[:, start:end]
         own = own.tocsr() if sp.issparse(own) else own
-        fits.append(
-            client.submit(_fitted, clone(estimator), shared, own, sample_weight, pure=False)
-        )
+        fits.append(client.submit(_fitted, clone(of_shard), shared, own, sample_weight, pure=False))
     shards, constant = (client.map(itemgetter(i), fits, pure=False) for i in (0, 1))
     target_format = infer_format(y, None, estimator.missing_label)
     # Workers know the labels of their shards alone.

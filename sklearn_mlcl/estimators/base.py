@@ -125,9 +125,7 @@ class MultiLabelClassifier(
         X, threshold = check_features(self, X, reset=False), self._thresholds()
         if not self._format.sparse:
             return self._format.predictions(sigmoid(self._log_odds(X)), threshold)
-        parts = self._log_odds_by_chunk(X)
-        chosen = (self._format.predictions(sigmoid(part), threshold) for part in parts)
-        return stacked(chosen, X.shape[0])
+        return stacked(self._labels_by_chunk(X, threshold), X.shape[0])
 
     def predict_topk(self, X: Any, k: int) -> sp.csr_matrix:
         """Return the k largest probabilities of each sample, for very many labels.
@@ -160,8 +158,8 @@ class MultiLabelClassifier(
                 f"{self._format.kind} targets of shape (n_samples,)."
             )
         k = check_k(k, self._format.n_labels)
-        parts = self._log_odds_by_chunk(check_features(self, X, reset=False))
-        return sp.vstack([largest_of_rows(sigmoid(part), k) for part in parts], format="csr")
+        parts = self._topk_by_chunk(check_features(self, X, reset=False), k)
+        return sp.vstack(list(parts), format="csr")
 
     def to_module(self) -> nn.Module:
         """Return :meth:`predict_proba` as a torch module, to serve or to explain.
@@ -189,6 +187,16 @@ class MultiLabelClassifier(
         """Yield log-odds of so many samples at a time that they fit into memory."""
         for part in chunks(X.shape[0], chunk_rows(8 * self._format.n_labels)):
             yield self._log_odds(X[part])
+
+    def _labels_by_chunk(self, X: Features, threshold: float | np.ndarray) -> Iterator[Any]:
+        """Yield the label matrices of chunks of samples; targets were CSR."""
+        for part in self._log_odds_by_chunk(X):
+            yield self._format.predictions(sigmoid(part), threshold)
+
+    def _topk_by_chunk(self, X: Features, k: int) -> Iterator[sp.csr_matrix]:
+        """Yield the k largest probabilities of chunks of samples."""
+        for part in self._log_odds_by_chunk(X):
+            yield largest_of_rows(sigmoid(part), k)
 
     def _marginals(self, X: Any) -> np.ndarray:
         return sigmoid(self._log_odds(check_features(self, X, reset=False)))

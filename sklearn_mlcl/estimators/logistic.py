@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import scipy.sparse as sp
+import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads
+from sklearn_mlcl.heads.label_tree import tree_labels, tree_log_odds, tree_topk
+from sklearn_mlcl.heads.logistic import TREE_TOL, C_of_labels, fit_heads, tolerance
 from sklearn_mlcl.heads.predictor import AffineHead
+from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
+from sklearn_mlcl.solvers import LogisticSolution
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils._sklearn_compat import (
     Interval,
@@ -36,6 +42,9 @@ from sklearn_mlcl.utils.parameters import (
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.state import check_arrays
 from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
+
+#: Labels up to which ``label_tree="auto"`` has a regression for each.
+TREE_LABELS = 10_000
 
 
 @named_in_errors
@@ -65,12 +74,20 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
         :class:`~sklearn_mlcl.model_selection.MultilabelStratifiedKFold`.
     fit_intercept : bool
         Add an unpenalised intercept.
-    tol : float
-        Relative size of the gradient at which the solver stops for a label.
+    tol : float or "auto"
+        Relative size of the gradient at which the solver stops for a label. "auto" is 1e-10 while
+        the stored entries of X times the labels are at most 1e8. Of more it is 1e-3, which changes
+        the ranking of the labels hardly, and 0.1 with a label tree.
     max_iter : int
         Largest number of Newton steps per label.
     threshold : float or array-like of shape (n_labels,)
         A label is predicted if its probability is at least this threshold.
+    label_tree : bool or "auto"
+        Whether a tree of balanced clusters of labels takes the place of one regression per label.
+        Each cluster has a regression on the samples that have a label of the cluster above it. The
+        probability of a label is the product along its path. ``predict_topk`` then looks at the
+        labels of the ten best clusters only. "auto" is True for more than 10,000 labels. See
+        :ref:`label-tree`.
 
     Attributes
     ----------
@@ -79,13 +96,18 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
     label_names_ : ndarray of str
         Column names of y; only if y was a DataFrame.
     coef_ : ndarray of shape (n_labels, n_features)
-        Coefficients; zero for a label with a single value.
+        Coefficients, in the dtype of X; zero for a label with a single value. Not with a label
+        tree.
     intercept_ : ndarray of shape (n_labels,)
-        Intercepts; the smoothed log-odds for a label with a single value.
+        Intercepts; the smoothed log-odds for a label with a single value. Not with a label tree.
+    label_tree_ : torch.nn.Module
+        Module from X to log-odds; only with a label tree.
     C_ : ndarray of shape (n_labels,)
         The C of each label.
     n_iter_ : ndarray of shape (n_labels,)
-        Steps taken for each label.
+        Steps taken for each label; with a label tree, those of its own regression.
+    tol_ : float
+        The tolerance in force.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -119,9 +141,10 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
     Cs: Any = param(DEFAULT_CS, "array-like")
     cv: Any = param(5, Interval(Integral, 2, None, closed="left"), "cv_object")
     fit_intercept: bool = param(True, "boolean")
-    tol: float = param(1e-10, ABOVE_0)
+    tol: float | str = param("auto", ABOVE_0, StrOptions({"auto"}))
     max_iter: int = param(100, AT_LEAST_1)
     threshold: Any = param(0.5, SHARE, "array-like")
+    label_tree: bool | str = param("auto", "boolean", StrOptions({"auto"}))
     class_weight: Any = CLASS_WEIGHT
     missing_label: float = MISSING_LABEL
 
@@ -159,24 +182,31 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
         C = C_of_labels(self.C, "C", target_format)
         factor = 1.0 if isinstance(C, str) else np.asarray(C, dtype=np.float64)
         warn_weightless(data, target_format.label_names, factor)
+        options = {
+            "Cs": self.Cs,
+            "cv": self.cv,
+            "fit_intercept": self.fit_intercept,
+            "max_iter": int(self.max_iter),
+        }
+        for name in ("coef_", "intercept_", "label_tree_"):
+            self.__dict__.pop(name, None)
         with self._finite(data.X):
-            heads = fit_heads(
-                data.X,
-                data.Y,
-                data.copies,
-                C,
-                Cs=self.Cs,
-                cv=self.cv,
-                fit_intercept=self.fit_intercept,
-                tol=float(self.tol),
-                max_iter=int(self.max_iter),
-            )
-            self.coef_, self.intercept_ = heads.coef, heads.intercept
-            self.C_, self.n_iter_ = heads.C, heads.n_iter
-        if not heads.converged.all():
+            fitted: FittedTree | LogisticSolution
+            if self._has_tree(data.n_labels):
+                self.tol_ = TREE_TOL if isinstance(self.tol, str) else float(self.tol)
+                fitted = fit_label_tree(data.X, data.Y, data.copies, C, tol=self.tol_, **options)
+                self.label_tree_ = fitted.tree
+            else:
+                self.tol_ = tolerance(self.tol, data.X, data.n_labels)
+                dtype = torch.float32 if data.X.dtype == np.float32 else torch.float64
+                options |= {"tol": self.tol_, "dtype": dtype}
+                fitted = fit_heads(data.X, data.Y, data.copies, C, **options)
+                self.coef_, self.intercept_ = fitted.coef, fitted.intercept
+            self.C_, self.n_iter_ = fitted.C, fitted.n_iter
+        if not fitted.converged.all():
             warnings.warn(
-                f"{(~heads.converged).sum()} of {len(heads.converged)} labels did not reach tol="
-                f"{self.tol:g} in max_iter={self.max_iter} steps.",
+                f"{(~fitted.converged).sum()} of {len(fitted.converged)} regressions did not reach "
+                f"tol={self.tol_:g} in max_iter={self.max_iter} steps.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -186,15 +216,37 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
         validate_parameters(self)
         self._checked_threshold(self.threshold)
 
+    def _has_tree(self, n_labels: int) -> bool:
+        return n_labels > TREE_LABELS if isinstance(self.label_tree, str) else bool(self.label_tree)
+
     def _check_state(self) -> None:
-        L = self._format.n_labels
-        shapes = {"coef_": (L, self.n_features_in_), "intercept_": (L,), "C_": (L,)}
-        check_arrays(self, shapes)
+        L, tree = self._format.n_labels, getattr(self, "label_tree_", None)
+        check_arrays(self, {"C_": (L,)})
         check_arrays(self, {"n_iter_": (L,)}, np.integer)
+        if tree is None:
+            shapes = {"coef_": (L, self.n_features_in_), "intercept_": (L,)}
+            check_arrays(self, shapes, np.floating)
+        elif tree.n_features != self.n_features_in_:
+            raise ValueError(f"its tree has {tree.n_features} features")
+        super()._check_state()
 
     def _module(self) -> nn.Module:
-        return AffineHead(self.coef_, self.intercept_)
+        tree = getattr(self, "label_tree_", None)
+        return AffineHead(self.coef_, self.intercept_) if tree is None else tree
 
     def _log_odds(self, X: Features) -> np.ndarray:
-        coef, intercept = (a.astype(X.dtype) for a in (self.coef_, self.intercept_))
+        if hasattr(self, "label_tree_"):
+            return tree_log_odds(self.label_tree_, X)
+        coef, intercept = (a.astype(X.dtype, copy=False) for a in (self.coef_, self.intercept_))
         return X @ coef.T + intercept
+
+    def _topk_by_chunk(self, X: Features, k: int) -> Iterator[sp.csr_matrix]:
+        if not hasattr(self, "label_tree_"):
+            return super()._topk_by_chunk(X, k)
+        return tree_topk(self.label_tree_, X, k)
+
+    def _labels_by_chunk(self, X: Features, threshold: float | np.ndarray) -> Iterator[Any]:
+        if not hasattr(self, "label_tree_"):
+            return super()._labels_by_chunk(X, threshold)
+        chosen = tree_labels(self.label_tree_, X, threshold)
+        return (self._format.label_matrix(part) for part in chosen)

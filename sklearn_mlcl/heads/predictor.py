@@ -15,6 +15,7 @@ from sklearn_mlcl.collapse import ONNDecoder
 from sklearn_mlcl.heads.blend import Blend
 from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.modules import side_by_side
+from sklearn_mlcl.utils.chunking import as_tensor
 from sklearn_mlcl.utils.fit_data import LabelStats
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
 from sklearn_mlcl.utils.state import Like, check_tensors
@@ -235,8 +236,11 @@ class AffineHead(nn.Module):
         dtype = np.float32 if coef.dtype == np.float32 else np.float64
         by_member = np.asarray(coef, dtype=dtype).reshape(-1, *coef.shape[-2:])
         own_bias = np.array(intercept, dtype=dtype).reshape(len(by_member), -1)
-        weight = np.concatenate(list(by_member), axis=1) / len(by_member)
-        self.register_buffer("weight", torch.from_numpy(weight))
+        # The coefficients of one member are shared: those of many labels are large.
+        weight = np.ascontiguousarray(by_member[0])
+        if len(by_member) > 1:
+            weight = np.concatenate(list(by_member), axis=1) / len(by_member)
+        self.register_buffer("weight", as_tensor(weight))
         self.register_buffer("bias", torch.from_numpy(own_bias.mean(axis=0)))
         self.register_buffer("own_bias", torch.from_numpy(own_bias))
 

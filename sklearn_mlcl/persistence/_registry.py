@@ -44,6 +44,7 @@ _NAMES: dict[str, dict[str, str]] = {
             "MemberList PiecewiseLinearEncoding ProjectionHead ScaledEncoder SharedDropout "
             "StackedLayerNorm StackedLinear"
         ),
+        "sklearn_mlcl.heads.label_tree": "LabelTree TreeLevel",
         "sklearn_mlcl.heads.neighbors": "NeighborHead",
         "sklearn_mlcl.heads.predictor": "AffineHead DecoderHead Predictor",
         "sklearn_mlcl.modules.gmvae": "Decoder GaussianHead",

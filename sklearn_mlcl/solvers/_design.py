@@ -141,8 +141,16 @@ class Design:
         return torch.cat([self.unrotate(coef), (intercept + self.mean @ coef)[None]])
 
 
-def make_design(X: Tensor | sp.csr_array, weight: Tensor | None, fit_intercept: bool) -> Design:
-    """Coordinates for X with row weights of shape (n,), None meaning one."""
+def make_design(
+    X: Tensor | sp.csr_array,
+    weight: Tensor | None,
+    fit_intercept: bool,
+    largest_gram: int = EIGENBASIS_LIMIT,
+) -> Design:
+    """Coordinates for X with row weights of shape (n,), None meaning one.
+
+    A Gram matrix of more than `largest_gram` rows is not decomposed.
+    """
     n, d = X.shape
     if weight is None:
         weight = X.new_ones(n) if isinstance(X, Tensor) else torch.ones(n, dtype=torch.float64)
@@ -151,15 +159,15 @@ def make_design(X: Tensor | sp.csr_array, weight: Tensor | None, fit_intercept: 
     weight = torch.where(weight > 0, weight.clamp_min(lightest), weight)
     weight = weight / weight.sum()
     mean = _times(X.T, weight[:, None])[:, 0] if fit_intercept else None
-    if n < d and n <= EIGENBASIS_LIMIT:
+    if n < d and n <= largest_gram:
         return _row_space(X, mean)
     if isinstance(X, Tensor):
-        return _dense(X if mean is None else X - mean, mean, weight)
+        return _dense(X if mean is None else X - mean, mean, weight, largest_gram)
     return _sparse(X, mean, weight)
 
 
-def _dense(Xc: Tensor, mean: Tensor | None, weight: Tensor) -> Design:
-    if Xc.shape[1] > EIGENBASIS_LIMIT:
+def _dense(Xc: Tensor, mean: Tensor | None, weight: Tensor, largest_gram: int) -> Design:
+    if Xc.shape[1] > largest_gram:
         lam = _floored(weight @ Xc.square())
         root = lam.sqrt()[:, None]
         operator = DenseOperator(_with_ones(Xc / root[:, 0], mean))

@@ -45,6 +45,12 @@ class Rows:
         s = None if self.s is None else self.s[index]
         return Rows(self.double.rows(index), self.single.rows(index), Y, s, self.unit)
 
+    def labels(self, columns: slice) -> Rows:
+        """The same rows with some of their labels."""
+        s = self.s if self.s is None or self.s.shape[1] == 1 else self.s[:, columns]
+        unit = self.unit if len(self.unit) == 1 else self.unit[columns]
+        return Rows(self.double, self.single, self.Y[:, columns], s, unit)
+
 
 @dataclass
 class Fits:

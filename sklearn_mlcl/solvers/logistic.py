@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.solvers._design import Design, make_design
+from sklearn_mlcl.solvers._design import EIGENBASIS_LIMIT, Design, make_design
 from sklearn_mlcl.solvers._inputs import (
     ArrayLike,
     as_C,
@@ -18,7 +18,8 @@ from sklearn_mlcl.solvers._inputs import (
     as_sample_weight,
     gram_weight,
 )
-from sklearn_mlcl.solvers._task import Fits, Rows, solve
+from sklearn_mlcl.solvers._task import Fits, Rows, label_width, solve
+from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.docstrings import document
 
 MEMORY_BUDGET = 2**28
@@ -30,8 +31,8 @@ class LogisticSolution:
 
     Attributes
     ----------
-    coef : array of shape (L, d), float64
-    intercept : array of shape (L,), float64
+    coef : array of shape (L, d)
+    intercept : array of shape (L,)
     n_iter : array of shape (L,), int64
         Number of Newton steps.
     converged : array of shape (L,), bool
@@ -63,6 +64,8 @@ def fit_logistic(
     tol: float = 1e-10,
     max_iter: int = 100,
     memory_budget: int = MEMORY_BUDGET,
+    dtype: torch.dtype = torch.float64,
+    largest_gram: int = EIGENBASIS_LIMIT,
 ) -> LogisticSolution:
     """Fit one L2-regularised logistic regression per label, all labels in one solve.
 
@@ -77,7 +80,7 @@ def fit_logistic(
     ----------
     X : array or tensor of shape (n, d), or SciPy CSR
         Features, converted to float64. A tensor stays on its device. A CSR matrix stays sparse;
-        with fewer rows than columns (and at most 4096 rows) its n x n Gram matrix is formed.
+        with fewer rows than columns (and at most `largest_gram`) its n x n Gram matrix is formed.
     Y : array or tensor of shape (n, L), or SciPy sparse
         0, 1, and NaN for a missing label, whose entry is left out of the sum. Sparse labels are
         made dense a block at a time.
@@ -98,6 +101,11 @@ def fit_logistic(
     memory_budget : int, default=2**28
         Bytes for the working arrays of a block of labels, which is solved together. A block holds
         at least one label. On a CPU it is narrower if it would not fit into the caches.
+    dtype : torch.dtype, default=torch.float64
+        Of the coefficients and intercepts that are returned. The solver has its own.
+    largest_gram : int, default=4096
+        Rows of the largest Gram matrix that is decomposed. For larger ones the coordinates are
+        scaled only.
 
     Returns
     -------
@@ -126,11 +134,18 @@ def fit_logistic(
     (array([[ 1.007],
            [-0.291]]), array([ True,  True]))
     """
-    design, rows = prepare(X, Y, sample_weight, fit_intercept)
-    start = None if init is None else _start(design, init, rows.Y.shape[1], X.shape[1])
-    grid = as_grid([C], rows.Y.shape[1], design.penalty.device)
-    fits = solve(rows, design, grid, start, tol, max_iter, memory_budget)
-    return _solution(design, fits[0], grid[0], isinstance(X, Tensor))
+    design, rows = prepare(X, Y, sample_weight, fit_intercept, largest_gram)
+    L = rows.Y.shape[1]
+    start = None if init is None else _start(design, init, L, X.shape[1])
+    grid = as_grid([C], L, design.penalty.device)
+    parts = _Parts(X.shape[1], L, grid[0], dtype)
+    # What a block does not need any more is stated for X before the next one is solved.
+    for columns in chunks(L, label_width(rows, memory_budget)):
+        begin = None if start is None else start[:, columns]
+        some = rows.labels(columns)
+        (fit,) = solve(some, design, grid[:, columns], begin, tol, max_iter, memory_budget)
+        parts.put(columns, design, fit)
+    return parts.solution(isinstance(X, Tensor))
 
 
 @document(fit_logistic)
@@ -191,9 +206,12 @@ def fit_logistic_path(
     design, rows = prepare(X, Y, sample_weight, fit_intercept)
     grid = as_grid(Cs, rows.Y.shape[1], design.penalty.device)
     fits = solve(rows, design, grid, None, tol, max_iter, memory_budget)
-    return [
-        _solution(design, *each, isinstance(X, Tensor)) for each in zip(fits, grid, strict=True)
-    ]
+    path = []
+    for fit, own in zip(fits, grid, strict=True):
+        parts = _Parts(X.shape[1], len(own), own, torch.float64)
+        parts.put(slice(None), design, fit)
+        path.append(parts.solution(isinstance(X, Tensor)))
+    return path
 
 
 def as_grid(Cs: Sequence[ArrayLike], L: int, device: torch.device, name: str = "C") -> Tensor:
@@ -204,14 +222,18 @@ def as_grid(Cs: Sequence[ArrayLike], L: int, device: torch.device, name: str = "
 
 
 def prepare(
-    X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, fit_intercept: bool
+    X: ArrayLike,
+    Y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    fit_intercept: bool,
+    largest_gram: int = EIGENBASIS_LIMIT,
 ) -> tuple[Design, Rows]:
     """Check the inputs and move X to working coordinates."""
     X = as_features(X)
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     Y = as_labels(Y, X.shape[0])
     s, unit = as_sample_weight(sample_weight, tuple(Y.shape), device)
-    design = make_design(X, gram_weight(Y, s, device), fit_intercept)
+    design = make_design(X, gram_weight(Y, s, device), fit_intercept, largest_gram)
     return design, Rows.of(design, Y, s, unit)
 
 
@@ -226,8 +248,26 @@ def _start(design: Design, init: tuple[ArrayLike, ArrayLike], L: int, d: int) ->
     return design.into(coef.T.contiguous(), intercept)
 
 
-def _solution(design: Design, fit: Fits, C: Tensor, tensors: bool) -> LogisticSolution:
-    coef, intercept = design.back(fit.theta)
-    of_fit = fit.n_iter, fit.converged, fit.objective, fit.constant
-    parts = (coef.T.contiguous(), intercept, *of_fit, C)
-    return LogisticSolution(*(parts if tensors else (part.cpu().numpy() for part in parts)))
+class _Parts:
+    """What a solution is made of, for X as it came, filled by blocks of labels."""
+
+    def __init__(self, d: int, L: int, C: Tensor, dtype: torch.dtype) -> None:
+        device = C.device
+        self.coef = torch.empty(L, d, dtype=dtype, device=device)
+        self.intercept = self.coef.new_empty(L)
+        self.n_iter = torch.empty(L, dtype=torch.int64, device=device)
+        self.converged, self.constant = torch.empty(2, L, dtype=torch.bool, device=device)
+        self.objective, self.C = torch.empty_like(C), C
+
+    def put(self, columns: slice, design: Design, fit: Fits) -> None:
+        """Take in the fits of some labels."""
+        coef, self.intercept[columns] = design.back(fit.theta)
+        self.coef[columns] = coef.T
+        self.n_iter[columns], self.converged[columns] = fit.n_iter, fit.converged
+        self.objective[columns], self.constant[columns] = fit.objective, fit.constant
+
+    def solution(self, tensors: bool) -> LogisticSolution:
+        parts = vars(self)
+        return LogisticSolution(
+            **(parts if tensors else {name: part.cpu().numpy() for name, part in parts.items()})
+        )

@@ -1,0 +1,319 @@
+"""A tree of labels: logistic regressions at its nodes, and the search for the best labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import ceil, inf, log
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.functional import logsigmoid
+
+from sklearn_mlcl.heads.evaluation import placed
+from sklearn_mlcl.utils.chunking import as_tensor, chunk_rows, chunks, stacked
+from sklearn_mlcl.utils.probabilities import sigmoid
+from sklearn_mlcl.utils.runtime import torch_defaults
+from sklearn_mlcl.utils.state import Like, check_tensors
+
+#: Nodes of a level that a search for the best labels goes on from.
+BEAM = 10
+#: Entries of X, and scores, that are looked at together.
+ENTRIES_AT_ONCE = 2**21
+#: Log-probabilities are compared with a floor after rounding: this much below is above.
+SLACK = 1e-3
+
+
+class LabelTree(nn.Module):
+    r"""Log-odds of labels, each by the classifiers on its path from the root.
+
+    A node says how probable its children are where the node itself is right:
+
+    .. math:: p_l = \prod_{v \,\in\, \mathrm{path}(l)} \sigma(w_v \cdot x + b_v)
+
+    Parameters
+    ----------
+    levels : list of TreeLevel
+        From the root to the labels.
+    labels : ndarray of shape (L,)
+        The labels in the order of the leaves.
+    """
+
+    labels: Tensor
+
+    def __init__(self, levels: list[TreeLevel], labels: np.ndarray) -> None:
+        super().__init__()
+        self.levels: Any = nn.ModuleList(levels)
+        self.register_buffer("labels", torch.from_numpy(labels.astype(np.int64)))
+
+    def check_state(self) -> None:
+        """Raise a ``ValueError`` unless the levels fit together."""
+        n = len(self.labels)
+        check_tensors(self, {"labels": Like((n,), torch.int64)})
+        if not torch.equal(self.labels.sort().values, torch.arange(n)):
+            raise ValueError("the labels of a tree are no permutation")
+        n_nodes = [level.n_nodes for level in self.levels]
+        n_children = [level.n_children for level in self.levels]
+        if [1, *n_children] != [*n_nodes, n]:
+            raise ValueError(f"levels of {n_nodes} nodes have {n_children} children")
+        if len({(level.n_features, level.weight.dtype) for level in self.levels}) != 1:
+            raise ValueError("the levels of a tree differ in features or dtype")
+
+    def forward(self, X: Any) -> Tensor:
+        """Return log-odds (n, L) of samples (n, d): a tensor, or CSR."""
+        total: Any = 0.0
+        for level in self.levels:
+            if level.n_nodes > 1:
+                total = total.repeat_interleave(level.sizes, dim=1)
+            total = total + logsigmoid(level.all_scores(X))
+        return log_odds_of(total[:, self.labels.argsort()])
+
+    def best(self, X: Any, k: int) -> tuple[Tensor, Tensor]:
+        """Return the k most probable labels that a beam search meets, and their log-odds, (n, k).
+
+        Labels ascend. Of equal ones the search prefers those that come first in the tree.
+        """
+        n, beam = X.shape[0], self._beam(k)
+        node, total = torch.zeros(n, 1, dtype=torch.int64), self._zero(n, 1)
+        row = torch.arange(n)
+        for i, level in enumerate(self.levels):
+            width = node.shape[1]
+            last = i == len(self.levels) - 1
+            child, found = level.descend(X, row.repeat_interleave(width), node.ravel())
+            found = (found.view(n, width, -1) + total[:, :, None]).flatten(1)
+            keep = k if last else min(beam, level.n_children)
+            total, at = found.sort(dim=1, descending=True, stable=True)
+            total, node = total[:, :keep], child.view(n, -1).gather(1, at[:, :keep])
+        labels, order = self.labels[node].sort(dim=1)
+        return labels, log_odds_of(total.gather(1, order))
+
+    def above(self, X: Any, floor: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rows, labels and log-odds of all labels whose log-probability is at least a floor.
+
+        A probability never exceeds that of its node, so no other node needs to be looked at.
+        """
+        n = X.shape[0]
+        row, node, total = torch.arange(n), torch.zeros(n, dtype=torch.int64), self._zero(n)
+        for level in self.levels:
+            child, found = level.descend(X, row, node)
+            found = found + total[:, None]
+            kept = found >= floor - SLACK
+            row = row[:, None].expand_as(child)[kept]
+            node, total = child[kept], found[kept]
+        return row, self.labels[node], log_odds_of(total)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self.levels[0].n_features
+
+    def _beam(self, k: int) -> int:
+        """Nodes to go on from, so many that k labels are under them."""
+        smallest = min(int(level.sizes.min()) for level in self.levels)
+        return max(BEAM, ceil(k / smallest))
+
+    def _zero(self, *shape: int) -> Tensor:
+        return self.levels[0].weight.new_zeros(shape)
+
+
+class TreeLevel(nn.Module):
+    """The classifiers of the nodes of one level: one for each child of a node.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_rows, n_children_of_a_node)
+        For every node, a row of coefficients of its children for each feature that it knows.
+    bias : ndarray of shape (n_nodes, n_children_of_a_node)
+        The intercepts. Nodes with fewer children have zeros behind them.
+    key : ndarray of shape (n_rows,)
+        ``node * n_features + feature`` of each row, ascending.
+    first : ndarray of shape (n_nodes + 1,)
+        Number of the first child of each node.
+    n_features : int
+        Number of features.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    key: Tensor
+    first: Tensor
+
+    def __init__(
+        self,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        key: np.ndarray,
+        first: np.ndarray,
+        n_features: int,
+    ) -> None:
+        super().__init__()
+        self.n_features = n_features
+        for name, array in {"weight": weight, "bias": bias, "key": key, "first": first}.items():
+            self.register_buffer(name, torch.from_numpy(array))
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes."""
+        return len(self.first) - 1
+
+    @property
+    def n_children(self) -> int:
+        """Number of children of all nodes together."""
+        return int(self.first[-1])
+
+    @property
+    def sizes(self) -> Tensor:
+        """Numbers of children, (n_nodes,)."""
+        return self.first.diff()
+
+    def check_state(self) -> None:
+        """Raise a ``ValueError`` unless the tensors fit together."""
+        n_rows, n_nodes, sizes = len(self.key), self.n_nodes, self.sizes
+        width = self.bias.shape[-1]
+        dtype = self.weight.dtype if self.weight.dtype == torch.float32 else torch.float64
+        check_tensors(
+            self,
+            {
+                "weight": Like((n_rows, width), dtype),
+                "bias": Like((n_nodes, width), dtype),
+                "key": Like((n_rows,), torch.int64),
+                "first": Like((n_nodes + 1,), torch.int64),
+            },
+        )
+        if n_nodes < 1 or self.first[0] != 0 or sizes.min() < 1 or sizes.max() > width:
+            raise ValueError("the children of the nodes of a tree are none")
+        outside = (self.key < 0) | (self.key >= n_nodes * self.n_features)
+        if outside.any() or (self.key.diff() <= 0).any():
+            raise ValueError("the rows of the nodes of a tree are out of order")
+
+    def descend(self, X: Any, row: Tensor, node: Tensor) -> tuple[Tensor, Tensor]:
+        """Return children and their log-probabilities, (n_pairs, n_children_of_a_node).
+
+        Places without a child have the log-probability minus infinity.
+        """
+        child = self.first[node][:, None] + torch.arange(self.bias.shape[1])
+        is_child = child < self.first[node + 1][:, None]
+        found = logsigmoid(self.scores(X, row, node)).masked_fill(~is_child, -torch.inf)
+        return child, found
+
+    def all_scores(self, X: Any) -> Tensor:
+        """Return the scores of all children, (n, n_children)."""
+        if isinstance(X, Tensor):
+            parts = (self._of_node(X, v)[:, :size] for v, size in enumerate(self.sizes.tolist()))
+            return torch.cat(list(parts), dim=1)
+        n, n_nodes = X.shape[0], self.n_nodes
+        pairs = torch.arange(n).repeat_interleave(n_nodes), torch.arange(n_nodes).repeat(n)
+        is_child = torch.arange(self.bias.shape[1]) < self.sizes[:, None]
+        return self.scores(X, *pairs).view(n, n_nodes, -1)[:, is_child]
+
+    def scores(self, X: Any, row: Tensor, node: Tensor) -> Tensor:
+        """Return the scores of the children of nodes for rows of X, pair by pair."""
+        return self._by_node(X, row, node) if isinstance(X, Tensor) else self._by_pair(X, row, node)
+
+    def _by_node(self, X: Tensor, row: Tensor, node: Tensor) -> Tensor:
+        """One product for all rows of dense X that ask the same node."""
+        out = self.bias.new_empty(len(row), self.bias.shape[1])
+        order = node.argsort(stable=True)
+        visited, counts = node[order].unique_consecutive(return_counts=True)
+        for v, at in zip(visited.tolist(), order.split(counts.tolist()), strict=True):
+            out[at] = self._of_node(X[row[at]], v)
+        return out
+
+    def _of_node(self, X: Tensor, v: int) -> Tensor:
+        begin, end = torch.searchsorted(
+            self.key, torch.tensor([v, v + 1]) * self.n_features
+        ).tolist()
+        known = X if end - begin == self.n_features else X[:, self.key[begin:end] % self.n_features]
+        return torch.addmm(self.bias[v], known, self.weight[begin:end])
+
+    def _by_pair(self, X: sp.csr_array, row: Tensor, node: Tensor) -> Tensor:
+        """Sums of the rows of coefficients that the entries of CSR X pick."""
+        out = self.bias[node]
+        if not len(self.key):
+            return out
+        start, feature, value = (as_tensor(part) for part in (X.indptr, X.indices, X.data))
+        n_entries = start.diff()[row]
+        for part in _even_chunks(n_entries, ENTRIES_AT_ONCE):
+            some = n_entries[part]
+            pair = torch.arange(len(some)).repeat_interleave(some)
+            # Number of an entry among those of its pair.
+            nth = torch.arange(len(pair)) - (some.cumsum(0) - some)[pair]
+            at = start[row[part]][pair] + nth
+            asked = node[part][pair] * self.n_features + feature[at]
+            place = torch.searchsorted(self.key, asked)
+            known = (place < len(self.key)) & (
+                self.key[place.clamp_max(len(self.key) - 1)] == asked
+            )
+            bag = torch.zeros(len(some) + 1, dtype=torch.int64)
+            bag[1:] = pair[known].bincount(minlength=len(some)).cumsum(0)
+            out[part] += functional.embedding_bag(
+                place[known],
+                self.weight,
+                bag,
+                mode="sum",
+                per_sample_weights=value[at][known].to(self.weight.dtype),
+                include_last_offset=True,
+            )
+        return out
+
+
+def _even_chunks(sizes: Tensor, limit: int) -> Iterator[slice]:
+    """Yield slices of items whose sizes together are within a limit, if one item is."""
+    mean = float(sizes.double().mean()) if len(sizes) else 0.0
+    return chunks(len(sizes), max(1, int(limit / max(1.0, mean))))
+
+
+# ---------------------------------------------------------------------- answers in chunks
+
+
+def tree_log_odds(tree: LabelTree, X: Any) -> np.ndarray:
+    """Return the log-odds (n, L) of all labels, in the dtype of X."""
+    # The scores of a chunk, and their sums along the paths.
+    parts = _answers(tree, X, chunk_rows(8 * len(tree.labels)), LabelTree.forward)
+    return stacked((part.numpy() for _, part in parts), X.shape[0])
+
+
+def tree_topk(tree: LabelTree, X: Any, k: int) -> Iterator[sp.csr_matrix]:
+    """Yield the k largest probabilities that a beam search meets, for chunks of samples."""
+    width = max(len(level.bias[0]) for level in tree.levels)
+    for n, (labels, log_odds) in _answers(
+        tree, X, chunk_rows(32 * BEAM * width + k), lambda tree, rows: tree.best(rows, k)
+    ):
+        starts = np.arange(0, n * k + 1, k)
+        values = sigmoid(log_odds).numpy().ravel()
+        yield sp.csr_matrix((values, labels.numpy().ravel(), starts), (n, len(tree.labels)))
+
+
+def tree_labels(tree: LabelTree, X: Any, threshold: Any) -> Iterator[sp.csr_matrix]:
+    """Yield the labels of probability at least ``threshold``, one number or one a label."""
+    least = float(np.min(threshold))
+    floor = log(least) if least > 0 else -inf
+    per_label = torch.from_numpy(np.broadcast_to(threshold, len(tree.labels)).copy())
+    # In the worst case every label is above.
+    parts = _answers(tree, X, chunk_rows(32 * len(tree.labels)), lambda t, x: t.above(x, floor))
+    for n, (row, label, log_odds) in parts:
+        kept = sigmoid(log_odds) >= per_label[label]
+        ij = row[kept].numpy(), label[kept].numpy()
+        yield sp.csr_matrix((np.ones(len(ij[0]), dtype=np.int8), ij), (n, len(tree.labels)))
+
+
+def _answers(
+    tree: LabelTree, X: Any, size: int, ask: Callable[[LabelTree, Any], Any]
+) -> Iterator[tuple[int, Any]]:
+    """Yield the sizes of chunks of samples, and what a tree in their dtype says of them."""
+    with torch_defaults():
+        of_dtype: Any = placed(tree, torch.device("cpu"), as_tensor(np.empty(0, X.dtype)).dtype)
+    for part in chunks(X.shape[0], size):
+        rows = sp.csr_array(X[part]) if sp.issparse(X) else as_tensor(X[part])
+        with torch_defaults(), torch.inference_mode():
+            answer = ask(of_dtype, rows)
+        yield rows.shape[0], answer
+
+
+def log_odds_of(log_p: Tensor) -> Tensor:
+    """Return log-odds from log-probabilities."""
+    log_p = log_p.clamp_max(-torch.finfo(log_p.dtype).tiny)
+    return log_p - torch.log(-torch.expm1(log_p))
