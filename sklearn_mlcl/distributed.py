@@ -80,7 +80,7 @@ def partial_fit_blocks(estimator: Any, X: Any, y: Any, **fit_params: Any) -> Any
     >>> probabilities = predict_proba_blocks(clf, X)
     >>> clf.n_iter_, type(probabilities).__name__, probabilities.shape
     (2, 'Array', (100, 5))
-    """  # noqa: E501 - what dask prints
+    """
     dask = import_extra("dask", "partial_fit_blocks", "cluster")
     _check_chunks(X, y)
     step = dask.delayed(_trained_further, pure=False)
