@@ -38,7 +38,7 @@ from sklearn_mlcl.training.draws import is_foreign, private_draws, seed_global, 
 from sklearn_mlcl.training.optimizers import (
     CONSTANT,
     SCHEDULES,
-    check_optimizer_state,
+    checked_optimizer_state,
     make_optimizer,
 )
 from sklearn_mlcl.utils.interrupts import is_from_signal
@@ -430,8 +430,8 @@ class IndexBatchNet(NeuralNet):
             _check_history(state["history"])
             self.module_.load_state_dict(state["module"])
             self.criterion_.load_state_dict(state["criterion"])
-            check_optimizer_state(self.optimizer_, state["optimizer"])
-            self.optimizer_.load_state_dict(state["optimizer"])
+            own = checked_optimizer_state(self.optimizer_, state["optimizer"])
+            self.optimizer_.load_state_dict(own)
             if self.average_ is not None:
                 self.average_.put_state(state["average"])
             streams_of_fit().put_state(state["draws"])
@@ -735,8 +735,8 @@ class IndexBatchNet(NeuralNet):
             raise ValueError(f"a net has no settings {unknown}")
         net = cls(state["module"], state["criterion"], **state["settings"]).initialize()
         if state["optimizer"] is not None:
-            check_optimizer_state(net.optimizer_, state["optimizer"])
-            net.optimizer_.load_state_dict(state["optimizer"])
+            own = checked_optimizer_state(net.optimizer_, state["optimizer"])
+            net.optimizer_.load_state_dict(own)
         _check_history(state["history"])
         net.history.extend(state["history"])
         return net

@@ -123,15 +123,22 @@ def make_optimizer(
         raise ValueError(f"optimizer_params do not fit {factory.__name__}: {error}.") from error
 
 
-def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Raise unless a state is one that the optimizer could have: its kernels trust it.
+def checked_optimizer_state(
+    optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a state to load; raise unless the optimizer could have it: its kernels trust it.
 
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
         Freshly made.
     state : dict
-        What ``state_dict`` returned.
+        What ``state_dict`` returned, under any version of torch.
+
+    Returns
+    -------
+    state : dict
+        With the options that the optimizer has under this version.
 
     Raises
     ------
@@ -142,7 +149,9 @@ def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any
     groups = optimizer.state_dict()["param_groups"]
     if len(groups) != len(state["param_groups"]):
         raise ValueError(f"an optimizer has {len(state['param_groups'])} groups of parameters")
-    for group, expected in zip(state["param_groups"], groups, strict=True):
+    pairs = zip(state["param_groups"], groups, strict=True)
+    own_groups = [_options_here(group, expected) for group, expected in pairs]
+    for group, expected in zip(own_groups, groups, strict=True):
         _check_options(group, expected)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     options = [group for group in optimizer.param_groups for _ in group["params"]]
@@ -151,10 +160,20 @@ def check_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any
             raise ValueError(f"an optimizer has a state of parameter {index!r}")
         known = _moments(optimizer, options[index])
         _check_moments(own, known, parameters[index], bool(options[index].get("fused")))
+    return {**state, "param_groups": own_groups}
+
+
+def _options_here(group: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """Return a group with the options of this version of torch: other versions have other ones.
+
+    An option that only the other version has says what the class of the optimizer says here.
+    """
+    known = {k: v for k, v in group.items() if k in expected or type(v) in (int, float)}
+    return {**expected, **known}
 
 
 def _check_options(group: dict[str, Any], expected: dict[str, Any]) -> None:
-    if group["params"] != expected["params"] or expected.keys() - group.keys():
+    if group["params"] != expected["params"]:
         raise ValueError("an optimizer has groups of other parameters")
     for name, value in group.items():
         # Learning-rate schedulers change rates, and leave numbers of their own.

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 import sklearn_mlcl
 from sklearn_mlcl.persistence import ModelFileError, _format, _saving
+from sklearn_mlcl.training.optimizers import checked_optimizer_state, make_optimizer
 from tests.persistence.golden import ANSWERS, FOLDER, NAMES, answers
 
 FILES = sorted(FOLDER.glob("*/*.safetensors"))
@@ -50,3 +52,13 @@ def test_a_refusal_names_the_version_that_wrote_the_file(
     _format.write_file(tmp_path / "old", content)
     with pytest.raises(ModelFileError, match=r"sklearn_mlcl 0\.0\.7 wrote it; this is "):
         _saving.load(tmp_path / "old")
+
+
+def test_an_optimizer_of_another_version_of_torch() -> None:
+    optimizer = make_optimizer("adamw", [torch.nn.Parameter(torch.ones(3, 2))], 0.1, 0.0)
+    state = optimizer.state_dict()
+    (here,) = state["param_groups"]
+    there = {k: v for k, v in here.items() if k != "maximize"}
+    there |= {"known to a later torch": True, "initial_lr": 0.1}
+    own = checked_optimizer_state(optimizer, {**state, "param_groups": [there]})
+    assert own["param_groups"] == [{**here, "initial_lr": 0.1}]
