@@ -133,7 +133,7 @@ print(f"probability of {LABEL}: {probability[sample]:.2f}")
 
 
 def absent_and_present(rows):
-    """Return the probabilities that the label is absent, and that it is present."""
+    """Return the probabilities of an absent and of a present label."""
     present = classifier.predict_proba(pd.DataFrame(rows, columns=READINGS))[
         :, column
     ]

@@ -32,7 +32,7 @@ hierarchy = {
 
 
 def with_families(digits):
-    """Return labels with a column per family, all 0, before those of the digits."""
+    """Return labels with columns of zeros for the families in front."""
     frame = pd.DataFrame(digits, columns=list("0123456789")).astype(float)
     return pd.DataFrame(0.0, index=frame.index, columns=list(FAMILIES)).join(
         frame

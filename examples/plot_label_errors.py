@@ -48,7 +48,8 @@ doubtful[judged] = find_multilabel_issues_per_class(given, held_out[judged])
 hits = doubtful & wrong
 print(f"{doubtful.sum()} entries are doubtful, {hits.sum()} of them are wrong")
 print(
-    f"precision {hits.sum() / doubtful.sum():.2f}, recall {hits.sum() / wrong.sum():.2f}"
+    f"precision {hits.sum() / doubtful.sum():.2f},",
+    f"recall {hits.sum() / wrong.sum():.2f}",
 )
 
 # %%

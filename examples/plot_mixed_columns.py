@@ -120,7 +120,7 @@ def make_tickets(n, random_state):
     labels = (rng.random(chance.shape) < chance).astype(int)
     messages = []
     for present in labels.to_numpy():
-        # Not all reasons are written, and some phrases are there without the reason.
+        # Some reasons are not written, and some phrases have no reason.
         said = rng.random(len(LABELS)) < np.where(present, 0.6, 0.02)
         phrases = [
             rng.choice(PHRASES[label]) for label in np.array(LABELS)[said]
@@ -165,7 +165,7 @@ NUMBERS = ["seats", "days_since_update", "day", "hour"]
 
 
 def prepared(tickets):
-    """Return tickets with day and hour for the date, and a word for a gap among categories."""
+    """Return tickets with day and hour of the date, and words for gaps."""
     opened = pd.to_datetime(tickets["opened"]).dt
     columns = {
         "day": opened.day,

@@ -108,6 +108,7 @@ def _total(weight: Tensor | int, labels: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------- entry by entry
 
 
+@named_in_errors
 class _EntryLoss(_LogitLoss):
     """Weighted mean over the entries that are not missing."""
 

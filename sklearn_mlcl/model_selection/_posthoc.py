@@ -14,8 +14,10 @@ from sklearn_mlcl.model_selection._choices import (
     with_parameters,
 )
 from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks, OneFitSearch, fit_context
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 
 
+@named_in_errors
 class PosthocSearchCV(DocumentationLinks, OneFitSearch):
     """Grid search over parameters that need no fit of their own: one fit a fold for all points.
 
