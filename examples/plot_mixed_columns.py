@@ -92,7 +92,7 @@ model.set_output(transform="pandas").fit(X_train, Y_train)
 # %%
 # The columns that the classifier saw, and its probabilities by ticket and label.
 
-print(", ".join(model[-1].feature_names_in_))
+print("\n".join(model[-1].feature_names_in_))
 print(model.predict_proba(X_test).head(3).round(2).to_string())
 
 # %%
@@ -107,5 +107,5 @@ plt.show()
 # %%
 # The columns of the embedding have names too:
 
-print(model.transform(X_test).iloc[:3, :3].round(2).to_string())
+print(model.transform(X_test).iloc[:3, :2].round(2).to_string())
 model
