@@ -19,7 +19,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
 #: Columns of the tables, with their widths.
-BARS = {"bar": 55, "goal": 18, "measured": 15, "": 12}
+BARS = {"bar": 46, "goal": 20, "measured": 20, "": 14}
 FIGURES = {"figure": 70, "measured": 30}
 SETTINGS = {"figures": 45, "setting": 55}
 FIGURE = """.. figure:: _static/performance_cost.svg

@@ -48,6 +48,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_",
     "within_subsection_order": "gallery.quickstart_first",
     "abort_on_example_error": True,
+    "ignore_repr_types": r"matplotlib|sklearn_mlcl\.inspection",
     "download_all_examples": False,
     "show_memory": False,
     "write_computation_times": False,

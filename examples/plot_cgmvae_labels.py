@@ -105,6 +105,7 @@ for name, point in zip(Y.columns, means, strict=True):
     )
 figure.colorbar(points, label="digit of the sample")
 ax.set(xlabel="first direction", ylabel="second direction")
+plt.show()
 
 # %%
 # Uncertain samples

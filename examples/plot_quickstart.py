@@ -352,8 +352,8 @@ def main(name: str, output: Path = Path("quickstart_output")) -> None:
         name: f"{result.threshold:.2f}" for name, result in results.items()
     }
     print(
-        "\ntuned thresholds: "
-        + ", ".join(f"{name} {cut}" for name, cut in tuned.items())
+        "\ntuned thresholds:\n"
+        + "\n".join(f"{name} {cut}" for name, cut in tuned.items())
     )
     output.mkdir(exist_ok=True)
     figures = {
