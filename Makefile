@@ -12,7 +12,7 @@ FUZZERS := readers files threads interrupts kill soak
 
 EXAMPLES_PRETRAINED := text_minilm images_efficientnet
 
-.PHONY: quickstart picture examples-pretrained test test-ecosystem fuzz lint bench bench-accuracy doc dist release-check golden clean
+.PHONY: quickstart picture examples-pretrained test test-ecosystem fuzz lint bench gpu bench-accuracy doc dist release-check golden clean
 .DEFAULT_GOAL := quickstart
 
 $(RUN):
@@ -62,6 +62,10 @@ $(VENV)/boomer: $(VENV)/with-bench
 	$(RUN) -m pip install --quiet --constraint $(CONSTRAINTS) --no-deps mlrl-boomer mlrl-common mlrl-util \
 		|| echo "BOOMER has no wheel for this Python: no new rows of it"
 	touch $@
+
+# A GPU machine has a torch of its own: nothing is installed, the Python of the path runs it.
+gpu:  ## The tests and bars of a GPU, in less than ten minutes; GPU_ARGS=--dry-run needs none
+	$(PYTHON) -m benchmarks.gpu $(GPU_ARGS)
 
 bench-accuracy: $(VENV)/boomer  ## Quality of prediction on the sets of SKLEARN_MLCL_DATA
 	$(RUN) -m benchmarks.accuracy $(ACCURACY_ARGS)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
 import signal
+import sys
 import time
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,20 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Bunch
 
-from benchmarks import _cgmvae_fit, accuracy, study_cgmvae, study_losses
+from benchmarks import (
+    _cgmvae_fit,
+    _data,
+    _report,
+    accuracy,
+    bench_gpu,
+    gpu,
+    study_cgmvae,
+    study_losses,
+)
 from benchmarks._accuracy_fit import (
     evaluate,
     micro_f1_interval,
@@ -51,6 +64,7 @@ from sklearn_mlcl import CGMVAEClassifier
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.metrics import f1_macro, f1_micro, roc_auc
 from sklearn_mlcl.utils.response import label_scores
+from tests import test_gpu
 
 FILES = sorted(path.stem for path in (Path(__file__).parents[1] / "benchmarks").glob("*.py"))
 ESTIMATORS = ("ours", "forest", "neighbours")
@@ -398,6 +412,60 @@ def test_codes_of_other_samples_and_the_best_epoch(label_data: Any) -> None:
 
 
 # ---------------------------------------------------------------------- performance
+
+
+def test_every_bar_of_a_gpu_runs_in_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    table = tmp_path / "bars.json"
+    monkeypatch.setattr(
+        gpu, "find_spec", lambda name: None if name == "pytest" else find_spec(name)
+    )
+    assert gpu.main(["--dry-run", "--json", str(table)]) == 0
+    printed = capfd.readouterr().out
+    assert "pytest is not installed" in printed and "not measured" not in printed
+    bars = json.loads(table.read_text())["bars"]
+    assert len(bars) == 8 and all(0 <= bar["measured"] < np.inf for bar in bars)
+    assert {bar["config"]["device"] for bar in bars} == {"CPU, dry run"}
+    monkeypatch.setattr(bench_gpu, "TINY", None)
+    assert list(bench_gpu.bars(dry_run=True, seconds=-1)) == []
+    assert "label_bars is not measured" in capfd.readouterr().out
+
+
+def test_a_machine_that_cannot_run_the_bars_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main([]) == 1
+    assert "sees no GPU on this machine" in capfd.readouterr().out
+    assert list(bench_gpu.bars()) == []
+    monkeypatch.setattr(torch, "__version__", "2.5.1+cu124")
+    assert "torch >= 2.6 is needed" in str(gpu.what_is_missing(dry_run=True))
+    monkeypatch.setattr(
+        gpu, "find_spec", lambda name: None if name == "skorch" else find_spec(name)
+    )
+    assert "has no skorch" in str(gpu.what_is_missing(dry_run=True))
+
+
+def test_the_bars_of_a_gpu_need_few_packages() -> None:
+    needed = {"numpy", "pytest", "scipy", "sklearn", "skorch", "threadpoolctl", "torch"}
+    paths = [Path(module.__file__ or "") for module in (gpu, bench_gpu, _report, _data, test_gpu)]
+    trees = [ast.parse(path.read_text()) for path in paths]
+    names = {
+        alias.name
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    names |= {
+        node.module or ""
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    }
+    tops = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+    assert tops <= needed | {"benchmarks", "sklearn_mlcl"}
 
 
 def test_a_run_becomes_a_page(tmp_path: Path) -> None:
