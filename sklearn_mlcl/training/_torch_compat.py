@@ -45,11 +45,12 @@ class PrivateDraws(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         if func in _FACTORIES and kwargs.get("dtype") is None:
             kwargs["dtype"] = torch.float32
-        draw = _with_generator(func)
-        if draw is None:
+        draw, device = _with_generator(func), _device_of(args, kwargs)
+        # A tensor without storage draws nothing: some libraries fill it with saved weights later.
+        if draw is None or device.type == "meta":
             return func(*args, **kwargs)
         if kwargs.get("generator") is None:
-            kwargs["generator"] = generator_on(_device_of(args, kwargs))
+            kwargs["generator"] = generator_on(device)
         return draw(*args, **kwargs)
 
 
