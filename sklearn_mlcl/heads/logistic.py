@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 from sklearn_mlcl.model_selection._held_out import row_numbers
-from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, select_C
+from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, fit_logistic_path, select_C
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils.class_weight import row_weights
 from sklearn_mlcl.utils.targets import TargetFormat
@@ -87,9 +87,61 @@ def fit_embedding_heads(
     Y, sample_weight, C
         As for :func:`fit_heads`.
     """
+    standardised, scaler = _standardised(embedding, Y, sample_weight)
+    heads = fit_heads(standardised, Y, sample_weight, C, Cs=DEFAULT_CS, tol=EMBEDDING_TOL)
+    return _of_embedding(heads, scaler)
+
+
+class EmbeddedSamples(NamedTuple):
+    """What a head is fitted on.
+
+    Attributes
+    ----------
+    embedding : ndarray of shape (n, h)
+        What an encoder makes of the samples.
+    Y, sample_weight
+        As for :func:`fit_heads`.
+    """
+
+    embedding: np.ndarray
+    Y: Any
+    sample_weight: np.ndarray | None
+
+
+def embedding_path(
+    parts: Sequence[EmbeddedSamples], Cs: Sequence[float], tol: float
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return coefficients (M, L, h) and intercepts (M, L) of heads at each C.
+
+    Parameters
+    ----------
+    parts : sequence of EmbeddedSamples
+        The samples of each of M members.
+    Cs : sequence of float
+        Inverse regularisations, in ascending order.
+    tol : float
+        Tolerance of the solves.
+    """
+    paths = []
+    for embedding, Y, sample_weight in parts:
+        standardised, scaler = _standardised(embedding, Y, sample_weight)
+        path = fit_logistic_path(standardised, Y, Cs, sample_weight=sample_weight, tol=tol)
+        paths.append([_of_embedding(heads, scaler) for heads in path])
+    return [
+        (np.stack([heads.coef for heads in each]), np.stack([heads.intercept for heads in each]))
+        for each in zip(*paths, strict=True)
+    ]
+
+
+def _standardised(
+    embedding: np.ndarray, Y: Any, sample_weight: np.ndarray | None
+) -> tuple[np.ndarray, StandardScaler]:
     embedding = embedding.astype(np.float64)
     scaler = StandardScaler().fit(embedding, sample_weight=row_weights(Y, sample_weight))
-    standardised = scaler.transform(embedding)
-    heads = fit_heads(standardised, Y, sample_weight, C, Cs=DEFAULT_CS, tol=EMBEDDING_TOL)
+    return scaler.transform(embedding), scaler
+
+
+def _of_embedding(heads: LogisticSolution, scaler: StandardScaler) -> LogisticSolution:
+    """Return heads of standardised embeddings as heads of the embeddings as they are."""
     coef = heads.coef / scaler.scale_
     return replace(heads, coef=coef, intercept=heads.intercept - coef @ scaler.mean_)
