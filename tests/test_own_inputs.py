@@ -14,11 +14,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from torch import Tensor, nn
 
 import sklearn_mlcl
-from sklearn_mlcl import CGMVAEClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl import (
+    CGMVAEClassifier,
+    ContrastiveMultiLabelClassifier,
+    MultiLabelMLPClassifier,
+)
+from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.modules import pack_inputs
 from tests.small import every_ensemble, small
 
@@ -221,6 +227,62 @@ def test_samples_that_are_refused(X: Any, error: type[Exception], message: str) 
     clf = classifier(MultiLabelMLPClassifier, Words)
     with pytest.raises(error, match=message):
         clf.fit(X, np.ones((len(X), 2), dtype=int))
+
+
+def test_a_long_epoch_says_how_far_it_is(monkeypatch: Any, capsys: Any) -> None:
+    """Four batches of nine seconds: a line after the second and the third."""
+    ids, Y = token_ids()
+    calls = iter(range(1000))
+    monkeypatch.setattr("sklearn_mlcl.callbacks._fit.time.monotonic", lambda: 9.0 * next(calls))
+    clf = classifier(MultiLabelMLPClassifier, Words, max_epochs=2, validation=None, verbose=1)
+    clf.set_params(batch_size=50).fit(ids, Y)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "batches" in line]
+    assert lines[:2] == [
+        "Epoch 1: 2 of 4 batches, 18 s, about 18 s left.",
+        "Epoch 1: 3 of 4 batches, 27 s, about 9 s left.",
+    ]
+    assert [line[:8] for line in lines[2:]] == ["Epoch 2:"] * 2
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_chunks_of_predictions_know_the_length(times: int, monkeypatch: Any) -> None:
+    ids, Y = token_ids()
+    ids = np.tile(ids, (1, times))
+    seen: list[int] = []
+
+    class Sees(Words):
+        def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+            if not self.training:
+                seen.append(len(ids))
+            return super().forward(ids, mask)
+
+    clf = classifier(MultiLabelMLPClassifier, Sees, max_epochs=1, neighbor_weight=0.0).fit(ids, Y)
+    expected = clf.predict_proba(ids)
+    monkeypatch.setattr("sklearn_mlcl.utils.chunking.CHUNK_ENTRIES", 20_000)
+    seen.clear()
+    assert_allclose(clf.predict_proba(ids), expected, atol=1e-6)
+    # A token takes an id, and attention has queries, keys, values and the answer, 8 numbers each.
+    # The rest is twice the embedding and four times the labels.
+    assert seen[0] == 1
+    assert max(seen) == 20_000 // (LENGTH * times * (1 + 4 * 8) + 2 * 8 + 4 * 3)
+
+
+@pytest.mark.parametrize("case", ["ids", "bytes", "rows"])
+def test_a_search_over_the_temperature(case: str, tmp_path: Path) -> None:
+    module, data = CASES[case]
+    X, Y = data()
+    clf = classifier(ContrastiveMultiLabelClassifier, module, max_epochs=2, learning_rate=0.002)
+    pipe = Pipeline([("as they are", FunctionTransformer()), ("net", clf)])
+    grid = {"net__temperature": [0.1, 0.5], "net__net_params__chunk_size": [10]}
+    if case == "bytes":
+        grid.pop("net__net_params__chunk_size")  # it has batch normalisation
+    search = GridSearchCV(pipe, grid, cv=2, scoring=get_scorer("neg_log_loss")).fit(X, Y)
+    assert np.ptp(search.cv_results_["mean_test_score"]) > 0
+    answer = search.predict_proba(X)
+    assert_array_equal(pickle.loads(pickle.dumps(search)).predict_proba(X), answer)
+    search.best_estimator_["net"].save(tmp_path / "model")
+    loaded = sklearn_mlcl.load(tmp_path / "model", module=module)
+    assert_array_equal(loaded.predict_proba(X), answer)
 
 
 def test_other_samples_than_those_of_the_fit() -> None:

@@ -16,6 +16,7 @@ from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_BINS,
     N_ESTIMATORS,
+    REFIT_HEAD,
     NetClassifier,
 )
 from sklearn_mlcl.estimators.task import Task
@@ -118,7 +119,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     head : {"auto", "joint", "logistic"}
         Head that predicts: the linear head that is trained with the encoder, or logistic
         regressions on the frozen embedding. "auto" is "joint" if ``lambda_joint > 0``, else
-        "logistic".
+        "logistic". With a ``module``, "auto" blends both (``refit_head`` of ``net_params``).
     net_params : dict or None
         - ``projection_dim`` : int or None
           Width of the projection. With None the loss compares the embeddings.
@@ -131,7 +132,9 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     n_negatives_ : int or None
         Absent labels that were drawn for each batch; None if all labels took part.
     head_C_ : ndarray of shape (n_labels,)
-        The C of each logistic head, only with logistic heads.
+        The C of each logistic head, only with logistic or refitted heads.
+    refit_weight_ : float
+        Share of the refitted heads in the log-odds of the head, only with refitted heads.
     {shared_attributes}
 
     See Also
@@ -193,6 +196,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             "n_bins": N_BINS,
             "pseudo_count": param(2.0),
             "projection_dim": param(64, AT_LEAST_1, None),
+            "refit_head": REFIT_HEAD,
         },
     )
 
@@ -281,6 +285,12 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         if self.lambda_joint == 0 or self.head == "logistic":
             return None
         return AffineHead(*head_arrays(net.criterion_.head, net.n_members))
+
+    @property
+    def _refits(self) -> bool:
+        # A head that is asked for by its name stands alone.
+        named = self.head == "joint" and setting(self, "refit_head") == "auto"
+        return super()._refits and not named
 
     @property
     def n_negatives_(self) -> int | None:

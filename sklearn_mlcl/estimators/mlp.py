@@ -17,6 +17,7 @@ from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_BINS,
     N_ESTIMATORS,
+    REFIT_HEAD,
     NetClassifier,
 )
 from sklearn_mlcl.estimators.task import Task
@@ -87,6 +88,10 @@ class MultiLabelMLPClassifier(NetClassifier):
         The rule that :meth:`predict` uses.
     decoder_ : ONNDecoder or None
         Prototypes of the label sets, for ``loss="pal"`` and the decisions that need them.
+    head_C_ : ndarray of shape (n_labels,)
+        The C of each logistic head, only with refitted heads.
+    refit_weight_ : float
+        Share of the refitted heads in the log-odds of the head, only with refitted heads.
     {shared_attributes}
 
     See Also
@@ -143,6 +148,7 @@ class MultiLabelMLPClassifier(NetClassifier):
             "n_bins": N_BINS,
             "pseudo_count": param(2.0),
             "feature_dim": param(None, AT_LEAST_1, None),
+            "refit_head": REFIT_HEAD,
         },
     )
 
@@ -191,6 +197,11 @@ class MultiLabelMLPClassifier(NetClassifier):
     def _members_hold_out(self) -> bool:  # type: ignore[override]
         # A decoder of label sets sees all members at once; those of an ETF share their biases.
         return not self._needs_decoder() and self.classifier != "etf"
+
+    @property
+    def _refits(self) -> bool:
+        # With "pal" a decoder of label sets predicts, and a fixed frame has no better head.
+        return super()._refits and self.loss != "pal" and self.classifier == "linear"
 
     def _trained_head(self, net: IndexBatchNet) -> AffineHead:
         coef, intercept = head_arrays(net.criterion_.head, net.n_members)

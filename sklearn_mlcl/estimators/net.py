@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from math import ceil, sqrt
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -24,6 +25,7 @@ from torch import nn
 from sklearn_mlcl.callbacks._fit import (
     EpochChoice,
     FitTaskCallback,
+    Progress,
     TimeBudget,
     epoch_log,
     fit_listener,
@@ -37,9 +39,10 @@ from sklearn_mlcl.heads.decision import Decision, chosen
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.held_out import HeldOut
 from sklearn_mlcl.heads.linear import default_weight, has_linear
-from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
+from sklearn_mlcl.heads.logistic import C_of_labels, EmbeddedSamples, fit_embedding_heads
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, MemberSpread, Predictor
+from sklearn_mlcl.heads.refit import RefittedHead, refitted, refitted_as
 from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.modules import ACTIVATIONS
@@ -109,6 +112,7 @@ SMALLEST_FEATURE, LARGEST_FEATURE = 1e-37, 1e37
 NEIGHBOR_WEIGHT, DEFAULT_THRESHOLD = 0.5, 0.5
 
 N_ESTIMATORS = param(4, AT_LEAST_1)
+REFIT_HEAD = param("auto", "boolean", StrOptions({"auto"}))
 N_BINS = param("auto", Interval(Integral, 0, None, closed="left"), StrOptions({"auto"}))
 LINEAR_WEIGHT = param("auto", SHARE, StrOptions({"auto"}))
 
@@ -200,6 +204,8 @@ class NetAttributes:
     _net_class: type[IndexBatchNet] = IndexBatchNet
     n_estimators: int = 1
     linear_weight: float | str = 0.0
+    head_C_: np.ndarray
+    refit_weight_: float
 
     @property
     def blend_(self) -> dict[str, float]:
@@ -268,7 +274,8 @@ class NetClassifier(
         ``KeyboardInterrupt``. skorch's ``LRScheduler`` needs ``schedule="constant"``. To watch a
         score, use scikit-learn's ``ScoringMonitor`` through ``set_callbacks``.
     verbose : int
-        If above 0, the losses of every epoch are printed.
+        If above 0, the losses of every epoch are printed, and a line every ten seconds of a longer
+        epoch.
     random_state : int, RandomState instance or None
         Seeds initialisation, batches, dropout and splits. The global generators and the number of
         threads of torch do not change.
@@ -368,6 +375,13 @@ class NetClassifier(
           The p in log((c + p) / c) - log((m + p) / m), which is added to the log-odds of a label.
           Here c samples have the label, and m do not. It corrects regularised models, which
           underestimate rare labels. 0 adds nothing.
+        - ``refit_head`` : bool or "auto"
+          Whether logistic regressions on the trained embedding are blended into the head that was
+          trained with the encoder. C, one for all labels among 0.001, 0.01, 0.1, 1, and their share
+          in the log-odds, 0.5 unless another one is clearly better, are chosen on held-out samples.
+          If there are none, the choice of the fit before stays in a warm start, else the trained
+          head stands alone; so it does after :meth:`partial_fit`. "auto" does so for a ``module``.
+          It does not for the built-in encoder, where it gains nothing on average.
         - ``schedule`` : {"averaged", "one_cycle", "cosine", "constant", "warm_restarts"}
           Schedule of the learning rate. "averaged" keeps it constant and averages the weights over
           about the last two epochs. Each epoch is then as good as a training that ends there.
@@ -555,7 +569,7 @@ class NetClassifier(
         with fit_listener(self, task.n_epochs, given) as listener:
             warn_weightless(task.train, self._format.label_names)
             with self._finite(data.X):
-                self.__dict__.update(self._trained(task, continuing, listener, kept))
+                self._adopt(self._trained(task, continuing, listener, kept))
         if self._format.kind == "multilabel":
             warn_constant_labels(task.stats.constant, self._format.label_names)
 
@@ -601,8 +615,14 @@ class NetClassifier(
             task = self._task(data, None, KeptFit(None), continuing, n_epochs=1, is_part=True)
             warn_weightless(task.train, self._format.label_names)
             with self._finite(data.X):
-                self.__dict__.update(self._trained(task, continuing))
+                self._adopt(self._trained(task, continuing))
         return self
+
+    def _adopt(self, fitted: dict[str, Any]) -> None:
+        """Take the attributes of a fit; those of an earlier one that has other heads go."""
+        for name in ("head_C_", "refit_weight_"):
+            self.__dict__.pop(name, None)
+        self.__dict__.update(fitted)
 
     def _read(
         self,
@@ -732,6 +752,8 @@ class NetClassifier(
             callbacks: list[Any] = [] if choice is None else [choice]
             if (seconds := setting(self, "max_seconds")) is not None:
                 callbacks.append(TimeBudget(seconds))
+            if self.verbose > 0:
+                callbacks.append(Progress())
             if listener is not None:
                 listener.fitted_attributes = lambda: self._monitored_attributes(
                     net.snapshot(), task, judge, n_before
@@ -856,6 +878,11 @@ class NetClassifier(
         fitted: dict[str, Any] = {}
         if head is None:
             head, fitted["head_C_"] = self._logistic_head(known, task)
+        elif self._refits and not task.is_part:
+            found = agreed(self._refitted(head, known, own, task, judge, goes_on=n_before > 0))
+            if found is not None:
+                head, fitted["head_C_"] = found.head, np.full(task.data.n_labels, found.C)
+                fitted["refit_weight_"] = found.share
         heads = self._head(head, known, own, task)
         previous = getattr(self, "predictor_", None) if n_before else None
         before = previous if task.is_part else None
@@ -953,16 +980,48 @@ class NetClassifier(
         They see the embeddings of all members side by side, unless members hold out samples of
         their own: then each has its regressions.
         """
+        parts = [EmbeddedSamples(known.all(), task.train.Y, task.train.copies)]
         if task.folds.by_member:
-            n_folds = task.folds.n_folds
-            by_member = known.all().reshape(task.data.n_samples, n_folds, -1)
-            parts = [(by_member[task.folds.learnt(k), k], task.learnt(k)) for k in range(n_folds)]
-        else:
-            parts = [(known.all(), task.train)]
+            parts = self._embedded_parts(known, task)
         C = C_of_labels(self.head_C, "head_C", self._format)
-        fits = [fit_embedding_heads(embedding, data.Y, data.copies, C) for embedding, data in parts]
-        coef, intercept, found = (np.stack(parts) for parts in zip(*fits, strict=True))
+        fits = [fit_embedding_heads(*part, C) for part in parts]
+        coef, intercept, found = (np.stack(each) for each in zip(*fits, strict=True))
         return AffineHead(coef, intercept), found.mean(axis=0)
+
+    def _refitted(
+        self,
+        head: AffineHead,
+        known: CachedEmbedding,
+        own: np.ndarray | None,
+        task: Task,
+        judge: Judge | None,
+        goes_on: bool,
+    ) -> RefittedHead | None:
+        """Return the trained head with logistic ones; None where nothing says how they count."""
+        if judge is not None and own is not None and judge.judged.judgement.informs:
+            said = partial(judge.head_log_odds, embedding=own)
+            return refitted(head, self._embedded_parts(known, task), said, judge.judged.judgement)
+        if goes_on and hasattr(self, "refit_weight_"):  # what was chosen stays
+            parts = self._embedded_parts(known, task)
+            return refitted_as(head, parts, float(self.head_C_[0]), self.refit_weight_)
+        return None
+
+    def _embedded_parts(self, known: CachedEmbedding, task: Task) -> list[EmbeddedSamples]:
+        """Return what each member learnt from, by its own embedding."""
+        n_members = int(self.n_estimators)
+        by_member = known.all().reshape(task.data.n_samples, n_members, -1)
+        parts = []
+        for k in range(n_members):
+            samples = task.folds.learnt(k) if task.folds.by_member else slice(None)
+            data = task.learnt(k)
+            parts.append(EmbeddedSamples(by_member[samples, k], data.Y, data.copies))
+        return parts
+
+    @property
+    def _refits(self) -> bool:
+        """Whether logistic heads on the embeddings are blended into the trained head."""
+        asked = setting(self, "refit_head", False)
+        return self.module is not None if asked == "auto" else bool(asked)
 
     def _decided(
         self, held_out: HeldOut | None, own: np.ndarray | None, heads: Heads, goes_on: bool

@@ -189,13 +189,18 @@ def choose_blend(
         }
         losses = {b: of_some.scaled_losses(some.blended(b)) for b in usable | {default}}
         best = min(losses, key=lambda b: (losses[b].sum(), b.neighbor_weight, b.linear_weight))
-        gains = losses[default] - losses[best]
-        error = gains.std() * np.sqrt(len(gains))
-        if gains.sum() > max(MARGIN * losses[default].sum(), STANDARD_ERRORS * error):
+        if gains_clearly(losses[default], losses[best]):
             default = best
     many = _subsample(judgement, SCALE_ENTRIES, seed)
     scale, shift, _ = judgement.take(many).scaled(parts.take(many).blended(default))
     return replace(default, scale=scale, shift=shift)
+
+
+def gains_clearly(losses: np.ndarray, others: np.ndarray) -> bool:
+    """Return whether other losses (n,) of the same samples are smaller by more than chance."""
+    gains = losses - others
+    error = gains.std() * np.sqrt(len(gains))
+    return bool(gains.sum() > max(MARGIN * losses.sum(), STANDARD_ERRORS * error))
 
 
 def _subsample(judgement: Judgement, n_entries: int, seed: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from sklearn_mlcl.training._parallel import in_parts
 from sklearn_mlcl.utils.chunking import chunk_rows, map_chunks, stacked, take_part, take_rows
 from sklearn_mlcl.utils.interrupts import signals_reach_caller
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
-from sklearn_mlcl.utils.samples import n_entries, tensors_of
+from sklearn_mlcl.utils.samples import is_table, n_entries, tensors_of
 
 #: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory, and
 #: leaves enough samples for fast products.
 SIMILARITY_ENTRIES = 2**22
+#: Samples up to which nobody looks what memory a sample of other shapes than rows needs.
+FEW_SAMPLES = 32
 
 
 def outputs(module: nn.Module, *arrays: Any, **options: Any) -> np.ndarray:
@@ -55,7 +58,8 @@ def chunk_outputs(
     dtype : torch.dtype, default=None
         Of samples and weights; None is that of the samples.
     entries : int, default=0
-        Numbers of memory that a sample needs beside its features and the widest layer.
+        Numbers of memory that a sample needs beside its features and the widest layer. For samples
+        that are no rows of floats, one sample shows what the layers need.
     **options : Any
         Passed to the module.
     """
@@ -87,8 +91,33 @@ def chunk_outputs(
                 return tuple(tensor.cpu().numpy() for tensor in made)
             return made.cpu().numpy()
 
+    if n_samples > FEW_SAMPLES and not is_table(arrays[0]):
+        with _counted_entries(copied) as largest:
+            made(slice(0, 1))
+        size = min(size, chunk_rows(n_entries(arrays[0]) + largest[0] + entries))
     for _, output in map_chunks(n_samples, size, made):
         yield output
+
+
+@contextmanager
+def _counted_entries(module: nn.Module) -> Iterator[list[int]]:
+    """Let a list have the most numbers that a layer of a module takes and returns in the block.
+
+    A transformer holds a row for each token, a convolution one for each pixel: the widths of the
+    layers alone do not say what a sample needs.
+    """
+    largest = [0]
+
+    def count(part: nn.Module, given: Any, made: Any) -> None:
+        tensors = (t for t in (*given, made) if isinstance(t, Tensor))
+        largest[0] = max(largest[0], sum(t.numel() for t in tensors))
+
+    hooks = [part.register_forward_hook(count) for part in module.modules()]
+    try:
+        yield largest
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _tensor(samples: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
 from sklearn_mlcl.model_selection._held_out import row_numbers
-from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, select_C
+from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, fit_logistic_path, select_C
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.training._parallel import by_first, in_parts
 from sklearn_mlcl.utils.class_weight import row_weights
@@ -118,9 +118,7 @@ def fit_embedding_heads(
     Y, sample_weight, C
         As for :func:`fit_heads`.
     """
-    embedding = embedding.astype(np.float64)
-    scaler = StandardScaler().fit(embedding, sample_weight=row_weights(Y, sample_weight))
-    standardised = scaler.transform(embedding)
+    standardised, scaler = _standardised(embedding, Y, sample_weight)
     if isinstance(C, str):
         # Rare labels share a choice: it needs all of them.
         C = by_first(lambda: _selected(standardised, Y, sample_weight, DEFAULT_CS, 5))
@@ -134,5 +132,59 @@ def fit_embedding_heads(
         return np.column_stack([heads.coef, heads.intercept])
 
     found = in_parts(Y.shape[1], solved)
-    coef = found[:, :-1] / scaler.scale_
-    return coef, found[:, -1] - coef @ scaler.mean_, of_label
+    return *_of_embedding(found[:, :-1], found[:, -1], scaler), of_label
+
+
+class EmbeddedSamples(NamedTuple):
+    """What a head is fitted on.
+
+    Attributes
+    ----------
+    embedding : ndarray of shape (n, h)
+        What an encoder makes of the samples.
+    Y, sample_weight
+        As for :func:`fit_heads`.
+    """
+
+    embedding: np.ndarray
+    Y: Any
+    sample_weight: np.ndarray | None
+
+
+def embedding_path(
+    parts: Sequence[EmbeddedSamples], Cs: Sequence[float], tol: float
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return coefficients (M, L, h) and intercepts (M, L) of heads at each C.
+
+    Parameters
+    ----------
+    parts : sequence of EmbeddedSamples
+        The samples of each of M members.
+    Cs : sequence of float
+        Inverse regularisations, in ascending order.
+    tol : float
+        Tolerance of the solves.
+    """
+    paths = []
+    for embedding, Y, sample_weight in parts:
+        standardised, scaler = _standardised(embedding, Y, sample_weight)
+        path = fit_logistic_path(standardised, Y, Cs, sample_weight=sample_weight, tol=tol)
+        paths.append([_of_embedding(heads.coef, heads.intercept, scaler) for heads in path])
+    members = (zip(*each, strict=True) for each in zip(*paths, strict=True))
+    return [(np.stack(coef), np.stack(intercept)) for coef, intercept in members]
+
+
+def _standardised(
+    embedding: np.ndarray, Y: Any, sample_weight: np.ndarray | None
+) -> tuple[np.ndarray, StandardScaler]:
+    embedding = embedding.astype(np.float64)
+    scaler = StandardScaler().fit(embedding, sample_weight=row_weights(Y, sample_weight))
+    return scaler.transform(embedding), scaler
+
+
+def _of_embedding(
+    coef: np.ndarray, intercept: np.ndarray, scaler: StandardScaler
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return heads of standardised embeddings as heads of the embeddings as they are."""
+    coef = coef / scaler.scale_
+    return coef, intercept - coef @ scaler.mean_

@@ -354,7 +354,11 @@ def put_callback_states(callbacks: Sequence[Any], states: Sequence[dict[str, Any
 
 
 def _with_a_state(callbacks: Sequence[Any]) -> list[Any]:
-    return [callback for callback in callbacks if type(callback).__module__ != _SHOWING]
+    return [
+        callback
+        for callback in callbacks
+        if type(callback).__module__ != _SHOWING and not getattr(callback, "only_shows", False)
+    ]
 
 
 def _has_state_dict(value: Any) -> bool:
