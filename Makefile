@@ -6,6 +6,8 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 CONSTRAINTS ?= constraints.txt
 DATASET ?= digits
+# One process a core, at most four: each takes up to a gigabyte.
+PYTEST_ARGS ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 # Seconds that `make fuzz` takes, about, in equal parts.
 FUZZ_S ?= 240
 FUZZERS := readers files threads interrupts kill soak
