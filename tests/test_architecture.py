@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
     "_version", "recipes", "utils", "losses", "solvers", "representation", "modules", "persistence",
     "metrics", "collapse", "training", "model_selection", "callbacks", "thresholds", "hierarchy",
-    "calibration", "datasets", "heads", "inspection", "estimators", "distributed", "__init__",
+    "calibration", "datasets", "heads", "inspection", "estimators", "extension", "distributed",
+    "__init__",
 )  # fmt: skip
 SKORCH = {"training", "callbacks"}
 EXTRAS = {

@@ -22,6 +22,7 @@ _NAMES: dict[str, dict[str, str]] = {
         "sklearn_mlcl.estimators.logistic": "MultiLabelLogisticRegression",
         "sklearn_mlcl.estimators.mlp": "MultiLabelMLPClassifier",
         "sklearn_mlcl.estimators.nearest_label_set": "NearestLabelSetClassifier",
+        "sklearn_mlcl.extension": "ExtendedClassifier",
         "sklearn_mlcl.heads.blend": "Blend",
         "sklearn_mlcl.heads.decision": "Decision",
         "sklearn_mlcl.model_selection": (
