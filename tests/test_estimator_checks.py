@@ -33,7 +33,8 @@ def short(make: Any, **changes: Any) -> Any:
 
 
 @parametrize_with_checks(
-    [short(make) for make in CLASSIFIERS], expected_failed_checks=allowed_failures
+    [short(make) for make in CLASSIFIERS] + [short(MultiLabelLogisticRegression, label_tree=True)],
+    expected_failed_checks=allowed_failures,
 )
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     check(estimator)

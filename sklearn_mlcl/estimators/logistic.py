@@ -15,7 +15,7 @@ from torch import nn
 
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.label_tree import tree_labels, tree_log_odds, tree_topk
-from sklearn_mlcl.heads.logistic import TREE_TOL, C_of_labels, fit_heads, tolerance
+from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads, tolerance
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
@@ -105,7 +105,7 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
     C_ : ndarray of shape (n_labels,)
         The C of each label.
     n_iter_ : ndarray of shape (n_labels,)
-        Steps taken for each label; with a label tree, those of its own regression.
+        Steps taken for each label; with a label tree, the most on its path.
     tol_ : float
         The tolerance in force.
     n_features_in_ : int
@@ -190,16 +190,16 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
         }
         for name in ("coef_", "intercept_", "label_tree_"):
             self.__dict__.pop(name, None)
+        has_tree = self._has_tree(data.n_labels)
+        self.tol_ = tolerance(self.tol, data.X, data.n_labels, has_tree)
+        options["tol"] = self.tol_
         with self._finite(data.X):
             fitted: FittedTree | LogisticSolution
-            if self._has_tree(data.n_labels):
-                self.tol_ = TREE_TOL if isinstance(self.tol, str) else float(self.tol)
-                fitted = fit_label_tree(data.X, data.Y, data.copies, C, tol=self.tol_, **options)
+            if has_tree:
+                fitted = fit_label_tree(data.X, data.Y, data.copies, C, **options)
                 self.label_tree_ = fitted.tree
             else:
-                self.tol_ = tolerance(self.tol, data.X, data.n_labels)
-                dtype = torch.float32 if data.X.dtype == np.float32 else torch.float64
-                options |= {"tol": self.tol_, "dtype": dtype}
+                options["dtype"] = torch.float32 if data.X.dtype == np.float32 else torch.float64
                 fitted = fit_heads(data.X, data.Y, data.copies, C, **options)
                 self.coef_, self.intercept_ = fitted.coef, fitted.intercept
             self.C_, self.n_iter_ = fitted.C, fitted.n_iter

@@ -34,16 +34,16 @@ class Clusters(NamedTuple):
 def cluster_labels(X: Any, Y: sp.csr_array) -> Clusters:
     """Return balanced clusters of clusters of labels.
 
-    A label is described by the direction of the sum of the samples that have it. Halving by
-    two-means splits a cluster. Its first centres are the label that is furthest from the mean of
-    all, and the label furthest from that one. So nothing is drawn at random.
+    A label is described by the direction of the weighted sum of the samples that have it. Halving
+    by two-means splits a cluster. Its first centres are the label that is furthest from the mean
+    of all, and the label furthest from that one. So nothing is drawn at random.
 
     Parameters
     ----------
     X : ndarray or CSR of shape (n, d)
         Samples.
     Y : CSR of shape (n, L)
-        Ones where a sample has a label.
+        Weights of the entries where a sample has a label.
     """
     n_labels = Y.shape[1]
     depth, width = tree_shape(n_labels)

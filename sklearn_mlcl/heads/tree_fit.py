@@ -21,14 +21,16 @@ LARGEST_GRAM = 600
 
 @dataclass(frozen=True)
 class FittedTree:
-    """A tree, and how its regressions of the labels themselves went.
+    """A tree, and how its regressions went.
 
     Attributes
     ----------
     tree : LabelTree
         The tree.
-    C, n_iter : ndarray of shape (L,)
-        The C of each label's own regression, and the steps of the solver.
+    C : ndarray of shape (L,)
+        The C of each label's own regression.
+    n_iter : ndarray of shape (L,)
+        The most steps of a regression on the path of each label.
     converged : ndarray of shape (n_regressions,)
         Whether the regressions of all levels reached the tolerance.
     """
@@ -64,7 +66,10 @@ def fit_label_tree(
     dtype = np.float32 if X.dtype == np.float32 else np.float64
     options |= {"dtype": getattr(torch, dtype.__name__), "largest_gram": LARGEST_GRAM}
     targets = _Targets.of(Y)
-    clusters = cluster_labels(X, targets.positive.tocsr())
+    weighted = targets.positive
+    if sample_weight is not None:
+        weighted = weighted.multiply(sample_weight.reshape(len(sample_weight), -1))
+    clusters = cluster_labels(X, sp.csr_array(weighted))
     # A node holds a run of places: this is where those of each child begin, level by level.
     edges = [np.arange(Y.shape[1] + 1)]
     for first in clusters.first[:0:-1]:
@@ -74,27 +79,25 @@ def fit_label_tree(
     weight = sample_weight
     if weight is not None and weight.ndim == 2:
         weight = _ordered(weight, clusters.labels)
-    above, levels, converged = None, [], []
+    above, levels, converged, n_iter = None, [], [], np.zeros(1, dtype=np.int64)
     for first, edge in zip(clusters.first, edges, strict=True):
         children = targets.merged(edge)
         fits = []
         for v, part in enumerate(map(slice, first[:-1], first[1:])):
             rows = np.arange(X.shape[0]) if above is None else above.having(v)
             own = edge[part.start : part.stop + 1]
-            fits.append(
-                _node(
-                    X, children, part, rows, _of_rows(weight, rows, own), _merged(C, own), options
-                )
-            )
+            of_node = _of_rows(weight, rows, own), _merged(C, own)
+            fits.append(_node(X, children, part, rows, *of_node, options))
+        solutions = [fit.solution for fit in fits]
         levels.append(_level(fits, first, X.shape[1], dtype))
-        converged += [fit.solution.converged for fit in fits]
+        converged += [solution.converged for solution in solutions]
+        steps = np.concatenate([solution.n_iter for solution in solutions])
+        n_iter = np.maximum(np.repeat(n_iter, np.diff(first)), steps)
         above = children
     back = np.argsort(clusters.labels)
-    C, n_iter = (
-        np.concatenate([getattr(fit.solution, name) for fit in fits])[back]
-        for name in ("C", "n_iter")
-    )
-    return FittedTree(LabelTree(levels, clusters.labels), C, n_iter, np.concatenate(converged))
+    C = np.concatenate([solution.C for solution in solutions])
+    tree = LabelTree(levels, clusters.labels)
+    return FittedTree(tree, C[back], n_iter[back], np.concatenate(converged))
 
 
 @dataclass(frozen=True)

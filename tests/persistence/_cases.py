@@ -111,6 +111,7 @@ CASES: dict[str, Case] = {
         }
     ).fit(X, Y),
     "logistic": lambda: MultiLabelLogisticRegression(C="cv", Cs=[0.1, 1.0]).fit(*FRAMES),
+    "label tree": lambda: MultiLabelLogisticRegression(label_tree=True).fit(*FRAMES),
     "nearest prototype": lambda: NearestLabelSetClassifier().fit(X, Y),
     "nearest prototype, CSR": lambda: NearestLabelSetClassifier(variant="observed").fit(
         X, sp.csr_matrix(Y)
