@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from sklearn_mlcl.training import net as encoding
 from sklearn_mlcl.training import variational
-from tests.small import every_net, small
+from tests.small import every_ensemble, every_net, small
 
 
 class Watched(nn.Linear):
@@ -66,6 +66,27 @@ def test_bf16_learns_nearly_the_same(make: Any, label_data: Any) -> None:
     assert_allclose(half.history_["train_loss"], full.history_["train_loss"], rtol=0.02)
     assert np.abs(half.predict_proba(X) - full.predict_proba(X)).max() < 0.1
     assert not np.array_equal(half.predict_proba(X), full.predict_proba(X))
+
+
+@every_ensemble
+@pytest.mark.parametrize("n_estimators", [1, 2])
+def test_predictions_in_half_precision(make: Any, n_estimators: int, label_data: Any) -> None:
+    """The encoder alone, of float32 samples, from the moment that it is asked for."""
+    X, Y = label_data
+    rows = X.astype(np.float32)
+    clf = small(make, module=lambda d: Watched(d, 8), n_estimators=n_estimators).fit(X, Y)
+    full = [clf.predict_proba(rows), clf.transform(rows)]
+    exact = clf.predict_proba(X.astype(np.float64))
+    clf.set_params(net_params__predict_precision="bf16")
+    half = [clf.predict_proba(rows), clf.transform(rows)]
+    for one, other in zip(half, full, strict=True):
+        assert one.dtype == np.float32 and not np.array_equal(one, other)
+        assert_allclose(one, other, atol=0.05)
+    # Embeddings of bfloat16, and log-odds of more digits than it has.
+    bits = half[1].view(np.uint32)
+    assert not (bits & 0xFFFF).any() and (half[0].view(np.uint32) & 0xFFFF).any()
+    assert_array_equal(clf.predict_proba(X.astype(np.float64)), exact)
+    assert all(p.dtype == torch.float32 for p in clf.predictor_.parameters())
 
 
 @every_net

@@ -16,6 +16,7 @@ from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_BINS,
     N_ESTIMATORS,
+    PREDICT_PRECISION,
     REFIT_HEAD,
     NetClassifier,
 )
@@ -196,6 +197,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
             "n_bins": N_BINS,
             "pseudo_count": param(2.0),
             "projection_dim": param(64, AT_LEAST_1, None),
+            "predict_precision": PREDICT_PRECISION,
             "refit_head": REFIT_HEAD,
         },
     )

@@ -17,6 +17,7 @@ from sklearn_mlcl.estimators.net import (
     LINEAR_WEIGHT,
     N_BINS,
     N_ESTIMATORS,
+    PREDICT_PRECISION,
     REFIT_HEAD,
     NetClassifier,
 )
@@ -148,6 +149,7 @@ class MultiLabelMLPClassifier(NetClassifier):
             "n_bins": N_BINS,
             "pseudo_count": param(2.0),
             "feature_dim": param(None, AT_LEAST_1, None),
+            "predict_precision": PREDICT_PRECISION,
             "refit_head": REFIT_HEAD,
         },
     )

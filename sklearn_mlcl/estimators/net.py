@@ -112,6 +112,7 @@ SMALLEST_FEATURE, LARGEST_FEATURE = 1e-37, 1e37
 NEIGHBOR_WEIGHT, DEFAULT_THRESHOLD = 0.5, 0.5
 
 N_ESTIMATORS = param(4, AT_LEAST_1)
+PREDICT_PRECISION = param("float32", StrOptions(set(PRECISIONS)))
 REFIT_HEAD = param("auto", "boolean", StrOptions({"auto"}))
 N_BINS = param("auto", Interval(Integral, 0, None, closed="left"), StrOptions({"auto"}))
 LINEAR_WEIGHT = param("auto", SHARE, StrOptions({"auto"}))
@@ -371,6 +372,9 @@ class NetClassifier(
         - ``precision`` : {"float32", "bf16"}
           "bf16" trains the encoder under autocast to bfloat16. Losses, heads and predictions
           stay float32.
+        - ``predict_precision`` : {"float32", "bf16"}
+          "bf16" runs the encoder so in predictions and :meth:`transform`, after the fit; a change
+          takes effect at once. float64 samples are computed in float64.
         - ``pseudo_count`` : float
           The p in log((c + p) / c) - log((m + p) / m), which is added to the log-odds of a label.
           Here c samples have the label, and m do not. It corrects regularised models, which
@@ -1179,7 +1183,8 @@ class NetClassifier(
         return chunk_outputs(self._module(), X, **self._inference)
 
     def _embedded(self, encoder: nn.Module, X: Features) -> np.ndarray:
-        return outputs(Embedding(encoder), X, device=self.device)
+        precision = setting(self, "predict_precision", "float32")
+        return outputs(Embedding(encoder), X, device=self.device, precision=precision)
 
     def _check_state(self) -> None:
         for decoder in (self.decision_.decoder, getattr(self, "decoder_", None)):
@@ -1209,7 +1214,8 @@ class NetClassifier(
         n_draws = max(1, setting(self, "n_predict_samples", 1))
         width = getattr(self, "_n_features_out", 0)
         entries = n_draws * (2 * width + 4 * self._format.n_labels)
-        return {"device": self.device, "entries": entries}
+        precision = setting(self, "predict_precision", "float32")
+        return {"device": self.device, "entries": entries, "precision": precision}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

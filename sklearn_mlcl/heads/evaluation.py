@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl.heads.neighbors import NeighborHead
-from sklearn_mlcl.heads.predictor import DecoderHead
+from sklearn_mlcl.heads.predictor import DecoderHead, Predictor
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.training._parallel import in_parts
 from sklearn_mlcl.utils.chunking import chunk_rows, map_chunks, stacked, take_part, take_rows
@@ -39,6 +39,7 @@ def chunk_outputs(
     device: str | torch.device,
     dtype: torch.dtype | None = None,
     entries: int = 0,
+    precision: str = "float32",
     **options: Any,
 ) -> Iterator[Any]:
     """Yield what a module makes of chunks of samples, as NumPy arrays.
@@ -60,6 +61,8 @@ def chunk_outputs(
     entries : int, default=0
         Numbers of memory that a sample needs beside its features and the widest layer. For samples
         that are no rows of floats, one sample shows what the layers need.
+    precision : {"float32", "bf16"}, default="float32"
+        "bf16" runs encoders under autocast to bfloat16, where samples and weights are float32.
     **options : Any
         Passed to the module.
     """
@@ -81,6 +84,10 @@ def chunk_outputs(
     work_of_product = work / max(1, len(matrices))
     device = resolve_device(device, work)
     copied = signals_reach_caller()(torch_defaults()(placed))(module, device, dtype)
+    if precision == "bf16" and dtype == torch.float32:
+        for part in list(copied.modules()):
+            if isinstance(part, Embedding | Predictor):
+                part.encoder = _HalfPrecision(part.encoder)
 
     # All modes end with a chunk: between two of them the caller's own code runs.
     @signals_reach_caller()
@@ -183,6 +190,21 @@ class Embedding(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Return the embeddings of samples (n, d)."""
         return side_by_side(self.encoder(X))
+
+
+class _HalfPrecision(nn.Module):
+    """An encoder under autocast to bfloat16, whose embeddings are float32 again."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, X: Any) -> Tensor:
+        """Return the embeddings of samples."""
+        first = next(iter(X.values())) if isinstance(X, dict) else X
+        with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
+            embedding: Tensor = self.encoder(X)
+        return embedding.float()
 
 
 def placed(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
