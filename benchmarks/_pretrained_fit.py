@@ -71,8 +71,10 @@ METHODS: dict[str, tuple[type[BaseEstimator], Parameters]] = {
         {"loss": "reg", "loss_params": {"joint_loss": "asl"}},
     ),
 }
-#: References on frozen embeddings: heads without a net between, and our default as it is.
-NO_NET, DEFAULT = "no net", "default"
+#: References: heads on frozen embeddings without a net between, and what users have, with all that
+#: a fit chooses: our default on frozen embeddings, and the recipe for fine-tuning.
+NO_NET, DEFAULT, RECIPE = "no net", "default", "recipe"
+REFERENCES = {"frozen": (DEFAULT, NO_NET), "fine-tuned": (RECIPE,)}
 
 
 class Heads(NamedTuple):
@@ -110,15 +112,18 @@ def encoder_of(method: str, mode: str, seed: int) -> Any:
     if method == NO_NET:
         return NoNet()
     estimator, parameters = METHODS[method]
-    recipe = {**(recipes.PLAIN if mode == "frozen" else recipes.FINETUNE), **FIXED}
-    if mode == "fine-tuned":
-        # bf16 takes a third of the time where the processor has it.
-        recipe |= {"module": MiniLM, "net_params": recipe["net_params"] | {"precision": "bf16"}}
+    recipe = {**(recipes.PLAIN if mode == "frozen" else fine_tuning()), **FIXED}
     allowed = estimator().get_params()
     recipe = {name: value for name, value in recipe.items() if name in allowed}
     # The head that is trained with the encoder, where there is one, and not one refitted within.
     recipe.pop("head", None)
     return estimator(**{**recipe, **parameters, "random_state": seed})
+
+
+def fine_tuning() -> Parameters:
+    """Return the recipe with the encoder; bf16 takes a third of the time where it is built in."""
+    net_params = {**recipes.FINETUNE["net_params"], "precision": "bf16"}
+    return {**recipes.FINETUNE, "module": MiniLM, "net_params": net_params}
 
 
 def has_head(method: str) -> bool:
@@ -229,10 +234,10 @@ def evaluate(fresh: Callable[[], Any], mode: str, data: Bunch, seed: int, own_he
     return row
 
 
-def evaluate_default(data: Bunch, seed: int) -> Row:
-    """Score our default as it is, at thresholds of its own held-out rows, or 0.5 without those."""
+def evaluate_whole(clf: BaseEstimator, data: Bunch) -> Row:
+    """Score an estimator as it is, at thresholds of its own held-out rows, or 0.5 without those."""
     start = time.process_time()
-    clf = ContrastiveMultiLabelClassifier(random_state=seed).fit(data.X, data.Y)
+    clf.fit(data.X, data.Y)
     proba = clf.predict_proba(data.X_test)
     held_out = getattr(clf, "oof_proba_", None)
     if held_out is None:
@@ -280,8 +285,10 @@ def run_cell(data: Bunch, task: Row) -> Row:
         # A label may have no positive in few rows, for every method.
         warnings.filterwarnings("ignore", message=".*labels? have a single value")
         warnings.filterwarnings("ignore", message=".*needs held-out samples")
-        if method == DEFAULT:
-            return {**task, **evaluate_default(part, seed)}
+        if method in (DEFAULT, RECIPE):
+            settings = fine_tuning() if method == RECIPE else {}
+            clf = ContrastiveMultiLabelClassifier(**settings, random_state=seed)
+            return {**task, **evaluate_whole(clf, part)}
         return {
             **task,
             **evaluate(

@@ -29,7 +29,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks._pretrained_data import read_titles, tokens, with_embeddings
-from benchmarks._pretrained_fit import DEFAULT, METHODS, NO_NET, run_cell
+from benchmarks._pretrained_fit import METHODS, REFERENCES, run_cell
 from benchmarks._resumable import Row, RowFile
 
 N_LABELS, N_SEEDS = (28, 90, 287), 3
@@ -50,14 +50,13 @@ EXTRA = {"neighbours": "mAP, neighbours", "new_labels": "mAP, new labels"}
 
 def cells(mode: str, sizes: Sequence[tuple[int, int]], seed: int) -> Iterator[Row]:
     """Yield the cells of a mode and a seed; with 800 rows also without half of the positives."""
-    references = (DEFAULT, NO_NET) if mode == "frozen" else ()
-    for (n_labels, n_rows), method in product(sizes, (*METHODS, *references)):
+    for (n_labels, n_rows), method in product(sizes, (*METHODS, *REFERENCES[mode])):
         for lost in (False, True) if (n_labels, n_rows) == HOME else (False,):
             yield dict(zip(KEY, (mode, n_labels, n_rows, method, lost, seed), strict=True))
 
 
 def plan(name: str, modes: Sequence[str]) -> Iterator[Row]:
-    """Yield what is to be done: a seed after the other, those with all positives first."""
+    """Yield what is to be done: first what two cores fine-tune on, with all positives."""
     everything = [*product(N_LABELS, N_ROWS)]
     sizes = {
         "frozen": [HOME, *everything],
@@ -65,7 +64,11 @@ def plan(name: str, modes: Sequence[str]) -> Iterator[Row]:
     }
     for mode in modes:
         tasks = [task for seed in range(N_SEEDS) for task in cells(mode, sizes[mode], seed)]
-        yield from sorted(tasks, key=lambda task: task["lost"])
+        yield from sorted(tasks, key=_later)
+
+
+def _later(task: Row) -> tuple[bool, bool]:
+    return task["lost"], (task["n_labels"], task["n_rows"]) != HOME
 
 
 def run(tasks: Iterator[Row], done: RowFile, data: Any, seconds: float) -> int:
@@ -107,7 +110,7 @@ def columns_of(extra: dict[str, str]) -> list[str]:
 
 
 def compared(frame: pd.DataFrame, mode: str, lost: bool) -> pd.DataFrame:
-    """Return the cells of sizes and seeds that all methods of a mode have done."""
+    """Return the cells of sizes and seeds that all methods that were run in a mode have done."""
     part = frame[(frame["mode"] == mode) & (frame["lost"] == lost)]
     n_methods = part["method"].nunique()
     counts = part.groupby(["n_labels", "n_rows", "seed"])["method"].transform("size")
@@ -166,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tables", type=Path, default=TABLES)
     parser.add_argument("--plan", choices=("home", "gpu"), default="home")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES)
-    parser.add_argument("--methods", nargs="+", choices=[*METHODS, DEFAULT, NO_NET])
+    parser.add_argument("--methods", nargs="+", choices=[*METHODS, *sum(REFERENCES.values(), ())])
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--report-only", action="store_true", help="fit nothing")
     options = parser.parse_args(argv)

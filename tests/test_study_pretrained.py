@@ -16,7 +16,7 @@ from sklearn.utils import Bunch
 
 from benchmarks import _pretrained_fit, study_pretrained
 from benchmarks._pretrained_data import read_titles
-from benchmarks._pretrained_fit import DEFAULT, METHODS, NO_NET, neighbours_map, run_cell
+from benchmarks._pretrained_fit import DEFAULT, METHODS, NO_NET, RECIPE, neighbours_map, run_cell
 from benchmarks._resumable import RowFile
 from sklearn_mlcl import MultiLabelLogisticRegression, recipes
 from sklearn_mlcl.metrics import average_precision
@@ -81,7 +81,9 @@ def test_references_on_frozen_embeddings(data: Bunch, monkeypatch: pytest.Monkey
     assert_allclose(row["refitted"]["map"], average_precision(data.Y_test[:, :N_LABELS], proba))
     few = run_cell(data, cell("frozen", NO_NET, n_rows=30))
     assert few["n_learnt"] == 30
-    assert "refitted" not in run_cell(data, cell("frozen", DEFAULT))
+    for mode, method in (("frozen", DEFAULT), ("fine-tuned", RECIPE)):
+        whole = run_cell(data, cell(mode, method))
+        assert {"own", "n_learnt", "seconds"} == whole.keys() - cell(mode, method).keys()
 
 
 def test_votes_of_neighbours_are_their_weighted_labels() -> None:
