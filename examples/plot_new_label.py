@@ -20,7 +20,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelMLPClassifier, load
+from sklearn_mlcl import (
+    MultiLabelLogisticRegression,
+    MultiLabelMLPClassifier,
+    load,
+)
 from sklearn_mlcl.extension import add_label
 from sklearn_mlcl.metrics import average_precision
 from sklearn_mlcl.recipes import FAST
@@ -30,7 +34,9 @@ states = rng.normal(size=(3000, 3))
 X = np.sin(1.5 * states @ rng.normal(size=(3, 60)) + rng.uniform(0, 6, size=60))
 X += 0.4 * rng.normal(size=X.shape)
 severity = states @ rng.normal(size=(3, 12)) + 0.3 * rng.normal(size=(3000, 12))
-Y = pd.DataFrame((severity > 2).astype(int), columns=[f"fault {i}" for i in range(1, 13)])
+Y = pd.DataFrame(
+    (severity > 2).astype(int), columns=[f"fault {i}" for i in range(1, 13)]
+)
 NEW = "fault 12"
 X_train, X_test, Y_train, Y_test = X[:2000], X[2000:], Y[:2000], Y[2000:]
 
@@ -48,7 +54,10 @@ print(", ".join(in_use.label_names_))
 few = slice(0, 80)
 print(f"{Y_train[NEW][few].sum()} of 80 samples have the new label")
 extended = add_label(in_use, X_train[few], Y_train[NEW][few], NEW)
-print(f"{len(extended.label_names_)} labels, the last one is {extended.label_names_[-1]}")
+print(
+    f"{len(extended.label_names_)} labels,",
+    f"the last one is {extended.label_names_[-1]}",
+)
 
 path = Path(tempfile.mkdtemp()) / "twelve_labels.safetensors"
 extended.save(path)
@@ -81,7 +90,10 @@ for n in numbers:
         on_sensors = MultiLabelLogisticRegression(C=0.1).fit(X_train[drawn], y)
         scores = {
             name: average_precision(truth, model.predict_proba(X_test)[:, [-1]])
-            for name, model in {"embedding": on_embedding, "sensors": on_sensors}.items()
+            for name, model in {
+                "embedding": on_embedding,
+                "sensors": on_sensors,
+            }.items()
         }
         rows.append({"samples": n, **scores})
 table = pd.DataFrame(rows).groupby("samples").mean()
@@ -90,7 +102,12 @@ print(table.round(3).to_string())
 goal = MultiLabelMLPClassifier(**FAST, random_state=0).fit(X_train, Y_train)
 goal = average_precision(truth, goal.predict_proba(X_test)[:, [-1]])
 ax = table.plot(marker="o", logx=True, figsize=(7, 4))
-ax.axhline(goal, color="0.5", linestyle="--", label=f"a new training on {len(X_train)} samples")
+ax.axhline(
+    goal,
+    color="0.5",
+    linestyle="--",
+    label=f"a new training on {len(X_train)} samples",
+)
 ax.set(ylabel=f"average precision of {NEW}", ylim=(0, 1))
 ax.set_xticks(numbers, map(str, numbers))
 ax.minorticks_off()

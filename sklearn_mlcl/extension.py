@@ -21,6 +21,7 @@ from sklearn_mlcl.heads.evaluation import Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.utils._sklearn_compat import HasMethods, StrOptions, fit_context
+from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.fit_data import (
     Features,
     LabelStats,
@@ -102,7 +103,9 @@ def add_label(
     >>> from sklearn_mlcl import MultiLabelMLPClassifier
     >>> from sklearn_mlcl.extension import add_label
     >>> X, Y = make_multilabel_classification(200, n_classes=4, random_state=0)
-    >>> classifier = MultiLabelMLPClassifier(max_epochs=5, random_state=0).fit(X, Y[:, :3])
+    >>> classifier = MultiLabelMLPClassifier(max_epochs=5, random_state=0).fit(
+    ...     X, Y[:, :3]
+    ... )
     >>> add_label(classifier, X[:50], Y[:50, 3]).predict_proba(X).shape
     (200, 4)
     """
@@ -114,6 +117,7 @@ def add_label(
     return extended._fit(X, column[:, None], sample_weight, names)
 
 
+@named_in_errors
 class ExtendedClassifier(
     ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, DeclaredParameters, MultiLabelClassifier
 ):
@@ -171,7 +175,9 @@ class ExtendedClassifier(
     >>> from sklearn_mlcl import MultiLabelMLPClassifier
     >>> from sklearn_mlcl.extension import ExtendedClassifier
     >>> X, Y = make_multilabel_classification(200, n_classes=5, random_state=0)
-    >>> classifier = MultiLabelMLPClassifier(max_epochs=5, random_state=0).fit(X, Y[:, :3])
+    >>> classifier = MultiLabelMLPClassifier(max_epochs=5, random_state=0).fit(
+    ...     X, Y[:, :3]
+    ... )
     >>> ExtendedClassifier(classifier).fit(X[:50], Y[:50, 3:]).predict(X).shape
     (200, 5)
     """
@@ -243,8 +249,8 @@ class ExtendedClassifier(
             warn_weightless(data, names)
             with self._finite(data.X):
                 embedding = outputs(self._embedding(), data.X, device=self._inference["device"])
-                heads = fit_embedding_heads(embedding, data.Y, data.copies, C)
-                self.head_ = AffineHead(heads.coef, heads.intercept)
+                coef, intercept, _ = fit_embedding_heads(embedding, data.Y, data.copies, C)
+                self.head_ = AffineHead(coef, intercept)
             self._n_features_out: int = embedding.shape[1]
             warn_constant_labels(LabelStats.of(data).constant, names)
         return self
