@@ -28,6 +28,7 @@ GIVEN: dict[str, tuple[Any, ...]] = {
     "MultiLabelThresholdClassifierCV": (LOGISTIC,),
     "MultiLabelCalibratedClassifierCV": (LOGISTIC,),
     "MultiLabelScorer": (f1_macro,),
+    "ExtendedClassifier": (LOGISTIC,),
     "PosthocSearchCV": (LOGISTIC, {}),
     "MultiLabelVotingClassifierCV": ([("logistic", LOGISTIC)],),
 }
