@@ -204,7 +204,7 @@ def test_every_so_many_epochs(tmp_path: Path) -> None:
     with pytest.raises(DiedError):
         clf.fit(X, Y)
     (path,) = tmp_path.iterdir()
-    kept = checkpoint.decode(*checkpoint.read_file(path)[1:])
+    kept = checkpoint.decode(*checkpoint.read_file(path)[1:3])
     assert len(kept["state"]["history"]) == 8
 
 
@@ -236,7 +236,7 @@ def test_the_seed_that_was_drawn_is_kept(tmp_path: Path) -> None:
     clf.set_params(validation=ShuffleSplit(1, test_size=0.3))
     broken(clf, tmp_path, plain_fit)
     (path,) = tmp_path.iterdir()
-    drawn = checkpoint.decode(*checkpoint.read_file(path)[1:])["drawn"]
+    drawn = checkpoint.decode(*checkpoint.read_file(path)[1:3])["drawn"]
     found = resumed(clf, tmp_path, plain_fit)
     assert found._noise_seed == drawn["seed"]
     held_out = drawn["held out"][0][drawn["held out"][1] == 0]
