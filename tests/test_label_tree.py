@@ -122,7 +122,7 @@ def test_a_narrow_beam_returns_probabilities_of_its_labels(monkeypatch: Any) -> 
     X, Y = rows(200)
     fitted = tree().fit(X, Y)
     first = fitted.label_tree_.levels[0]
-    best_node = first.all_scores(torch.from_numpy(X)).argmax(dim=1)
+    best_node = first.all_scores(torch.from_numpy(X))[0].argmax(dim=1)
     best = fitted.predict_topk(X, 1)
     place = fitted.label_tree_.labels.argsort()[torch.from_numpy(best.indices).long()]
     starts = fitted.label_tree_.levels[1].first
