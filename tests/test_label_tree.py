@@ -255,3 +255,10 @@ def test_a_forged_tree_is_refused() -> None:
     fitted.label_tree_.labels[0] = fitted.label_tree_.labels[1]
     with pytest.raises(ValueError, match="permutation"):
         fitted.label_tree_.check_state()
+
+
+def test_shards_of_labels_have_no_trees() -> None:
+    fit_label_shards = pytest.importorskip("sklearn_mlcl.distributed").fit_label_shards
+    pytest.importorskip("distributed")
+    with pytest.raises(ValueError, match="a regression for each label, got label_tree=True"):
+        fit_label_shards(tree(), *rows(), client=None)
