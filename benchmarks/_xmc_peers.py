@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 K = 5
-THREADS = 2
+THREADS = 1
 Ask = Callable[[sp.csr_matrix], np.ndarray]
 
 

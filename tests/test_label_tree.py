@@ -122,7 +122,7 @@ def test_a_narrow_beam_returns_probabilities_of_its_labels(monkeypatch: Any) -> 
     X, Y = rows(200)
     fitted = tree().fit(X, Y)
     first = fitted.label_tree_.levels[0]
-    best_node = first.all_scores(torch.from_numpy(X)).argmax(dim=1)
+    best_node = first.all_scores(torch.from_numpy(X))[0].argmax(dim=1)
     best = fitted.predict_topk(X, 1)
     place = fitted.label_tree_.labels.argsort()[torch.from_numpy(best.indices).long()]
     starts = fitted.label_tree_.levels[1].first
@@ -255,3 +255,10 @@ def test_a_forged_tree_is_refused() -> None:
     fitted.label_tree_.labels[0] = fitted.label_tree_.labels[1]
     with pytest.raises(ValueError, match="permutation"):
         fitted.label_tree_.check_state()
+
+
+def test_shards_of_labels_have_no_trees() -> None:
+    fit_label_shards = pytest.importorskip("sklearn_mlcl.distributed").fit_label_shards
+    pytest.importorskip("distributed")
+    with pytest.raises(ValueError, match="a regression for each label, got label_tree=True"):
+        fit_label_shards(tree(), *rows(), client=None)

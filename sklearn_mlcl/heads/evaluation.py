@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
+from sklearn_mlcl.heads.label_tree import LabelTree
 from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.heads.predictor import DecoderHead, Predictor
 from sklearn_mlcl.modules import side_by_side
@@ -224,6 +225,8 @@ def exportable(module: nn.Module) -> nn.Module:
     for part in module.modules():
         if isinstance(part, NeighborHead):
             part.densify()
+        if isinstance(part, LabelTree):
+            part.unroll()
         if isinstance(part, DecoderHead) and not part.lists_sets:
             raise ValueError(
                 "to_module: the marginals over all label sets on a simplex ETF are a recursion "

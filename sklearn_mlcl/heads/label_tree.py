@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from math import ceil, inf, log
-from typing import Any
+from collections.abc import Iterator
+from math import ceil
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,10 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import logsigmoid
 
-from sklearn_mlcl.heads.evaluation import placed
-from sklearn_mlcl.utils.chunking import as_tensor, chunk_rows, chunks, stacked
-from sklearn_mlcl.utils.probabilities import sigmoid
-from sklearn_mlcl.utils.runtime import torch_defaults
+from sklearn_mlcl.utils.chunking import as_tensor, chunks
 from sklearn_mlcl.utils.state import Like, check_tensors
 
 #: Nodes of a level that a search for the best labels goes on from.
@@ -43,6 +40,8 @@ class LabelTree(nn.Module):
     """
 
     labels: Tensor
+    #: Where each label stands; set where it is to be a constant.
+    place: Tensor | None = None
 
     def __init__(self, levels: list[TreeLevel], labels: np.ndarray) -> None:
         super().__init__()
@@ -66,10 +65,16 @@ class LabelTree(nn.Module):
         """Return log-odds (n, L) of samples (n, d): a tensor, or CSR."""
         total: Any = 0.0
         for level in self.levels:
-            if level.n_nodes > 1:
-                total = total.repeat_interleave(level.sizes, dim=1)
-            total = total + logsigmoid(level.all_scores(X))
-        return log_odds_of(total[:, self.labels.argsort()])
+            scores, parent = level.all_scores(X)
+            total = total[:, parent] if level.n_nodes > 1 else total
+            total = total + logsigmoid(scores)
+        return log_odds_of(total[:, self.labels.argsort() if self.place is None else self.place])
+
+    def unroll(self) -> None:
+        """Read off what depends on numbers in tensors, so that a graph has it as constants."""
+        self.place = self.labels.argsort()
+        for level in self.levels:
+            level.plan = level.planned()
 
     def best(self, X: Any, k: int) -> tuple[Tensor, Tensor]:
         """Return the k most probable labels that a beam search meets, and their log-odds, (n, k).
@@ -119,6 +124,24 @@ class LabelTree(nn.Module):
         return self.levels[0].weight.new_zeros(shape)
 
 
+class Plan(NamedTuple):
+    """Where the nodes of a level begin and end.
+
+    Attributes
+    ----------
+    rows : list of int
+        The first row of coefficients of each node, and the number of all rows.
+    sizes : list of int
+        The number of children of each node.
+    parent : Tensor of shape (n_children,)
+        The node of each child.
+    """
+
+    rows: list[int]
+    sizes: list[int]
+    parent: Tensor
+
+
 class TreeLevel(nn.Module):
     """The classifiers of the nodes of one level: one for each child of a node.
 
@@ -140,6 +163,8 @@ class TreeLevel(nn.Module):
     bias: Tensor
     key: Tensor
     first: Tensor
+    #: Set where it is to be a constant.
+    plan: Plan | None = None
 
     def __init__(
         self,
@@ -199,15 +224,23 @@ class TreeLevel(nn.Module):
         found = logsigmoid(self.scores(X, row, node)).masked_fill(~is_child, -torch.inf)
         return child, found
 
-    def all_scores(self, X: Any) -> Tensor:
-        """Return the scores of all children, (n, n_children)."""
+    def planned(self) -> Plan:
+        """Return where its nodes begin and end."""
+        ends = torch.arange(self.n_nodes + 1) * self.n_features
+        rows = torch.searchsorted(self.key, ends).tolist()
+        parent = torch.arange(self.n_nodes).repeat_interleave(self.sizes)
+        return Plan(rows, self.sizes.tolist(), parent)
+
+    def all_scores(self, X: Any) -> tuple[Tensor, Tensor]:
+        """Return the scores of all children, (n, n_children), and the node of each child."""
+        plan = self.plan or self.planned()
         if isinstance(X, Tensor):
-            parts = (self._of_node(X, v)[:, :size] for v, size in enumerate(self.sizes.tolist()))
-            return torch.cat(list(parts), dim=1)
+            nodes = (self._of_node(X, v, plan)[:, :size] for v, size in enumerate(plan.sizes))
+            return torch.cat(list(nodes), dim=1), plan.parent
         n, n_nodes = X.shape[0], self.n_nodes
         pairs = torch.arange(n).repeat_interleave(n_nodes), torch.arange(n_nodes).repeat(n)
         is_child = torch.arange(self.bias.shape[1]) < self.sizes[:, None]
-        return self.scores(X, *pairs).view(n, n_nodes, -1)[:, is_child]
+        return self.scores(X, *pairs).view(n, n_nodes, -1)[:, is_child], plan.parent
 
     def scores(self, X: Any, row: Tensor, node: Tensor) -> Tensor:
         """Return the scores of the children of nodes for rows of X, pair by pair."""
@@ -215,19 +248,18 @@ class TreeLevel(nn.Module):
 
     def _by_node(self, X: Tensor, row: Tensor, node: Tensor) -> Tensor:
         """One product for all rows of dense X that ask the same node."""
-        out = self.bias.new_empty(len(row), self.bias.shape[1])
+        out, plan = self.bias.new_empty(len(row), self.bias.shape[1]), self.planned()
         order = node.argsort(stable=True)
         visited, counts = node[order].unique_consecutive(return_counts=True)
         for v, at in zip(visited.tolist(), order.split(counts.tolist()), strict=True):
-            out[at] = self._of_node(X[row[at]], v)
+            out[at] = self._of_node(X[row[at]], v, plan)
         return out
 
-    def _of_node(self, X: Tensor, v: int) -> Tensor:
-        begin, end = torch.searchsorted(
-            self.key, torch.tensor([v, v + 1]) * self.n_features
-        ).tolist()
-        known = X if end - begin == self.n_features else X[:, self.key[begin:end] % self.n_features]
-        return torch.addmm(self.bias[v], known, self.weight[begin:end])
+    def _of_node(self, X: Tensor, v: int, plan: Plan) -> Tensor:
+        rows = slice(plan.rows[v], plan.rows[v + 1])
+        if rows.stop - rows.start < self.n_features:
+            X = X[:, self.key[rows] % self.n_features]
+        return torch.addmm(self.bias[v], X, self.weight[rows])
 
     def _by_pair(self, X: sp.csr_array, row: Tensor, node: Tensor) -> Tensor:
         """Sums of the rows of coefficients that the entries of CSR X pick."""
@@ -264,53 +296,6 @@ def _even_chunks(sizes: Tensor, limit: int) -> Iterator[slice]:
     """Yield slices of items whose sizes together are within a limit, if one item is."""
     mean = float(sizes.double().mean()) if len(sizes) else 0.0
     return chunks(len(sizes), max(1, int(limit / max(1.0, mean))))
-
-
-# ---------------------------------------------------------------------- answers in chunks
-
-
-def tree_log_odds(tree: LabelTree, X: Any) -> np.ndarray:
-    """Return the log-odds (n, L) of all labels, in the dtype of X."""
-    # The scores of a chunk, and their sums along the paths.
-    parts = _answers(tree, X, chunk_rows(8 * len(tree.labels)), LabelTree.forward)
-    return stacked((part.numpy() for _, part in parts), X.shape[0])
-
-
-def tree_topk(tree: LabelTree, X: Any, k: int) -> Iterator[sp.csr_matrix]:
-    """Yield the k largest probabilities that a beam search meets, for chunks of samples."""
-    width = max(len(level.bias[0]) for level in tree.levels)
-    for n, (labels, log_odds) in _answers(
-        tree, X, chunk_rows(32 * BEAM * width + k), lambda tree, rows: tree.best(rows, k)
-    ):
-        starts = np.arange(0, n * k + 1, k)
-        values = sigmoid(log_odds).numpy().ravel()
-        yield sp.csr_matrix((values, labels.numpy().ravel(), starts), (n, len(tree.labels)))
-
-
-def tree_labels(tree: LabelTree, X: Any, threshold: Any) -> Iterator[sp.csr_matrix]:
-    """Yield the labels of probability at least ``threshold``, one number or one a label."""
-    least = float(np.min(threshold))
-    floor = log(least) if least > 0 else -inf
-    per_label = torch.from_numpy(np.broadcast_to(threshold, len(tree.labels)).copy())
-    # In the worst case every label is above.
-    parts = _answers(tree, X, chunk_rows(32 * len(tree.labels)), lambda t, x: t.above(x, floor))
-    for n, (row, label, log_odds) in parts:
-        kept = sigmoid(log_odds) >= per_label[label]
-        ij = row[kept].numpy(), label[kept].numpy()
-        yield sp.csr_matrix((np.ones(len(ij[0]), dtype=np.int8), ij), (n, len(tree.labels)))
-
-
-def _answers(
-    tree: LabelTree, X: Any, size: int, ask: Callable[[LabelTree, Any], Any]
-) -> Iterator[tuple[int, Any]]:
-    """Yield the sizes of chunks of samples, and what a tree in their dtype says of them."""
-    with torch_defaults():
-        of_dtype: Any = placed(tree, torch.device("cpu"), as_tensor(np.empty(0, X.dtype)).dtype)
-    for part in chunks(X.shape[0], size):
-        rows = sp.csr_array(X[part]) if sp.issparse(X) else as_tensor(X[part])
-        with torch_defaults(), torch.inference_mode():
-            answer = ask(of_dtype, rows)
-        yield rows.shape[0], answer
 
 
 def log_odds_of(log_p: Tensor) -> Tensor:
