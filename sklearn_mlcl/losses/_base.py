@@ -184,11 +184,13 @@ class ContrastiveLoss(nn.Module):
 
         Parameters
         ----------
-        embeddings, labels, prototypes, queue, queue_labels, sample_weight
+        embeddings, labels
             As in ``forward``, of the whole batch.
         part : (int, int)
             The number k of the part, from 0 on, and the number of parts. Instances and prototypes
             are each cut into contiguous parts.
+        prototypes, queue, queue_labels, sample_weight
+            As in ``forward``.
 
         Returns
         -------
