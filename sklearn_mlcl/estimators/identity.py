@@ -85,9 +85,9 @@ def traits_of_call(
             X = some.X[:] if isinstance(some.X, MemmapView) else some.X
             for part, values in {"X": X, "y": some.Y, "sample_weight": some.sample_weight}.items():
                 shape = (n, *getattr(values, "shape", (n,))[1:])
-                shown = "None" if values is None else f"{shape} {values.dtype}"
-                other = f"{shown} of other values (checksum {joblib.hash(values)[:8]})"
-                traits[f"{part}{kind}"] = Trait(other, other)
+                checksum = "" if values is None else joblib.hash(values)
+                kept = "None" if values is None else f"shape {shape}, {values.dtype}, {checksum}"
+                traits[f"{part}{kind}"] = Trait(kept, kept)
             traits[f"groups{kind}"] = _trait("groups", some.groups, "other groups")
     return traits
 

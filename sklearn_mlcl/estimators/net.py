@@ -690,7 +690,7 @@ class NetClassifier(
             elif self._dealt is not None and self._dealt.digest == digest:
                 # Of others, the net may have learnt what it would hold out.
                 dealt = self._dealt
-        self._dealt = dealt
+        self._dealt = dealt = agreed(dealt)
         if dealt is not None and dealt.part is not None:
             data = data.take(dealt.part)
         return Task.of(

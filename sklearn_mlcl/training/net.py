@@ -374,6 +374,7 @@ class IndexBatchNet(NeuralNet):
         if (processes := processes_of_fit()) is not None:
             check_module(self.module_)
             processes.share(self._tensors())
+            self.history[:] = processes.agreed(self.history.to_list())
 
     def _tensors(self) -> list[Tensor]:
         """Return the state of modules and optimizer."""
