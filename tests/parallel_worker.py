@@ -103,6 +103,8 @@ def gaps() -> dict[str, Any]:
         "class weights, groups": gap(
             MLP, fit={"groups": np.arange(101) // 3}, class_weight="balanced", n_estimators=4
         ),
+        "in chunks": gap(CON, net_params__chunk_size=10, n_estimators=4),
+        "refitted heads": gap(MLP, net_params__refit_head=True, n_estimators=4),
         "given": gap(MLP, fit={"X_val": X[:30], "y_val": Y[:30]}),
     }
 
@@ -113,6 +115,7 @@ def sames() -> dict[str, Any]:
     made: dict[str, Any] = {}
     for make in (MLP, CON, VAE):
         made[f"noise {make.__name__}"] = digest(small(make, max_epochs=2).fit(X, Y))
+    made["noise in chunks"] = digest(small(CON, net_params__chunk_size=10).fit(X, Y))
     own_seed = np.random.RandomState(number)
     made["a generator of its own"] = digest(small(MLP, random_state=own_seed).fit(X, Y))
     made["no seed"] = digest(small(MLP, random_state=None).fit(X, Y))
