@@ -40,7 +40,7 @@ FLAT = [
     for C in (1.0, 2.0, 4.0, 8.0, 16.0)
     for tol in (1e-3, 1e-2)
 ]
-TREES = [{"label_tree": True, "C": C} for C in (8.0, 128.0, 1024.0)]
+TREES = [{"label_tree": True, "C": C, "tol": tol} for C in (128.0, 1024.0) for tol in (0.05, 0.1)]
 #: Labels beyond which no heads without a tree are tried, ours or those of a peer.
 FLAT_LABELS, FLAT_PEERS = 2_000, ("napkinxc_br",)
 #: Splits of training rows to choose on.

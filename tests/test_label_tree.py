@@ -227,7 +227,7 @@ def test_tolerance_by_the_size_of_the_problem() -> None:
     X = sp.random(1000, 1000, density=0.1, format="csr", random_state=0)
     assert tolerance("auto", X, 1000) == 1e-10
     assert tolerance("auto", X, 1001) == 1e-3
-    assert tolerance("auto", X, 1000, True) == 1e-10 and tolerance("auto", X, 1001, True) == 0.1
+    assert tolerance("auto", X, 1000, True) == 1e-10 and tolerance("auto", X, 1001, True) == 0.05
     assert tolerance("auto", np.zeros((1000, 100)), 1001) == 1e-3
     assert tolerance(1e-5, X, 1001) == 1e-5
 

@@ -77,7 +77,7 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
     tol : float or "auto"
         Relative size of the gradient at which the solver stops for a label. "auto" is 1e-10 while
         the stored entries of X times the labels are at most 1e8. Of more it is 1e-3, which changes
-        the ranking of the labels hardly, and 0.1 with a label tree.
+        the ranking of the labels hardly, and 0.05 with a label tree.
     max_iter : int
         Largest number of Newton steps per label.
     threshold : float or array-like of shape (n_labels,)
