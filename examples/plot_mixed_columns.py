@@ -17,12 +17,12 @@ import json
 import tempfile
 from pathlib import Path
 
+import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
-import skops.io
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from skl2onnx import to_onnx
@@ -35,7 +35,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from skrub import tabular_pipeline
 
-from sklearn_mlcl import MultiLabelMLPClassifier, skops_trusted_types
+from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.inspection import MultiLabelPrecisionRecallDisplay
 from sklearn_mlcl.metrics import average_precision, f1_macro
 from sklearn_mlcl.recipes import FAST
@@ -218,10 +218,11 @@ plt.show()
 # %%
 # Saved and loaded
 # ----------------
-# skops loads the whole pipeline without running code from the file.
+# joblib stores the whole pipeline. Loading such a file runs code, so load your own files alone.
+# :doc:`/saving` has ways that run none.
 
-skops.io.dump(by_hand, folder / "tickets.skops")
-served = skops.io.load(folder / "tickets.skops", trusted=skops_trusted_types())
+joblib.dump(by_hand, folder / "tickets.joblib")
+served = joblib.load(folder / "tickets.joblib")
 
 
 def reasons(tickets: list[dict]) -> list[list[str]]:

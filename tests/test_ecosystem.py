@@ -302,7 +302,7 @@ def check_answer(tool: str, answer: Any, names: dict[str, Any]) -> None:
     if tool == "skrub":
         assert answer.shape == Y.shape and (answer == Y.to_numpy()).mean() > 0.7
     elif tool == "Optuna":
-        assert len(names["study"].trials) == 3 and names["study"].best_value > 0.7
+        assert len(names["study"].trials) == 3 and names["study"].best_value > 0.6
     elif tool.startswith("Halving"):
         assert list(names["search"].cv_results_["n_resources"]) == [6] * 6 + [18] * 2
     elif tool == "SHAP":
