@@ -103,7 +103,6 @@ def gaps() -> dict[str, Any]:
         "class weights, groups": gap(
             MLP, fit={"groups": np.arange(101) // 3}, class_weight="balanced", n_estimators=4
         ),
-        "given": gap(MLP, fit={"X_val": X[:30], "y_val": Y[:30]}),
     }
 
 
