@@ -55,8 +55,8 @@ def test_a_path_has_the_heads_of_each_c() -> None:
     for C, (coef, intercept) in zip(refit.CS, embedding_path(parts, refit.CS, 1e-10), strict=True):
         for m, part in enumerate(parts):
             alone = fit_embedding_heads(*part, C)
-            assert_allclose(coef[m], alone.coef, atol=1e-5)
-            assert_allclose(intercept[m], alone.intercept, atol=1e-5)
+            assert_allclose(coef[m], alone[0], atol=1e-5)
+            assert_allclose(intercept[m], alone[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
@@ -84,8 +84,8 @@ def chosen(trained: AffineHead) -> refit.RefittedHead:
 
 
 def test_the_share_is_half_unless_another_one_is_clearly_better() -> None:
-    good = fit_embedding_heads(X[:120], Y[:120], None, 0.1)
-    as_good = chosen(AffineHead(*(np.float32(a) for a in (good.coef, good.intercept))))
+    *good, _ = fit_embedding_heads(X[:120], Y[:120], None, 0.1)
+    as_good = chosen(AffineHead(*map(np.float32, good)))
     assert as_good.share == 0.5
     worthless = chosen(AffineHead(RNG.normal(size=(3, 6)).astype(np.float32), np.zeros(3)))
     assert worthless.share >= 0.75
@@ -97,8 +97,8 @@ def test_c_has_the_smallest_held_out_loss() -> None:
     judgement = Judgement.of(Y[120:].astype(float), None, np.ones(3, dtype=bool))
     losses = []
     for C in refit.CS:
-        heads = fit_embedding_heads(X[:120], Y[:120], None, C)
-        log_odds = (X[120:] @ heads.coef.T + heads.intercept) / 2
+        coef, intercept, _ = fit_embedding_heads(X[:120], Y[:120], None, C)
+        log_odds = (X[120:] @ coef.T + intercept) / 2
         losses.append(judgement.scaled(log_odds)[2])
     assert refit.CS.index(chosen(zero).C) == int(np.argmin(losses))
 
