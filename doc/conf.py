@@ -23,6 +23,7 @@ version = release = sklearn_mlcl.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "foreign_roles",
     "mathml",
     "myst_parser",
     "numpydoc",

@@ -31,6 +31,7 @@ from benchmarks import (
     gpu,
     study_cgmvae,
     study_losses,
+    study_scale,
 )
 from benchmarks._accuracy_fit import (
     evaluate,
@@ -481,3 +482,18 @@ def test_a_run_becomes_a_page(tmp_path: Path) -> None:
     write_page(tables, tmp_path)
     assert "at most 1.1 x,1.2 x,**missed**" in (tmp_path / "_data/performance_bars.txt").read_text()
     assert (tmp_path / "_static/performance_cost.svg").exists()
+
+
+def test_model_of_the_cost_of_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(study_scale, "GRID", ((300, 8, 4, 32, 1), (600, 8, 4, 32, 2)))
+    monkeypatch.setattr(study_scale, "EPOCHS", 1)
+    # Two epochs take longer than one by what is asked for: 1 and 4 seconds.
+    clock = iter([0.0, 1.0, 1.0, 3.0, *(0.0, 1.0, 1.0, 3.0), *(0.0, 1.0, 1.0, 6.0)])
+    monkeypatch.setattr(study_scale, "process_time", lambda: next(clock))
+    table = study_scale.main(["--csv", str(tmp_path / "scale.csv")])
+    assert table["seconds"].tolist() == [1.0, 4.0]
+    assert len(study_scale.terms(300, 8, 4, 32, 1)) == len(study_scale.TERMS)
+    assert "error: median" in capsys.readouterr().out
+    assert (tmp_path / "scale.csv").read_text().startswith("n,d,L,B,K,seconds,estimate\n300,")
