@@ -484,6 +484,7 @@ def test_a_run_becomes_a_page(tmp_path: Path) -> None:
     assert (tmp_path / "_static/performance_cost.svg").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*single value:UserWarning")
 def test_model_of_the_cost_of_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
