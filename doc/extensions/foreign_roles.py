@@ -17,7 +17,7 @@ def show_words(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
     written = getattr(obj, "fget", None) or obj
     written = inspect.unwrap(written) if inspect.isroutine(written) else written
     if (getattr(written, "__module__", None) or "").startswith("sklearn."):
-        lines[:] = [ROLE.sub(r"\1", line) for line in lines]
+        lines[:] = [ROLE.sub(r"``\1``", line) for line in lines]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
