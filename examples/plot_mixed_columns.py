@@ -139,7 +139,7 @@ make_tickets(2500, random_state=0).to_csv(folder / "tickets.csv", index=False)
 table = pd.read_csv(folder / "tickets.csv")
 X, Y = table.drop(columns=LABELS), table[LABELS]
 X_train, X_test, Y_train, Y_test = X[:2000], X[2000:], Y[:2000], Y[2000:]
-print(X.head(3).T.to_string())
+print(X.head(2).T.to_string(max_colwidth=30))
 
 # %%
 # One line with skrub

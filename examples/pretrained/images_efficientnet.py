@@ -117,6 +117,5 @@ for name, model in models.items():
         f1_micro(Y_test, decisions),
         f1_macro(Y_test, decisions),
     ]
-    print(
-        f"{name:18} {scores[0]:.3f}     {scores[1]:.3f}     {scores[2]:.3f} {seconds:18.0f}"
-    )
+    shown = "     ".join(f"{score:.3f}" for score in scores)
+    print(f"{name:18} {shown} {seconds:18.0f}")

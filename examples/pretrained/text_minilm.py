@@ -7,6 +7,7 @@ parameters that the function has. ``pip install "sklearn-mlcl[pretrained]"`` bri
 
 import inspect
 import pkgutil
+import textwrap
 import time
 import warnings
 from collections import Counter
@@ -65,7 +66,7 @@ def public_objects(package):
 
 
 def described_functions():
-    """Return first sentences of docstrings, each with the parameters of its function."""
+    """Return first sentences of docstrings, and the parameters."""
     found = {}
     for package in ("numpy", "scipy", "sklearn"):
         for thing in public_objects(package):
@@ -99,7 +100,7 @@ train, test = next(splitter.split(np.zeros((len(texts), 1)), Y))
 print(
     f"{len(texts)} texts, of which {N_TRAIN} to learn from and {N_TEST} to test"
 )
-print(f"{N_LABELS} labels: {', '.join(labels)}")
+print(textwrap.fill(f"{N_LABELS} labels: {', '.join(labels)}", 72))
 print()
 
 
@@ -189,6 +190,5 @@ for name, model in models.items():
         f1_micro(Y[test], decisions),
         f1_macro(Y[test], decisions),
     ]
-    print(
-        f"{name:18} {scores[0]:.3f}     {scores[1]:.3f}     {scores[2]:.3f} {seconds:18.0f}"
-    )
+    shown = "     ".join(f"{score:.3f}" for score in scores)
+    print(f"{name:18} {shown} {seconds:18.0f}")
