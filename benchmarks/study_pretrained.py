@@ -157,6 +157,7 @@ def report(rows: Sequence[Row], folder: Path) -> None:
         tables |= {f"{name}_sizes": by_size(part), f"{name}_means": by_method(part)}
     if frame["lost"].nunique() == 2:
         tables["lost"] = after_loss(frame)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         table.to_csv(folder / f"study_pretrained_{name}.csv", float_format="%.3f")
 
