@@ -26,7 +26,8 @@ SIDE, SHOWN_SIDE, N_TRAIN, N_TEST = 16, 64, 400, 400
 
 X, Y = make_multilabel_digits(subset="train", return_X_y=True)
 X_test, Y_test = make_multilabel_digits(subset="test", return_X_y=True)
-# Images are bytes, a quarter of the memory of floats; the module makes floats of a batch.
+# Images are bytes, a quarter of the memory of floats. The module makes floats
+# of a batch.
 brightest = X.max()
 X, X_test = (
     (255 * part / brightest).astype(np.uint8).reshape(-1, SIDE, SIDE)

@@ -132,7 +132,8 @@ class MiniLM(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.bert = AutoModel.from_pretrained(MODEL, add_pooling_layer=False)
-        # Half of the weights are word vectors. Few texts have few words: they stay as they are.
+        # Half of the weights are word vectors. Few texts have few words, so
+        # these stay as they are.
         self.bert.embeddings.word_embeddings.weight.requires_grad_(False)
 
     def forward(self, texts):
