@@ -14,6 +14,7 @@ import sklearn_mlcl
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES
 from sklearn_mlcl.modules import pack_inputs
+from sklearn_mlcl.training._parallel import check_module
 from sklearn_mlcl.utils.streams import seeded
 from tests.small import every_ensemble, plain, small
 
@@ -235,3 +236,4 @@ def test_batch_norm_that_is_frozen() -> None:
     expected = clf.fit(X, Y).predict_proba(X)
     parts = clf.set_params(net_params__chunk_size=CHUNK).fit(X, Y).predict_proba(X)
     np.testing.assert_allclose(parts, expected, atol=1e-4)
+    check_module(clf.net_.module_)  # processes that share a fit take it too

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -352,3 +353,14 @@ def test_packing() -> None:
     for wrong in ({}, {"a": a, "b": b[:2]}, {"a": 3}):
         with pytest.raises(ValueError, match="needs arrays of the same samples"):
             pack_inputs(**wrong)
+
+
+@pytest.mark.parametrize("case", ["ids", "ids and mask", "images", "bytes"])
+def test_labels_of_csr_targets_are_drawn_as_those_of_arrays(case: str) -> None:
+    module, data = CASES[case]
+    X, Y = data()
+    clf = classifier(
+        ContrastiveMultiLabelClassifier, module, max_epochs=2, loss_params__n_negatives=1
+    )
+    of_array = clf.fit(X, Y).predict_proba(X)
+    assert_allclose(clf.fit(X, sp.csr_matrix(Y)).predict_proba(X), of_array, atol=1e-5)

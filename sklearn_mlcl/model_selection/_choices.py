@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from sklearn.pipeline import Pipeline
@@ -21,9 +22,9 @@ class KeepsChoices(CheckedParameters):
     _without_fit: ClassVar[set[str]] = set()
     _keeps_evidence: bool = False
 
+    @abstractmethod
     def _choose_again(self) -> None:
         """Fit what depends on those parameters to their present values, as a fit would."""
-        raise NotImplementedError
 
     def __sklearn_clone__(self) -> Any:
         copied = super().__sklearn_clone__()

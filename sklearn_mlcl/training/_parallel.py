@@ -25,14 +25,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sklearn_mlcl.training._torch_compat import timeout_of_world
+from sklearn_mlcl.training.chunked import batch_norms
 from sklearn_mlcl.utils.chunking import part_of
 from sklearn_mlcl.utils.streams import streams_of_fit
 
 #: Seconds after which a process says that it waits for the others to call ``fit``.
 PATIENCE = 10.0
 OFF = "net_params={'data_parallel': False}"
-#: Layers whose output for a sample depends on the others that a process has beside it.
-_BATCH_STATISTICS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Processes:
@@ -460,10 +459,10 @@ def own_seed(step: int) -> int:
 
 def check_module(module: nn.Module) -> None:
     """Raise a ``ValueError`` for a module that needs all samples of a batch at once."""
-    for name, part in module.named_modules():
-        if isinstance(part, _BATCH_STATISTICS):
+    for name, part in batch_norms(module):
+        if not isinstance(part, nn.SyncBatchNorm):
             raise ValueError(
-                f"module has {type(part).__name__} ({name or 'itself'}), whose statistics would be "
-                "those of the samples of one process. Take LayerNorm or GroupNorm, on GPUs "
+                f"module has {type(part).__name__} ({name}), whose statistics would be those of "
+                "the samples of one process. Take LayerNorm or GroupNorm, on GPUs "
                 f"torch.nn.SyncBatchNorm, or fit in each process alone: {OFF}."
             )

@@ -9,7 +9,7 @@ arXiv:2101.06983).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -25,16 +25,25 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 SAME, SAME_AMONG_OTHERS = 1e-5, 1e-3
 
 
-def check_no_batch_norm(module: nn.Module) -> None:
-    """Raise if a layer of a module in training mode normalises over the batch."""
-    for name, part in module.named_modules():
+def batch_norms(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers, with their names, that normalise over the batch while a module trains.
+
+    A layer that the module's own ``train()`` keeps in evaluation mode is none.
+    """
+    for name, part in module.train().named_modules():
         if isinstance(part, BATCH_NORMS) and part.training:
-            raise ValueError(
-                f"net_params__chunk_size embeds a batch in chunks, and module has a layer {name!r} "
-                f"({type(part).__name__}) whose statistics are those of a chunk: expected layers "
-                "that see one sample at a time, such as LayerNorm or GroupNorm. Or keep that layer "
-                "in evaluation mode in the train() of your module."
-            )
+            yield name or "itself", part
+
+
+def check_no_batch_norm(module: nn.Module) -> None:
+    """Raise if a layer of a module normalises over the batch."""
+    for name, part in batch_norms(module):
+        raise ValueError(
+            f"net_params__chunk_size embeds a batch in chunks, and module has a layer {name!r} "
+            f"({type(part).__name__}) whose statistics are those of a chunk: expected layers "
+            "that see one sample at a time, such as LayerNorm or GroupNorm. Or keep that layer "
+            "in evaluation mode in the train() of your module."
+        )
 
 
 class Draws:

@@ -334,7 +334,7 @@ class IndexBatchNet(NeuralNet):
                 f"schedule={schedule!r} would overwrite: use schedule='constant' with it."
             )
         if self.chunk_size is not None:
-            check_no_batch_norm(self.module_.train())
+            check_no_batch_norm(self.module_)
         self.generator_, self.schedule_ = generator, schedule
         self.criterion_.labels_known = train.labels_known
         train.lists_labels = getattr(self.criterion_, "drawn_labels", None) is not None
