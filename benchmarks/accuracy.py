@@ -4,7 +4,7 @@
 estimator and seed), then writes the tables and the picture that ``doc/benchmark.rst`` shows, and
 prints the mean ranks; ``--report-only`` fits nothing. It may be killed at any moment and started
 again. The sets are looked for in the directory that the environment variable SKLEARN_MLCL_DATA
-names. Rows of the peers come from ``doc/_data/accuracy_peers.jsonl`` where it has them.
+names. Rows of the peers come from ``benchmarks/rows/accuracy_peers.jsonl`` where it has them.
 
 Everything that is chosen is chosen inside the training rows: hyper-parameters by a cross-validation
 of the estimator's own, and for each score one threshold for all labels, from probabilities of
@@ -45,7 +45,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.jsonl"
 DOC = ROOT / "doc"
 #: Rows of the peers by this protocol, kept with the code: no change of ours changes them.
-PEER_ROWS = DOC / "_data" / "accuracy_peers.jsonl"
+PEER_ROWS = ROOT / "benchmarks" / "rows" / "accuracy_peers.jsonl"
 
 
 def plan(

@@ -40,7 +40,7 @@ HOME = (28, 800)
 MODES = ("frozen", "fine-tuned")
 KEY = ("mode", "n_labels", "n_rows", "method", "lost", "seed")
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "doc" / "_data" / "study_pretrained.jsonl"
+RESULTS = ROOT / "benchmarks" / "rows" / "study_pretrained.jsonl"
 TABLES = ROOT / "doc" / "_data"
 SCORES = {"map": "mAP", "f1_micro": "micro-F1", "f1_macro": "macro-F1"}
 #: Heads, and what their columns are called.
