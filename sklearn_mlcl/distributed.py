@@ -17,7 +17,6 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_mlcl.heads.logistic import tolerance
 from sklearn_mlcl.utils._sklearn_compat import validate_parameters
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.runtime import torch_defaults
@@ -328,9 +327,9 @@ def fit_label_shards(
     n_shards = min(n_shards, n_labels // 2)
     starts = np.linspace(0, n_labels, n_shards + 1).astype(int).tolist()
     columns = Y.tocsc() if sp.issparse(Y) else Y
+    of_shard = clone(estimator).set_params(label_tree=False)
     # A shard solves its labels as one fit of all would.
-    tol = tolerance(estimator.tol, X if hasattr(X, "shape") else np.asarray(X), n_labels)
-    of_shard = clone(estimator).set_params(label_tree=False, tol=tol)
+    of_shard.tol = of_shard._tolerance(X if hasattr(X, "shape") else np.asarray(X), n_labels)
     shared = client.scatter(X, broadcast=True, hash=False)
     fits = []
     for start, end in pairwise(starts):

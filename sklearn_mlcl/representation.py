@@ -11,14 +11,16 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import gen_batches
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from sklearn_mlcl.losses._kernel import to_unit
 from sklearn_mlcl.utils.parameters import ABOVE_0, check_arguments
 from sklearn_mlcl.utils.targets import as_array, as_label_matrix
 from sklearn_mlcl.utils.validation import as_floats
 
 # Samples whose pairs are looked at together.
 _BLOCK = 512
+# A shorter vector has no direction.
+_SHORTEST = 1e-12
 
 
 def alignment(
@@ -215,7 +217,7 @@ def _unit(vectors: ArrayLike | Tensor, name: str = "embeddings") -> Tensor:
     x = _tensor(vectors, name)
     if x.ndim != 2:
         raise ValueError(f"{name} must have shape (n, d), got {tuple(x.shape)}")
-    return to_unit(x)[0]
+    return normalize(x, eps=_SHORTEST)
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:

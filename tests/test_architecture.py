@@ -13,10 +13,10 @@ PACKAGE = Path(sklearn_mlcl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 #: Folders, and the modules that stand beside them, from the ground up.
 ORDER = (
-    "_version", "recipes", "utils", "losses", "solvers", "representation", "modules", "persistence",
-    "metrics", "collapse", "training", "model_selection", "callbacks", "thresholds", "hierarchy",
-    "calibration", "datasets", "heads", "inspection", "estimators", "extension", "distributed",
-    "__init__",
+    "_version", "recipes", "utils", "representation", "hierarchy", "distributed", "losses",
+    "solvers", "modules", "persistence", "metrics", "collapse", "model_selection", "training",
+    "callbacks", "thresholds", "datasets", "calibration", "heads", "inspection", "estimators",
+    "extension", "__init__",
 )  # fmt: skip
 SKORCH = {"training", "callbacks"}
 EXTRAS = {

@@ -29,7 +29,7 @@ from skorch.callbacks import (
 )
 
 from sklearn_mlcl import MultiLabelMLPClassifier, load
-from sklearn_mlcl.callbacks._fit import EpochChoice
+from sklearn_mlcl.training.callbacks import EpochChoice
 from tests.small import every_ensemble, every_net, small, with_sklearn_callbacks
 
 

@@ -18,7 +18,6 @@ from sklearn.base import clone
 
 from sklearn_mlcl import MultiLabelLogisticRegression, load
 from sklearn_mlcl.heads.label_clusters import MOST_CHILDREN, cluster_labels, tree_shape
-from sklearn_mlcl.heads.logistic import tolerance
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.solvers import fit_logistic
 
@@ -225,11 +224,11 @@ def test_auto_is_a_tree_of_very_many_labels_alone(monkeypatch: Any) -> None:
 
 def test_tolerance_by_the_size_of_the_problem() -> None:
     X = sp.random(1000, 1000, density=0.1, format="csr", random_state=0)
-    assert tolerance("auto", X, 1000) == 1e-10
-    assert tolerance("auto", X, 1001) == 1e-3
-    assert tolerance("auto", X, 1000, True) == 1e-10 and tolerance("auto", X, 1001, True) == 0.05
-    assert tolerance("auto", np.zeros((1000, 100)), 1001) == 1e-3
-    assert tolerance(1e-5, X, 1001) == 1e-5
+    flat, in_tree = (MultiLabelLogisticRegression(label_tree=tree) for tree in (False, True))
+    assert flat._tolerance(X, 1000) == 1e-10 and flat._tolerance(X, 1001) == 1e-3
+    assert in_tree._tolerance(X, 1000) == 1e-10 and in_tree._tolerance(X, 1001) == 0.05
+    assert flat._tolerance(np.zeros((1000, 100)), 1001) == 1e-3
+    assert flat.set_params(tol=1e-5)._tolerance(X, 1001) == 1e-5
 
 
 def test_coefficients_have_the_dtype_of_X_and_one_copy() -> None:

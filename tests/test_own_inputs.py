@@ -234,7 +234,7 @@ def test_a_long_epoch_says_how_far_it_is(monkeypatch: Any, capsys: Any) -> None:
     """Four batches of nine seconds: a line after the second and the third."""
     ids, Y = token_ids()
     calls = iter(range(1000))
-    monkeypatch.setattr("sklearn_mlcl.callbacks._fit.time.monotonic", lambda: 9.0 * next(calls))
+    monkeypatch.setattr("sklearn_mlcl.training.callbacks.time.monotonic", lambda: 9.0 * next(calls))
     clf = classifier(MultiLabelMLPClassifier, Words, max_epochs=2, validation=None, verbose=1)
     clf.set_params(batch_size=50).fit(ids, Y)
     lines = [line for line in capsys.readouterr().out.splitlines() if "batches" in line]

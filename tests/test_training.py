@@ -19,7 +19,6 @@ from skorch.history import History
 from torch import nn
 
 from sklearn_mlcl import MultiLabelMLPClassifier, load
-from sklearn_mlcl.callbacks._fit import epoch_log
 from sklearn_mlcl.losses import (
     CONTRASTIVE_LOSSES,
     AsymmetricLoss,
@@ -37,6 +36,7 @@ from sklearn_mlcl.training import (
     LogitObjective,
     RowTensors,
 )
+from sklearn_mlcl.training.callbacks import epoch_log
 from sklearn_mlcl.training.optimizers import make_optimizer, parameter_groups
 from sklearn_mlcl.utils.fit_data import FitData
 from tests.small import every_net, small
@@ -495,7 +495,9 @@ def test_frozen_layers_stay_and_cost_nothing(label_data: Any, tmp_path: Any) -> 
 
 def test_a_budget_of_time(label_data: Any, monkeypatch: Any) -> None:
     """Epochs of ten seconds: three end within 35 seconds, and one within any."""
-    monkeypatch.setattr("sklearn_mlcl.callbacks._fit.time.monotonic", lambda: 10.0 * len(epochs))
+    monkeypatch.setattr(
+        "sklearn_mlcl.training.callbacks.time.monotonic", lambda: 10.0 * len(epochs)
+    )
 
     class Counts(Callback):
         def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:

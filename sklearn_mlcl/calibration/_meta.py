@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sklearn_mlcl.calibration._scaling import METHODS, fit_calibration
-from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier
+from sklearn_mlcl.thresholds._crossfit import HeldOutClassifier
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.parameters import param

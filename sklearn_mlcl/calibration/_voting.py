@@ -17,8 +17,8 @@ from sklearn_mlcl.calibration._vote import (
     weighted_mean,
 )
 from sklearn_mlcl.metrics._held_out import held_out_scores
-from sklearn_mlcl.model_selection._crossfit import CrossFittedClassifier
 from sklearn_mlcl.thresholds import OBJECTIVES
+from sklearn_mlcl.thresholds._crossfit import CrossFittedClassifier
 from sklearn_mlcl.utils._sklearn_compat import NamedEstimators, StrOptions
 from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.parameters import SHARE, STRENGTH, param, required

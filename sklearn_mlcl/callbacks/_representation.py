@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from skorch.callbacks import Callback
 from torch import Tensor
 
-from sklearn_mlcl.losses import ContrastiveLoss
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.representation import alignment, positive_regularization_ratio, uniformity
 from sklearn_mlcl.training.objectives import ContrastiveObjective
@@ -53,39 +51,13 @@ class RepresentationMonitor(Callback):
             embedding = side_by_side(members)
             net.history.record("alignment", alignment(embedding, labels))
             net.history.record("uniformity", uniformity(embedding))
-            net.history.record("prr", self._ratio(net.criterion_, members, labels))
-
-    def _ratio(self, objective: Any, embedding: Tensor, labels: Tensor) -> float:
-        """The mean of the members; NaN where no contrastive loss of this package is at work."""
-        loss = getattr(objective, "loss", None)
-        if not isinstance(objective, ContrastiveObjective) or not isinstance(loss, ContrastiveLoss):
-            return float("nan")
-        projections = objective.projection(embedding)
-        prototypes: Tensor | None = objective.prototypes
-        if embedding.ndim == 2:
-            projections = projections[None]
-            prototypes = None if prototypes is None else prototypes[None]
-        by_member = [None] * len(projections) if prototypes is None else prototypes
-        ratios = [
-            _ratio_of_points(loss, *points, labels)
-            for points in zip(projections, by_member, strict=True)
-        ]
-        return sum(ratios) / len(ratios)
+            net.history.record("prr", _ratio(net.criterion_, members, labels))
 
 
-def _ratio_of_points(
-    loss: ContrastiveLoss, projection: Tensor, prototypes: Tensor | None, labels: Tensor
-) -> float:
-    points = projection if prototypes is None else torch.cat([projection, prototypes])
-    weights = loss.pair_weights(labels, prototypes=prototypes is not None)
-    candidates, repulsion = None, np.ones(weights.shape[1])
-    repulsion[: len(labels)] = loss.beta
-    if weights.shape[1] != len(points):  # the prototype loss: instances are no candidates
-        points, candidates = projection, prototypes
-    return positive_regularization_ratio(
-        points,
-        weights,
-        temperature=loss.temperature,
-        candidates=candidates,
-        repulsion=repulsion,
-    )
+def _ratio(objective: Any, embedding: Tensor, labels: Tensor) -> float:
+    """The mean of the members; NaN where no contrastive loss of this package is at work."""
+    if not isinstance(objective, ContrastiveObjective):
+        return float("nan")
+    pairs = objective.pairs(embedding, labels)
+    ratios = [positive_regularization_ratio(**of_member) for of_member in pairs]
+    return sum(ratios) / len(ratios) if ratios else float("nan")

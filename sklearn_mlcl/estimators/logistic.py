@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads, tolerance
+from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.heads.tree_answers import tree_labels, tree_log_odds, tree_topk
 from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree
@@ -45,6 +45,10 @@ from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
 
 #: Labels up to which ``label_tree="auto"`` has a regression for each.
 TREE_LABELS = 10_000
+#: Stored entries of X times labels up to which ``tol="auto"`` is EXACT_TOL. Of more, LARGE_TOL
+#: leaves P@k as it is. In a tree of labels TREE_TOL is better than exact: a solver that stops early
+#: is a good prior of labels with few samples. Twice that can be better still, four times is worse.
+EXACT_WORK, EXACT_TOL, LARGE_TOL, TREE_TOL = 10**8, 1e-10, 1e-3, 0.05
 
 
 @named_in_errors
@@ -190,12 +194,10 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
         }
         for name in ("coef_", "intercept_", "label_tree_"):
             self.__dict__.pop(name, None)
-        has_tree = self._has_tree(data.n_labels)
-        self.tol_ = tolerance(self.tol, data.X, data.n_labels, has_tree)
-        options["tol"] = self.tol_
+        options["tol"] = self.tol_ = self._tolerance(data.X, data.n_labels)
         with self._finite(data.X):
             fitted: FittedTree | LogisticSolution
-            if has_tree:
+            if self._has_tree(data.n_labels):
                 fitted = fit_label_tree(data.X, data.Y, data.copies, C, **options)
                 self.label_tree_ = fitted.tree
             else:
@@ -218,6 +220,15 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
 
     def _has_tree(self, n_labels: int) -> bool:
         return n_labels > TREE_LABELS if isinstance(self.label_tree, str) else bool(self.label_tree)
+
+    def _tolerance(self, X: Features, n_labels: int) -> float:
+        """Return the parameter ``tol`` of regressions of all labels, "auto" resolved."""
+        if not isinstance(self.tol, str):
+            return float(self.tol)
+        n_entries = X.size  # of CSR: the stored ones
+        if n_entries * n_labels <= EXACT_WORK:
+            return EXACT_TOL
+        return TREE_TOL if self._has_tree(n_labels) else LARGE_TOL
 
     def _check_state(self) -> None:
         L, tree = self._format.n_labels, getattr(self, "label_tree_", None)

@@ -22,14 +22,6 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.callbacks._fit import (
-    EpochChoice,
-    FitTaskCallback,
-    Progress,
-    TimeBudget,
-    epoch_log,
-    fit_listener,
-)
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.estimators.identity import traits_of_call, traits_of_fit
 from sklearn_mlcl.estimators.judge import Heads, Judge, Trained
@@ -57,6 +49,14 @@ from sklearn_mlcl.training._parallel import (
     n_processes,
     processes_of_fit,
     taking_part,
+)
+from sklearn_mlcl.training.callbacks import (
+    EpochChoice,
+    FitTaskCallback,
+    Progress,
+    TimeBudget,
+    epoch_log,
+    fit_listener,
 )
 from sklearn_mlcl.training.draws import private_draws
 from sklearn_mlcl.utils._sklearn_compat import (

@@ -21,20 +21,6 @@ from sklearn_mlcl.utils.validation import check_per_label
 
 #: Tolerance on embeddings, which are float32: more digits than this are not theirs to give.
 EMBEDDING_TOL = 1e-6
-#: Stored entries of X times labels up to which ``tol="auto"`` is EXACT_TOL. Of more, LARGE_TOL
-#: leaves P@k as it is. In a tree of labels TREE_TOL is better than exact: a solver that stops early
-#: is a good prior of labels with few samples. Twice that can be better still, four times is worse.
-EXACT_WORK, EXACT_TOL, LARGE_TOL, TREE_TOL = 10**8, 1e-10, 1e-3, 0.05
-
-
-def tolerance(tol: float | str, X: Any, n_labels: int, has_tree: bool = False) -> float:
-    """Return the parameter ``tol`` of regressions of all labels, "auto" resolved."""
-    if not isinstance(tol, str):
-        return float(tol)
-    n_entries = X.nnz if sp.issparse(X) else X.size
-    if n_entries * n_labels <= EXACT_WORK:
-        return EXACT_TOL
-    return TREE_TOL if has_tree else LARGE_TOL
 
 
 def C_of_labels(C: Any, name: str, target_format: TargetFormat) -> Any:

@@ -32,7 +32,7 @@ def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def to_unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
+def _to_unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Vectors divided by their length, and 1 / length; both 0 for a zero vector."""
     length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     inverse = torch.where(length > _SHORTEST, length.reciprocal(), 0.0)
@@ -154,7 +154,7 @@ class _PairLoss(torch.autograd.Function):
         differentiate: bool,
     ) -> Tensor:
         blocks = [block for block in (embeddings, queue, prototypes) if block is not None]
-        points, inverse = to_unit(torch.cat([block.to(scale.dtype) for block in blocks], dim=-2))
+        points, inverse = _to_unit(torch.cat([block.to(scale.dtype) for block in blocks], dim=-2))
         kernel = kernel_of(points=points)
         values, gradient = kernel.evaluate(scale if differentiate and summed else None)
         if not summed:

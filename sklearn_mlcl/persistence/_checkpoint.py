@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import platform
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass
 from hashlib import sha256
@@ -34,8 +33,6 @@ ROOT, SUFFIX = "fit", ".fit"
 #: With ``every="auto"`` the time between two files is this multiple of the time that one takes.
 PAUSE = 9.0
 RESUMES = ("auto", "always", "never")
-#: Where skorch's callbacks are that show a training and have no part in it.
-_SHOWING = "skorch.callbacks.logging"
 
 
 @dataclass(frozen=True)
@@ -105,8 +102,8 @@ class FitCheckpoint:
 class Trained(Protocol):
     """A net whose state is kept."""
 
-    def training_state(self, warned: set[str]) -> dict[str, Any]:
-        """Return all that the training goes on from."""
+    def training_state(self, fits: Callable[[str, Any], bool]) -> dict[str, Any]:
+        """Return all that the training goes on from; ``fits(name, value)``: files hold a value."""
 
 
 class Trait(NamedTuple):
@@ -258,7 +255,7 @@ class KeptFit:
         if not (due or is_last):
             return
         start = time.monotonic()
-        kept = {**self._known, "is last": is_last, "state": net.training_state(self._warned)}
+        kept = {**self._known, "is last": is_last, "state": net.training_state(self._fits)}
         try:
             content = Content(ROOT, *encode(kept, "the fit"))
         except TypeError as error:
@@ -269,6 +266,22 @@ class KeptFit:
         end = time.monotonic()
         self._not_before = end + PAUSE * (end - start)
         self._last_kept = f"epoch {epoch}"
+
+    def _fits(self, name: str, value: Any) -> bool:
+        """Whether files hold an attribute of a callback; of one that they do not, warn once."""
+        try:
+            encode(value, name)
+        except TypeError:
+            if name not in self._warned:
+                self._warned.add(name)
+                warnings.warn(
+                    f"checkpoint= does not keep {name}, {type(value).__name__}: it begins anew in "
+                    "a fit that goes on. Give the callback state_dict and load_state_dict.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            return False
+        return True
 
 
 @contextmanager
@@ -321,75 +334,3 @@ def _nothing_to_resume(folder: Path, traits: Mapping[str, Trait]) -> str:
         return f"{start}. It has no other state either."
     _, name, other = min(differences)
     return f"{start}. Of {name!r} there differs: {', '.join(other)}."
-
-
-# ---------------------------------------------------------------------- callbacks
-
-
-def callback_states(callbacks: Sequence[Any], warned: set[str]) -> list[dict[str, Any]]:
-    """Return what callbacks hold between two epochs.
-
-    One with ``state_dict`` and ``load_state_dict`` says itself what that is. Of others it is
-    attributes that are no parameters.
-
-    Parameters
-    ----------
-    callbacks : sequence of callbacks
-        The callbacks.
-    warned : set of str
-        What was warned of: attributes that files do not hold.
-    """
-    return [_state_of(callback, warned) for callback in _with_a_state(callbacks)]
-
-
-def put_callback_states(callbacks: Sequence[Any], states: Sequence[dict[str, Any]]) -> None:
-    """Put back what :func:`callback_states` returned."""
-    for callback, state in zip(_with_a_state(callbacks), states, strict=True):
-        if _has_state_dict(callback):
-            callback.load_state_dict(state["state_dict"])
-            continue
-        vars(callback).update(state["attributes"])
-        for name, inner in state["state_dicts"].items():
-            getattr(callback, name).load_state_dict(inner)
-
-
-def _with_a_state(callbacks: Sequence[Any]) -> list[Any]:
-    return [
-        callback
-        for callback in callbacks
-        if type(callback).__module__ != _SHOWING and not getattr(callback, "only_shows", False)
-    ]
-
-
-def _has_state_dict(value: Any) -> bool:
-    names = ("state_dict", "load_state_dict")
-    return not isinstance(value, type) and all(callable(getattr(value, n, None)) for n in names)
-
-
-def _state_of(callback: Any, warned: set[str]) -> dict[str, Any]:
-    if _has_state_dict(callback):
-        return {"state_dict": callback.state_dict()}
-    parameters = callback.get_params(deep=False) if hasattr(callback, "get_params") else {}
-    own = {
-        name: value
-        for name, value in vars(callback).items()
-        if not (name in parameters or inspect.isclass(value) or inspect.isroutine(value))
-    }
-    inner = {n: value.state_dict() for n, value in own.items() if _has_state_dict(value)}
-    attributes = {}
-    for name in own.keys() - inner.keys():
-        where = f"{type(callback).__name__}.{name}"
-        try:
-            encode(own[name], where)
-        except TypeError:
-            if where not in warned:
-                warned.add(where)
-                warnings.warn(
-                    f"checkpoint= does not keep {where}, {type(own[name]).__name__}: it begins "
-                    "anew in a fit that goes on. Give the callback state_dict and load_state_dict.",
-                    UserWarning,
-                    stacklevel=2,
-                )
-        else:
-            attributes[name] = own[name]
-    return {"attributes": attributes, "state_dicts": inner}

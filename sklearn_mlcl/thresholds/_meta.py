@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
-from sklearn_mlcl.model_selection._crossfit import HeldOutClassifier
+from sklearn_mlcl.thresholds._crossfit import HeldOutClassifier
 from sklearn_mlcl.thresholds._engine import OBJECTIVES, threshold_score, tune_thresholds
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.argument_errors import named_in_errors

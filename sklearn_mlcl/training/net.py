@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,7 +17,6 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses._validation import values_checked
-from sklearn_mlcl.persistence._checkpoint import KeptFit, callback_states, put_callback_states
 from sklearn_mlcl.training._parallel import (
     check_module,
     in_parts,
@@ -33,6 +32,7 @@ from sklearn_mlcl.training.batches import (
     mixed,
     with_sampled_labels,
 )
+from sklearn_mlcl.training.callbacks import callback_states, put_callback_states
 from sklearn_mlcl.training.chunked import ChunkedBatch, Draws, check_no_batch_norm, chunks_of
 from sklearn_mlcl.training.draws import is_foreign, private_draws, seed_global, seeded_global
 from sklearn_mlcl.training.optimizers import (
@@ -131,6 +131,24 @@ class NonFiniteLossError(FloatingPointError, ValueError):
     """The training loss became NaN or infinite; nothing that was fitted before is touched."""
 
 
+class StateFile(Protocol):
+    """Where the state of a training is kept.
+
+    Attributes
+    ----------
+    state : dict or None
+        What :meth:`IndexBatchNet.training_state` returned earlier, to go on from.
+    is_last : bool
+        Whether that training had ended.
+    """
+
+    state: dict[str, Any] | None
+    is_last: bool
+
+    def keep(self, net: Any, epoch: int, is_last: bool) -> None:
+        """Take the state of a net after an epoch, if it is time to."""
+
+
 class StopTraining(Exception):  # noqa: N818 - a signal, not an error
     """A callback asked to end the training."""
 
@@ -176,7 +194,7 @@ class IndexBatchNet(NeuralNet):
     #: The running average of the weights while a training keeps it.
     average_: WeightAverage | None = None
     #: The file of the state while a training keeps one.
-    kept_: KeptFit | None = None
+    kept_: StateFile | None = None
     #: Whether modules from elsewhere are told to draw from the generators of the fit, and whether
     #: they draw from the global ones, which are put back.
     _redirects = _borrows = False
@@ -300,7 +318,7 @@ class IndexBatchNet(NeuralNet):
         schedule: str,
         generator: torch.Generator,
         callbacks: Sequence[Any] = (),
-        kept: KeptFit | None = None,
+        kept: StateFile | None = None,
     ) -> None:
         """Train for up to ``max_epochs`` more epochs.
 
@@ -317,7 +335,7 @@ class IndexBatchNet(NeuralNet):
             Draws the permutations.
         callbacks : sequence of callbacks
             Called in this training only, after those of the net.
-        kept : KeptFit, default=None
+        kept : StateFile, default=None
             Takes the state of the training after its epochs, and has the one to go on from.
 
         Raises
@@ -394,13 +412,13 @@ class IndexBatchNet(NeuralNet):
             self.average_ = self.kept_ = self._learning = self._stopped = None
             del self.generator_
 
-    def training_state(self, warned: set[str]) -> dict[str, Any]:
+    def training_state(self, fits: Callable[[str, Any], bool]) -> dict[str, Any]:
         """Return all that the training goes on from, as it is between two epochs.
 
         Parameters
         ----------
-        warned : set of str
-            Attributes of callbacks that were warned of, as no file holds them.
+        fits : callable
+            ``fits(name, value)`` says whether an attribute of a callback can be kept.
         """
         return {
             "module": self.module_.state_dict(),
@@ -412,7 +430,7 @@ class IndexBatchNet(NeuralNet):
             "steps": self._steps_done,
             "draws": streams_of_fit().state(),
             "global draws": torch.get_rng_state() if self._borrows else None,
-            "callbacks": callback_states([callback for _, callback in self.callbacks_], warned),
+            "callbacks": callback_states([callback for _, callback in self.callbacks_], fits),
         }
 
     def put_training_state(self, state: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -221,6 +222,41 @@ class ContrastiveObjective(nn.Module):
             joint = self._joint(embedding, labels, sample_weight)
             value = value + self.lambda_joint * labels.shape[-1] * joint
         return value
+
+    def pairs(self, embedding: Tensor, labels: Tensor) -> list[dict[str, Any]]:
+        """Return the pairs of samples and prototypes that the contrastive loss compares.
+
+        Parameters
+        ----------
+        embedding : Tensor of shape (n, h) or (M, n, h)
+            Embeddings of samples.
+        labels : Tensor of shape (n, L)
+            Their labels.
+
+        Returns
+        -------
+        pairs : list of dict
+            Of each member the arguments of
+            :func:`~sklearn_mlcl.representation.positive_regularization_ratio`. None for a loss
+            from elsewhere.
+        """
+        if not isinstance(self.loss, ContrastiveLoss):
+            return []
+        projections: Tensor = self.projection(embedding)
+        prototypes: Tensor | None = self.prototypes
+        if embedding.ndim == 2:
+            projections = projections[None]
+            prototypes = None if prototypes is None else prototypes[None]
+        weights = self.loss.pair_weights(labels, prototypes=prototypes is not None)
+        repulsion = np.ones(weights.shape[1])
+        repulsion[: len(labels)] = self.loss.beta
+        shared = {"weights": weights, "temperature": self.loss.temperature, "repulsion": repulsion}
+        if prototypes is None:
+            return [{"points": own, **shared} for own in projections]
+        of_members = zip(projections, prototypes, strict=True)
+        if weights.shape[1] == len(prototypes[0]):  # instances are no candidates
+            return [{"points": own, "candidates": other, **shared} for own, other in of_members]
+        return [{"points": torch.cat(points), **shared} for points in of_members]
 
     def _joint(
         self, embedding: Tensor, labels: Tensor | SampledLabels, sample_weight: Tensor | None

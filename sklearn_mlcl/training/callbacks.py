@@ -1,7 +1,8 @@
-"""Callbacks of the net: the choice of the epochs, scikit-learn's protocol, the epoch log."""
+"""Callbacks of the net: choice of the epochs, scikit-learn's protocol, the log, their states."""
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from skorch.callbacks import Callback
 from skorch.history import History
 
 from sklearn_mlcl.utils._sklearn_compat import begin_fit_task
+
+#: Where skorch's callbacks are that show a training and have no part in it.
+_SHOWING = "skorch.callbacks.logging"
 
 
 class EpochChoice(Callback):
@@ -238,3 +242,66 @@ def epoch_log(history: History) -> dict[str, np.ndarray]:
     # An epoch that a callback broke off lacks some: take the names of all epochs.
     names = dict.fromkeys(name for row in history for name in row if name != "batches")
     return {name: np.array([row.get(name, np.nan) for row in history]) for name in names}
+
+
+# ---------------------------------------------------------------------- states
+
+
+def callback_states(
+    callbacks: Sequence[Any], fits: Callable[[str, Any], bool]
+) -> list[dict[str, Any]]:
+    """Return what callbacks hold between two epochs.
+
+    One with ``state_dict`` and ``load_state_dict`` says itself what that is. Of others it is
+    attributes that are no parameters.
+
+    Parameters
+    ----------
+    callbacks : sequence of callbacks
+        The callbacks.
+    fits : callable
+        ``fits(name, value)`` says whether an attribute can be kept; others are left out.
+    """
+    return [_state_of(callback, fits) for callback in _with_a_state(callbacks)]
+
+
+def put_callback_states(callbacks: Sequence[Any], states: Sequence[dict[str, Any]]) -> None:
+    """Put back what :func:`callback_states` returned."""
+    for callback, state in zip(_with_a_state(callbacks), states, strict=True):
+        if _has_state_dict(callback):
+            callback.load_state_dict(state["state_dict"])
+            continue
+        vars(callback).update(state["attributes"])
+        for name, inner in state["state_dicts"].items():
+            getattr(callback, name).load_state_dict(inner)
+
+
+def _with_a_state(callbacks: Sequence[Any]) -> list[Any]:
+    return [
+        callback
+        for callback in callbacks
+        if type(callback).__module__ != _SHOWING and not getattr(callback, "only_shows", False)
+    ]
+
+
+def _has_state_dict(value: Any) -> bool:
+    names = ("state_dict", "load_state_dict")
+    return not isinstance(value, type) and all(callable(getattr(value, n, None)) for n in names)
+
+
+def _state_of(callback: Any, fits: Callable[[str, Any], bool]) -> dict[str, Any]:
+    if _has_state_dict(callback):
+        return {"state_dict": callback.state_dict()}
+    parameters = callback.get_params(deep=False) if hasattr(callback, "get_params") else {}
+    own = {
+        name: value
+        for name, value in vars(callback).items()
+        if not (name in parameters or inspect.isclass(value) or inspect.isroutine(value))
+    }
+    inner = {n: value.state_dict() for n, value in own.items() if _has_state_dict(value)}
+    attributes = {
+        name: value
+        for name, value in own.items()
+        if name not in inner and fits(f"{type(callback).__name__}.{name}", value)
+    }
+    return {"attributes": attributes, "state_dicts": inner}
