@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_mlcl.metrics import average_precision
-from sklearn_mlcl.metrics._held_out import DECISION_SCORES
+from sklearn_mlcl.metrics._probabilities import DECISION_SCORES
 from sklearn_mlcl.thresholds import tune_thresholds
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmarks._report import Bar, interleaved, median_ratio, report
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, BinaryCrossEntropyLoss
 from sklearn_mlcl.modules import MLPEncoder, ProjectionHead
-from sklearn_mlcl.modules._heads import linear_head
+from sklearn_mlcl.modules._encoder import linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, LogitObjective, RowTensors
 from sklearn_mlcl.utils.fit_data import FitData
 

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from benchmarks._report import Bar, interleaved, median_ratio, report
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES
 from sklearn_mlcl.modules import ProjectionHead
-from sklearn_mlcl.modules._heads import linear_head
+from sklearn_mlcl.modules._encoder import linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet, RowTensors
 from sklearn_mlcl.training.optimizers import SCHEDULES
 from sklearn_mlcl.utils.fit_data import FitData
-from sklearn_mlcl.utils.streams import seeded
+from sklearn_mlcl.utils.runtime import seeded
 
 N_TEXTS, LENGTH, N_WORDS, N_LABELS = 256, 64, 5_000, 14
 WIDTH, N_LAYERS, DROPOUT = 256, 4, 0.1

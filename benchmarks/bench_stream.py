@@ -26,7 +26,7 @@ from benchmarks._report import Bar, report
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.losses import BinaryCrossEntropyLoss
 from sklearn_mlcl.modules import MLPEncoder
-from sklearn_mlcl.modules._heads import linear_head
+from sklearn_mlcl.modules._encoder import linear_head
 from sklearn_mlcl.training import LogitObjective
 
 ROWS, FEATURES, LABELS, BATCH = 1_000_000, 100, 50, 1024

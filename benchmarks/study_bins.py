@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.study_losses import found, load
 from sklearn_mlcl import ContrastiveMultiLabelClassifier
-from sklearn_mlcl.metrics._held_out import held_out_scores
+from sklearn_mlcl.metrics._probabilities import held_out_scores
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 
 SETS = ("waterquality", "emotions", "yeast")

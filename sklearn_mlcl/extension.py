@@ -21,7 +21,6 @@ from sklearn_mlcl.heads.evaluation import Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.utils._sklearn_compat import HasMethods, StrOptions, fit_context
-from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.fit_data import (
     Features,
     LabelStats,
@@ -34,6 +33,7 @@ from sklearn_mlcl.utils.parameters import (
     SHARE,
     STRENGTH,
     DeclaredParameters,
+    named_in_errors,
     param,
     required,
 )

@@ -28,7 +28,7 @@ from sklearn_mlcl import (
     load,
 )
 from sklearn_mlcl.training import _parallel as parallel
-from sklearn_mlcl.utils import chunking
+from sklearn_mlcl.utils import samples
 from tests.small import small
 
 MLP, CON, VAE = MultiLabelMLPClassifier, ContrastiveMultiLabelClassifier, CGMVAEClassifier
@@ -137,7 +137,7 @@ def sames() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/X.npy", X)
         in_memory = digest(small(MLP).fit(X, Y))
-        with patch.object(chunking, "READ_AT_ONCE", 0):
+        with patch.object(samples, "READ_AT_ONCE", 0):
             mapped = small(MLP).fit(np.load(f"{folder}/X.npy", mmap_mode="r"), Y)
         made["memory map"] = in_memory == digest(mapped)
         mapped.save(f"{folder}/model")

@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
 from sklearn_mlcl.losses import BinaryCrossEntropyLoss
 from sklearn_mlcl.metrics import f1_macro
-from sklearn_mlcl.utils.argument_errors import PACKAGES, named_in_errors
+from sklearn_mlcl.utils.parameters import PACKAGES, named_in_errors
 from tests.small import small
 from tests.test_docstrings import OBJECTS
 

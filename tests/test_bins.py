@@ -17,8 +17,7 @@ import sklearn_mlcl.estimators.net
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.model_selection._folds import Folds
 from sklearn_mlcl.modules import InputScaler, PiecewiseLinearEncoding
-from sklearn_mlcl.modules._bins import SMALLEST_BIN, quantile_bins
-from sklearn_mlcl.modules._scaling import input_scaler
+from sklearn_mlcl.modules._scaling import SMALLEST_BIN, input_scaler, quantile_bins
 from tests.small import every_ensemble, small
 from tests.test_input_scaling import quantile
 

@@ -23,7 +23,7 @@ from sklearn_mlcl.heads.blend import (
     choose_blend,
     for_ensemble,
 )
-from sklearn_mlcl.training.averaging import WeightAverage
+from sklearn_mlcl.training.optimizers import WeightAverage
 
 HALF = Blend(0.5, 0.0)
 

@@ -15,7 +15,7 @@ from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifie
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES
 from sklearn_mlcl.modules import pack_inputs
 from sklearn_mlcl.training._parallel import check_module
-from sklearn_mlcl.utils.streams import seeded
+from sklearn_mlcl.utils.runtime import seeded
 from tests.small import every_ensemble, plain, small
 
 N, N_LABELS, CHUNK = 512, 6, 64

@@ -19,8 +19,8 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
 )
 from sklearn_mlcl.heads import evaluation
-from sklearn_mlcl.utils import chunking
-from sklearn_mlcl.utils.chunking import chunk_rows, chunks, map_chunks, stacked
+from sklearn_mlcl.utils import samples
+from sklearn_mlcl.utils.samples import chunk_rows, chunks, map_chunks, stacked
 from sklearn_mlcl.utils.targets import TargetFormat
 from tests.small import plain, small
 
@@ -76,9 +76,9 @@ def by_chunks(n_samples: int, size: int, compute: Any) -> Any:
 
 def test_chunks_cover_the_rows() -> None:
     assert [(part.start, part.stop) for part in chunks(7, 3)] == [(0, 3), (3, 6), (6, 7)]
-    assert chunk_rows(1) == chunking.CHUNK_ROWS
-    assert chunk_rows(chunking.CHUNK_ENTRIES // 10) == 10
-    assert chunk_rows(chunking.CHUNK_ENTRIES * 10) == 1
+    assert chunk_rows(1) == samples.CHUNK_ROWS
+    assert chunk_rows(samples.CHUNK_ENTRIES // 10) == 10
+    assert chunk_rows(samples.CHUNK_ENTRIES * 10) == 1
     for size in (1, 3, 7, 100):
         assert_array_equal(by_chunks(7, size, Full(100)).ravel(), np.arange(7))
 
@@ -123,7 +123,7 @@ def test_chunks_change_nothing(
     clf = clone(estimator).fit(X, Y)
     methods = ("predict_proba", "predict", "decision_function")
     answers = [getattr(clf, method)(X) for method in methods]
-    monkeypatch.setattr(chunking, "CHUNK_ROWS", 17)
+    monkeypatch.setattr(samples, "CHUNK_ROWS", 17)
     monkeypatch.setattr(evaluation, "SIMILARITY_ENTRIES", 3 * len(X))
     for method, whole in zip(methods, answers, strict=True):
         assert_allclose(getattr(clf, method)(X), whole, rtol=1e-7, atol=1e-9)
@@ -156,7 +156,7 @@ def test_every_sample_is_embedded_once(
     of_widths = 2
     found = sorted(size for size in Encoder.sizes if size > of_widths)
     assert found == [to_check, loss_of_the_epoch, to_choose, to_fit]
-    monkeypatch.setattr(chunking, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(samples, "CHUNK_ROWS", 64)
     methods = ("predict", "predict_proba", "decision_function", "transform")
     for predict in (partial(clf.predict_topk, k=2), *(getattr(clf, name) for name in methods)):
         Encoder.sizes.clear()
@@ -174,7 +174,7 @@ def test_topk_is_the_largest_probabilities(
 ) -> None:
     X, Y = label_data
     clf = clone(estimator).fit(X, Y)
-    monkeypatch.setattr(chunking, "CHUNK_ROWS", 37)
+    monkeypatch.setattr(samples, "CHUNK_ROWS", 37)
     found, probabilities = clf.predict_topk(X, k), clf.predict_proba(X)
     assert isinstance(found, sp.csr_matrix) and found.shape == Y.shape
     assert found.dtype == probabilities.dtype and found.has_sorted_indices
@@ -191,7 +191,7 @@ def test_topk_has_never_all_probabilities(monkeypatch: pytest.MonkeyPatch) -> No
     X, Y = rng.normal(size=(60, 4)), rng.random((60, 40)) < 0.3
     clf = plain(MultiLabelMLPClassifier, module=Encoder).fit(X, Y)
     whole = clf.predict_topk(X, 2)
-    monkeypatch.setattr(chunking, "CHUNK_ENTRIES", 7 * 40)
+    monkeypatch.setattr(samples, "CHUNK_ENTRIES", 7 * 40)
     Encoder.sizes.clear()
     parts = clf.predict_topk(X, 2)
     assert sum(Encoder.sizes) == 60 and max(Encoder.sizes) <= 7
@@ -209,7 +209,7 @@ def test_sparse_predictions_have_never_all_probabilities(
     monkeypatch.setattr(
         TargetFormat, "predictions", lambda self, p, cut: sizes.append(len(p)) or made(self, p, cut)
     )
-    monkeypatch.setattr(chunking, "CHUNK_ROWS", 37)
+    monkeypatch.setattr(samples, "CHUNK_ROWS", 37)
     found = clf.predict(X)
     assert sp.issparse(found) and found.dtype == Y.dtype
     assert max(sizes, default=0) <= 37
@@ -227,7 +227,7 @@ def test_modules_are_made_ready_once_for_all_chunks(
     made = []
     placed = evaluation.placed
     monkeypatch.setattr(evaluation, "placed", lambda *a: made.append(a[1:]) or placed(*a))
-    monkeypatch.setattr(chunking, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(samples, "CHUNK_ROWS", 7)
     assert_allclose(clf.predict_proba(X), whole, rtol=1e-5)
     assert made == [(torch.device("cpu"), torch.from_numpy(X).dtype)]
 

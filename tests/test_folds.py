@@ -19,8 +19,8 @@ from sklearn_mlcl.model_selection._folds import (
     no_folds,
     unit_labels,
 )
-from sklearn_mlcl.utils.chunking import MemmapView
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.samples import MemmapView
 
 N, N_FOLDS = 60, 5
 

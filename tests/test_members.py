@@ -24,7 +24,7 @@ from sklearn_mlcl.modules import (
     linear,
     side_by_side,
 )
-from sklearn_mlcl.modules._heads import (
+from sklearn_mlcl.modules._encoder import (
     etf_head,
     head_arrays,
     linear_head,

@@ -21,7 +21,7 @@ from sklearn_mlcl.losses import (
     MemoryQueue,
     SupConLoss,
 )
-from sklearn_mlcl.modules._heads import linear_head
+from sklearn_mlcl.modules._encoder import linear_head
 from sklearn_mlcl.training import ContrastiveObjective, RowTensors, mixed
 from sklearn_mlcl.training.objectives import loss_of_rows
 from sklearn_mlcl.utils.fit_data import FitData

@@ -173,7 +173,7 @@ def test_texts_through_a_pipeline_and_a_search() -> None:
 
 
 def test_a_memory_map_of_images(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sklearn_mlcl.utils.chunking.READ_AT_ONCE", 100)
+    monkeypatch.setattr("sklearn_mlcl.utils.samples.READ_AT_ONCE", 100)
     for X, Y in (images(np.float32), images(np.uint8), packed()):
         np.save(tmp_path / "X.npy", X)
         module = Packed if X.dtype.names else Images
@@ -259,7 +259,7 @@ def test_chunks_of_predictions_know_the_length(times: int, monkeypatch: Any) -> 
 
     clf = classifier(MultiLabelMLPClassifier, Sees, max_epochs=1, neighbor_weight=0.0).fit(ids, Y)
     expected = clf.predict_proba(ids)
-    monkeypatch.setattr("sklearn_mlcl.utils.chunking.CHUNK_ENTRIES", 20_000)
+    monkeypatch.setattr("sklearn_mlcl.utils.samples.CHUNK_ENTRIES", 20_000)
     seen.clear()
     assert_allclose(clf.predict_proba(ids), expected, atol=1e-6)
     # A token takes an id, and attention has queries, keys, values and the answer, 8 numbers each.

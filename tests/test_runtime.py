@@ -12,8 +12,15 @@ from joblib import Parallel, delayed
 
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.utils import runtime
-from sklearn_mlcl.utils.runtime import gpu_pays, n_threads_for, resolve_device, threads_for
-from sklearn_mlcl.utils.streams import generator_on, seeded, standard_normal
+from sklearn_mlcl.utils.runtime import (
+    generator_on,
+    gpu_pays,
+    n_threads_for,
+    resolve_device,
+    seeded,
+    standard_normal,
+    threads_for,
+)
 from tests.small import every_net, plain
 
 CPU = torch.device("cpu")

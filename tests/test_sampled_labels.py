@@ -13,7 +13,7 @@ from torch import nn
 from sklearn_mlcl import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.estimators import contrastive
 from sklearn_mlcl.losses import LOGIT_LOSSES, LabelIndices, MSCLoss, RegularizedContrastiveLoss
-from sklearn_mlcl.modules._heads import linear_head
+from sklearn_mlcl.modules._encoder import linear_head
 from sklearn_mlcl.training import ContrastiveObjective, RowTensors
 from sklearn_mlcl.training.batches import mixed, with_sampled_labels
 from sklearn_mlcl.utils.fit_data import FitData

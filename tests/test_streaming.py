@@ -15,9 +15,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_mlcl.heads import neighbors
 from sklearn_mlcl.modules import _scaling
 from sklearn_mlcl.training import IndexBatches, RowTensors
-from sklearn_mlcl.utils import chunking, fit_data
-from sklearn_mlcl.utils.chunking import MemmapView, as_memmap_view, is_mapped, take_rows
+from sklearn_mlcl.utils import fit_data, samples
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.samples import MemmapView, as_memmap_view, is_mapped, take_rows
 from tests.small import every_net, small
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def on_disk(X: np.ndarray, folder: Path, mode: str = "r") -> np.ndarray:
 @pytest.fixture
 def never_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small memory maps stay on disk too."""
-    monkeypatch.setattr(chunking, "READ_AT_ONCE", 0)
+    monkeypatch.setattr(samples, "READ_AT_ONCE", 0)
 
 
 class CountedRows(MemmapView):
@@ -59,7 +59,7 @@ def test_small_memory_maps_are_read_at_once(
 ) -> None:
     mapped = on_disk(np.zeros((4, 3), dtype=np.float32), tmp_path)
     assert as_memmap_view(mapped) is mapped
-    monkeypatch.setattr(chunking, "READ_AT_ONCE", 47)
+    monkeypatch.setattr(samples, "READ_AT_ONCE", 47)
     assert isinstance(as_memmap_view(mapped), MemmapView)
     assert isinstance(as_memmap_view(np.zeros((4, 3))), np.ndarray)
 
@@ -162,8 +162,8 @@ def test_a_fit_reads_few_rows_at_once(
     monkeypatch.setattr(CountedRows, "take", lambda self, rows: CountedRows(self.array, rows))
     monkeypatch.setattr(_scaling, "QUARTILE_ROWS", 50)
     monkeypatch.setattr(neighbors, "MAX_SAMPLES", 50)
-    monkeypatch.setattr(chunking, "CHUNK_ROWS", 64)
-    monkeypatch.setattr(chunking.chunks, "__defaults__", (64,))
+    monkeypatch.setattr(samples, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(samples.chunks, "__defaults__", (64,))
     small(make, batch_size=32).fit(on_disk(X, tmp_path), Y.astype(float))
     assert 0 < CountedRows.largest <= 64
 
@@ -184,7 +184,7 @@ def test_csr_is_never_dense_as_a_whole(
             largest = max(largest, self.shape[0])
         return to_dense(self, *args, **options)
 
-    monkeypatch.setattr(chunking, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(samples, "CHUNK_ROWS", 64)
     for kind in (sp.csr_array, sp.csr_matrix):
         monkeypatch.setattr(kind, "toarray", toarray)
     clf = small(make, batch_size=32).fit(X, sp.csr_matrix(Y))

@@ -22,7 +22,7 @@ from torch import nn
 
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.training.draws import is_foreign, private_draws
-from sklearn_mlcl.utils.streams import seeded
+from sklearn_mlcl.utils.runtime import seeded
 from tests.fuzz_threads import answers, unequal_fits, unequal_predictions
 from tests.small import NETS, every_classifier, every_net, small
 

@@ -26,7 +26,7 @@ from sklearn_mlcl.losses import (
     MemoryQueue,
 )
 from sklearn_mlcl.modules import MLPEncoder, ProjectionHead
-from sklearn_mlcl.modules._heads import linear_head
+from sklearn_mlcl.modules._encoder import linear_head
 from sklearn_mlcl.training import (
     OPTIMIZERS,
     SCHEDULES,

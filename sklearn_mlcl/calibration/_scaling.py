@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
+from sklearn_mlcl.utils.samples import chunks
 from sklearn_mlcl.utils.validation import LabelEntries, check_scores
 
 METHODS = ("platt", "temperature")

@@ -15,7 +15,7 @@ from skorch.callbacks import Callback
 from sklearn_mlcl.collapse import CollapseReport, neural_collapse_metrics
 from sklearn_mlcl.collapse._metrics import stratified
 from sklearn_mlcl.modules import side_by_side
-from sklearn_mlcl.modules._heads import head_arrays
+from sklearn_mlcl.modules._encoder import head_arrays
 from sklearn_mlcl.training.batches import RowTensors
 from sklearn_mlcl.training.objectives import LogitObjective
 

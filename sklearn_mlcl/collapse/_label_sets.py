@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.samples import chunks
 from sklearn_mlcl.utils.targets import as_array, as_label_matrix, is_label_sets
 from sklearn_mlcl.utils.validation import as_floats, check_weights, positives_and_known
 

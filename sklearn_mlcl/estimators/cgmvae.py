@@ -28,13 +28,13 @@ from sklearn_mlcl.training.variational import (
     VariationalObjective,
 )
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.fit_data import check_features
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
     check_arguments,
+    named_in_errors,
     options_of,
     param,
     setting,

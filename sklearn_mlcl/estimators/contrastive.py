@@ -24,17 +24,17 @@ from sklearn_mlcl.estimators.task import Task
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead, embedding_width
-from sklearn_mlcl.modules._heads import head_arrays, linear_head
+from sklearn_mlcl.modules._encoder import head_arrays, linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet
 from sklearn_mlcl.training._parallel import is_first
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
     NUMBER,
     STRENGTH,
+    named_in_errors,
     options_of,
     param,
     setting,

@@ -21,8 +21,7 @@ from sklearn_mlcl.modules import (
     embedding_width,
     linear,
 )
-from sklearn_mlcl.modules._bins import quantile_bins
-from sklearn_mlcl.modules._scaling import input_scaler
+from sklearn_mlcl.modules._scaling import input_scaler, quantile_bins
 from sklearn_mlcl.persistence._custom import custom_encoder
 from sklearn_mlcl.utils.fit_data import FitData
 from sklearn_mlcl.utils.parameters import AT_LEAST_1, setting

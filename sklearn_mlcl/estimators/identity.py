@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from sklearn_mlcl.persistence._checkpoint import Trait
-from sklearn_mlcl.utils.chunking import MemmapView
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.samples import MemmapView
 
 #: Parameters that change nothing of what is fitted.
 _IRRELEVANT = {"checkpoint", "verbose"}

@@ -14,8 +14,8 @@ from torch import nn
 from sklearn_mlcl.estimators.encoders import feature_scaler
 from sklearn_mlcl.estimators.task import Judged, Task
 from sklearn_mlcl.heads.blend import Blend, for_ensemble
+from sklearn_mlcl.heads.decision import HeldOut
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
-from sklearn_mlcl.heads.held_out import HeldOut
 from sklearn_mlcl.heads.linear import fit_linear, held_out_linear
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor

@@ -27,7 +27,6 @@ from sklearn_mlcl.utils._sklearn_compat import (
     fit_context,
     validate_parameters,
 )
-from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data, warn_weightless
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
@@ -37,6 +36,7 @@ from sklearn_mlcl.utils.parameters import (
     SHARE,
     STRENGTH,
     DeclaredParameters,
+    named_in_errors,
     param,
 )
 from sklearn_mlcl.utils.runtime import torch_defaults

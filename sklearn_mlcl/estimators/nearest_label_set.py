@@ -16,7 +16,6 @@ from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.solvers._inputs import LARGEST_FEATURE
 from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context
-from sklearn_mlcl.utils.argument_errors import named_in_errors
 from sklearn_mlcl.utils.fit_data import (
     Features,
     FitData,
@@ -30,6 +29,7 @@ from sklearn_mlcl.utils.parameters import (
     MISSING_LABEL,
     SHARE,
     DeclaredParameters,
+    named_in_errors,
     param,
 )
 from sklearn_mlcl.utils.set_output import in_chosen_container

@@ -27,9 +27,8 @@ from sklearn_mlcl.estimators.identity import traits_of_call, traits_of_fit
 from sklearn_mlcl.estimators.judge import Heads, Judge, Trained
 from sklearn_mlcl.estimators.task import Judged, Task
 from sklearn_mlcl.heads.blend import Blend, HeldOutParts, choose_blend
-from sklearn_mlcl.heads.decision import Decision, chosen
+from sklearn_mlcl.heads.decision import Decision, HeldOut, chosen
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
-from sklearn_mlcl.heads.held_out import HeldOut
 from sklearn_mlcl.heads.linear import default_weight, has_linear
 from sklearn_mlcl.heads.logistic import C_of_labels, EmbeddedSamples, fit_embedding_heads
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
@@ -70,7 +69,6 @@ from sklearn_mlcl.utils._sklearn_compat import (
     validate_parameters,
     with_callbacks,
 )
-from sklearn_mlcl.utils.chunking import same_samples, stacked
 from sklearn_mlcl.utils.fit_data import (
     Features,
     FitData,
@@ -91,10 +89,9 @@ from sklearn_mlcl.utils.parameters import (
     setting,
 )
 from sklearn_mlcl.utils.probabilities import sigmoid
-from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
-from sklearn_mlcl.utils.samples import is_table, tensors_of, zero_samples
+from sklearn_mlcl.utils.runtime import resolve_device, seeded, threads_for, torch_defaults
+from sklearn_mlcl.utils.samples import is_table, same_samples, stacked, tensors_of, zero_samples
 from sklearn_mlcl.utils.set_output import EmbeddingFrames, in_chosen_container
-from sklearn_mlcl.utils.streams import seeded
 from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
 
 #: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the

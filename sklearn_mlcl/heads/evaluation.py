@@ -17,10 +17,18 @@ from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.heads.predictor import DecoderHead, Predictor
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.training._parallel import in_parts
-from sklearn_mlcl.utils.chunking import chunk_rows, map_chunks, stacked, take_part, take_rows
 from sklearn_mlcl.utils.interrupts import signals_reach_caller
 from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
-from sklearn_mlcl.utils.samples import is_table, n_entries, tensors_of
+from sklearn_mlcl.utils.samples import (
+    chunk_rows,
+    is_table,
+    map_chunks,
+    n_entries,
+    stacked,
+    take_part,
+    take_rows,
+    tensors_of,
+)
 
 #: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory, and
 #: leaves enough samples for fast products.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import logsigmoid
 
-from sklearn_mlcl.utils.chunking import as_tensor, chunks
+from sklearn_mlcl.utils.samples import as_tensor, chunks
 from sklearn_mlcl.utils.state import Like, check_tensors
 
 #: Nodes of a level that a search for the best labels goes on from.

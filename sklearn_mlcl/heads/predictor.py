@@ -15,9 +15,9 @@ from sklearn_mlcl.collapse import ONNDecoder
 from sklearn_mlcl.heads.blend import Blend
 from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.modules import side_by_side
-from sklearn_mlcl.utils.chunking import as_tensor
 from sklearn_mlcl.utils.fit_data import LabelStats
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
+from sklearn_mlcl.utils.samples import as_tensor
 from sklearn_mlcl.utils.state import Like, check_tensors
 
 

@@ -19,7 +19,7 @@ from sklearn_mlcl.inspection._drawing import (
     legend_beside,
 )
 from sklearn_mlcl.inspection._labels import fitted_attribute
-from sklearn_mlcl.utils.argument_errors import named_in_errors
+from sklearn_mlcl.utils.parameters import named_in_errors
 
 LOSSES = {"train_loss": "training", "valid_loss": "validation"}
 #: Metrics that are zero at collapse, or whose distance from 1 is, with their titles.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from sklearn_mlcl.inspection._labels import label_names_of, n_labels_of
-from sklearn_mlcl.utils.argument_errors import named_in_errors
+from sklearn_mlcl.utils.parameters import named_in_errors
 from sklearn_mlcl.utils.response import METHODS, first_method, label_scores
 
 

@@ -13,6 +13,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sklearn_mlcl.losses._inputs import (
+    COUNT,
+    NON_NEGATIVE,
+    POSITIVE,
+    check_labels,
+    check_parameters,
+    check_sample_weight,
+    check_shape,
+    weight_per_sample,
+)
 from sklearn_mlcl.losses._kernel import PairKernel, full_precision, pair_loss
 from sklearn_mlcl.losses._label_indices import (
     LabelIndices,
@@ -23,19 +33,8 @@ from sklearn_mlcl.losses._label_indices import (
     sample_negatives,
 )
 from sklearn_mlcl.losses._pair_weights import LabelPairs, PairWeights, reciprocal
-from sklearn_mlcl.losses._sample_weight import weight_per_sample
-from sklearn_mlcl.losses._validation import (
-    COUNT,
-    NON_NEGATIVE,
-    POSITIVE,
-    check_labels,
-    check_parameters,
-    check_sample_weight,
-    check_shape,
-)
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.argument_errors import named_in_errors
-from sklearn_mlcl.utils.parameters import NUMBER
+from sklearn_mlcl.utils.parameters import NUMBER, named_in_errors
 
 
 @named_in_errors

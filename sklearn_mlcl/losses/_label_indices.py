@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_mlcl.utils.streams import generator_on
+from sklearn_mlcl.utils.runtime import generator_on
 from sklearn_mlcl.utils.targets import as_label_matrix
 
 

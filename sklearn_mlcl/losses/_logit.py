@@ -11,23 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_mlcl.losses._kernel import MASKED
-from sklearn_mlcl.losses._sample_weight import (
-    missing_entries,
-    weight_per_entry,
-    weight_per_sample,
-    weighted_mean,
-)
-from sklearn_mlcl.losses._validation import (
+from sklearn_mlcl.losses._inputs import (
     NON_NEGATIVE,
     POSITIVE,
     check_labels,
     check_parameters,
     check_sample_weight,
     check_shape,
+    missing_entries,
+    weight_per_entry,
+    weight_per_sample,
+    weighted_mean,
 )
+from sklearn_mlcl.losses._kernel import MASKED
 from sklearn_mlcl.utils._sklearn_compat import Interval
-from sklearn_mlcl.utils.argument_errors import named_in_errors
+from sklearn_mlcl.utils.parameters import named_in_errors
 
 
 @named_in_errors

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_mlcl.losses._sample_weight import missing_entries
-from sklearn_mlcl.utils.chunking import part_of
+from sklearn_mlcl.losses._inputs import missing_entries
+from sklearn_mlcl.utils.samples import part_of
 
 # Arrays of one tile alive at once: logits, weights, probabilities, one temporary.
 _ARRAYS = 4

@@ -9,8 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses._sample_weight import mean_entry_weight, missing_entries
-from sklearn_mlcl.losses._validation import check_labels, check_parameters, check_sample_weight
+from sklearn_mlcl.losses._inputs import (
+    check_labels,
+    check_parameters,
+    check_sample_weight,
+    mean_entry_weight,
+    missing_entries,
+)
 from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
 
 

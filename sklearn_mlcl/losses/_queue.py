@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses._validation import (
+from sklearn_mlcl.losses._inputs import (
     COUNT,
     check_labels,
     check_parameters,

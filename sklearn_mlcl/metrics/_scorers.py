@@ -10,8 +10,13 @@ from sklearn.base import clone
 
 from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
 from sklearn_mlcl.utils._sklearn_compat import ScorerMixin, StrOptions, validate_parameters
-from sklearn_mlcl.utils.argument_errors import named_in_errors
-from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
+from sklearn_mlcl.utils.parameters import (
+    MISSING_LABEL,
+    DeclaredParameters,
+    named_in_errors,
+    param,
+    required,
+)
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
 from sklearn_mlcl.utils.targets import TargetFormat, holds_strings, missing_as_nan
 

@@ -14,7 +14,7 @@ from sklearn_mlcl.model_selection._choices import (
     with_parameters,
 )
 from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks, OneFitSearch, fit_context
-from sklearn_mlcl.utils.argument_errors import named_in_errors
+from sklearn_mlcl.utils.parameters import named_in_errors
 
 
 @named_in_errors

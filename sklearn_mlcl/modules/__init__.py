@@ -1,6 +1,5 @@
 """Torch modules: encoders, projection heads, input scaling, the Gaussian-mixture VAE."""
 
-from sklearn_mlcl.modules._bins import PiecewiseLinearEncoding
 from sklearn_mlcl.modules._encoder import ACTIVATIONS, MLPEncoder, ProjectionHead
 from sklearn_mlcl.modules._etf import ETFLinear
 from sklearn_mlcl.modules._gaussian_mixture import (
@@ -22,6 +21,7 @@ from sklearn_mlcl.modules._members import (
 from sklearn_mlcl.modules._scaling import (
     FeatureNoise,
     InputScaler,
+    PiecewiseLinearEncoding,
     ScaledEncoder,
     embedding_width,
 )

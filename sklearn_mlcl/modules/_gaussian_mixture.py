@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.utils.streams import standard_normal
+from sklearn_mlcl.utils.runtime import standard_normal
 
 
 def gaussian_log_density(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.utils.streams import generator_on
+from sklearn_mlcl.utils.runtime import generator_on
 
 #: Values of the 16 random bits that decide about a unit.
 LEVELS = 2**16

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.utils.chunking import as_tensor, chunks
+from sklearn_mlcl.utils.samples import as_tensor, chunks
 from sklearn_mlcl.utils.targets import as_label_matrix, check_indicator_values
 from sklearn_mlcl.utils.validation import check_weights
 

@@ -20,7 +20,7 @@ from torch.nn.functional import softplus
 
 from sklearn_mlcl.solvers._design import Operator
 from sklearn_mlcl.solvers._preconditioner import CurvaturePairs
-from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.samples import chunks
 
 CURVATURE_FLOOR = 1e-20  # on p (1 - p): saturated rows keep the Newton system definite
 LINEAR = 40.0  # where softplus(u) is u in double precision

@@ -12,7 +12,7 @@ from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
 from sklearn_mlcl.solvers._newton import FINE, minimise
 from sklearn_mlcl.solvers._objective import Buffer, Problems
 from sklearn_mlcl.solvers._preconditioner import ROWS_A_COEFFICIENT, CurvaturePairs
-from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.samples import chunks
 
 BYTES_PER_ENTRY = 56  # signs, curvatures, a product, perhaps weights; copies for those that stay
 BYTES_PER_COEFFICIENT = 160  # the vectors of Newton's method and of conjugate gradients

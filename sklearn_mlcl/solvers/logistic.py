@@ -19,8 +19,8 @@ from sklearn_mlcl.solvers._inputs import (
     gram_weight,
 )
 from sklearn_mlcl.solvers._task import Fits, Rows, label_width, solve
-from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.samples import chunks
 
 MEMORY_BUDGET = 2**28
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
 from sklearn_mlcl.solvers._task import Fits, Rows, label_width, solve
 from sklearn_mlcl.solvers.logistic import MEMORY_BUDGET, as_grid, prepare
-from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.samples import chunks
 from sklearn_mlcl.utils.targets import as_array
 from sklearn_mlcl.utils.validation import as_floats
 

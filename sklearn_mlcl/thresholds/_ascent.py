@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sklearn_mlcl.metrics._decisions import CountScore
-from sklearn_mlcl.thresholds._curves import cut_above, last_argmax, midpoints
+from sklearn_mlcl.thresholds._sweeps import cut_above, last_argmax, midpoints
 from sklearn_mlcl.utils.validation import LabelEntries
 
 # Gains of the mean score of the samples: below the first is rounding, a round below the second

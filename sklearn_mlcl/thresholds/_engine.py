@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 
 from sklearn_mlcl.thresholds._ascent import common_grid_cut, grid_ascent, row_ascent
-from sklearn_mlcl.thresholds._common import ROW_SCORES, balanced_cut, common_cut
-from sklearn_mlcl.thresholds._curves import best_cut, cut_above, micro_f1_cuts
 from sklearn_mlcl.thresholds._objectives import METRICS, value_at
+from sklearn_mlcl.thresholds._sweeps import (
+    ROW_SCORES,
+    balanced_cut,
+    best_cut,
+    common_cut,
+    cut_above,
+    micro_f1_cuts,
+)
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.parameters import AT_LEAST_1, STRENGTH_OR_0, check_arguments
 from sklearn_mlcl.utils.targets import label_names_in

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sklearn_mlcl.losses._inputs import mean_entry_weight
 from sklearn_mlcl.losses._label_indices import active_labels, sample_negatives
-from sklearn_mlcl.losses._sample_weight import mean_entry_weight
 
 
 @dataclass(frozen=True)

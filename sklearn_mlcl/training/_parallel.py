@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.training._torch_compat import timeout_of_world
 from sklearn_mlcl.training.chunked import batch_norms
-from sklearn_mlcl.utils.chunking import part_of
-from sklearn_mlcl.utils.streams import streams_of_fit
+from sklearn_mlcl.utils.runtime import streams_of_fit
+from sklearn_mlcl.utils.samples import part_of
 
 #: Seconds after which a process says that it waits for the others to call ``fit``.
 PATIENCE = 10.0

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sklearn_mlcl.utils.streams import generator_on
+from sklearn_mlcl.utils.runtime import generator_on
 
 _ATEN = torch.ops.aten
 

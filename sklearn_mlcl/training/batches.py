@@ -18,10 +18,9 @@ from sklearn_mlcl.losses import LabelIndices
 from sklearn_mlcl.losses._label_indices import SampledLabels
 from sklearn_mlcl.training._parallel import processes_of_fit
 from sklearn_mlcl.training._torch_compat import sample_dirichlet
-from sklearn_mlcl.utils.chunking import MemmapView, as_tensor
 from sklearn_mlcl.utils.fit_data import FitData
-from sklearn_mlcl.utils.samples import each_tensor, is_table, tensors_of
-from sklearn_mlcl.utils.streams import generator_on
+from sklearn_mlcl.utils.runtime import generator_on
+from sklearn_mlcl.utils.samples import MemmapView, as_tensor, each_tensor, is_table, tensors_of
 
 #: Inputs of the module, then labels and weights. Inputs are a tensor, or a dict of them for a
 #: module of the user's. Training may see some of the labels, or lists of them.

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sklearn_mlcl.utils.runtime import streams_of_fit
 from sklearn_mlcl.utils.samples import each_tensor
-from sklearn_mlcl.utils.streams import streams_of_fit
 
 #: Layers of torch whose output for a sample depends on the others of its batch.
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -156,10 +156,8 @@ class ChunkedBatch:
         _check_same(made[..., :1, :], known[..., :1, :], SAME_AMONG_OTHERS, why)
 
 
-def chunks_of(inputs: Any, size: int | None, dim: int) -> list[Any]:
+def chunks_of(inputs: Any, size: int, dim: int) -> list[Any]:
     """Return inputs of a module in chunks of at most so many samples, which lie along ``dim``."""
-    if size is None:
-        return [inputs]
     if not isinstance(inputs, dict):
         return list(inputs.split(size, dim=dim))
     split = {name: tensor.split(size, dim=dim) for name, tensor in inputs.items()}

@@ -12,7 +12,7 @@ from torch import nn
 
 from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.training._torch_compat import PrivateDraws
-from sklearn_mlcl.utils.streams import generator_on
+from sklearn_mlcl.utils.runtime import generator_on
 
 #: Layers of torch that draw nothing once they are made, and containers of layers.
 _QUIET: tuple[Any, ...] = (

@@ -16,7 +16,7 @@ from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses._validation import values_checked
+from sklearn_mlcl.losses._inputs import values_checked
 from sklearn_mlcl.training._parallel import (
     check_module,
     in_parts,
@@ -24,7 +24,6 @@ from sklearn_mlcl.training._parallel import (
     own_seed,
     processes_of_fit,
 )
-from sklearn_mlcl.training.averaging import WeightAverage
 from sklearn_mlcl.training.batches import (
     Batch,
     IndexBatches,
@@ -38,11 +37,12 @@ from sklearn_mlcl.training.draws import is_foreign, private_draws, seed_global, 
 from sklearn_mlcl.training.optimizers import (
     CONSTANT,
     SCHEDULES,
+    WeightAverage,
     checked_optimizer_state,
     make_optimizer,
 )
 from sklearn_mlcl.utils.interrupts import is_from_signal
-from sklearn_mlcl.utils.streams import seeded, streams_of_fit
+from sklearn_mlcl.utils.runtime import seeded, streams_of_fit
 
 #: Names of ``precision``.
 PRECISIONS = ("float32", "bf16")
@@ -631,8 +631,8 @@ class IndexBatchNet(NeuralNet):
         """Return loss and embedding of a batch, and leave the gradients with the parameters."""
         X, (labels, sample_weight) = batch
         # Members that learn from samples of their own come before them.
-        dim = len(labels.shape) - 2 if self.chunk_size is not None else 0
-        chunks = chunks_of(X, self.chunk_size, dim)
+        dim = len(labels.shape) - 2
+        chunks = [X] if self.chunk_size is None else chunks_of(X, self.chunk_size, dim)
         with private_draws(self._redirects), values_checked():
             if len(chunks) == 1:
                 chunked, step = None, self._forward(batch)

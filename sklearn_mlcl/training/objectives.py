@@ -15,9 +15,9 @@ from sklearn_mlcl.losses import (
     MemoryQueue,
     PickAllLabelLoss,
 )
+from sklearn_mlcl.losses._inputs import weight_per_sample
 from sklearn_mlcl.losses._label_indices import SampledLabels
-from sklearn_mlcl.losses._sample_weight import weight_per_sample
-from sklearn_mlcl.modules._heads import Head, logits_of
+from sklearn_mlcl.modules._encoder import Head, logits_of
 from sklearn_mlcl.training._parallel import own_rows, processes_of_fit
 
 

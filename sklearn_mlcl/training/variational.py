@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_mlcl.losses._sample_weight import weight_per_sample, weighted_mean
-from sklearn_mlcl.losses._validation import values_checked
+from sklearn_mlcl.losses._inputs import values_checked, weight_per_sample, weighted_mean
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._gaussian_mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.class_weight import compute_class_weight
 
-from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.samples import chunks
 from sklearn_mlcl.utils.targets import TargetFormat, label_places
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from sklearn_mlcl.utils.chunking import MemmapView, as_memmap_view, chunks, take_rows
 from sklearn_mlcl.utils.class_weight import (
     ClassWeights,
     class_weights,
@@ -24,11 +23,15 @@ from sklearn_mlcl.utils.class_weight import (
     weighted_counts,
 )
 from sklearn_mlcl.utils.samples import (
+    MemmapView,
+    as_memmap_view,
     check_same_kind,
     check_samples,
+    chunks,
     is_table,
     n_entries,
     sample_shape,
+    take_rows,
 )
 from sklearn_mlcl.utils.targets import (
     Indicator,

@@ -1,8 +1,10 @@
-"""Samples for a module of the user's: numbers of any dtype and shape, one array or several."""
+"""Samples of any kind (dense, CSR, memory maps, arrays for a module), and chunks of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import mmap
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,175 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from sklearn_mlcl.utils.chunking import as_tensor
+#: Rows of a chunk at most, so that a layer's output stays in the caches, and entries that are held
+#: for them at most.
+CHUNK_ROWS, CHUNK_ENTRIES = 2048, 2**26
+
+
+def chunks(n_rows: int, size: int = 2**16) -> Iterator[slice]:
+    """Yield the slices of ``size`` rows that make up ``n_rows``."""
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def chunk_rows(entries: int) -> int:
+    """Return how many rows to take at once where a row needs so many entries of memory."""
+    return max(1, min(CHUNK_ROWS, CHUNK_ENTRIES // max(1, entries)))
+
+
+def map_chunks(
+    n_rows: int, size: int, compute: Callable[[slice], Any]
+) -> Iterator[tuple[slice, Any]]:
+    """Yield slices of the rows, each with what ``compute`` makes of it.
+
+    Where the device runs out of memory the chunks are halved, with a warning.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows, at least 1.
+    size : int
+        Rows of a chunk.
+    compute : callable
+        Maps a slice of rows to anything.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If a single row does not fit.
+    """
+    if n_rows < 1:
+        raise ValueError(f"n_rows must be at least 1, got {n_rows}.")
+    start = 0
+    while start < n_rows:
+        part = slice(start, min(start + size, n_rows))
+        try:
+            made = compute(part)
+        except torch.OutOfMemoryError:
+            if part.stop - part.start == 1:
+                raise
+            size = (part.stop - part.start) // 2
+            warnings.warn(
+                f"The device ran out of memory at {part.stop - start} rows at once; going on with "
+                f"{size}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+            continue
+        yield part, made
+        start = part.stop
+
+
+def part_of(n: int, part: tuple[int, int]) -> slice:
+    """Return the k-th of m contiguous parts of n things; their sizes differ by 1 at most.
+
+    Parameters
+    ----------
+    n : int
+        Number of things.
+    part : (int, int)
+        The numbers k, from 0 on, and m.
+    """
+    k, m = part
+    return slice(n * k // m, n * (k + 1) // m)
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """Return an array as a tensor; torch has no read-only memory and no negative strides: copy."""
+    as_it_is = array.flags.writeable and min(array.strides, default=0) >= 0
+    return torch.from_numpy(array if as_it_is else array.copy())
+
+
+def stacked(parts: Iterable[Any], n_rows: int) -> Any:
+    """Return chunks of ``n_rows`` rows one below the other, dense or CSR.
+
+    Dense chunks are copied into the result one by one: two copies of all are never there.
+    """
+    out: np.ndarray | None = None
+    start, parts = 0, iter(parts)
+    for made in parts:
+        if sp.issparse(made):
+            return sp.vstack([made, *parts], format="csr")
+        if len(made) == n_rows:
+            return made
+        if out is None:
+            out = np.empty((n_rows, *made.shape[1:]), dtype=made.dtype)
+        out[start : start + len(made)] = made
+        start += len(made)
+    return out
+
+
+#: Bytes up to which a memory map is read into memory like any other array.
+READ_AT_ONCE = 2**26
+
+
+class MemmapView:
+    """Some rows of a memory-mapped array, which indexing reads.
+
+    Splitting the rows or dropping some takes a list of their numbers and reads nothing.
+
+    Parameters
+    ----------
+    array : ndarray of shape (N, ...)
+        The memory map.
+    index : ndarray of int of shape (n,) or None
+        Numbers of the rows; None takes all of them.
+    """
+
+    def __init__(self, array: np.ndarray, index: np.ndarray | None = None) -> None:
+        self.array = array
+        self.index = index
+        self.shape = (len(array) if index is None else len(index), *array.shape[1:])
+        self.dtype = array.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read the rows that a slice, a mask or an array of numbers names."""
+        return self.array[key if self.index is None else self.index[key]]
+
+    def take(self, rows: np.ndarray) -> MemmapView:
+        """Return some of these rows, by number or mask, without reading them."""
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        return MemmapView(self.array, rows if self.index is None else self.index[rows])
+
+
+def is_mapped(array: Any) -> bool:
+    """Return whether an array, or what it is a view of, is a memory map."""
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base
+    return isinstance(array, np.memmap | mmap.mmap)
+
+
+def as_memmap_view(X: Any) -> Any:
+    """Return a large memory map as :class:`MemmapView`, anything else as it is."""
+    large = is_mapped(X) and X.nbytes > READ_AT_ONCE
+    return MemmapView(X) if large else X
+
+
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Return some rows of X, by number or mask; those of a memory map are not read."""
+    return X.take(rows) if isinstance(X, MemmapView) else X[rows]
+
+
+def take_part(X: Any, rows: slice) -> Any:
+    """Return some rows of X in a row, all as they are; those of a memory map are not read."""
+    whole = (rows.start, rows.stop) == (0, X.shape[0])
+    return X if whole else take_rows(X, np.arange(rows.start, rows.stop))
+
+
+def same_samples(X: Any, other: Any) -> bool:
+    """Return whether two matrices hold the same numbers."""
+    if X.shape != other.shape or sp.issparse(X) != sp.issparse(other):
+        return False
+    if sp.issparse(X):
+        return (other != X).nnz == 0
+    return bool(np.array_equal(X, other))
+
 
 #: What a module is called with: a tensor, or tensors by name.
 Inputs = Tensor | dict[str, Tensor]

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
-from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.samples import chunks
 
 Indicator: TypeAlias = np.ndarray | sp.csr_array
 CHECKED_AT_ONCE = 2**18  # entries whose values are looked at together

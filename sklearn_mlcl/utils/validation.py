@@ -11,9 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from torch import Tensor
 
-from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.class_weight import mean_weights
 from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.samples import chunks
 from sklearn_mlcl.utils.targets import (
     Indicator,
     as_1d_target,

@@ -25,7 +25,7 @@ from sklearn_mlcl.losses import (
     RegularizedContrastiveLoss,
     SupConLoss,
 )
-from sklearn_mlcl.losses._validation import values_checked
+from sklearn_mlcl.losses._inputs import values_checked
 from sklearn_mlcl.representation import alignment
 from tests.losses.cases import CASES, DENSE, LEAVES, Batch, as_tensors, tile_budget
 
