@@ -14,7 +14,6 @@ from torch import nn
 
 from sklearn_mlcl import CGMVAEClassifier, ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import RepresentationMonitor
-from sklearn_mlcl.callbacks._representation import _ratio_of_points
 from sklearn_mlcl.estimators.net import (
     AUTO_EPOCHS,
     AUTO_SAMPLES,
@@ -24,6 +23,7 @@ from sklearn_mlcl.estimators.net import (
     most_epochs,
 )
 from sklearn_mlcl.modules import MemberList, StackedLinear
+from sklearn_mlcl.representation import positive_regularization_ratio
 from tests.small import every_ensemble, plain, small
 
 M, WIDTH = 3, 16
@@ -114,10 +114,13 @@ def test_the_ratio_is_the_mean_of_the_members(label_data: Any) -> None:
     monitor = RepresentationMonitor(n_rows=len(X))
     clf = ensemble(CONTRASTIVE, callbacks=[monitor]).fit(X, Y)
     objective = clf.net_.criterion_
-    projections = objective.projection(member_embeddings(clf, X))
+    loss, projections = objective.loss, objective.projection(member_embeddings(clf, X))
     ratios = [
-        _ratio_of_points(
-            objective.loss, rows.detach(), prototypes.detach(), torch.from_numpy(Y).bool()
+        positive_regularization_ratio(
+            torch.cat([rows, prototypes]),
+            loss.pair_weights(torch.from_numpy(Y).bool(), prototypes=True),
+            temperature=loss.temperature,
+            repulsion=[loss.beta] * len(X) + [1.0] * Y.shape[1],
         )
         for rows, prototypes in zip(projections, objective.prototypes, strict=True)
     ]
