@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
@@ -27,7 +28,7 @@ from sklearn_mlcl import (
 )
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.modules import pack_inputs
-from tests.small import every_ensemble, small
+from tests.small import every_net, small
 
 N_WORDS, LENGTH = 12, 6
 
@@ -104,10 +105,13 @@ every_case = pytest.mark.parametrize("case", CASES)
 
 def classifier(make: Any, module: Any, **changes: Any) -> Any:
     changes = {"max_epochs": 25, "learning_rate": 0.02, "n_estimators": 1} | changes
+    known = make().get_params()
+    if "n_estimators" not in known:
+        del changes["n_estimators"]
     return small(make, module=module, scale_input=False, **changes)
 
 
-@every_ensemble
+@every_net
 @every_case
 def test_it_learns_and_answers_as_any_other(make: Any, case: str, tmp_path: Path) -> None:
     module, data = CASES[case]
@@ -118,7 +122,8 @@ def test_it_learns_and_answers_as_any_other(make: Any, case: str, tmp_path: Path
     assert answer.dtype == (np.float64 if X.dtype == np.float64 else np.float32)
     one_by_one = np.vstack([clf.predict_proba(X_test[i : i + 1]) for i in range(5)])
     assert_allclose(one_by_one, answer[:5], atol=1e-5)
-    assert clf.transform(X_test).shape == (len(X_test), 8)
+    n_embedding = 64 if make is CGMVAEClassifier else 8
+    assert clf.transform(X_test).shape == (len(X_test), n_embedding)
     assert clf.oof_proba_.shape == Y.shape and set(clf.validation_scores_) >= {"f1_micro"}
     assert_array_equal(clone(clf).fit(X, Y).predict_proba(X_test), answer)
     assert_array_equal(pickle.loads(pickle.dumps(clf)).predict_proba(X_test), answer)
@@ -338,10 +343,76 @@ def test_a_module_that_is_made_without_storage_first() -> None:
     assert_array_equal(*found)
 
 
-def test_cgmvae_keeps_to_rows() -> None:
+def test_cgmvae_decodes_rows_of_floats_alone() -> None:
     X, Y = images(np.float32)
-    with pytest.raises(ValueError, match="dim"):
-        small(CGMVAEClassifier, module=Images, scale_input=False).fit(X, Y)
+    clf = classifier(CGMVAEClassifier, Images, net_params__concat_input=True)
+    with pytest.raises(ValueError, match=r"concat_input=True needs rows of floats, got X of dty"):
+        clf.fit(X, Y)
+    clf.set_params(module=Rows).fit(X.reshape(200, -1), Y)
+    assert clf.net_.module_.decoder.from_features.in_features == X[0].size
+
+
+class Without(Words):
+    """Embeddings that no training can use."""
+
+    def __init__(self, change: Any) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.change(super().forward(ids))
+
+
+@every_net
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (Tensor.double, r"embeddings of torch\.float32, got torch\.float64: .* \.float\(\)"),
+        (Tensor.bfloat16, r"embeddings of torch\.float32, got torch\.bfloat16"),
+        (Tensor.detach, r"parameters to train, but its embeddings carry no gradient"),
+        (lambda embedding: (embedding,), r"for 2 rows it returned tuple"),
+    ],
+)
+def test_embeddings_that_no_head_can_use(make: Any, change: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        classifier(make, lambda: Without(change)).fit(*token_ids())
+
+
+def test_a_module_that_casts_its_samples_itself() -> None:
+    X, Y = images(np.float64)
+    clf = classifier(MultiLabelMLPClassifier, Casts, max_epochs=1).fit(X, Y)
+    answer = clf.predict_proba(X)
+    assert answer.dtype == np.float64
+    assert_allclose(clf.predict_proba(X.astype(np.float32)), answer, atol=1e-6)
+
+
+class Casts(Images):
+    def forward(self, X: Tensor) -> Tensor:
+        return super().forward(X.float())
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64, np.int32])
+def test_ids_of_any_width(dtype: type) -> None:
+    ids, Y = token_ids()
+    clf = classifier(MultiLabelMLPClassifier, Words, max_epochs=1)
+    answers = [clf.fit(X, Y).predict_proba(X) for X in (ids, ids.astype(dtype))]
+    assert_array_equal(*answers)
+
+
+def test_ids_of_a_frame_stay_integers_and_keep_their_names() -> None:
+    ids, Y = token_ids()
+    frame = pd.DataFrame(ids, columns=[*"abcdef"])
+    clf = classifier(MultiLabelMLPClassifier, Words, max_epochs=1).fit(frame, Y)
+    assert [*clf.feature_names_in_] == [*"abcdef"]
+    assert_array_equal(clf.predict_proba(frame), clf.fit(ids, Y).predict_proba(ids))
+    with pytest.raises(ValueError, match="feature names should match"):
+        clf.fit(frame, Y).predict_proba(frame[[*"fedcba"]])
+
+
+def test_samples_of_different_lengths() -> None:
+    ids, Y = token_ids()
+    with pytest.raises(ValueError, match=r"X cannot be read as one array.* Pad samples"):
+        classifier(MultiLabelMLPClassifier, Words).fit([ids[0][:3], *ids[1:]], Y)
 
 
 def test_packing() -> None:

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl.estimators.contrastive import HEAD_C
-from sklearn_mlcl.estimators.encoders import encoder_of, layer_sizes, scaler_of
+from sklearn_mlcl.estimators.encoders import encoder_of, layer_sizes, probe_of, scaler_of
 from sklearn_mlcl.estimators.net import NetClassifier
 from sklearn_mlcl.estimators.task import Task
 from sklearn_mlcl.heads.evaluation import outputs
@@ -40,6 +40,7 @@ from sklearn_mlcl.utils.parameters import (
     setting,
 )
 from sklearn_mlcl.utils.runtime import torch_defaults
+from sklearn_mlcl.utils.samples import is_table
 
 
 @named_in_errors
@@ -142,7 +143,8 @@ class CGMVAEClassifier(NetClassifier):
     ``net_params={"schedule": "warm_restarts"}`` is the schedule of the release. The rate follows a
     cosine from ``learning_rate`` to a tenth of it, and restarts after 50 and 150 epochs.
     ``history_`` has the terms ``bce``, ``kl`` (in nats) and ``contrastive`` of every epoch.
-    ``module`` replaces the feature encoder.
+    ``module`` replaces the feature encoder. With ``scale_input=False`` samples may be of any kind,
+    if ``concat_input`` is False.
 
     References
     ----------
@@ -206,22 +208,30 @@ class CGMVAEClassifier(NetClassifier):
     )
 
     _net_class = VariationalNet
-    #: The decoder may see the samples too: they are rows of features.
-    _own_inputs = False
 
     # ------------------------------------------------------------------ fit
 
     def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
         data = task.train
-        scaler, encoder = scaler_of(self, task), self._encoder(data.n_features)
+        probe = probe_of(self, data)
+        scaler: nn.Module = nn.Identity()
+        if isinstance(probe, int):
+            noise = FeatureNoise(float(self.feature_noise))
+            scaler = nn.Sequential(scaler_of(self, task), noise)
+        elif setting(self, "concat_input") and not is_table(data.X):
+            raise ValueError(
+                f"net_params__concat_input=True needs rows of floats, got X of dtype "
+                f"{data.X.dtype} and shape {data.X.shape}."
+            )
+        encoder = self._encoder(self.n_features_in_, probe)
         bias = None
         if setting(self, "label_bias"):
             bias = torch.from_numpy(task.stats.log_odds.astype(np.float32))
         model = GaussianMixtureVAE(
-            nn.Sequential(scaler, FeatureNoise(float(self.feature_noise))),
+            scaler,
             encoder,
             data.n_features,
-            embedding_width(encoder, data.n_features),
+            embedding_width(encoder, probe),
             data.n_labels,
             latent_dim=setting(self, "latent_dim"),
             embedding_dim=setting(self, "embedding_dim"),
@@ -245,9 +255,9 @@ class CGMVAEClassifier(NetClassifier):
             **terms,
         )
 
-    def _encoder(self, n_features: int) -> nn.Module:
+    def _encoder(self, n_features: int, probe: Any) -> nn.Module:
         if self.module is not None or setting(self, "layer_norm"):
-            return encoder_of(self, n_features)
+            return encoder_of(self, n_features, probe)
         sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         return plain_encoder(n_features, sizes, self.activation, float(self.dropout))
 

@@ -56,6 +56,7 @@ def chunk_outputs(
     The module is copied, its tensors are cast and moved: the one that was given is left alone, so
     that several threads can predict at once. For float64 samples the weights are cast up: a float32
     pass gives a sample another answer in another batch, by more than scikit-learn's checks allow.
+    A module that has ``in_float32`` computes in float32 all the same, and its answers are cast.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def chunk_outputs(
     device : str or torch.device
         Where it runs; "auto" weighs the work of a chunk.
     dtype : torch.dtype, default=None
-        Of samples and weights; None is that of the samples.
+        Of samples, weights and answers; None is that of the samples.
     entries : int, default=0
         Numbers of memory that a sample needs beside its features and the widest layer. For samples
         that are no rows of floats, one sample shows what the layers need.
@@ -81,6 +82,10 @@ def chunk_outputs(
     n_samples = arrays[0].shape[0]
     if dtype is None:
         dtype = torch.float64 if arrays[0].dtype == np.float64 else torch.float32
+    in_half = precision == "bf16" and dtype == torch.float32
+    cast = None
+    if any(getattr(part, "in_float32", False) for part in module.modules()):
+        dtype, cast = torch.float32, dtype
     heads = [part for part in module.modules() if isinstance(part, NeighborHead)]
     widest = max((p.numel() for p in module.parameters() if p.ndim == 1), default=0)
     n_neighbors = max((len(head.unit) for head in heads), default=1)
@@ -93,7 +98,7 @@ def chunk_outputs(
     work_of_product = work / max(1, len(matrices))
     device = resolve_device(device, work)
     copied = signals_reach_caller()(torch_defaults()(placed))(module, device, dtype)
-    if precision == "bf16" and dtype == torch.float32:
+    if in_half:
         for part in list(copied.modules()):
             if isinstance(part, Embedding | Predictor):
                 part.encoder = _HalfPrecision(part.encoder)
@@ -104,8 +109,8 @@ def chunk_outputs(
         with torch_defaults(), threads_for(work_of_product, device), torch.inference_mode():
             made = copied(*(_tensor(a[part], device, dtype) for a in arrays), **options)
             if isinstance(made, tuple):
-                return tuple(tensor.cpu().numpy() for tensor in made)
-            return made.cpu().numpy()
+                return tuple(tensor.to("cpu", cast).numpy() for tensor in made)
+            return made.to("cpu", cast).numpy()
 
     if n_samples > FEW_SAMPLES and not is_table(arrays[0]):
         with _counted_entries(copied) as largest:

@@ -182,7 +182,8 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
     Raises
     ------
     ValueError
-        If the module returns anything else than one vector a row.
+        If the module returns anything else than one vector of float32 a row, or has parameters to
+        train and returns vectors without a gradient.
 
     Examples
     --------
@@ -196,7 +197,7 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
     if isinstance(n_features, int):
         own = (t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
         samples = torch.zeros(2, n_features, dtype=next(own, torch.float32))
-    with torch.no_grad():
+    with torch.enable_grad():
         embedding = module(samples)
     module.train(training)
     expected = (2,) if n_members == 1 else (n_members, 2)
@@ -206,6 +207,17 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
             "module must map n samples to embeddings of shape (n, n_embedding); "
             f"for 2 rows it returned {type(embedding).__name__} of shape "
             f"{shape}."
+        )
+    if embedding.dtype not in (torch.float32, torch.get_default_dtype()):
+        raise ValueError(
+            f"module must return embeddings of torch.float32, got {embedding.dtype}: "
+            "end its forward with .float()."
+        )
+    if not embedding.requires_grad and any(p.requires_grad for p in module.parameters()):
+        raise ValueError(
+            "module has parameters to train, but its embeddings carry no gradient: its forward "
+            "runs under torch.no_grad or detaches them. To keep parameters as they are, call "
+            "requires_grad_(False) on them."
         )
     return embedding.shape[-1]
 

@@ -29,11 +29,13 @@ def custom_encoder(factory: Callable[[int], nn.Module], n_features: int) -> nn.M
         raise TypeError(
             f"module must be a class or a function that returns a module, got a module of the "
             f"class {type(factory).__name__}: each fit, and each member, needs one of its own. "
-            "Give module=lambda n_features: ..., or a function."
+            "Give the class, or a function or functools.partial that makes one."
         )
     module = factory(n_features) if _takes_arguments(factory) else factory()  # type: ignore
     if isinstance(module, nn.Module):
         setattr(module, N_FEATURES, n_features)
+        # Code of the user's that casts to float32 cannot run on weights that are cast to float64.
+        module.in_float32 = True  # type: ignore[assignment]
     return module
 
 

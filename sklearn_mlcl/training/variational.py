@@ -109,7 +109,7 @@ class VariationalObjective(nn.Module):
         """
         labels, sample_weight, count = own_rows(labels, sample_weight)
         columns = LabelColumns.of(labels, self.n_negatives, sample_weight)
-        of_samples = weight_per_sample(labels, sample_weight, X.dtype)
+        of_samples = weight_per_sample(labels, sample_weight, model.label_embeddings.dtype)
         label_embeddings, bias = model.labels(columns.index)
         prior, members = _prior(model, columns, label_embeddings)
         x = model.scaler(X)

@@ -172,11 +172,14 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
     CSR comes without duplicates and explicit zeros: equal matrices are equal arrays.
     """
     check_in_memory("X", X)
-    if getattr(estimator, "_own_inputs", False) and not (sp.issparse(X) or hasattr(X, "columns")):
-        X = check_samples(X)
+    if getattr(estimator, "_own_inputs", False) and not sp.issparse(X):
+        frame = hasattr(X, "columns")
+        named = validate_data(estimator, X, reset=reset, dtype=None) if frame else X
+        samples = check_samples(named)
         known = None if reset else getattr(estimator, "_sample_shape", None)
-        if known is not None or not is_table(X):
-            return _checked_kind(estimator, X, known, reset)
+        if known is not None or not is_table(samples):
+            return _checked_kind(estimator, samples, known, reset)
+        X = X if frame else samples
     if reset:
         vars(estimator).pop("_sample_shape", None)
     if np.ma.is_masked(X):

@@ -187,6 +187,8 @@ def same_samples(X: Any, other: Any) -> bool:
 Inputs = Tensor | dict[str, Tensor]
 #: Name, dtype and shape of a sample, one for each of several arrays.
 SampleShape = list[tuple[str, str, tuple[int, ...]]]
+#: What tensors of some integers are cast to.
+WIDER = dict.fromkeys((torch.uint16, torch.uint32, torch.uint64), torch.int64)
 
 
 def pack_inputs(**arrays: ArrayLike) -> np.ndarray:
@@ -245,14 +247,21 @@ def each_tensor(change: Callable[[Tensor], Any], inputs: Any) -> Any:
 
 
 def tensors_of(array: np.ndarray, dtype: torch.dtype = torch.float32) -> Inputs:
-    """Return samples as tensors: floats in a dtype, all others as they are."""
-    parts = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, part in fields_of(array).items()
-        # Fields of packed samples lie between one another, which torch has no strides for.
-        for tensor in (as_tensor(part.copy(order="C") if name else part),)
-    }
-    return parts if array.dtype.names else parts[""]
+    """Return samples as tensors: floats in a dtype, all others as they are.
+
+    Wide unsigned integers become int64: torch neither indexes nor computes with them.
+    """
+
+    def as_wanted(tensor: Tensor) -> Tensor:
+        return tensor.to(
+            dtype if tensor.is_floating_point() else WIDER.get(tensor.dtype, tensor.dtype)
+        )
+
+    if array.dtype.names is None:
+        return as_wanted(as_tensor(array))
+    # Fields of packed samples lie between one another, which torch has no strides for.
+    parts = fields_of(array).items()
+    return {name: as_wanted(as_tensor(part.copy(order="C"))) for name, part in parts}
 
 
 def n_entries(X: Any) -> int:
@@ -290,7 +299,12 @@ def check_samples(X: Any) -> np.ndarray:
     ValueError
         If they have fewer than two dimensions, none at all, NaN or infinity.
     """
-    X = X.detach().cpu().numpy() if isinstance(X, Tensor) else np.asarray(X)
+    try:
+        X = X.detach().cpu().numpy() if isinstance(X, Tensor) else np.asarray(X)
+    except ValueError as error:
+        raise ValueError(
+            f"X cannot be read as one array: {error} Pad samples of different lengths to one."
+        ) from error
     parts = fields_of(X)
     kinds = {part.dtype.kind for part in parts.values()}
     if not kinds <= set("biuf"):
