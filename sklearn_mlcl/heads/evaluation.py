@@ -103,14 +103,17 @@ def chunk_outputs(
             if isinstance(part, Embedding | Predictor):
                 part.encoder = _HalfPrecision(part.encoder)
 
+    def answer(tensor: Tensor) -> np.ndarray:
+        return tensor.to("cpu", cast if tensor.is_floating_point() else None).numpy()
+
     # All modes end with a chunk: between two of them the caller's own code runs.
     @signals_reach_caller()
     def made(part: slice) -> Any:
         with torch_defaults(), threads_for(work_of_product, device), torch.inference_mode():
             made = copied(*(_tensor(a[part], device, dtype) for a in arrays), **options)
             if isinstance(made, tuple):
-                return tuple(tensor.to("cpu", cast).numpy() for tensor in made)
-            return made.to("cpu", cast).numpy()
+                return tuple(answer(tensor) for tensor in made)
+            return answer(made)
 
     if n_samples > FEW_SAMPLES and not is_table(arrays[0]):
         with _counted_entries(copied) as largest:

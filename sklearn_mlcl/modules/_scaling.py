@@ -281,6 +281,8 @@ def _float32(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.asarray(array, dtype=np.float32))
 
 
+# ---------------------------------------------------------------------- bins
+
 #: Narrower bins, in standard deviations of a feature, say nothing: rounding would be blown up.
 SMALLEST_BIN = 0.01
 

@@ -140,6 +140,8 @@ def micro_f1_cuts(entries: LabelEntries) -> np.ndarray:
     return np.array([curve.cuts[at] for curve, at in chosen])
 
 
+# ---------------------------------------------------------------------- one cut for all labels
+
 Events = Iterator[tuple[np.ndarray, np.ndarray]]
 # Scores of a sample from its numbers of hits, accepted and true labels.
 ROW_SCORES: dict[str, CountScore] = {

@@ -244,7 +244,7 @@ def epoch_log(history: History) -> dict[str, np.ndarray]:
     return {name: np.array([row.get(name, np.nan) for row in history]) for name in names}
 
 
-# ---------------------------------------------------------------------- states
+# ---------------------------------------------------------------------- states of callbacks
 
 
 def callback_states(

@@ -217,6 +217,8 @@ def _check_moments(
             )
 
 
+# ---------------------------------------------------------------------- average of the weights
+
 #: Epochs that the average looks back on, about.
 WINDOW = 2
 

@@ -377,6 +377,8 @@ CLASS_WEIGHT = param(None, StrOptions({"balanced"}), dict, list, None)
 DeclaredParameters._texts = _texts_in(inspect.cleandoc(DeclaredParameters.__doc__ or ""))
 
 
+# ---------------------------------------------------------------------- arguments of methods
+
 C = TypeVar("C", bound=type)
 #: Methods from elsewhere are public under the name of their own class, as ``Module.to`` of torch.
 PACKAGES = {"sklearn_mlcl", "sklearn"}

@@ -209,6 +209,9 @@ def _in_new_thread(function: Callable[[int], None], argument: int) -> None:
     thread.join()
 
 
+# ---------------------------------------------------------------------- generators
+
+
 class Streams:
     """The generators of one fit, one for each device that it draws on.
 

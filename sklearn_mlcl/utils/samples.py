@@ -113,6 +113,8 @@ def stacked(parts: Iterable[Any], n_rows: int) -> Any:
     return out
 
 
+# ---------------------------------------------------------------------- memory maps
+
 #: Bytes up to which a memory map is read into memory like any other array.
 READ_AT_ONCE = 2**26
 
@@ -182,6 +184,8 @@ def same_samples(X: Any, other: Any) -> bool:
         return (other != X).nnz == 0
     return bool(np.array_equal(X, other))
 
+
+# ---------------------------------------------------------------------- samples of any shape
 
 #: What a module is called with: a tensor, or tensors by name.
 Inputs = Tensor | dict[str, Tensor]
