@@ -110,6 +110,8 @@ def gradients(
     """Return all gradients of a batch, by this process or shared."""
     X, labels, weight = batch
     own = X if processes is None else X[processes.samples(len(X))]
+    if objective.own_labels:
+        labels, weight = parallel.own_rows(labels, weight)
     parameters = [*encoder.parameters(), *objective.parameters()]
     for parameter in parameters:
         parameter.grad = None

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from sklearn_mlcl.utils.streams import streams_of_fit
 
 #: Seconds after which a process says that it waits for the others to call ``fit``.
 PATIENCE = 10.0
+_Tensor = TypeVar("_Tensor", bound=Tensor)
 OFF = "net_params={'data_parallel': False}"
 
 
@@ -122,11 +123,12 @@ class Processes:
 
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Give all processes the tensors of process 0, in place."""
-        for tensor in tensors:
-            sent = tensor.detach().contiguous()
-            with _told(), torch.no_grad():
+        for own in _by_kind(tensors):
+            sent = torch.cat([tensor.detach().flatten() for tensor in own])
+            with _told():
                 dist.broadcast(sent, 0, group=self._group_for(sent))
-                tensor.detach().copy_(sent)
+            for tensor, part in zip(own, sent.split([t.numel() for t in own]), strict=True):
+                tensor.detach().copy_(part.view_as(tensor))
 
     def learning(self, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
         """Return the parameters that have a gradient in some process."""
@@ -149,16 +151,13 @@ class Processes:
         RuntimeError
             If another parameter has a gradient.
         """
-        kinds: dict[Any, list[nn.Parameter]] = {}
-        for p in parameters:
-            kinds.setdefault((p.device, p.dtype), []).append(p)
         n_learning = sum(p.grad is not None for p in of_all)
         if n_learning > sum(p.grad is not None for p in parameters):
             raise RuntimeError(
                 "A parameter had no gradient in the first step and has one now: processes that "
                 f"share a fit cannot follow that. Fit with {OFF}."
             )
-        for own in kinds.values():
+        for own in _by_kind(parameters):
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in own]
             flat = self.add(torch.cat([g.flatten() for g in gradients]))
             for p, part in zip(own, flat.split([p.numel() for p in own]), strict=True):
@@ -234,6 +233,14 @@ class _Gathered(torch.autograd.Function):
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
         gradient = ctx.processes.add(outer[0].contiguous().clone())
         return gradient[..., ctx.processes.part(gradient.shape[-2]), :], None, None
+
+
+def _by_kind(tensors: Iterable[_Tensor]) -> Iterable[list[_Tensor]]:
+    """Return tensors by device and dtype: those of a list are sent as one."""
+    kinds: dict[Any, list[_Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+    return kinds.values()
 
 
 @contextmanager
@@ -424,36 +431,41 @@ def added(array: np.ndarray) -> np.ndarray:
     return array if processes is None else processes.add(torch.from_numpy(array)).numpy()
 
 
-def own_rows(labels: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor | None, bool]:
-    """Return labels and weights of the samples of a batch that this process embeds.
-
-    Returns
-    -------
-    labels : Tensor of shape (..., n, L)
-        Labels of the samples.
-    sample_weight : Tensor of shape (..., n) or (..., n, L), or None
-        Their weights.
-    count : bool
-        Whether the samples count: False for one that stands in for none.
-    """
+def own_rows(labels: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return labels and weights of the samples of a batch that this process embeds."""
     processes = _OF_THREAD.processes
     if processes is None:
-        return labels, sample_weight, True
+        return labels, sample_weight
     n = labels.shape[-2]
-    samples, part = processes.samples(n), processes.part(n)
+    samples = processes.samples(n)
     if sample_weight is not None:
         each = sample_weight.ndim == labels.ndim
         sample_weight = sample_weight[..., samples, :] if each else sample_weight[..., samples]
-    return labels[..., samples, :], sample_weight, part.start < part.stop
+    labels = labels[..., samples, :]
+    return labels, own_weight(labels, sample_weight, n)
 
 
-def own_seed(step: int) -> int:
-    """Return a seed of this process and step, which no other has.
+def own_weight(labels: Tensor, sample_weight: Tensor | None, n: int) -> Tensor | None:
+    """Return weights of the own samples of a batch of n: 0 for one that stands in for none.
+
+    Where a process has none, all have weights: what they send each other has one shape.
+    """
+    processes = _OF_THREAD.processes
+    if processes is None or n >= processes.count:
+        return sample_weight
+    if sample_weight is None:
+        sample_weight = torch.ones(labels.shape[:-1], device=labels.device)
+    part = processes.part(n)
+    return sample_weight * float(part.stop - part.start)
+
+
+def own_seed(step: int, use: int) -> int:
+    """Return a seed of this process, step and use, which no other has.
 
     It moves no generator of the fit: these stay the same in all processes, and as in a fit alone.
     """
     processes = _OF_THREAD.processes
-    key = [streams_of_fit().seed, step, 0 if processes is None else processes.number]
+    key = [streams_of_fit().seed, step, 0 if processes is None else processes.number, use]
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 

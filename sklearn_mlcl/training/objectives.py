@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,11 @@ class LogitObjective(nn.Module):
         self.loss = loss
         self.feature_decay = feature_decay
 
+    @property
+    def own_labels(self) -> bool:
+        """Whether processes that share a batch need the labels of their own samples only."""
+        return is_sum_over_rows(self.loss)
+
     def log_odds(self, embedding: Tensor) -> Tensor | None:
         """Return the logits of the head, of all members; None if they are those of a softmax."""
         return None if isinstance(self.loss, PickAllLabelLoss) else self.head(embedding)
@@ -54,11 +59,14 @@ class LogitObjective(nn.Module):
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch.
 
-        Where processes share it, embeddings are those of the own samples, and labels those of all.
+        Where processes share it, embeddings are those of the own samples, and labels those of all
+        unless ``own_labels``.
         """
         logits = self.head(embedding)
         value = loss_of_rows(self.loss, logits, labels, sample_weight, self.labels_known)
         if self.feature_decay > 0:
+            if not self.own_labels:
+                labels, sample_weight = own_rows(labels, sample_weight)
             squares = _mean_over_samples(embedding.square().sum(-1), labels, sample_weight)
             value = value + self.feature_decay * squares
         return value
@@ -67,7 +75,6 @@ class LogitObjective(nn.Module):
 def _mean_over_samples(values: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
     """Return the weighted mean over samples, on average over the members."""
     processes = processes_of_fit()
-    labels, sample_weight, count = own_rows(labels, sample_weight)
     weight = weight_per_sample(labels, sample_weight, values.dtype)
     if processes is None and weight is None:
         return values.mean()
@@ -75,7 +82,15 @@ def _mean_over_samples(values: Tensor, labels: Tensor, sample_weight: Tensor | N
     totals = (values * weight).sum(-1), weight.sum(-1)
     if processes is None:
         return (totals[0] / totals[1]).mean()
-    return processes.ratio(*(total * count for total in totals)).mean()
+    return processes.ratio(*totals).mean()
+
+
+def is_sum_over_rows(loss: nn.Module) -> bool:
+    """Whether a loss is a sum over samples, over a weight that it says.
+
+    Processes that share a batch then add what each makes of its own samples.
+    """
+    return hasattr(loss, "total_weight")
 
 
 def loss_of_rows(
@@ -93,15 +108,13 @@ def loss_of_rows(
     every loss where members have samples of their own that weigh more or less in sum, by their
     weights or because labels are missing: ``labels_known`` says that none is.
 
-    Where processes share the batch, ``logits`` are those of the own samples, and the rest is of
-    all. A loss that does not say what its mean is divided by sees the logits of all samples.
+    Where processes share the batch, ``logits`` are those of the own samples. So is the rest for a
+    loss that :func:`is_sum_over_rows`. Any other sees the logits of all samples, and needs the rest
+    of all.
     """
     processes = processes_of_fit()
-    if processes is not None and not hasattr(loss, "total_weight"):
+    if processes is not None and not is_sum_over_rows(loss):
         logits, processes = processes.gathered(logits, labels.shape[-2]), None
-    count = True
-    if processes is not None:
-        labels, sample_weight, count = own_rows(labels, sample_weight)
     if labels.is_floating_point() and not getattr(loss, "takes_mixed_labels", False):
         labels = labels.round()
 
@@ -113,7 +126,7 @@ def loss_of_rows(
         if processes is not None:
             of_loss: Any = loss
             weights = [of_loss.total_weight(*part[1:]) for part in parts]
-            weight = torch.stack(weights).to(values.dtype) * count
+            weight = torch.stack(weights).to(values.dtype)
             values = processes.ratio(values * weight, weight)
         return values.mean()
 
@@ -173,6 +186,9 @@ class ContrastiveObjective(nn.Module):
         all.
     """
 
+    #: Whether processes that share a batch need the labels of their own samples only: pairs do not.
+    own_labels: ClassVar[bool] = False
+
     def __init__(
         self,
         loss: nn.Module,
@@ -226,11 +242,14 @@ class ContrastiveObjective(nn.Module):
         self, embedding: Tensor, labels: Tensor | SampledLabels, sample_weight: Tensor | None
     ) -> Tensor:
         if isinstance(labels, Tensor):
-            logits = self.head(embedding)
-            return loss_of_rows(self.joint_loss, logits, labels, sample_weight, self.labels_known)
-        weight = labels.entry_weights(sample_weight, embedding.dtype)
-        logits = logits_of(self.head, embedding, labels.columns)
-        return loss_of_rows(self.joint_loss, logits, labels.values, weight)
+            logits, values, weight = self.head(embedding), labels, sample_weight
+        else:
+            logits = logits_of(self.head, embedding, labels.columns)
+            values, weight = labels.values, labels.entry_weights(sample_weight, embedding.dtype)
+        if is_sum_over_rows(self.joint_loss):
+            values, weight = own_rows(values, weight)
+        known = self.labels_known and isinstance(labels, Tensor)
+        return loss_of_rows(self.joint_loss, logits, values, weight, known)
 
     def _unmixed(self, labels: Tensor) -> Tensor:
         """Pairs are of samples that have a label or not: a mixed one counts as its larger part."""

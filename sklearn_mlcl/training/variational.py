@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from sklearn_mlcl.losses._validation import values_checked
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._gaussian_mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms
-from sklearn_mlcl.training._parallel import own_rows, processes_of_fit
+from sklearn_mlcl.training._parallel import processes_of_fit
 from sklearn_mlcl.training.batches import Batch
 from sklearn_mlcl.training.net import IndexBatchNet, encoded
 
@@ -73,6 +73,8 @@ class VariationalObjective(nn.Module):
     kl_warmup_epochs: int = 0
     free_bits: float = 0.0
     n_negatives: int | None = None
+    #: Whether processes that share a batch need the labels of their own samples only.
+    own_labels: ClassVar[bool] = True
     #: Share of the weight of the KL in the current epoch.
     kl_share: float = field(default=1.0, init=False)
 
@@ -105,10 +107,8 @@ class VariationalObjective(nn.Module):
     ) -> tuple[Terms, Tensor]:
         """Return the terms of a batch and the embedding (B, E) of the first draw.
 
-        Where processes share it, X and the embedding are those of the own samples, and labels those
-        of all.
+        Where processes share it, all of these are of the own samples.
         """
-        labels, sample_weight, count = own_rows(labels, sample_weight)
         columns = LabelColumns.of(labels, self.n_negatives, sample_weight)
         of_samples = weight_per_sample(labels, sample_weight, X.dtype)
         label_embeddings, bias = model.labels(columns.index)
@@ -127,7 +127,6 @@ class VariationalObjective(nn.Module):
         kl = mixture_kl(*q, *prior, members, estimator=self.kl_estimator)
         # Each term is a mean over the samples that have it.
         weight = torch.ones_like(kl) if of_samples is None else of_samples.to(kl)
-        weight = weight * count
         observed = weight if columns.missing is None else weight * ~columns.missing.all(1)
         with_prior, anchor = weight * members.any(1), weight * columns.has_positive
         draws = bce[: self.n_latent_samples]
@@ -199,6 +198,6 @@ class VariationalNet(IndexBatchNet):
                 self.module_, X, labels, sample_weight, self.precision
             )
         if self.criterion_.training:
-            self._sums = self._sums + len(labels) * torch.stack(terms).detach()
-            self._n_rows += len(labels)
+            self._sums = self._sums + self._batch_rows * torch.stack(terms).detach()
+            self._n_rows += self._batch_rows
         return {"loss": self.criterion_.total(terms), "y_pred": embedding}
