@@ -198,11 +198,6 @@ class IndexBatches:
     own_labels : bool
         Whether a process that shares a batch gets the labels of its own samples only.
 
-    Attributes
-    ----------
-    sizes : list of int
-        Samples of each batch, of all processes that share it.
-
     Notes
     -----
     While shuffling, a last batch of a single row is left out (of another row each epoch): a
@@ -228,12 +223,6 @@ class IndexBatches:
         lone_row = self.generator is not None and n > 1 and n % self.batch_size == 1
         return range(0, n - 1 if lone_row else n, self.batch_size)
 
-    @property
-    def sizes(self) -> list[int]:
-        """Samples of each batch."""
-        n = self.rows.n_rows(self.generator is not None)
-        return [min(self.batch_size, n - start) for start in self._starts()]
-
     def __len__(self) -> int:
         return len(self._starts())
 
@@ -241,9 +230,14 @@ class IndexBatches:
         order = self.rows.orders(self.generator)
         if not self.rows.streams:
             order = order.to(self.rows.device)
-        indices = (order[..., start : start + self.batch_size] for start in self._starts())
+        indices = [order[..., start : start + self.batch_size] for start in self._starts()]
         slices = map(self._own, indices)
-        return self._ahead(slices) if self.rows.streams else starmap(self.rows.rows, slices)
+        batches = self._ahead(slices) if self.rows.streams else starmap(self.rows.rows, slices)
+        processes = processes_of_fit()
+        for index, batch in zip(indices, batches, strict=True):
+            if processes is not None:
+                processes.n_samples = index.shape[-1]
+            yield batch
 
     def _own(self, index: Tensor) -> tuple[Tensor, slice]:
         """Return the samples of a batch whose labels this process needs, and which of X."""

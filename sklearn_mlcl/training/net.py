@@ -27,6 +27,7 @@ from sklearn_mlcl.training._parallel import (
     own_seed,
     own_weight,
     processes_of_fit,
+    samples_of_batch,
 )
 from sklearn_mlcl.training.averaging import WeightAverage
 from sklearn_mlcl.training.batches import (
@@ -192,8 +193,6 @@ class IndexBatchNet(NeuralNet):
     _known: Sequence[nn.Parameter] = ()
     _learning: list[nn.Parameter] | None = None
     _stopped: KeyboardInterrupt | None = None
-    #: Samples of the batch at hand, of all processes that share it.
-    _batch_rows = 0
 
     def __init__(
         self,
@@ -378,7 +377,7 @@ class IndexBatchNet(NeuralNet):
             super().notify("on_train_end", X=train, y=None)
             self.optimizer_.zero_grad(set_to_none=True)
         if (processes := processes_of_fit()) is not None:
-            processes.share(self._tensors())
+            processes.hand_out(self._tensors())
 
     def _begin_together(self) -> None:
         """Let processes that share the training begin with the same weights."""
@@ -386,7 +385,7 @@ class IndexBatchNet(NeuralNet):
         if (processes := processes_of_fit()) is not None:
             self._known = [p for _, p in self.get_all_learnable_params()]
             check_module(self.module_)
-            processes.share(self._tensors())
+            processes.hand_out(self._tensors())
             self.history[:] = processes.agreed(self.history.to_list())
 
     def _tensors(self) -> list[Tensor]:
@@ -524,10 +523,10 @@ class IndexBatchNet(NeuralNet):
         n_rows = 0
         counts: float | Tensor = 0.0
         batch: Any
-        for batch, rows in zip(iterator, iterator.sizes, strict=True):
+        for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
-            self._batch_rows = rows
             step = step_fn(batch)
+            rows = samples_of_batch(batch[1][0])
             total, n_rows = total + step["loss"] * rows, n_rows + rows
             if not training and "probabilities" in step:
                 # What skorch's callbacks score: labels and probabilities of samples, in two
@@ -605,11 +604,11 @@ class IndexBatchNet(NeuralNet):
         batch = self._mixed(batch) if self.mixup > 0 else batch
         if self.criterion_.own_labels:
             X, (labels, weight) = batch
-            batch = X, (labels, own_weight(labels, weight, self._batch_rows))
+            batch = X, (labels, own_weight(labels, weight))
         step = self._forward_and_back(batch)
         if (processes := processes_of_fit()) is not None:
             self._learning = self._learning or processes.learning(self._known)
-            processes.sum_gradients(self._learning, self._known)
+            step["loss"] = processes.sum_gradients(step["loss"], self._learning, self._known)
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
@@ -633,7 +632,10 @@ class IndexBatchNet(NeuralNet):
             return mixed(batch, self.mixup)
 
     def _forward_and_back(self, batch: Batch) -> dict[str, Tensor]:
-        """Return loss and embedding of a batch, and leave the gradients with the parameters."""
+        """Return loss and embedding of a batch, and leave the gradients with the parameters.
+
+        Where processes share the batch, all of these are the own shares.
+        """
         X, (labels, sample_weight) = batch
         # Members that learn from samples of their own come before them.
         dim = len(labels.shape) - 2 if self.chunk_size is not None else 0
@@ -650,10 +652,8 @@ class IndexBatchNet(NeuralNet):
                     embedding = chunked.embedding()
                 loss = self.criterion_(embedding, labels, sample_weight)
                 step = {"loss": loss, "y_pred": embedding}
-        # The mean over the members becomes a sum: each learns as it would alone. Processes that
-        # share the batch go back from equal shares of its loss.
-        share = 1 if (processes := processes_of_fit()) is None else processes.count
-        step["loss"].backward(torch.full_like(step["loss"], self.n_members / share))
+        # The mean over the members becomes a sum: each learns as it would alone.
+        step["loss"].backward(torch.full_like(step["loss"], self.n_members))
         if chunked is not None:
             with private_draws(self._redirects), self._own_draws():
                 chunked.backward(check=self._steps_done == 0)
@@ -667,6 +667,8 @@ class IndexBatchNet(NeuralNet):
             X, of_all = batch
             own = own_rows(*of_all) if self.criterion_.own_labels else of_all
             step: dict[str, Any] = self._forward((X, own))
+            if (processes := processes_of_fit()) is not None:
+                step["loss"] = processes.add(step["loss"].clone())
             log_odds = self._log_odds(step["y_pred"])
         if log_odds is None:
             return step
@@ -674,9 +676,9 @@ class IndexBatchNet(NeuralNet):
         if log_odds.ndim > labels.ndim:
             log_odds = log_odds.mean(0)  # of members that hold out the same samples
         probabilities = log_odds.sigmoid()
-        if (processes := processes_of_fit()) is not None:
+        if processes is not None:
             with torch.no_grad():
-                probabilities = processes.gathered(probabilities, labels.shape[-2])
+                probabilities = processes.gathered(probabilities)
         step["probabilities"] = labels.flatten(0, -2), probabilities.flatten(0, -2)
         return step
 
