@@ -109,15 +109,18 @@ def gradients(
 ) -> Tensor:
     """Return all gradients of a batch, by this process or shared."""
     X, labels, weight = batch
+    if processes is not None:
+        processes.n_samples = len(X)
     own = X if processes is None else X[processes.samples(len(X))]
+    if objective.own_labels:
+        labels, weight = parallel.own_rows(labels, weight)
     parameters = [*encoder.parameters(), *objective.parameters()]
     for parameter in parameters:
         parameter.grad = None
     value = objective(encoder(own), labels, weight)
-    count = 1 if processes is None else processes.count
-    value.backward(torch.full_like(value, 1 / count))
+    value.backward()
     if processes is not None:
-        processes.sum_gradients(processes.learning(parameters), parameters)
+        value = processes.sum_gradients(value, processes.learning(parameters), parameters)
     return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None] + [value[None]])
 
 

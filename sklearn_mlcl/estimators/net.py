@@ -939,7 +939,7 @@ class NetClassifier(
             blend=whole,
         )
         if (processes := processes_of_fit()) is not None:
-            processes.share(t for t in predictor.state_dict().values() if torch.is_tensor(t))
+            processes.hand_out(t for t in predictor.state_dict().values() if torch.is_tensor(t))
         held_out = None
         if judge is not None and parts is not None:
             rare = predictor.get_buffer("shift").numpy() - whole.shift

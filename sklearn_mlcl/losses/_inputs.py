@@ -79,6 +79,25 @@ def _looks() -> bool:
     return not (torch.compiler.is_compiling() or _CHECKED.get())  # Dynamo traces no ContextVar
 
 
+#: Whether labels are known to be all there, although floats could be NaN.
+_COMPLETE: ContextVar[bool] = ContextVar("_COMPLETE", default=False)
+
+
+@contextmanager
+def labels_complete(complete: bool) -> Iterator[None]:
+    """Let losses on entries not look for missing labels: mixed labels are floats, yet all there."""
+    token = _COMPLETE.set(complete)
+    try:
+        yield
+    finally:
+        _COMPLETE.reset(token)
+
+
+def may_be_missing(labels: Tensor) -> bool:
+    """Whether some of the labels may be NaN."""
+    return labels.is_floating_point() and (torch.compiler.is_compiling() or not _COMPLETE.get())
+
+
 def check_shape(name: str, shape: tuple[int, ...], *expected: tuple[int, ...]) -> None:
     """Raise unless a shape is one of those expected."""
     if tuple(shape) not in expected:

@@ -18,6 +18,7 @@ from sklearn_mlcl.losses._inputs import (
     check_parameters,
     check_sample_weight,
     check_shape,
+    may_be_missing,
     missing_entries,
     weight_per_entry,
     weight_per_sample,
@@ -129,14 +130,23 @@ class _EntryLoss(_LogitLoss):
         Tensor
             A scalar, in float64.
         """
-        weight = weight_per_entry(labels, sample_weight, torch.float64)
+        weight = _entry_weight(labels, sample_weight, torch.float64)
         return _total(labels.numel() if weight is None else weight, labels)
 
     def _value(self, x: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         y = labels.to(x)
-        if labels.is_floating_point():
+        if may_be_missing(labels):
             y = y.nan_to_num(nan=0.0)
-        return weighted_mean(self._entries(x, y), weight_per_entry(labels, sample_weight, x.dtype))
+        return weighted_mean(self._entries(x, y), _entry_weight(labels, sample_weight, x.dtype))
+
+
+def _entry_weight(
+    labels: Tensor, sample_weight: Tensor | None, dtype: torch.dtype
+) -> Tensor | None:
+    """Return weights of entries (n, L), 0 where missing; None if all weigh 1."""
+    if sample_weight is None and not may_be_missing(labels):
+        return None
+    return weight_per_entry(labels, sample_weight, dtype)
 
 
 class BinaryCrossEntropyLoss(_EntryLoss):

@@ -4,9 +4,9 @@ Every process runs the same fit on the same data, with the same random numbers. 
 done in parts, each by one process: the samples of a batch, the anchors of its loss, the samples and
 labels of what follows the training. What is chosen is chosen by process 0.
 
-The loss of a batch is the same number in all processes, and each goes back from 1 / (number of
-processes) of it. :meth:`Processes.gathered` and :meth:`Processes.summed` carry gradients, so that
-the gradients of all processes sum to that of the loss.
+Each process computes its share of the loss of a batch and goes back from it: the shares sum to the
+loss, and their gradients to its gradient. Both are sent as one tensor a step. The rows that
+:meth:`Processes.gathered` returns carry gradients.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class Processes:
     ----------
     number, count : int
         The number of this process, from 0 on, and of how many.
+    n_samples : int
+        Samples of the batch that is worked on, of all processes. Who gives batches sets it.
     """
+
+    n_samples = 0
 
     def __init__(self, group: Any) -> None:
         self._group = group
@@ -84,21 +88,16 @@ class Processes:
             dist.all_reduce(tensor, group=self._group_for(tensor))
         return tensor
 
-    def summed(self, tensor: Tensor) -> Tensor:
-        """Return the sum over all processes, with gradients."""
-        return _Summed.apply(tensor, self)  # type: ignore[no-untyped-call]
-
-    def ratio(self, total: Tensor, weight: Tensor) -> Tensor:
-        """Return the sum of totals over that of weights, with gradients; 0 if that is 0."""
-        weight = weight.to(total.dtype).expand(total.shape)
-        total, weight = self.summed(torch.stack([total, weight]))
+    def share(self, total: Tensor, weight: Tensor) -> Tensor:
+        """Return the own share of a mean: a total over the weights of all processes, or 0."""
+        weight = self.add(weight.detach().to(total.dtype).clone())
         return total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
 
-    def gathered(self, rows: Tensor, n: int) -> Tensor:
-        """Return rows (..., n, d) of all n samples of a batch from those of :meth:`samples`."""
-        part = self.part(n)
+    def gathered(self, rows: Tensor) -> Tensor:
+        """Return rows (..., n, d) of all samples of the batch from those of :meth:`samples`."""
+        part = self.part(self.n_samples)
         own = rows[..., : part.stop - part.start, :]
-        return _Gathered.apply(own, n, self)  # type: ignore[no-untyped-call]
+        return _Gathered.apply(own, self.n_samples, self)  # type: ignore[no-untyped-call]
 
     def joined(self, own: Tensor, n: int, dim: int) -> Tensor:
         """Return a tensor of all n things from those of :meth:`part`, which lie along ``dim``."""
@@ -120,13 +119,13 @@ class Processes:
 
     # ------------------------------------------------------------------ a net
 
-    def share(self, tensors: Iterable[Tensor]) -> None:
+    def hand_out(self, tensors: Iterable[Tensor]) -> None:
         """Give all processes the tensors of process 0, in place."""
-        for tensor in tensors:
-            sent = tensor.detach().contiguous()
-            with _told(), torch.no_grad():
+        for own in _by_kind(tensors):
+            sent = torch.cat([tensor.detach().flatten() for tensor in own])
+            with _told():
                 dist.broadcast(sent, 0, group=self._group_for(sent))
-                tensor.detach().copy_(sent)
+            _give_back(sent, own)
 
     def learning(self, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
         """Return the parameters that have a gradient in some process."""
@@ -134,35 +133,44 @@ class Processes:
         has = torch.tensor([p.grad is not None for p in known], dtype=torch.int64)
         return [p for p, n in zip(known, self.add(has).tolist(), strict=True) if n]
 
-    def sum_gradients(self, parameters: list[nn.Parameter], of_all: Iterable[nn.Parameter]) -> None:
+    def sum_gradients(
+        self, loss: Tensor, parameters: list[nn.Parameter], of_all: Iterable[nn.Parameter]
+    ) -> Tensor:
         """Let parameters have the sum of the gradients of all processes.
 
         Parameters
         ----------
+        loss : Tensor
+            The own share of the loss.
         parameters : list of Parameter
             Those that learn, the same in all processes.
         of_all : iterable of Parameter
             All that there are.
+
+        Returns
+        -------
+        loss : Tensor
+            The loss.
 
         Raises
         ------
         RuntimeError
             If another parameter has a gradient.
         """
-        kinds: dict[Any, list[nn.Parameter]] = {}
-        for p in parameters:
-            kinds.setdefault((p.device, p.dtype), []).append(p)
         n_learning = sum(p.grad is not None for p in of_all)
         if n_learning > sum(p.grad is not None for p in parameters):
             raise RuntimeError(
                 "A parameter had no gradient in the first step and has one now: processes that "
                 f"share a fit cannot follow that. Fit with {OFF}."
             )
-        for own in kinds.values():
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in own]
-            flat = self.add(torch.cat([g.flatten() for g in gradients]))
-            for p, part in zip(own, flat.split([p.numel() for p in own]), strict=True):
-                p.grad = part.view_as(p)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        loss = loss.detach().clone()
+        for own in _by_kind([loss, *gradients]):
+            flat = self.add(torch.cat([tensor.flatten() for tensor in own]))
+            _give_back(flat, own)
+        for p, gradient in zip(parameters, gradients, strict=True):
+            p.grad = gradient
+        return loss
 
     # ------------------------------------------------------------------ values
 
@@ -207,20 +215,6 @@ class Processes:
         self.largest([0.0])
 
 
-class _Summed(torch.autograd.Function):
-    """Sum over the processes. What follows is the same in all of them, so their gradients are."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, processes: Processes) -> Tensor:
-        ctx.count = processes.count
-        return processes.add(tensor.clone())
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        return outer[0] * ctx.count, None
-
-
 class _Gathered(torch.autograd.Function):
     """Rows of all processes; back go the gradients of all processes in the own rows."""
 
@@ -234,6 +228,21 @@ class _Gathered(torch.autograd.Function):
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
         gradient = ctx.processes.add(outer[0].contiguous().clone())
         return gradient[..., ctx.processes.part(gradient.shape[-2]), :], None, None
+
+
+def _by_kind(tensors: Iterable[Tensor]) -> Iterable[list[Tensor]]:
+    """Return tensors by device and dtype: those of a list are sent as one."""
+    kinds: dict[Any, list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+    return kinds.values()
+
+
+def _give_back(flat: Tensor, tensors: list[Tensor]) -> None:
+    """Copy the parts of what was sent as one to where they came from."""
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.detach().copy_(part.view_as(tensor))
 
 
 @contextmanager
@@ -424,36 +433,52 @@ def added(array: np.ndarray) -> np.ndarray:
     return array if processes is None else processes.add(torch.from_numpy(array)).numpy()
 
 
-def own_rows(labels: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor | None, bool]:
-    """Return labels and weights of the samples of a batch that this process embeds.
-
-    Returns
-    -------
-    labels : Tensor of shape (..., n, L)
-        Labels of the samples.
-    sample_weight : Tensor of shape (..., n) or (..., n, L), or None
-        Their weights.
-    count : bool
-        Whether the samples count: False for one that stands in for none.
-    """
+def own_rows(labels: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return labels and weights of the samples of a batch that this process embeds."""
     processes = _OF_THREAD.processes
     if processes is None:
-        return labels, sample_weight, True
-    n = labels.shape[-2]
-    samples, part = processes.samples(n), processes.part(n)
+        return labels, sample_weight
+    samples = processes.samples(labels.shape[-2])
     if sample_weight is not None:
         each = sample_weight.ndim == labels.ndim
         sample_weight = sample_weight[..., samples, :] if each else sample_weight[..., samples]
-    return labels[..., samples, :], sample_weight, part.start < part.stop
+    labels = labels[..., samples, :]
+    return labels, own_weight(labels, sample_weight)
 
 
-def own_seed(step: int) -> int:
-    """Return a seed of this process and step, which no other has.
+def own_weight(labels: Tensor, sample_weight: Tensor | None) -> Tensor | None:
+    """Return weights of the own samples of a batch: 0 for one that stands in for none.
+
+    Where a process has none, all have weights: what they send each other has one shape.
+    """
+    processes = _OF_THREAD.processes
+    if processes is None or processes.n_samples >= processes.count:
+        return sample_weight
+    if sample_weight is None:
+        sample_weight = torch.ones(labels.shape[:-1], device=labels.device)
+    part = processes.part(processes.n_samples)
+    return sample_weight * float(part.stop - part.start)
+
+
+def samples_of_batch(labels: Tensor) -> int:
+    """Return the number of samples of a batch, of all processes that share it."""
+    processes = _OF_THREAD.processes
+    return labels.shape[-2] if processes is None else processes.n_samples
+
+
+def equal_share(value: Tensor) -> Tensor:
+    """Return the own share of a value that all processes that share a batch compute."""
+    processes = _OF_THREAD.processes
+    return value if processes is None else value / processes.count
+
+
+def own_seed(step: int, use: int) -> int:
+    """Return a seed of this process, step and use, which no other has.
 
     It moves no generator of the fit: these stay the same in all processes, and as in a fit alone.
     """
     processes = _OF_THREAD.processes
-    key = [streams_of_fit().seed, step, 0 if processes is None else processes.number]
+    key = [streams_of_fit().seed, step, 0 if processes is None else processes.number, use]
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 

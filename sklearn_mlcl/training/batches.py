@@ -194,21 +194,28 @@ class IndexBatches:
         Rows a batch.
     generator : torch.Generator or None
         Draws a new permutation for each pass; None keeps the order of the rows.
+    own_labels : bool
+        Whether a process that shares a batch gets the labels of its own samples only.
 
     Notes
     -----
     While shuffling, a last batch of a single row is left out (of another row each epoch): a
     row alone has no pair to learn from, and layers that normalise over the batch refuse it.
     Rows that are streamed are gathered by a thread, one batch ahead. Of a batch that processes
-    share, each has the labels of all samples and the X of its own.
+    share, each has the X of its own samples.
     """
 
     def __init__(
-        self, rows: RowTensors, batch_size: int, generator: torch.Generator | None = None
+        self,
+        rows: RowTensors,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        own_labels: bool = False,
     ) -> None:
         self.rows = rows
         self.batch_size = batch_size
         self.generator = generator
+        self.own_labels = own_labels
 
     def _starts(self) -> range:
         n = self.rows.n_rows(self.generator is not None)
@@ -222,13 +229,22 @@ class IndexBatches:
         order = self.rows.orders(self.generator)
         if not self.rows.streams:
             order = order.to(self.rows.device)
-        indices = (order[..., start : start + self.batch_size] for start in self._starts())
+        indices = [order[..., start : start + self.batch_size] for start in self._starts()]
+        slices = map(self._own, indices)
+        batches = self._ahead(slices) if self.rows.streams else starmap(self.rows.rows, slices)
         processes = processes_of_fit()
-        slices = (
-            (index, ALL if processes is None else processes.samples(index.shape[-1]))
-            for index in indices
-        )
-        return self._ahead(slices) if self.rows.streams else starmap(self.rows.rows, slices)
+        for index, batch in zip(indices, batches, strict=True):
+            if processes is not None:
+                processes.n_samples = index.shape[-1]
+            yield batch
+
+    def _own(self, index: Tensor) -> tuple[Tensor, slice]:
+        """Return the samples of a batch whose labels this process needs, and which of X."""
+        processes = processes_of_fit()
+        if processes is None:
+            return index, ALL
+        samples = processes.samples(index.shape[-1])
+        return (index[..., samples], ALL) if self.own_labels else (index, samples)
 
     def _ahead(self, slices: Iterable[tuple[Tensor, slice]]) -> Iterator[Batch]:
         """Gather the next batch while the caller is busy with this one."""

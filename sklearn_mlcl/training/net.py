@@ -16,13 +16,17 @@ from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses._inputs import values_checked
+from sklearn_mlcl.losses._inputs import labels_complete, values_checked
 from sklearn_mlcl.training._parallel import (
+    alone,
     check_module,
     in_parts,
     is_first,
+    own_rows,
     own_seed,
+    own_weight,
     processes_of_fit,
+    samples_of_batch,
 )
 from sklearn_mlcl.training.batches import (
     Batch,
@@ -46,6 +50,8 @@ from sklearn_mlcl.utils.runtime import seeded, streams_of_fit
 
 #: Names of ``precision``.
 PRECISIONS = ("float32", "bf16")
+#: What a process draws for in a step.
+FOR_MODULE, FOR_MIXING = 0, 1
 #: Samples of a member that are embedded at a time.
 CHUNK = 512
 #: What a file keeps of the parameters of a net. Its device is that of the machine that loads it.
@@ -200,7 +206,9 @@ class IndexBatchNet(NeuralNet):
     _redirects = _borrows = False
     #: Whether the members learn from samples of their own.
     _by_member = False
-    #: The parameters that learn, and what stopped the training, of a fit that processes share.
+    #: All parameters, those that learn, and what stopped the training, of a fit that processes
+    #: share.
+    _known: Sequence[nn.Parameter] = ()
     _learning: list[nn.Parameter] | None = None
     _stopped: KeyboardInterrupt | None = None
 
@@ -265,7 +273,10 @@ class IndexBatchNet(NeuralNet):
         return X
 
     def get_iterator(self, dataset: RowTensors, training: bool = False) -> IndexBatches:
-        return IndexBatches(dataset, self.batch_size, self.generator_ if training else None)
+        # Held-out samples are scored as a whole.
+        own_labels = training and self.criterion_.own_labels
+        generator = self.generator_ if training else None
+        return IndexBatches(dataset, self.batch_size, generator, own_labels)
 
     # ------------------------------------------------------------------ loop
 
@@ -384,14 +395,15 @@ class IndexBatchNet(NeuralNet):
             super().notify("on_train_end", X=train, y=None)
             self.optimizer_.zero_grad(set_to_none=True)
         if (processes := processes_of_fit()) is not None:
-            processes.share(self._tensors())
+            processes.hand_out(self._tensors())
 
     def _begin_together(self) -> None:
         """Let processes that share the training begin with the same weights."""
         self._learning = self._stopped = None
         if (processes := processes_of_fit()) is not None:
+            self._known = [p for _, p in self.get_all_learnable_params()]
             check_module(self.module_)
-            processes.share(self._tensors())
+            processes.hand_out(self._tensors())
             self.history[:] = processes.agreed(self.history.to_list())
 
     def _tensors(self) -> list[Tensor]:
@@ -410,6 +422,7 @@ class IndexBatchNet(NeuralNet):
         finally:
             self.callbacks_ = own
             self.average_ = self.kept_ = self._learning = self._stopped = None
+            self._known = ()
             del self.generator_
 
     def training_state(self, fits: Callable[[str, Any], bool]) -> dict[str, Any]:
@@ -531,7 +544,7 @@ class IndexBatchNet(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
-            rows = batch[1][0].shape[-2]  # of all processes: X is that of the own samples
+            rows = samples_of_batch(batch[1][0])
             total, n_rows = total + step["loss"] * rows, n_rows + rows
             if not training and "probabilities" in step:
                 # What skorch's callbacks score: labels and probabilities of samples, in two
@@ -572,11 +585,11 @@ class IndexBatchNet(NeuralNet):
             embedding = encoded(self.encoder_, X, self.precision)
         return {"loss": self.criterion_(embedding, labels, sample_weight), "y_pred": embedding}
 
-    def _own_draws(self) -> AbstractContextManager[Any]:
-        """Let dropout and noise be other ones in each of the processes that share a fit."""
+    def _own_draws(self, use: int = FOR_MODULE) -> AbstractContextManager[Any]:
+        """Let what is drawn be other in each of the processes that share a fit."""
         if processes_of_fit() is None or not self.module_.training:
             return nullcontext()
-        seed = own_seed(self._steps_done)
+        seed = own_seed(self._steps_done, use)
         if self._borrows:
             seed_global(torch.device(self.device), seed)
         return seeded(seed)
@@ -606,12 +619,14 @@ class IndexBatchNet(NeuralNet):
         self.optimizer_.zero_grad(set_to_none=True)
         drawn = getattr(self.criterion_, "drawn_labels", None)
         batch = with_sampled_labels(batch, drawn, self._by_member)
-        batch = mixed(batch, self.mixup) if self.mixup > 0 else batch
+        batch = self._mixed(batch) if self.mixup > 0 else batch
+        if self.criterion_.own_labels:
+            X, (labels, weight) = batch
+            batch = X, (labels, own_weight(labels, weight))
         step = self._forward_and_back(batch)
         if (processes := processes_of_fit()) is not None:
-            known = [p for _, p in self.get_all_learnable_params()]
-            self._learning = self._learning or processes.learning(known)
-            processes.sum_gradients(self._learning, known)
+            self._learning = self._learning or processes.learning(self._known)
+            step["loss"] = processes.sum_gradients(step["loss"], self._learning, self._known)
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
@@ -627,13 +642,25 @@ class IndexBatchNet(NeuralNet):
         self._steps_done += 1
         return {name: value.detach() for name, value in step.items()}
 
+    def _mixed(self, batch: Batch) -> Batch:
+        """Mix the samples of a batch; each process its own, where it has their labels alone."""
+        if not self.criterion_.own_labels:
+            return mixed(batch, self.mixup)
+        with self._own_draws(FOR_MIXING), alone():
+            return mixed(batch, self.mixup)
+
     def _forward_and_back(self, batch: Batch) -> dict[str, Tensor]:
-        """Return loss and embedding of a batch, and leave the gradients with the parameters."""
+        """Return loss and embedding of a batch, and leave the gradients with the parameters.
+
+        Where processes share the batch, all of these are the own shares.
+        """
         X, (labels, sample_weight) = batch
         # Members that learn from samples of their own come before them.
         dim = len(labels.shape) - 2
         chunks = [X] if self.chunk_size is None else chunks_of(X, self.chunk_size, dim)
-        with private_draws(self._redirects), values_checked():
+        # Weights that float32 rounds to 0 make labels missing.
+        complete = self.criterion_.labels_known and sample_weight is None
+        with private_draws(self._redirects), values_checked(), labels_complete(complete):
             if len(chunks) == 1:
                 chunked, step = None, self._forward(batch)
             else:
@@ -643,10 +670,8 @@ class IndexBatchNet(NeuralNet):
                     embedding = chunked.embedding()
                 loss = self.criterion_(embedding, labels, sample_weight)
                 step = {"loss": loss, "y_pred": embedding}
-        # The mean over the members becomes a sum: each learns as it would alone. Processes that
-        # share the batch go back from equal shares of its loss.
-        share = 1 if (processes := processes_of_fit()) is None else processes.count
-        step["loss"].backward(torch.full_like(step["loss"], self.n_members / share))
+        # The mean over the members becomes a sum: each learns as it would alone.
+        step["loss"].backward(torch.full_like(step["loss"], self.n_members))
         if chunked is not None:
             with private_draws(self._redirects), self._own_draws():
                 chunked.backward(check=self._steps_done == 0)
@@ -657,17 +682,21 @@ class IndexBatchNet(NeuralNet):
 
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         with torch.no_grad(), self.averaged(), private_draws(self._redirects):
-            step: dict[str, Any] = self._forward(batch)
+            X, of_all = batch
+            own = own_rows(*of_all) if self.criterion_.own_labels else of_all
+            step: dict[str, Any] = self._forward((X, own))
+            if (processes := processes_of_fit()) is not None:
+                step["loss"] = processes.add(step["loss"].clone())
             log_odds = self._log_odds(step["y_pred"])
         if log_odds is None:
             return step
-        labels = batch[1][0]
+        labels = of_all[0]
         if log_odds.ndim > labels.ndim:
             log_odds = log_odds.mean(0)  # of members that hold out the same samples
         probabilities = log_odds.sigmoid()
-        if (processes := processes_of_fit()) is not None:
+        if processes is not None:
             with torch.no_grad():
-                probabilities = processes.gathered(probabilities, labels.shape[-2])
+                probabilities = processes.gathered(probabilities)
         step["probabilities"] = labels.flatten(0, -2), probabilities.flatten(0, -2)
         return step
 

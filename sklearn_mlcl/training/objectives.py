@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from sklearn_mlcl.losses import (
 from sklearn_mlcl.losses._inputs import weight_per_sample
 from sklearn_mlcl.losses._label_indices import SampledLabels
 from sklearn_mlcl.modules._encoder import Head, logits_of
-from sklearn_mlcl.training._parallel import own_rows, processes_of_fit
+from sklearn_mlcl.training._parallel import alone, equal_share, own_rows, processes_of_fit
 
 
 class LogitObjective(nn.Module):
@@ -48,6 +48,11 @@ class LogitObjective(nn.Module):
         self.loss = loss
         self.feature_decay = feature_decay
 
+    @property
+    def own_labels(self) -> bool:
+        """Whether processes that share a batch need the labels of their own samples only."""
+        return is_sum_over_rows(self.loss)
+
     def log_odds(self, embedding: Tensor) -> Tensor | None:
         """Return the logits of the head, of all members; None if they are those of a softmax."""
         return None if isinstance(self.loss, PickAllLabelLoss) else self.head(embedding)
@@ -55,28 +60,42 @@ class LogitObjective(nn.Module):
     def forward(self, embedding: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
         """Return the scalar loss of a batch.
 
-        Where processes share it, embeddings are those of the own samples, and labels those of all.
+        Where processes share it, it is the share of this one. Embeddings are those of the own
+        samples, and labels those of all unless ``own_labels``.
         """
-        logits = self.head(embedding)
-        value = loss_of_rows(self.loss, logits, labels, sample_weight, self.labels_known)
+        logits, known = self.head(embedding), self.training and self.labels_known
+        value = loss_of_rows(self.loss, logits, labels, sample_weight, known)
         if self.feature_decay > 0:
+            if not self.own_labels:
+                labels, sample_weight = own_rows(labels, sample_weight)
             squares = _mean_over_samples(embedding.square().sum(-1), labels, sample_weight)
             value = value + self.feature_decay * squares
         return value
 
 
 def _mean_over_samples(values: Tensor, labels: Tensor, sample_weight: Tensor | None) -> Tensor:
-    """Return the weighted mean over samples, on average over the members."""
+    """Return the weighted mean over samples, or the own share, on average over the members."""
     processes = processes_of_fit()
-    labels, sample_weight, count = own_rows(labels, sample_weight)
     weight = weight_per_sample(labels, sample_weight, values.dtype)
-    if processes is None and weight is None:
-        return values.mean()
-    weight = torch.ones_like(values) if weight is None else weight.expand(values.shape)
-    totals = (values * weight).sum(-1), weight.sum(-1)
-    if processes is None:
-        return (totals[0] / totals[1]).mean()
-    return processes.ratio(*(total * count for total in totals)).mean()
+    if weight is None:
+        return values.mean() * _share_of_samples(values.shape[-1])
+    weight = weight.expand(values.shape)
+    total, weight = (values * weight).sum(-1), weight.sum(-1)
+    return (total / weight if processes is None else processes.share(total, weight)).mean()
+
+
+def _share_of_samples(n_own: int) -> float:
+    """Return the share of the samples of a batch that this process has."""
+    processes = processes_of_fit()
+    return 1.0 if processes is None else n_own / processes.n_samples
+
+
+def is_sum_over_rows(loss: nn.Module) -> bool:
+    """Whether a loss is a sum over samples, over a weight that it says.
+
+    Processes that share a batch then add what each makes of its own samples.
+    """
+    return hasattr(loss, "total_weight")
 
 
 def loss_of_rows(
@@ -94,15 +113,18 @@ def loss_of_rows(
     every loss where members have samples of their own that weigh more or less in sum, by their
     weights or because labels are missing: ``labels_known`` says that none is.
 
-    Where processes share the batch, ``logits`` are those of the own samples, and the rest is of
-    all. A loss that does not say what its mean is divided by sees the logits of all samples.
+    Where processes share the batch, it is the share of this one. ``logits`` are those of the own
+    samples. So is the rest for a loss that :func:`is_sum_over_rows`. Any other sees the logits of
+    all samples, and needs the rest of all.
     """
     processes = processes_of_fit()
-    if processes is not None and not hasattr(loss, "total_weight"):
-        logits, processes = processes.gathered(logits, labels.shape[-2]), None
-    count = True
-    if processes is not None:
-        labels, sample_weight, count = own_rows(labels, sample_weight)
+    if processes is not None and not is_sum_over_rows(loss):
+        logits = processes.gathered(logits)
+        with alone():
+            value = loss_of_rows(loss, logits, labels, sample_weight, labels_known)
+        return equal_share(value)
+    all_weigh_the_same = sample_weight is None and (labels_known or not labels.is_floating_point())
+    mean_over_rows = getattr(loss, "is_mean_over_rows", False)
     if labels.is_floating_point() and not getattr(loss, "takes_mixed_labels", False):
         labels = labels.round()
 
@@ -111,12 +133,14 @@ def loss_of_rows(
             value: Tensor = loss(*parts[0])
             return value
         values = torch.stack([loss(*part) for part in parts])
-        if processes is not None:
-            of_loss: Any = loss
-            weights = [of_loss.total_weight(*part[1:]) for part in parts]
-            weight = torch.stack(weights).to(values.dtype) * count
-            values = processes.ratio(values * weight, weight)
-        return values.mean()
+        if processes is None:
+            return values.mean()
+        if mean_over_rows and all_weigh_the_same:
+            return values.mean() * _share_of_samples(labels.shape[-2])
+        of_loss: Any = loss
+        weights = [of_loss.total_weight(*part[1:]) for part in parts]
+        weight = torch.stack(weights).to(values.dtype)
+        return processes.share(values * weight, weight).mean()
 
     if logits.ndim == 2:
         return mean([(logits, labels, sample_weight)])
@@ -125,8 +149,7 @@ def loss_of_rows(
     if not own:
         labels = labels.expand(len(logits), *labels.shape)
         weight = None if weight is None else weight.expand(len(logits), *weight.shape)
-    of_one_sum = not own or (weight is None and (labels_known or not labels.is_floating_point()))
-    if not (getattr(loss, "is_mean_over_rows", False) and of_one_sum):
+    if not (mean_over_rows and (not own or all_weigh_the_same)):
         parts = [None] * len(logits) if weight is None else weight
         return mean(list(zip(logits, labels, parts, strict=True)))
     flat = None if weight is None else weight.flatten(0, 1)
@@ -174,6 +197,9 @@ class ContrastiveObjective(nn.Module):
         all.
     """
 
+    #: Whether processes that share a batch need the labels of their own samples only: pairs do not.
+    own_labels: ClassVar[bool] = False
+
     def __init__(
         self,
         loss: nn.Module,
@@ -212,7 +238,8 @@ class ContrastiveObjective(nn.Module):
     ) -> Tensor:
         """Return the scalar loss of a batch.
 
-        Where processes share it, embeddings are those of the own samples, and labels those of all.
+        Where processes share it, it is the share of this one. Embeddings are those of the own
+        samples, and labels those of all.
         """
         value = embedding.new_zeros(())
         if self.lambda_contrastive > 0:
@@ -262,11 +289,14 @@ class ContrastiveObjective(nn.Module):
         self, embedding: Tensor, labels: Tensor | SampledLabels, sample_weight: Tensor | None
     ) -> Tensor:
         if isinstance(labels, Tensor):
-            logits = self.head(embedding)
-            return loss_of_rows(self.joint_loss, logits, labels, sample_weight, self.labels_known)
-        weight = labels.entry_weights(sample_weight, embedding.dtype)
-        logits = logits_of(self.head, embedding, labels.columns)
-        return loss_of_rows(self.joint_loss, logits, labels.values, weight)
+            logits, values, weight = self.head(embedding), labels, sample_weight
+        else:
+            logits = logits_of(self.head, embedding, labels.columns)
+            values, weight = labels.values, labels.entry_weights(sample_weight, embedding.dtype)
+        if is_sum_over_rows(self.joint_loss):
+            values, weight = own_rows(values, weight)
+        known = self.training and self.labels_known and isinstance(labels, Tensor)
+        return loss_of_rows(self.joint_loss, logits, values, weight, known)
 
     def _unmixed(self, labels: Tensor) -> Tensor:
         """Pairs are of samples that have a label or not: a mixed one counts as its larger part."""
@@ -280,7 +310,7 @@ class ContrastiveObjective(nn.Module):
     ) -> Tensor:
         processes = processes_of_fit()
         if processes is not None:
-            projection = processes.gathered(projection, labels.shape[-2])
+            projection = processes.gathered(projection)
         terms: dict[str, Any] = {}
         if isinstance(labels, SampledLabels):
             labels = replace(labels, values=self._unmixed(labels.values))
@@ -307,7 +337,10 @@ class ContrastiveObjective(nn.Module):
     def _loss_of_pairs(
         self, projection: Tensor, labels: Tensor | SampledLabels, terms: dict[str, Any]
     ) -> Tensor:
-        """Return the loss of each member; a loss from elsewhere sees one member at a time."""
+        """Return the loss of each member, or the own share of it.
+
+        A loss from elsewhere sees one member at a time.
+        """
         processes = processes_of_fit()
         ours = isinstance(self.loss, ContrastiveLoss)
         if (
@@ -316,13 +349,13 @@ class ContrastiveObjective(nn.Module):
             and self.loss.reduction == "mean"
         ):
             part = (processes.number, processes.count)
-            return processes.ratio(*self.loss.part_of_sum(projection, labels, part, **terms))
+            return processes.share(*self.loss.part_of_sum(projection, labels, part, **terms))
         if ours or projection.ndim == 2 or isinstance(labels, SampledLabels):
-            return self.loss(projection, labels, **terms)
+            return equal_share(self.loss(projection, labels, **terms))
         values = []
         shared = {} if labels.ndim == 3 else {n: terms[n] for n in ("sample_weight",) if n in terms}
         for m, own in enumerate(projection):
             of_member = {name: term[m] for name, term in terms.items() if name not in shared}
             own_labels = labels[m] if labels.ndim == 3 else labels
             values.append(self.loss(own, own_labels, **shared, **of_member))
-        return torch.stack(values)
+        return equal_share(torch.stack(values))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_mlcl.losses._inputs import values_checked, weight_per_sample, weighted_mean
+from sklearn_mlcl.losses._inputs import values_checked, weight_per_sample
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._gaussian_mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms
-from sklearn_mlcl.training._parallel import own_rows, processes_of_fit
+from sklearn_mlcl.training._parallel import equal_share, processes_of_fit, samples_of_batch
 from sklearn_mlcl.training.batches import Batch
 from sklearn_mlcl.training.net import IndexBatchNet, encoded
 
@@ -72,6 +74,8 @@ class VariationalObjective(nn.Module):
     kl_warmup_epochs: int = 0
     free_bits: float = 0.0
     n_negatives: int | None = None
+    #: Whether processes that share a batch need the labels of their own samples only.
+    own_labels: ClassVar[bool] = True
     #: Share of the weight of the KL in the current epoch.
     kl_share: float = field(default=1.0, init=False)
 
@@ -90,7 +94,7 @@ class VariationalObjective(nn.Module):
 
     def total(self, terms: Terms) -> Tensor:
         """Return the weighted sum of the terms."""
-        kl = terms.kl.clamp_min(self.free_bits) if self.free_bits > 0 else terms.kl
+        kl = _at_least(terms.kl, self.free_bits) if self.free_bits > 0 else terms.kl
         value = self.lambda_bce * terms.bce + self.lambda_contrastive * terms.contrastive
         return value + self.kl_share * self.lambda_kl * kl
 
@@ -104,10 +108,9 @@ class VariationalObjective(nn.Module):
     ) -> tuple[Terms, Tensor]:
         """Return the terms of a batch and the embedding (B, E) of the first draw.
 
-        Where processes share it, X and the embedding are those of the own samples, and labels those
-        of all.
+        Where processes share it, X and labels are those of the own samples, and each term is the
+        own share.
         """
-        labels, sample_weight, count = own_rows(labels, sample_weight)
         columns = LabelColumns.of(labels, self.n_negatives, sample_weight)
         of_samples = weight_per_sample(labels, sample_weight, model.label_embeddings.dtype)
         label_embeddings, bias = model.labels(columns.index)
@@ -126,24 +129,41 @@ class VariationalObjective(nn.Module):
         kl = mixture_kl(*q, *prior, members, estimator=self.kl_estimator)
         # Each term is a mean over the samples that have it.
         weight = torch.ones_like(kl) if of_samples is None else of_samples.to(kl)
-        weight = weight * count
         observed = weight if columns.missing is None else weight * ~columns.missing.all(1)
         with_prior, anchor = weight * members.any(1), weight * columns.has_positive
+        of_observed, of_prior, of_anchors = _means([observed, with_prior, anchor])
         draws = bce[: self.n_latent_samples]
-        total = torch.stack([_mean(values, observed) for values in draws]).sum()
-        pairs = _mean(contrastive[0], anchor)
+        total = torch.stack([of_observed(values) for values in draws]).sum()
+        pairs = of_anchors(contrastive[0])
         if self.label_branch:
-            total = total + _mean(bce[-1], with_prior)
-            pairs = (pairs + _mean(contrastive[-1], anchor)) / 2
-        return Terms(total, _mean(kl, with_prior), pairs), embedding[0]
+            total = total + of_prior(bce[-1])
+            pairs = (pairs + of_anchors(contrastive[-1])) / 2
+        return Terms(total, of_prior(kl), pairs), embedding[0]
 
 
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean over the samples of a batch, of all processes that share it."""
+def _means(weights: list[Tensor]) -> list[Callable[[Tensor], Tensor]]:
+    """Return functions that take the weighted mean over the samples of a batch, or its own share.
+
+    The sums of all weights are found at once.
+    """
+    totals = torch.stack(weights).sum(1)
+    if (processes := processes_of_fit()) is not None:
+        totals = processes.add(totals)
+    totals = totals.clamp_min(torch.finfo(totals.dtype).tiny)
+
+    def mean(weight: Tensor, total: Tensor, values: Tensor) -> Tensor:
+        return (values * weight).sum() / total
+
+    return [partial(mean, *each) for each in zip(weights, totals, strict=True)]
+
+
+def _at_least(mean: Tensor, bound: float) -> Tensor:
+    """Return a mean, or a bound below it; where processes share it, the own share."""
     processes = processes_of_fit()
     if processes is None:
-        return weighted_mean(values, weight)
-    return processes.ratio((values * weight).sum(), weight.sum())
+        return mean.clamp_min(bound)
+    whole = processes.add(mean.detach().clone())
+    return torch.where(whole >= bound, mean, equal_share(torch.full_like(mean, bound)))
 
 
 def _prior(
@@ -178,6 +198,8 @@ class VariationalNet(IndexBatchNet):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Record the terms of the objective."""
         super().on_epoch_end(net, **kwargs)
+        if (processes := processes_of_fit()) is not None:
+            self._sums = processes.add(self._sums)
         for name, value in zip(Terms._fields, (self._sums / self._n_rows).tolist(), strict=True):
             self.history.record(name, value)
 
@@ -198,6 +220,7 @@ class VariationalNet(IndexBatchNet):
                 self.module_, X, labels, sample_weight, self.precision
             )
         if self.criterion_.training:
-            self._sums = self._sums + len(labels) * torch.stack(terms).detach()
-            self._n_rows += len(labels)
+            rows = samples_of_batch(labels)
+            self._sums = self._sums + rows * torch.stack(terms).detach()
+            self._n_rows += rows
         return {"loss": self.criterion_.total(terms), "y_pred": embedding}

@@ -32,23 +32,25 @@ def weighted_counts(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.
 
 
 def _counts_of_chunk(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    w = np.ones(Y.shape[0]) if weights is None else weights
-    if sp.issparse(Y) and w.ndim == 1:
+    if sp.issparse(Y) and (weights is None or weights.ndim == 1):
+        w = np.ones(Y.shape[0]) if weights is None else weights
         positive = w @ Y
         return positive, w.sum() - positive
     labels = _dense(Y)
-    if w.ndim == 1:
-        return w @ (labels == 1), w @ (labels == 0)
-    return (w * (labels == 1)).sum(axis=0), (w * (labels == 0)).sum(axis=0)
+    masks = labels == 1, labels == 0
+    if weights is None:
+        return np.count_nonzero(masks[0], axis=0), np.count_nonzero(masks[1], axis=0)
+    if weights.ndim == 1:
+        return weights @ masks[0], weights @ masks[1]
+    return (weights * masks[0]).sum(axis=0), (weights * masks[1]).sum(axis=0)
 
 
-def label_log_odds(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def label_log_odds(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     r"""Return smoothed log-odds (L,) of the labels, and which labels show a single value.
 
     :math:`\log \frac{N_+ + 1/2}{N_- + 1/2}` with the weighted counts of positives and negatives,
     which is finite for a constant label.
     """
-    positive, negative = weighted_counts(Y, weights)
     constant = (positive <= 0) | (negative <= 0)
     return np.log((positive + 0.5) / (negative + 0.5)), constant
 

@@ -162,8 +162,9 @@ class LabelStats:
     def of(cls, data: FitData) -> LabelStats:
         """Count the labels of ``data``."""
         w = data.sample_weight
-        counts = np.stack(weighted_counts(data.Y, None if w is None else (w > 0).astype(float)))
-        return cls(*label_log_odds(data.Y, data.copies), counts)
+        counts = weighted_counts(data.Y, None if w is None else (w > 0).astype(float))
+        weighted = counts if w is None else weighted_counts(data.Y, data.copies)
+        return cls(*label_log_odds(*weighted), np.stack(counts))
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
