@@ -17,7 +17,7 @@ from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads, tolerance
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.heads.tree_answers import tree_labels, tree_log_odds, tree_topk
-from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree
+from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree, wants_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.solvers import LogisticSolution
 from sklearn_mlcl.solvers.select import DEFAULT_CS
@@ -42,9 +42,6 @@ from sklearn_mlcl.utils.parameters import (
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.state import check_arrays
 from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
-
-#: Labels up to which ``label_tree="auto"`` has a regression for each.
-TREE_LABELS = 10_000
 
 
 @named_in_errors
@@ -190,7 +187,7 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
         }
         for name in ("coef_", "intercept_", "label_tree_"):
             self.__dict__.pop(name, None)
-        has_tree = self._has_tree(data.n_labels)
+        has_tree = wants_tree(self.label_tree, data.n_labels)
         self.tol_ = tolerance(self.tol, data.X, data.n_labels, has_tree)
         options["tol"] = self.tol_
         with self._finite(data.X):
@@ -215,9 +212,6 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
     def _choose_again(self) -> None:
         validate_parameters(self)
         self._checked_threshold(self.threshold)
-
-    def _has_tree(self, n_labels: int) -> bool:
-        return n_labels > TREE_LABELS if isinstance(self.label_tree, str) else bool(self.label_tree)
 
     def _check_state(self) -> None:
         L, tree = self._format.n_labels, getattr(self, "label_tree_", None)

@@ -73,6 +73,7 @@ def chunk_outputs(
     n_samples = arrays[0].shape[0]
     if dtype is None:
         dtype = torch.float64 if arrays[0].dtype == np.float64 else torch.float32
+    takes_csr = getattr(module, "takes_csr", False)
     heads = [part for part in module.modules() if isinstance(part, NeighborHead)]
     widest = max((p.numel() for p in module.parameters() if p.ndim == 1), default=0)
     n_neighbors = max((len(head.unit) for head in heads), default=1)
@@ -94,7 +95,10 @@ def chunk_outputs(
     @signals_reach_caller()
     def made(part: slice) -> Any:
         with torch_defaults(), threads_for(work_of_product, device), torch.inference_mode():
-            made = copied(*(_tensor(a[part], device, dtype) for a in arrays), **options)
+            own = (a[part] for a in arrays)
+            if not takes_csr:
+                own = (a.toarray() if sp.issparse(a) else a for a in own)
+            made = copied(*(_tensor(a, device, dtype) for a in own), **options)
             if isinstance(made, tuple):
                 return tuple(tensor.cpu().numpy() for tensor in made)
             return made.cpu().numpy()
@@ -129,7 +133,9 @@ def _counted_entries(module: nn.Module) -> Iterator[list[int]]:
 
 
 def _tensor(samples: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    made = tensors_of(samples.toarray() if sp.issparse(samples) else samples, dtype)
+    if sp.issparse(samples):
+        return sp.csr_array(samples)
+    made = tensors_of(samples, dtype)
     if isinstance(made, dict):
         return {name: tensor.to(device) for name, tensor in made.items()}
     return made.to(device)
