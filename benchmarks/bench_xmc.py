@@ -1,5 +1,7 @@
 """Heads for many labels against PECOS, omikuji and napkinXC: P@1, P@5, PSP@1, and CPU time.
 
+Then nets of many labels: seconds, memory and ranking with a tree of labels, and without one.
+
 Run with ``python -m benchmarks.bench_xmc [--json FILE] [--threads 1]``. The environment variable
 SKLEARN_MLCL_DATA is the folder of bibtex and delicious. XMC_PYTHON is the Python of an environment
 that has ``libpecos``, ``omikuji`` and ``napkinxc``. Without it, or without one of them, no bar has
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -25,7 +28,7 @@ from benchmarks._report import Bar, report
 from benchmarks._xmc_data import tfidf, xmc_rows
 from benchmarks._xmc_peers import PEERS, K
 from benchmarks.bench_heads import training_rows
-from sklearn_mlcl import MultiLabelLogisticRegression
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
 from sklearn_mlcl.metrics import (
     label_propensities,
     precision_at_k,
@@ -48,6 +51,10 @@ N_SPLITS = 3
 #: Differences below are a tie; times may be so many times those of a peer.
 TIE, TIMES = 0.005, 3.0
 TOPK_ROWS, TOPK_LABELS, ALONE = 20_000, 100_000, 200
+#: Labels of the nets, and the goals: seconds and GiB of a fit.
+NET_GOALS = {20_000: (120.0, 3.0), 100_000: (None, 6.0)}
+#: Epochs of the nets that are compared.
+NET_EPOCHS = 8
 
 
 class Rows(NamedTuple):
@@ -189,12 +196,53 @@ def best_labels() -> Iterator[Bar]:
     yield Bar(f"{L} labels: predict_topk, a row alone", None, ms, "ms", config=config)
 
 
+def large_nets() -> Iterator[Bar]:
+    """A default net of one member and one epoch: seconds, memory of the process, search."""
+    for L, (seconds, gib) in NET_GOALS.items():
+        X, Y = xmc_rows(TOPK_ROWS + 2_000, 30_000, L, seed=1)
+        X, others = tfidf(X[:TOPK_ROWS], X[TOPK_ROWS:])
+        net = ContrastiveMultiLabelClassifier(n_estimators=1, max_epochs=1, random_state=0)
+        config = {"rows": TOPK_ROWS, "features": 30_000, "labels": L, "epochs": 1, "k": K}
+        start = time.process_time()
+        net.fit(X, Y[:TOPK_ROWS])
+        fitted = time.process_time() - start
+        yield Bar(f"net, {L} labels: fit", seconds, fitted, "s", config=config)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        yield Bar(f"net, {L} labels: memory", gib, peak, "GiB", config=config)
+        net.predict_topk(others[:ALONE], K)
+        start = time.perf_counter()
+        net.predict_topk(others, K)
+        ms = 1e3 * (time.perf_counter() - start) / others.shape[0]
+        yield Bar(f"net, {L} labels: predict_topk, a row", 2.0, ms, "ms", config=config)
+
+
+def compared_nets(rows: Rows) -> Iterator[Bar]:
+    """Scores of a net with a tree against those of the same net without one."""
+    config = {"rows": rows.train_X.shape[0], "labels": rows.train_Y.shape[1], "epochs": NET_EPOCHS}
+    found = {}
+    for label_tree in (False, True):
+        net = ContrastiveMultiLabelClassifier(
+            n_estimators=1,
+            max_epochs=NET_EPOCHS,
+            random_state=0,
+            net_params={"label_tree": label_tree},
+        )
+        ranked = net.fit(rows.train_X, rows.train_Y).predict_topk(rows.test_X, K)
+        found[label_tree] = scores(rows, ranked)
+    for score, value in found[True].items():
+        flat = found[False][score]
+        yield Bar(f"net: {score} without a tree", None, flat, "", config=config)
+        yield Bar(f"net: {score} with a tree", flat - TIE, value, "", True, config)
+
+
 def bars() -> Iterator[Bar]:
     """All bars."""
+    yield from large_nets()
     for name in ("bibtex", "delicious"):
         if (rows := real_rows(name)) is not None:
             yield from compared(name, rows)
     yield from compared("synthetic", synthetic_rows())
+    yield from compared_nets(synthetic_rows())
     yield from best_labels()
 
 

@@ -262,11 +262,15 @@ class CGMVAEClassifier(NetClassifier):
         return plain_encoder(n_features, sizes, self.activation, float(self.dropout))
 
     def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
-        if self.head == "logistic":
+        if self._has_logistic_head:
             return None
         weight, bias = map(_array, net.module_.labels())
         bias = np.zeros(len(weight)) if bias is None else bias
         return AffineHead(weight, bias)
+
+    @property
+    def _has_logistic_head(self) -> bool:
+        return self.head == "logistic"
 
     # ------------------------------------------------------------------ labels
 

@@ -284,9 +284,13 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         )
 
     def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
-        if self.lambda_joint == 0 or self.head == "logistic":
+        if self._has_logistic_head:
             return None
         return AffineHead(*head_arrays(net.criterion_.head, net.n_members))
+
+    @property
+    def _has_logistic_head(self) -> bool:
+        return self.lambda_joint == 0 or self.head == "logistic"
 
     @property
     def _refits(self) -> bool:

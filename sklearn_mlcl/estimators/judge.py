@@ -19,6 +19,7 @@ from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
 from sklearn_mlcl.heads.linear import fit_linear, held_out_linear
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
+from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_feature_tree
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.training._parallel import in_parts
 from sklearn_mlcl.utils.fit_data import FitData
@@ -188,6 +189,8 @@ class Trained:
     _linear_parts: dict[tuple[Any, ...], nn.Module] = field(
         default_factory=dict, init=False, repr=False
     )
+    _tree: ScaledTree | None = field(default=None, init=False, repr=False)
+    _tree_log_odds: np.ndarray | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def head_log_odds(self) -> np.ndarray:
@@ -215,3 +218,25 @@ class Trained:
             scaler = feature_scaler(self.task.train, scaled)
             self._linear_parts[key] = fit_linear(self.task.train, scaler, C, random_state)
         return self._linear_parts[key]
+
+    def label_tree(self, scaled: bool) -> ScaledTree:
+        """Return a tree of labels on the features."""
+        if self._tree is None:
+            scaler = feature_scaler(self.task.train, scaled)
+            drawn = np.random.RandomState(self.task.seed)
+            self._tree = fit_feature_tree(self.task.train, scaler, drawn)
+        return self._tree
+
+    def tree_log_odds(self, scaled: bool) -> np.ndarray:
+        """Return log-odds (n, L) of the tree for the held-out samples, which it never saw."""
+        if self._tree_log_odds is None:
+            judge, _ = self._held_out
+            rows, n_labels = judge.judged.data.X, self.task.data.n_labels
+            self._tree_log_odds = outputs(
+                self.label_tree(scaled),
+                rows,
+                device=judge.device,
+                dtype=torch.float32,
+                entries=8 * n_labels,
+            )
+        return self._tree_log_odds

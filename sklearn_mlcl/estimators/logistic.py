@@ -14,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads
+from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads, tolerance
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.heads.tree_answers import tree_labels, tree_log_odds, tree_topk
-from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree
+from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree, wants_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.solvers import LogisticSolution
 from sklearn_mlcl.solvers.select import DEFAULT_CS
@@ -42,13 +42,6 @@ from sklearn_mlcl.utils.parameters import (
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.state import check_arrays
 from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
-
-#: Labels up to which ``label_tree="auto"`` has a regression for each.
-TREE_LABELS = 10_000
-#: Stored entries of X times labels up to which ``tol="auto"`` is EXACT_TOL. Of more, LARGE_TOL
-#: leaves P@k as it is. In a tree of labels TREE_TOL is better than exact: a solver that stops early
-#: is a good prior of labels with few samples. Twice that can be better still, four times is worse.
-EXACT_WORK, EXACT_TOL, LARGE_TOL, TREE_TOL = 10**8, 1e-10, 1e-3, 0.05
 
 
 @named_in_errors
@@ -219,16 +212,10 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
         self._checked_threshold(self.threshold)
 
     def _has_tree(self, n_labels: int) -> bool:
-        return n_labels > TREE_LABELS if isinstance(self.label_tree, str) else bool(self.label_tree)
+        return wants_tree(self.label_tree, n_labels)
 
     def _tolerance(self, X: Features, n_labels: int) -> float:
-        """Return the parameter ``tol`` of regressions of all labels, "auto" resolved."""
-        if not isinstance(self.tol, str):
-            return float(self.tol)
-        n_entries = X.size  # of CSR: the stored ones
-        if n_entries * n_labels <= EXACT_WORK:
-            return EXACT_TOL
-        return TREE_TOL if self._has_tree(n_labels) else LARGE_TOL
+        return tolerance(self.tol, X, n_labels, self._has_tree(n_labels))
 
     def _check_state(self) -> None:
         L, tree = self._format.n_labels, getattr(self, "label_tree_", None)

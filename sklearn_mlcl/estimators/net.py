@@ -32,8 +32,11 @@ from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outp
 from sklearn_mlcl.heads.linear import default_weight, has_linear
 from sklearn_mlcl.heads.logistic import C_of_labels, EmbeddedSamples, fit_embedding_heads
 from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
-from sklearn_mlcl.heads.predictor import AffineHead, MemberSpread, Predictor
+from sklearn_mlcl.heads.predictor import AffineHead, BestLabels, MemberSpread, Predictor
 from sklearn_mlcl.heads.refit import RefittedHead, refitted, refitted_as
+from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_embedding_tree
+from sklearn_mlcl.heads.tree_answers import best_of_rows
+from sklearn_mlcl.heads.tree_fit import wants_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.modules import ACTIVATIONS
@@ -107,6 +110,10 @@ EPOCH_SHARES, EPOCH_MARGIN = (0.125, 0.25, 0.5, 1.0), 0.05
 SMALLEST_FEATURE, LARGEST_FEATURE = 1e-37, 1e37
 #: The share of the neighbours, and the threshold, where nothing is chosen.
 NEIGHBOR_WEIGHT, DEFAULT_THRESHOLD = 0.5, 0.5
+#: The share of a tree of labels on the features that others must beat. On the rows of
+#: ``benchmarks/bench_xmc.py`` the net gains less than 2 % of the log loss, and loses in precision.
+#: Nor do the neighbours gain more beside a tree, and their votes cost more than its search.
+TREE_WEIGHT = 1.0
 
 N_ESTIMATORS = param(4, AT_LEAST_1)
 PREDICT_PRECISION = param("float32", StrOptions(set(PRECISIONS)))
@@ -352,6 +359,13 @@ class NetClassifier(
           schedule multiplies both.
         - ``grad_clip`` : float or None
           Largest norm of all gradients together; longer ones are shortened.
+        - ``label_tree`` : bool or "auto"
+          Whether logistic regressions are a tree of clusters of labels, as in
+          :class:`MultiLabelLogisticRegression`: those on the features (``linear_weight``), or those
+          of ``head="logistic"`` on the embedding. :meth:`predict_topk` searches it. All members
+          hold out the same samples then, "auto" for ``neighbor_weight`` is 0, and "auto" for
+          ``linear_weight`` is 1 unless the net is clearly better. "auto" is True for more than
+          10,000 labels; see :ref:`label-tree`.
         - ``max_seconds`` : float or None
           The training ends before an epoch that would exceed so many seconds.
         - ``mixup`` : float
@@ -395,7 +409,8 @@ class NetClassifier(
         weight on held-out samples; if there are none, it is 0.3 for CSR and 0 for dense features.
         "auto" fits no regressions if labels times features exceed 1e7. The same holds if labels
         times stored entries of a CSR X exceed 2e9, or labels times entries of a dense X 2e8. C is
-        chosen for all labels among 0.001, 0.01, 0.1, 1 by the held-out log loss.
+        chosen for all labels among 0.001, 0.01, 0.1, 1 by the held-out log loss. A tree of labels
+        (``label_tree`` of ``net_params``) has no such bounds, and C is 1.
     """
 
     _savings: ClassVar[str] = (
@@ -452,6 +467,7 @@ class NetClassifier(
             "data_parallel": param(True, "boolean"),
             "encoder_lr": param(None, ABOVE_0, None),
             "grad_clip": param(None, ABOVE_0, None),
+            "label_tree": param("auto", "boolean", StrOptions({"auto"})),
             "max_seconds": param(None, ABOVE_0, None),
             "pseudo_count": param(0.0, AT_LEAST_0),
         },
@@ -472,9 +488,12 @@ class NetClassifier(
     def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
         """Return the head that was trained with the encoder; None fits logistic ones."""
 
-    def _head(
-        self, head: AffineHead, known: CachedEmbedding, own: np.ndarray | None, task: Task
-    ) -> Heads:
+    @property
+    def _has_logistic_head(self) -> bool:
+        """Whether the head is logistic regressions on the embeddings."""
+        return False
+
+    def _head(self, head: Any, known: CachedEmbedding, own: np.ndarray | None, task: Task) -> Heads:
         """Return what stands on the embeddings in the end: here the head itself.
 
         ``known`` has the embeddings of the samples of the training, ``own`` those of held-out ones.
@@ -562,6 +581,7 @@ class NetClassifier(
         if self.checkpoint is not None and is_first():
             kept.begin(traits_of_fit(self, data, valid, self._start(continuing)), n_processes())
         kept.state, kept.is_last = agreed((kept.state, kept.is_last))
+        self._check_tree()
         n_epochs = most_epochs(self.max_epochs, data.n_samples)
         task = self._task(data, valid, kept, continuing, n_epochs)
         # A copy of the held-out samples is made for callbacks alone, its own or a search's.
@@ -613,6 +633,7 @@ class NetClassifier(
         ):
             data = self._read(X, y, sample_weight, continuing, classes=classes)
             self._check_same(data, None, continuing)
+            self._check_tree_of_part()
             task = self._task(data, None, KeptFit(None), continuing, n_epochs=1, is_part=True)
             warn_weightless(task.train, self._format.label_names)
             with self._finite(data.X):
@@ -641,6 +662,39 @@ class NetClassifier(
         set_format(self, target_format)
         check_sizes(data.X, SMALLEST_FEATURE, LARGEST_FEATURE)
         return data
+
+    def _check_tree(self) -> None:
+        """Raise if a tree of labels is asked for where there is none."""
+        if not self._has_tree:
+            return
+        if setting(self, "refit_head") is True:
+            raise ValueError(
+                "net_params__refit_head=True blends a logistic regression for each label into the "
+                f"trained head, but {self._format.n_labels} labels have a tree "
+                f"(net_params__label_tree={setting(self, 'label_tree')!r}): set "
+                "net_params__label_tree=False, or leave net_params__refit_head at 'auto'."
+            )
+        if setting(self, "label_tree") is True and not (
+            self._has_logistic_head or (self.linear_weight != 0 and not self._own_inputs)
+        ):
+            raise ValueError(
+                "net_params__label_tree=True needs logistic regressions: expected linear_weight "
+                f"above 0 and rows of features, or head='logistic'; got linear_weight="
+                f"{self.linear_weight!r}, head={getattr(self, 'head', 'joint')!r}, "
+                f"scale_input={self.scale_input!r}."
+            )
+
+    def _check_tree_of_part(self) -> None:
+        """Raise if ``partial_fit`` would have to fit a tree of labels."""
+        kept = hasattr(self, "predictor_") and isinstance(self.predictor_.linear, ScaledTree)
+        asked = (_number(self.linear_weight) or 0.0) > 0 and not kept
+        if self._has_tree and (self._has_logistic_head or asked):
+            raise ValueError(
+                "partial_fit fits no tree of labels: it would know those of the latest samples "
+                "alone. Set linear_weight='auto' and a head that is trained with the encoder, or "
+                f"net_params__label_tree=False; got linear_weight={self.linear_weight!r}, "
+                f"head={getattr(self, 'head', 'joint')!r}, {self._format.n_labels} labels."
+            )
 
     def _read_validation(self, X: Any, y: Any, sample_weight: Any) -> FitData:
         try:
@@ -724,7 +778,9 @@ class NetClassifier(
         if isinstance(share, Real):
             return common_share(data, float(share), seed)
         several = self.n_estimators >= FEWEST_MEMBERS and not self._own_inputs
-        by_member = self._members_hold_out and several
+        # A tree for each fold would cost as much as the training.
+        with_tree = self._has_tree and (self._has_logistic_head or self._with_linear(data))
+        by_member = self._members_hold_out and several and not with_tree
         if by_member and n <= HELD_OUT_SAMPLES:
             return member_folds(data, int(self.n_estimators), seed)
         return common_share(data, min(HELD_OUT_SHARE, HELD_OUT_SAMPLES / n), seed)
@@ -835,7 +891,8 @@ class NetClassifier(
     def _with_linear(self, data: FitData) -> bool:
         """Return whether there is a linear part; beside a ``module`` only if it is asked for."""
         if not self._own_inputs:
-            return has_linear(self.linear_weight, data)
+            weight = self.linear_weight
+            return weight != 0 if self._has_tree else has_linear(weight, data)
         asked = _number(self.linear_weight) or 0.0
         if asked > 0 and not is_table(data.X):
             raise ValueError(
@@ -843,6 +900,11 @@ class NetClassifier(
                 f"shape {data.X.shape}."
             )
         return asked > 0
+
+    @property
+    def _has_tree(self) -> bool:
+        """Whether a tree of labels takes the place of logistic regressions, one a label."""
+        return wants_tree(setting(self, "label_tree"), self._format.n_labels)
 
     def _continued(self, task: Task) -> IndexBatchNet:
         """Return the trained net under the settings of today."""
@@ -875,7 +937,7 @@ class NetClassifier(
         """Return the attributes of a fit: heads, parts, and what held-out samples choose."""
         known = CachedEmbedding(net.module_, task.train.X, torch.device(net.device))
         own = None if judge is None else judge.embeddings(net)
-        head = self._trained_head(net)
+        head: Any = self._trained_head(net)
         fitted: dict[str, Any] = {}
         if head is None:
             head, fitted["head_C_"] = self._logistic_head(known, task)
@@ -909,22 +971,34 @@ class NetClassifier(
         known, own, previous = trained.known, trained.own, trained.previous
         before = previous if task.is_part else None
         with_linear = self._with_linear(task.train)
+        if task.is_part and self._has_tree:
+            with_linear = before is not None and isinstance(before.linear, ScaledTree)
+        with_tree = with_linear and self._has_tree
         blend = self._default_blend(task.train, with_linear, previous if judge is None else None)
         parts, C = None, None
         if judge is not None and own is not None and judge.judged.judgement.informs:
             votes = trained.votes if blend.neighbor_weight > 0 else None
-            linear, C = judge.linear(self.scale_input) if with_linear else (None, None)
+            linear = None
+            if with_tree:
+                linear = trained.tree_log_odds(self.scale_input)
+            elif with_linear:
+                linear, C = judge.linear(self.scale_input)
             parts = HeldOutParts(trained.head_log_odds, votes, linear)
-            fixed = (_number(self.neighbor_weight), _number(self.linear_weight))
+            fixed = (self._fixed_neighbor_weight, _number(self.linear_weight))
             judgement = judge.judged.judgement
             blend = agreed(choose_blend(parts, judgement, blend, *fixed, task.seed))
         random_state = np.random.RandomState(task.seed)
-        neighbors, linear_part = None, None
+        neighbors: NeighborHead | None = None
+        linear_part: nn.Module | None = None
         if blend.neighbor_weight > 0:
             kept = subsample(task.train, random_state)
             near = task.train.take(kept)
             neighbors = NeighborHead(known.of(kept), near.Y, near.sample_weight, task.stats)
-        if blend.linear_weight > 0:
+        if blend.linear_weight > 0 and with_tree:
+            # The net learns from all parts, a tree would forget those before.
+            tree_before = None if before is None else before.linear
+            linear_part = tree_before or trained.label_tree(self.scale_input)
+        elif blend.linear_weight > 0:
             linear_part = trained.linear_part(self.scale_input, C, random_state)
         whole = blend
         if judge is not None and parts is not None:
@@ -966,8 +1040,9 @@ class NetClassifier(
 
     def _default_blend(self, data: FitData, with_linear: bool, before: Predictor | None) -> Blend:
         """Return the weights where nothing is chosen: those given, those of before, or usual."""
-        usual = Blend(NEIGHBOR_WEIGHT, default_weight(data)) if before is None else before.blend
-        v, w = _number(self.neighbor_weight), _number(self.linear_weight)
+        linear_weight = TREE_WEIGHT if self._has_tree else default_weight(data)
+        usual = Blend(NEIGHBOR_WEIGHT, linear_weight) if before is None else before.blend
+        v, w = self._fixed_neighbor_weight, _number(self.linear_weight)
         w = usual.linear_weight if w is None else w
         return replace(
             usual,
@@ -975,7 +1050,13 @@ class NetClassifier(
             linear_weight=w if with_linear else 0.0,
         )
 
-    def _logistic_head(self, known: CachedEmbedding, task: Task) -> tuple[AffineHead, np.ndarray]:
+    @property
+    def _fixed_neighbor_weight(self) -> float | None:
+        """The share of the neighbours where it is not chosen."""
+        asked = _number(self.neighbor_weight)
+        return 0.0 if asked is None and self._has_tree else asked
+
+    def _logistic_head(self, known: CachedEmbedding, task: Task) -> tuple[nn.Module, np.ndarray]:
         """Return logistic regressions on the embeddings, and their C.
 
         They see the embeddings of all members side by side, unless members hold out samples of
@@ -985,6 +1066,8 @@ class NetClassifier(
         if task.folds.by_member:
             parts = self._embedded_parts(known, task)
         C = C_of_labels(self.head_C, "head_C", self._format)
+        if self._has_tree:
+            return fit_embedding_tree(*parts[0], C)
         fits = [fit_embedding_heads(*part, C) for part in parts]
         coef, intercept, found = (np.stack(each) for each in zip(*fits, strict=True))
         return AffineHead(coef, intercept), found.mean(axis=0)
@@ -1022,7 +1105,9 @@ class NetClassifier(
     def _refits(self) -> bool:
         """Whether logistic heads on the embeddings are blended into the trained head."""
         asked = setting(self, "refit_head", False)
-        return self.module is not None if asked == "auto" else bool(asked)
+        if asked == "auto":
+            return self.module is not None and not self._has_tree
+        return bool(asked)
 
     def _decided(
         self, held_out: HeldOut | None, own: np.ndarray | None, heads: Heads, goes_on: bool
@@ -1174,6 +1259,17 @@ class NetClassifier(
             return self._out_of_fold[1].astype(X.dtype if X.dtype.kind == "f" else np.float32)
         return outputs(self._module(), X, **self._inference)
 
+    def _topk_by_chunk(self, X: Features, k: int) -> Iterator[sp.csr_matrix]:
+        predictor, n_labels = self._module(), self._format.n_labels
+        if self._out_of_fold is not None or not (
+            isinstance(predictor, Predictor) and predictor.searches
+        ):
+            yield from super()._topk_by_chunk(X, k)
+            return
+        options = self._inference | {"entries": predictor.search_entries(k)}
+        for labels, log_odds in chunk_outputs(BestLabels(predictor, k), X, **options):
+            yield best_of_rows(labels, sigmoid(log_odds), n_labels)
+
     def _log_odds_by_chunk(self, X: Features) -> Iterator[np.ndarray]:
         if self._out_of_fold is not None:
             return iter([self._log_odds(X)])
@@ -1210,7 +1306,8 @@ class NetClassifier(
         """Where to predict, and the numbers of memory that a sample needs for it."""
         n_draws = max(1, setting(self, "n_predict_samples", 1))
         width = getattr(self, "_n_features_out", 0)
-        entries = n_draws * (2 * width + 4 * self._format.n_labels)
+        # A tree has scores and sums along its paths.
+        entries = n_draws * (2 * width + (8 if self._has_tree else 4) * self._format.n_labels)
         precision = setting(self, "predict_precision", "float32")
         return {"device": self.device, "entries": entries, "precision": precision}
 

@@ -86,6 +86,7 @@ def chunk_outputs(
     cast = None
     if any(getattr(part, "in_float32", False) for part in module.modules()):
         dtype, cast = torch.float32, dtype
+    takes_csr = getattr(module, "takes_csr", False)
     heads = [part for part in module.modules() if isinstance(part, NeighborHead)]
     widest = max((p.numel() for p in module.parameters() if p.ndim == 1), default=0)
     n_neighbors = max((len(head.unit) for head in heads), default=1)
@@ -110,7 +111,10 @@ def chunk_outputs(
     @signals_reach_caller()
     def made(part: slice) -> Any:
         with torch_defaults(), threads_for(work_of_product, device), torch.inference_mode():
-            made = copied(*(_tensor(a[part], device, dtype) for a in arrays), **options)
+            own = (a[part] for a in arrays)
+            if not takes_csr:
+                own = (a.toarray() if sp.issparse(a) else a for a in own)
+            made = copied(*(_tensor(a, device, dtype) for a in own), **options)
             if isinstance(made, tuple):
                 return tuple(answer(tensor) for tensor in made)
             return answer(made)
@@ -145,7 +149,9 @@ def _counted_entries(module: nn.Module) -> Iterator[list[int]]:
 
 
 def _tensor(samples: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    made = tensors_of(samples.toarray() if sp.issparse(samples) else samples, dtype)
+    if sp.issparse(samples):
+        return sp.csr_array(samples)
+    made = tensors_of(samples, dtype)
     if isinstance(made, dict):
         return {name: tensor.to(device) for name, tensor in made.items()}
     return made.to(device)

@@ -82,8 +82,8 @@ class LabelTree(nn.Module):
         Labels ascend. Of equal ones the search prefers those that come first in the tree.
         """
         n, beam = X.shape[0], self._beam(k)
-        node, total = torch.zeros(n, 1, dtype=torch.int64), self._zero(n, 1)
-        row = torch.arange(n)
+        total = self._zero(n, 1)
+        node, row = torch.zeros_like(total, dtype=torch.int64), self._numbers(n)
         for i, level in enumerate(self.levels):
             width = node.shape[1]
             last = i == len(self.levels) - 1
@@ -101,7 +101,8 @@ class LabelTree(nn.Module):
         A probability never exceeds that of its node, so no other node needs to be looked at.
         """
         n = X.shape[0]
-        row, node, total = torch.arange(n), torch.zeros(n, dtype=torch.int64), self._zero(n)
+        row, total = self._numbers(n), self._zero(n)
+        node = torch.zeros_like(row)
         for level in self.levels:
             child, found = level.descend(X, row, node)
             found = found + total[:, None]
@@ -122,6 +123,9 @@ class LabelTree(nn.Module):
 
     def _zero(self, *shape: int) -> Tensor:
         return self.levels[0].weight.new_zeros(shape)
+
+    def _numbers(self, n: int) -> Tensor:
+        return torch.arange(n, device=self.labels.device)
 
 
 class Plan(NamedTuple):
@@ -219,16 +223,16 @@ class TreeLevel(nn.Module):
 
         Places without a child have the log-probability minus infinity.
         """
-        child = self.first[node][:, None] + torch.arange(self.bias.shape[1])
+        child = self.first[node][:, None] + self._numbers(self.bias.shape[1])
         is_child = child < self.first[node + 1][:, None]
         found = logsigmoid(self.scores(X, row, node)).masked_fill(~is_child, -torch.inf)
         return child, found
 
     def planned(self) -> Plan:
         """Return where its nodes begin and end."""
-        ends = torch.arange(self.n_nodes + 1) * self.n_features
+        ends = self._numbers(self.n_nodes + 1) * self.n_features
         rows = torch.searchsorted(self.key, ends).tolist()
-        parent = torch.arange(self.n_nodes).repeat_interleave(self.sizes)
+        parent = self._numbers(self.n_nodes).repeat_interleave(self.sizes)
         return Plan(rows, self.sizes.tolist(), parent)
 
     def all_scores(self, X: Any) -> tuple[Tensor, Tensor]:
@@ -238,8 +242,9 @@ class TreeLevel(nn.Module):
             nodes = (self._of_node(X, v, plan)[:, :size] for v, size in enumerate(plan.sizes))
             return torch.cat(list(nodes), dim=1), plan.parent
         n, n_nodes = X.shape[0], self.n_nodes
-        pairs = torch.arange(n).repeat_interleave(n_nodes), torch.arange(n_nodes).repeat(n)
-        is_child = torch.arange(self.bias.shape[1]) < self.sizes[:, None]
+        row, node = self._numbers(n), self._numbers(n_nodes)
+        pairs = row.repeat_interleave(n_nodes), node.repeat(n)
+        is_child = self._numbers(self.bias.shape[1]) < self.sizes[:, None]
         return self.scores(X, *pairs).view(n, n_nodes, -1)[:, is_child], plan.parent
 
     def scores(self, X: Any, row: Tensor, node: Tensor) -> Tensor:
@@ -266,20 +271,21 @@ class TreeLevel(nn.Module):
         out = self.bias[node]
         if not len(self.key):
             return out
-        start, feature, value = (as_tensor(part) for part in (X.indptr, X.indices, X.data))
+        arrays = (X.indptr, X.indices, X.data)
+        start, feature, value = (as_tensor(part).to(self.key.device) for part in arrays)
         n_entries = start.diff()[row]
         for part in _even_chunks(n_entries, ENTRIES_AT_ONCE):
             some = n_entries[part]
-            pair = torch.arange(len(some)).repeat_interleave(some)
+            pair = self._numbers(len(some)).repeat_interleave(some)
             # Number of an entry among those of its pair.
-            nth = torch.arange(len(pair)) - (some.cumsum(0) - some)[pair]
+            nth = self._numbers(len(pair)) - (some.cumsum(0) - some)[pair]
             at = start[row[part]][pair] + nth
             asked = node[part][pair] * self.n_features + feature[at]
             place = torch.searchsorted(self.key, asked)
             known = (place < len(self.key)) & (
                 self.key[place.clamp_max(len(self.key) - 1)] == asked
             )
-            bag = torch.zeros(len(some) + 1, dtype=torch.int64)
+            bag = pair.new_zeros(len(some) + 1)
             bag[1:] = pair[known].bincount(minlength=len(some)).cumsum(0)
             out[part] += functional.embedding_bag(
                 place[known],
@@ -290,6 +296,9 @@ class TreeLevel(nn.Module):
                 include_last_offset=True,
             )
         return out
+
+    def _numbers(self, n: int) -> Tensor:
+        return torch.arange(n, device=self.key.device)
 
 
 def _even_chunks(sizes: Tensor, limit: int) -> Iterator[slice]:

@@ -21,6 +21,20 @@ from sklearn_mlcl.utils.validation import check_per_label
 
 #: Tolerance on embeddings, which are float32: more digits than this are not theirs to give.
 EMBEDDING_TOL = 1e-6
+#: Stored entries of X times labels up to which ``tol="auto"`` is EXACT_TOL. Of more, LARGE_TOL
+#: leaves P@k as it is. In a tree of labels TREE_TOL is better than exact: a solver that stops early
+#: is a good prior of labels with few samples. Twice that can be better still, four times is worse.
+EXACT_WORK, EXACT_TOL, LARGE_TOL, TREE_TOL = 10**8, 1e-10, 1e-3, 0.05
+
+
+def tolerance(tol: float | str, X: Any, n_labels: int, has_tree: bool) -> float:
+    """Return the parameter ``tol`` of regressions of all labels, "auto" resolved."""
+    if not isinstance(tol, str):
+        return float(tol)
+    n_entries = X.size  # of CSR: the stored ones
+    if n_entries * n_labels <= EXACT_WORK:
+        return EXACT_TOL
+    return TREE_TOL if has_tree else LARGE_TOL
 
 
 def C_of_labels(C: Any, name: str, target_format: TargetFormat) -> Any:
@@ -105,16 +119,16 @@ def fit_embedding_heads(
     Y, sample_weight, C
         As for :func:`fit_heads`.
     """
-    standardised, scaler = _standardised(embedding, Y, sample_weight)
+    rows, scaler = standardised(embedding, Y, sample_weight)
     if isinstance(C, str):
         # Rare labels share a choice: it needs all of them.
-        C = by_first(lambda: _selected(standardised, Y, sample_weight, DEFAULT_CS, 5))
+        C = by_first(lambda: _selected(rows, Y, sample_weight, DEFAULT_CS, 5))
     of_label = np.full(Y.shape[1], C, dtype=np.float64)
 
     def solved(part: slice) -> np.ndarray:
         weight = weights_of(sample_weight, part)
         heads = fit_logistic(
-            standardised, Y[:, part], C=of_label[part], sample_weight=weight, tol=EMBEDDING_TOL
+            rows, Y[:, part], C=of_label[part], sample_weight=weight, tol=EMBEDDING_TOL
         )
         return np.column_stack([heads.coef, heads.intercept])
 
@@ -154,16 +168,17 @@ def embedding_path(
     """
     paths = []
     for embedding, Y, sample_weight in parts:
-        standardised, scaler = _standardised(embedding, Y, sample_weight)
-        path = fit_logistic_path(standardised, Y, Cs, sample_weight=sample_weight, tol=tol)
+        rows, scaler = standardised(embedding, Y, sample_weight)
+        path = fit_logistic_path(rows, Y, Cs, sample_weight=sample_weight, tol=tol)
         paths.append([_of_embedding(heads.coef, heads.intercept, scaler) for heads in path])
     members = (zip(*each, strict=True) for each in zip(*paths, strict=True))
     return [(np.stack(coef), np.stack(intercept)) for coef, intercept in members]
 
 
-def _standardised(
+def standardised(
     embedding: np.ndarray, Y: Any, sample_weight: np.ndarray | None
 ) -> tuple[np.ndarray, StandardScaler]:
+    """Return a standardised embedding in float64, and what standardises it."""
     embedding = embedding.astype(np.float64)
     scaler = StandardScaler().fit(embedding, sample_weight=row_weights(Y, sample_weight))
     return scaler.transform(embedding), scaler

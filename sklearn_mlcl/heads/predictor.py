@@ -7,18 +7,25 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_mlcl.collapse import ONNDecoder
 from sklearn_mlcl.heads.blend import Blend
+from sklearn_mlcl.heads.label_tree import BEAM
 from sklearn_mlcl.heads.neighbors import NeighborHead
+from sklearn_mlcl.heads.scaled_tree import ScaledTree
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.utils.fit_data import LabelStats
 from sklearn_mlcl.utils.probabilities import logit, sigmoid
 from sklearn_mlcl.utils.samples import as_tensor
 from sklearn_mlcl.utils.state import Like, check_tensors
+
+#: Labels that a search takes from a tree at least, and for each that it returns: the other parts
+#: put them in another order.
+FEWEST_CANDIDATES, CANDIDATES = 64, 4
 
 
 class Predictor(nn.Module):
@@ -57,6 +64,10 @@ class Predictor(nn.Module):
         The weights v and w, the scale and the shift; None: 0, 0, 1, 0.
     """
 
+    head: Any
+    neighbors: Any
+    linear: Any
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -88,17 +99,34 @@ class Predictor(nn.Module):
     @property
     def columns(self) -> np.ndarray | None:
         """Numbers of the features of CSR that the parts need; None for all."""
-        uses_linear = self.linear is not None and self.blend.linear_weight > 0
-        return None if uses_linear else getattr(self.encoder, "columns", None)
+        return None if self._uses_linear else getattr(self.encoder, "columns", None)
+
+    @property
+    def takes_csr(self) -> bool:
+        """Whether CSR samples may stay CSR: a tree on the features looks at their entries."""
+        return self._uses_linear and isinstance(self.linear, ScaledTree)
+
+    @property
+    def searches(self) -> bool:
+        """Whether a tree finds the best labels, on the features or on the embedding."""
+        return self.takes_csr or (isinstance(self.head, ScaledTree) and not self._uses_linear)
+
+    @property
+    def _uses_linear(self) -> bool:
+        return self.linear is not None and self.blend.linear_weight > 0
+
+    @property
+    def _uses_neighbors(self) -> bool:
+        return self.neighbors is not None and self.blend.neighbor_weight > 0
 
     def forward(
-        self, X: Tensor, embedding: Tensor | None = None, *, with_embedding: bool = False
+        self, X: Any, embedding: Tensor | None = None, *, with_embedding: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return log-odds.
 
         Parameters
         ----------
-        X : Tensor of shape (n, d)
+        X : Tensor of shape (n, d), or CSR if ``takes_csr``
             Samples.
         embedding : Tensor of shape (n, M * h), default=None
             Their embeddings; None computes them.
@@ -111,26 +139,86 @@ class Predictor(nn.Module):
             The log-odds; with ``with_embedding`` a tuple of the embeddings and them.
         """
         if embedding is None:
-            embedding = side_by_side(self.encoder(X))
+            embedding = self._embedded(X)
         log_odds = self.completed(X, embedding, self.head(embedding))
         return (embedding, log_odds) if with_embedding else log_odds
 
     def completed(self, X: Tensor, embedding: Tensor, log_odds: Tensor) -> Tensor:
         """Return log-odds (n, L) from those of the head: the other parts, scale and shift."""
-        blend = self.blend
-        if self.neighbors is not None and blend.neighbor_weight > 0:
-            p = sigmoid(log_odds)
-            log_odds = logit(p + blend.neighbor_weight * (self.neighbors(embedding) - p))
-        if self.linear is not None and blend.linear_weight > 0:
-            log_odds = self._blended(log_odds, self.linear(X))
-        return log_odds * self.get_buffer("scale") + self.get_buffer("shift")
+        votes = self.neighbors(embedding) if self._uses_neighbors else None
+        linear = self.linear(X) if self._uses_linear else None
+        return self._joined(log_odds, votes, linear)
 
-    def _blended(self, net: Tensor, linear: Tensor) -> Tensor:
-        blend = net + self.blend.linear_weight * (linear - net)
-        if self.blend.linear_weight == 1 or not self.has_single:
-            return blend
-        p, q = sigmoid(net), sigmoid(linear)
-        return torch.where(self.get_buffer("single"), logit(p + q - p * q), blend)
+    def best(self, X: Any, k: int) -> tuple[Tensor, Tensor]:
+        """Return the k most probable labels among those that a tree finds, and their log-odds.
+
+        Only if the predictor ``searches``. Labels ascend; of equal ones the smaller come first.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, d), or CSR
+            Samples.
+        k : int
+            Labels of each.
+
+        Returns
+        -------
+        labels, log_odds : Tensor of shape (n, k)
+            The labels, and what :meth:`forward` says of them.
+        """
+        n, linear, votes = self.n_candidates(k), None, None
+        if self._uses_linear and self.blend.linear_weight == 1:
+            labels, head = self.linear.best(X, n)
+        else:
+            embedding = self._embedded(X)
+            if self._uses_linear:
+                labels, linear = self.linear.best(X, n)
+                head = _at(self.head, embedding, labels)
+            else:
+                labels, head = self.head.best(embedding, n)
+            if self._uses_neighbors:
+                votes = self.neighbors(embedding).gather(1, labels)
+        joined = self._joined(head, votes, linear, labels)
+        total, at = joined.sort(dim=1, descending=True, stable=True)
+        labels, order = labels.gather(1, at[:, :k]).sort(dim=1)
+        return labels, total[:, :k].gather(1, order)
+
+    def search_entries(self, k: int) -> int:
+        """Return the numbers of memory that :meth:`best` needs for a sample."""
+        tree = (self.linear if self._uses_linear else self.head).tree
+        width = max(len(level.bias[0]) for level in tree.levels)
+        n_votes = 4 * len(tree.labels) if self._uses_neighbors else 0
+        head = self.head.weight.shape[1] if isinstance(self.head, AffineHead) else len(tree.labels)
+        return 32 * BEAM * width + self.n_candidates(k) * head + n_votes
+
+    def n_candidates(self, k: int) -> int:
+        """Return how many labels :meth:`best` compares for k."""
+        n_labels = len(self.get_buffer("scale"))
+        return min(n_labels, max(FEWEST_CANDIDATES, CANDIDATES * k))
+
+    def _embedded(self, X: Any) -> Tensor:
+        if sp.issparse(X):
+            columns = getattr(self.encoder, "columns", None)
+            dense = (X if columns is None else X[:, columns]).toarray()
+            X = torch.from_numpy(dense).to(self.get_buffer("scale"))
+        return side_by_side(self.encoder(X))
+
+    def _joined(
+        self, net: Tensor, votes: Tensor | None, linear: Tensor | None, labels: Any = slice(None)
+    ) -> Tensor:
+        """Return log-odds from those of the parts, of all labels or of some of each sample."""
+        v, w = self.blend.neighbor_weight, self.blend.linear_weight
+        if votes is not None:
+            p = sigmoid(net)
+            net = logit(p + v * (votes - p))
+        if linear is not None:
+            blend = net + w * (linear - net)
+            if w < 1 and self.has_single:
+                p, q = sigmoid(net), sigmoid(linear)
+                either = logit(p + q - p * q)
+                blend = torch.where(self.get_buffer("single")[labels], either, blend)
+            net = blend
+        return net * self.get_buffer("scale")[labels] + self.get_buffer("shift")[labels]
 
     def weighted(
         self, neighbor_weight: float, linear_weight: float, pseudo_count: float
@@ -158,6 +246,41 @@ class Predictor(nn.Module):
     def _with(self, **changes: Any) -> Predictor:
         own = {name: getattr(self, name) for name in signature(Predictor).parameters}
         return Predictor(**own | changes)
+
+
+def _at(head: nn.Module, embedding: Tensor, labels: Tensor) -> Tensor:
+    """Return the log-odds (n, c) of some labels of each sample by a head."""
+    if isinstance(head, AffineHead):
+        return head.at(embedding, labels)
+    log_odds: Tensor = head(embedding)
+    return log_odds.gather(1, labels)
+
+
+class BestLabels(nn.Module):
+    """The k best labels of samples, and their log-odds, by the search of a predictor.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        One that ``searches``.
+    k : int
+        Labels of each sample.
+    """
+
+    takes_csr = True
+
+    def __init__(self, predictor: Predictor, k: int) -> None:
+        super().__init__()
+        self.predictor, self.k = predictor, k
+
+    @property
+    def columns(self) -> np.ndarray | None:
+        """Numbers of the features of CSR that the parts need; None for all."""
+        return self.predictor.columns
+
+    def forward(self, X: Any) -> tuple[Tensor, Tensor]:
+        """Return labels and log-odds, (n, k), of samples (n, d)."""
+        return self.predictor.best(X, self.k)
 
 
 class DrawnPredictor(nn.Module):
@@ -247,6 +370,11 @@ class AffineHead(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         """Return log-odds (n, L) of embeddings (n, h)."""
         return functional.linear(embedding, self.weight, self.bias)
+
+    def at(self, embedding: Tensor, labels: Tensor) -> Tensor:
+        """Return the log-odds of some labels (n, c) of each sample."""
+        products = torch.bmm(self.weight[labels], embedding[:, :, None])
+        return products[:, :, 0] + self.bias[labels]
 
     def of_member(self, m: int) -> tuple[Tensor, Tensor]:
         """Return coefficients (L, h) and intercepts (L,) of one member."""

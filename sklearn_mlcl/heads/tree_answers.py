@@ -27,12 +27,17 @@ def tree_log_odds(tree: LabelTree, X: Any) -> np.ndarray:
 def tree_topk(tree: LabelTree, X: Any, k: int) -> Iterator[sp.csr_matrix]:
     """Yield the k largest probabilities that a beam search meets, for chunks of samples."""
     width = max(len(level.bias[0]) for level in tree.levels)
-    for n, (labels, log_odds) in _answers(
+    for _, (labels, log_odds) in _answers(
         tree, X, chunk_rows(32 * BEAM * width + k), lambda tree, rows: tree.best(rows, k)
     ):
-        starts = np.arange(0, n * k + 1, k)
-        values = sigmoid(log_odds).numpy().ravel()
-        yield sp.csr_matrix((values, labels.numpy().ravel(), starts), (n, len(tree.labels)))
+        yield best_of_rows(labels.numpy(), sigmoid(log_odds).numpy(), len(tree.labels))
+
+
+def best_of_rows(labels: np.ndarray, probabilities: np.ndarray, n_labels: int) -> sp.csr_matrix:
+    """Return the probabilities (n, k) of labels (n, k), which ascend, as CSR (n, L)."""
+    n, k = labels.shape
+    starts = np.arange(0, n * k + 1, k)
+    return sp.csr_matrix((probabilities.ravel(), labels.ravel(), starts), (n, n_labels))
 
 
 def tree_labels(tree: LabelTree, X: Any, threshold: Any) -> Iterator[sp.csr_matrix]:

@@ -14,9 +14,16 @@ from sklearn_mlcl.heads.label_tree import LabelTree, TreeLevel
 from sklearn_mlcl.heads.logistic import fit_heads
 from sklearn_mlcl.solvers import LogisticSolution
 
+#: Labels up to which ``label_tree="auto"`` has a regression for each.
+TREE_LABELS = 10_000
 #: Rows of the largest Gram matrix of a node: a larger one is decomposed more slowly than the
 #: regressions of a node are solved without.
 LARGEST_GRAM = 600
+
+
+def wants_tree(label_tree: bool | str, n_labels: int) -> bool:
+    """Return whether the parameter ``label_tree`` asks for a tree of so many labels."""
+    return n_labels > TREE_LABELS if isinstance(label_tree, str) else bool(label_tree)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ _NAMES: dict[str, dict[str, str]] = {
         ),
         "sklearn_mlcl.heads.label_tree": "LabelTree TreeLevel",
         "sklearn_mlcl.heads.neighbors": "NeighborHead",
+        "sklearn_mlcl.heads.scaled_tree": "ScaledTree",
         "sklearn_mlcl.heads.predictor": "AffineHead DecoderHead Predictor",
         "sklearn_mlcl.modules.gmvae": "Decoder GaussianHead",
         "sklearn_mlcl.training.objectives": "ContrastiveObjective LogitObjective",
