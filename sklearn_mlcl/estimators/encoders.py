@@ -21,8 +21,9 @@ from sklearn_mlcl.modules import (
     embedding_width,
     linear,
 )
-from sklearn_mlcl.modules._scaling import input_scaler, quantile_bins
+from sklearn_mlcl.modules._scaling import LIMIT, input_scaler, quantile_bins
 from sklearn_mlcl.persistence._custom import custom_encoder
+from sklearn_mlcl.training._parallel import in_parts
 from sklearn_mlcl.utils.fit_data import FitData
 from sklearn_mlcl.utils.parameters import AT_LEAST_1, setting
 from sklearn_mlcl.utils.samples import tensors_of
@@ -55,9 +56,19 @@ def frequent_features(X: Any) -> np.ndarray | None:
 
 def feature_scaler(data: FitData, scaled: bool) -> InputScaler:
     """Return what brings the features of samples to one size, or leaves them."""
-    if scaled:
-        return input_scaler(data.X, data.row_weight)
-    return InputScaler(torch.zeros(data.n_features), torch.ones(data.n_features))
+    if not scaled:
+        return InputScaler(torch.zeros(data.n_features), torch.ones(data.n_features))
+    weight = data.row_weight
+    if sp.issparse(data.X):
+        return input_scaler(data.X, weight)
+
+    def of_features(part: slice) -> np.ndarray:
+        scaler = input_scaler(data.X, weight, part)
+        return np.stack([scaler.shift.numpy(), scaler.factor.numpy()])
+
+    found = in_parts(data.n_features, of_features, axis=1)
+    shift, factor = (torch.from_numpy(row.copy()) for row in found)
+    return InputScaler(shift, factor, LIMIT)
 
 
 def scaler_of(clf: Any, task: Task) -> InputScaler:

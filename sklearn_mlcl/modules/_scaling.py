@@ -243,20 +243,24 @@ SMALLEST_DEVIATION = 1e-37
 NORMAL_QUARTILES = 1.349
 
 
-def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
+ALL = slice(None)
+
+
+def input_scaler(X: Any, weights: np.ndarray | None, features: slice = ALL) -> InputScaler:
     """Return the layer that brings dense features to one size; CSR is scaled by one number.
 
     A dense feature is centred at its median and divided by what its quartiles say its standard
     deviation is (where they coincide, by mean and deviation themselves); values beyond about LIMIT
     are brought in. Centring would make CSR dense, and a factor a feature would blow up the rarest
-    words; one factor brings the root mean square of all entries to SPARSE_SIZE.
+    words; one factor brings the root mean square of all entries to SPARSE_SIZE. ``features`` are
+    those of a dense X that are wanted.
     """
     if sp.issparse(X):
         mean_square = sum(np.square(X.data[part], dtype=np.float64).sum() for part in chunks(X.nnz))
         mean_square /= X.shape[0] * X.shape[1]
         size = SPARSE_SIZE / np.sqrt(mean_square) if mean_square > 0 else 1.0
         return InputScaler(_float32(np.zeros(X.shape[1])), _float32(np.full(X.shape[1], size)))
-    low, median, high = quantiles(X, weights, (0.25, 0.5, 0.75))
+    low, median, high = quantiles(X, weights, (0.25, 0.5, 0.75), features)
     deviation = (high - low) / NORMAL_QUARTILES
     # Quartiles that float32 cannot tell apart coincide: their distance is rounding.
     by_deviation = deviation <= np.finfo(np.float32).eps * np.abs(median)
@@ -264,17 +268,18 @@ def input_scaler(X: Any, weights: np.ndarray | None) -> InputScaler:
         scaler = StandardScaler()
         for part in chunks(len(X)):
             w = None if weights is None else weights[part]
-            scaler.partial_fit(X[part][:, by_deviation], sample_weight=w)
+            scaler.partial_fit(X[part][:, features][:, by_deviation], sample_weight=w)
         median[by_deviation], deviation[by_deviation] = scaler.mean_, scaler.scale_
     factor = 1 / np.maximum(deviation, SMALLEST_DEVIATION)
     return InputScaler(_float32(median), _float32(factor), LIMIT)
 
 
-def quantiles(X: Any, weights: np.ndarray | None, shares: Any) -> np.ndarray:
-    """Return the quantiles of each dense feature, (n_shares, d), each the value of a sample."""
+def quantiles(X: Any, weights: np.ndarray | None, shares: Any, features: slice = ALL) -> np.ndarray:
+    """Return the quantiles of dense features, (n_shares, d), each the value of a sample."""
     rows = slice(None, None, ceil(len(X) / QUARTILE_ROWS))
     w = None if weights is None else weights[rows]
-    return np.quantile(np.asarray(X[rows]), shares, axis=0, weights=w, method="inverted_cdf")
+    some = np.asarray(X[rows])[:, features]
+    return np.quantile(some, shares, axis=0, weights=w, method="inverted_cdf")
 
 
 def _float32(array: np.ndarray) -> torch.Tensor:

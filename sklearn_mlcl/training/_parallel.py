@@ -214,6 +214,15 @@ class Processes:
         """Wait until all processes are here."""
         self.largest([0.0])
 
+    def end(self) -> None:
+        """Close the connections.
+
+        Tracebacks and graphs of tensors may know this object for longer. A group that lives on
+        until the interpreter ends has threads that end after it, which aborts the process.
+        """
+        group, self._group = self._group, None
+        dist.destroy_process_group(group)
+
 
 class _Gathered(torch.autograd.Function):
     """Rows of all processes; back go the gradients of all processes in the own rows."""
@@ -316,15 +325,14 @@ def taking_part(wanted: bool) -> Iterator[Processes | None]:
         with alone():
             yield None
         return
-    group = _interruptible(_new_group)
-    outer, processes = _OF_THREAD.processes, Processes(group)
+    outer, processes = _OF_THREAD.processes, Processes(_interruptible(_new_group))
     try:
         _OF_THREAD.processes = processes
         yield processes
         processes.wait()
     finally:
         _OF_THREAD.processes = outer
-        dist.destroy_process_group(group)
+        processes.end()
 
 
 @contextmanager
