@@ -184,7 +184,7 @@ def test_neighbours_are_thinned_out(label_data: Any, monkeypatch: pytest.MonkeyP
     X, Y = label_data
     monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_SAMPLES", 50)
     neighbors = net(neighbor_weight=0.5).fit(X, Y).predictor_.neighbors
-    assert neighbors.unit.shape == (50, 32) and neighbors.votes.shape == (50, Y.shape[1])
+    assert neighbors.unit.shape == (50, 32) and neighbors.weights.shape == (50, 1)
     assert_allclose(np.linalg.norm(neighbors.unit, axis=1), 1, rtol=1e-5)
 
 

@@ -30,9 +30,9 @@ from sklearn_mlcl.utils.samples import (
     tensors_of,
 )
 
-#: Entries of the similarities of one chunk of samples to the neighbours: bounds the memory, and
-#: leaves enough samples for fast products.
-SIMILARITY_ENTRIES = 2**22
+#: Entries of the similarities of one chunk of samples to a block of neighbours: bounds the memory,
+#: and leaves enough samples for fast products.
+SIMILARITY_ENTRIES = 2**20
 #: Samples up to which nobody looks what memory a sample of other shapes than rows needs.
 FEW_SAMPLES = 32
 
@@ -89,9 +89,9 @@ def chunk_outputs(
     takes_csr = getattr(module, "takes_csr", False)
     heads = [part for part in module.modules() if isinstance(part, NeighborHead)]
     widest = max((p.numel() for p in module.parameters() if p.ndim == 1), default=0)
-    n_neighbors = max((len(head.unit) for head in heads), default=1)
+    block_size = max((head.block_size for head in heads), default=1)
     size = chunk_rows(n_entries(arrays[0]) + widest + entries)
-    size = max(1, min(size, SIMILARITY_ENTRIES // n_neighbors))
+    size = max(1, min(size, SIMILARITY_ENTRIES // block_size))
     # Multiply-adds of a sample's way through the module.
     matrices = [p.numel() for p in module.parameters() if p.ndim > 1]
     matrices += [head.unit.numel() for head in heads]

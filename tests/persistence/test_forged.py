@@ -149,9 +149,19 @@ def laughs(tree: Any, arrays: Any) -> None:
 
 
 def vote_out_of_bounds(tree: Any, arrays: Any) -> None:
-    node = field(tree, "predictor_", "neighbors", "vote_index", "data")
+    node = field(tree, "predictor_", "neighbors", "voter", "data")
     arrays[node["name"]] = arrays[node["name"]].copy()
-    arrays[node["name"]][1, -1] = 2**40
+    arrays[node["name"]][-1] = 2**30
+
+
+def sums_out_of_bounds(tree: Any, arrays: Any) -> None:
+    node = field(tree, "predictor_", "neighbors", "first_vote", "data")
+    arrays[node["name"]] = arrays[node["name"]].copy()
+    arrays[node["name"]][0, 1] = 2**30
+
+
+def blocks_of_nothing(tree: Any, arrays: Any) -> None:
+    field(tree, "predictor_", "neighbors")["fields"]["block_size"] = 0
 
 
 def label_out_of_bounds(tree: Any, arrays: Any) -> None:
@@ -213,7 +223,9 @@ FORGERIES: list[tuple[str, Forgery, str]] = [
     ("logistic", deep, "nest 100,000 levels deep"),
     ("logistic", many_lists, "bytes of values"),
     ("logistic", laughs, "references stand for"),
-    ("CSR array of labels", vote_out_of_bounds, "no such label or sample"),
+    ("CSR array of labels", vote_out_of_bounds, "no such sample"),
+    ("CSR array of labels", sums_out_of_bounds, "no such label"),
+    ("CSR array of labels", blocks_of_nothing, "blocks of 0"),
     ("nearest prototype", label_out_of_bounds, "labels of the decoder"),
     ("nearest prototype", many_labels, "width 1000000000"),
     ("contrastive", many_features, "width 1000000000"),
