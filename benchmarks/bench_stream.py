@@ -1,7 +1,8 @@
 """One epoch over a memory map of 1,000,000 rows: peak memory, and speed beside the raw loop.
 
 Each fit runs in a process of its own; the raw loop is that which one writes by hand for rows that
-fit into memory, on the same rows read from the same file.
+fit into memory, on the same rows read from the same file. Resident memory counts the pages of the
+map that were read, 430 MiB, which the system takes back when it needs them.
 
     python -m benchmarks.bench_stream [--json FILE] [--threads 2]
 """
@@ -13,9 +14,9 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,11 @@ BLOCK = 100_000
 
 
 def write_rows(folder: Path, n_rows: int) -> None:
-    """Write features and labels, a block at a time."""
+    """Write features and labels, a block at a time.
+
+    It belongs into a process of its own: the peak that a process begins with is the memory of the
+    one that started it.
+    """
     shape = {"X": (n_rows, FEATURES), "Y": (n_rows, LABELS)}
     files = {
         name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape[name])
@@ -67,13 +72,14 @@ def estimator_epoch(folder: Path) -> dict[str, float]:
         **UNREGULARISED,
     )
     before = peak_mib()
-    start = perf_counter()
+    start, start_of_cpu = perf_counter(), process_time()
     clf.fit(X, Y)
-    whole = perf_counter() - start
+    whole, cpu = perf_counter() - start, process_time() - start_of_cpu
     return {
         "MiB": peak_mib() - before,
         "rows": len(X) / float(clf.history_["dur"][0]),
         "whole": len(X) / whole,
+        "cpu": len(X) / cpu,
     }
 
 
@@ -94,13 +100,23 @@ def raw_epoch(folder: Path) -> dict[str, float]:
     return {"rows": len(X) / (perf_counter() - start)}
 
 
-KINDS = {"estimator": estimator_epoch, "raw": raw_epoch}
+def written(folder: Path, n_rows: str) -> dict[str, float]:
+    """Write the rows."""
+    write_rows(folder, int(n_rows))
+    return {}
 
 
-def in_a_process(kind: str, folder: Path) -> dict[str, float]:
-    """Run one of the two in a fresh process."""
+KINDS: dict[str, Callable[..., dict[str, float]]] = {
+    "rows": written,
+    "estimator": estimator_epoch,
+    "raw": raw_epoch,
+}
+
+
+def in_a_process(kind: str, folder: Path, *options: str) -> dict[str, float]:
+    """Run one of the kinds in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.bench_stream", "--kind", kind, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{kind} ended with status {done.returncode}: {done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -120,15 +136,17 @@ def bars(n_rows: int = ROWS) -> Iterator[Bar]:
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_rows(folder, n_rows)
+        in_a_process("rows", folder, str(n_rows))
         runs = {kind: in_a_process(kind, folder) for kind in ("raw", "estimator")}
     ours, raw = runs["estimator"], runs["raw"]
     peak = "memory map, one epoch: peak resident above import"
-    yield Bar(peak, 1.5 * 1024, ours["MiB"], "MiB", config=config)
+    yield Bar(peak, 0.6 * 1024, ours["MiB"], "MiB", config=config)
     share = ours["rows"] / raw["rows"]
     yield Bar("memory map, one epoch / raw loop in memory", 0.6, share, "x", True, config)
     yield Bar("memory map, epoch", None, ours["rows"], "rows/s", True, config)
     yield Bar("memory map, whole fit", None, ours["whole"], "rows/s", True, config)
+    per_cpu = "memory map, whole fit, processor time"
+    yield Bar(per_cpu, 45_000, ours["cpu"], "rows/s", True, config)
 
 
 def main(argv: Sequence[str] | None = None) -> list[Bar]:
@@ -138,6 +156,6 @@ def main(argv: Sequence[str] | None = None) -> list[Bar]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--kind"]:
-        print(json.dumps(KINDS[sys.argv[2]](Path(sys.argv[3]))))
+        print(json.dumps(KINDS[sys.argv[2]](Path(sys.argv[3]), *sys.argv[4:])))
     else:
         main()

@@ -67,6 +67,7 @@ def test_samples_are_equal_in_every_form() -> None:
     X = few_values(0)
     expected = joined_groups(X, None)
     assert same_partition(expected, np.unique(X, axis=0, return_inverse=True)[1])
+    assert list(dict.fromkeys(expected)) == list(range(expected.max() + 1))
     negative_zeros = np.where(X == 0, -0.0, X)
     negative_zeros[::2] = X[::2]
     stored = sp.csr_matrix(X)

@@ -13,7 +13,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_mlcl.utils.class_weight import row_weights
 from sklearn_mlcl.utils.docstrings import document
-from sklearn_mlcl.utils.targets import as_label_matrix, check_indicator_values, missing_as_nan
+from sklearn_mlcl.utils.targets import (
+    as_label_matrix,
+    check_indicator_values,
+    infer_format,
+    missing_as_nan,
+)
 from sklearn_mlcl.utils.topk import largest_of_rows, top_labels, top_values
 from sklearn_mlcl.utils.validation import check_scores, check_weights, positives_and_known
 
@@ -68,6 +73,9 @@ def test_every_form_is_read_alike_and_left_alone(form: str) -> None:
     assert_array_equal(dense(read), Y)
     assert sp.issparse(read) == sp.issparse(given) and read.dtype.kind in "buif"
     assert not sp.issparse(read) or read.data.all()
+    kept = infer_format(given).indicator(given)
+    assert_array_equal(dense(kept), Y == 1)
+    assert sp.issparse(kept) == sp.issparse(given) and kept.dtype == bool
     if sp.issparse(given):
         assert_array_equal(given.toarray(), before.toarray())
         assert given.nnz == before.nnz
@@ -75,12 +83,22 @@ def test_every_form_is_read_alike_and_left_alone(form: str) -> None:
 
 @pytest.mark.parametrize("form", HOLED)
 def test_every_mark_of_a_missing_label_is_nan(form: str) -> None:
-    assert_array_equal(dense(as_label_matrix(HOLED[form](WITH_NAN))), WITH_NAN)
+    given = HOLED[form](WITH_NAN)
+    assert_array_equal(dense(as_label_matrix(given)), WITH_NAN)
+    kept = infer_format(given).indicator(given)
+    assert_array_equal(kept, WITH_NAN.astype(np.float32), strict=True)
     coded = np.where(MISSING, -1, Y)
     assert_array_equal(as_label_matrix(coded, -1), WITH_NAN)
     positive, known = positives_and_known(HOLED[form](WITH_NAN))
     assert_array_equal(positive, WITH_NAN == 1)
     assert_array_equal(known, ~MISSING)
+
+
+def test_classes_are_kept_as_booleans() -> None:
+    two, three = np.array([3, 5, 3]), np.array(["a", "c", "b"])
+    assert_array_equal(infer_format(two).indicator(two), two[:, None] == 5, strict=True)
+    expected = three[:, None] == np.array(["a", "b", "c"])
+    assert_array_equal(infer_format(three).indicator(three), expected, strict=True)
 
 
 def test_nan_is_missing_beside_a_code() -> None:

@@ -103,9 +103,9 @@ class NeuralCollapseMonitor(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
         self._check_arguments()
-        Y = (X.Y.cpu().numpy() if isinstance(X.Y, torch.Tensor) else X.Y).astype(np.float32)
+        Y = X.Y.cpu().numpy() if isinstance(X.Y, torch.Tensor) else X.Y
         rows = _stratified_rows(Y, self.n_rows, check_random_state(self.random_state))
-        self.rows_, self.Y_ = torch.from_numpy(rows).to(X.device), Y[rows]
+        self.rows_, self.Y_ = torch.from_numpy(rows).to(X.device), Y[rows].astype(np.float32)
         self.epochs_before_ = len(net.history)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:

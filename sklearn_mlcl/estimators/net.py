@@ -766,7 +766,7 @@ class NetClassifier(
 
     def _first_split(self, data: FitData) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the samples to learn from and to hold out, by a splitter."""
-        y: Any = data.Y
+        y: Any = data.Y.astype(np.float64)  # a splitter may compute with it
         if self._format.kind != "multilabel":
             y = y[:, 0] if self._format.kind == "binary" else y.argmax(axis=1)
         train, held_out = next(iter(self.validation.split(data.X, y, data.groups)))

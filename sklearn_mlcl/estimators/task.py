@@ -166,7 +166,7 @@ class Task:
         # Without class weights the best shift of the log-odds would take them out of the fit again.
         weight = weighted.sample_weight
         judgement = Judgement.of(Y, None if weight is None else weight[samples], known)
-        return Judged(data, fold[samples], np.where(known, Y, np.nan), judgement)
+        return Judged(data, fold[samples], np.where(known, Y, np.float32(np.nan)), judgement)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class Judgement(NamedTuple):
         known = ~np.isnan(Y) & judged
         weight = np.ones(len(Y)) if sample_weight is None else sample_weight
         weight = np.where(known, weight[:, None] if weight.ndim == 1 else weight, 0.0)
-        return cls(np.nan_to_num(Y), weight)
+        return cls(np.nan_to_num(Y.astype(np.float64)), weight)
 
     def take(self, samples: Any) -> Judgement:
         """Return some samples."""

@@ -106,14 +106,14 @@ class MultiLabelScorer(ScorerMixin, DeclaredParameters):
         check_fitted_names(estimator, y_true)
         classes = _classes_of(estimator, y_true)
         if classes is not None:
-            y_true = classes.indicator(y_true)
+            y_true = classes.indicator(y_true).astype(np.float64)
         value = self.metric(y_true, self._answer(estimator, X, y_true, classes), **keywords)
         return value if self.greater_is_better else -value
 
     def _answer(self, estimator: Any, X: Any, y: Any, classes: TargetFormat | None) -> Any:
         if self.response == "predict":
             labels = estimator.predict(X)
-            return labels if classes is None else classes.indicator(labels)
+            return labels if classes is None else classes.indicator(labels).astype(np.float64)
         method = first_method(estimator, _RESPONSES[self.response])
         shape = y.shape if hasattr(y, "shape") else np.shape(y)
         n_labels = shape[1] if len(shape) == 2 else 1

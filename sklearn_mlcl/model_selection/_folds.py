@@ -14,6 +14,7 @@ from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
 )
+from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.class_weight import weighted_counts
 from sklearn_mlcl.utils.fit_data import FitData
 
@@ -99,7 +100,7 @@ def _keeping_labels(
     # of all labels is made.
     largest = np.bincount(fold[group] + 1)[1:].max()
     Y: Any = data.Y[:, weighted_counts(data.Y, None)[1] <= largest]
-    without = unit_labels(1 - (Y.toarray() if sp.issparse(Y) else Y), group)
+    without = unit_labels((Y.toarray() if sp.issparse(Y) else Y) == 0, group)
     for k in range(n_folds):
         own = np.flatnonzero(fold == k)
         fold[own[_has_the_last(units, own) | _has_the_last(without, own)]] = -1
@@ -141,7 +142,6 @@ def joined_groups(X: Any, groups: Any) -> np.ndarray:
 
 def _equal_samples(X: Any) -> np.ndarray:
     """Return a number for each sample, the same for samples that are equal."""
-    numbers: dict[bytes, int] = {}
     if sp.issparse(X):
         X = sp.csr_array(X, copy=True)
         X.sum_duplicates()
@@ -154,14 +154,19 @@ def _equal_samples(X: Any) -> np.ndarray:
         # Adding 0 makes 0 of -0.
         keys = ((np.asarray(row) + 0).tobytes() for row in X)
     digests = (blake2b(key, digest_size=16).digest() for key in keys)
-    return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=int)
+    table = np.fromiter(digests, dtype="S16", count=X.shape[0])
+    _, first, number = np.unique(table, return_index=True, return_inverse=True)
+    # Numbers go by the first sample of each.
+    return np.argsort(np.argsort(first))[number]
 
 
 def unit_labels(Y: Any, group: np.ndarray) -> sp.csr_array:
-    """Return the labels (n_groups, L) that any sample of a group has."""
-    n_groups = int(group.max()) + 1
+    """Return the labels that any sample of a group has, as booleans (n_groups, L)."""
+    # A block at a time: on the way to CSR a dense matrix takes 16 bytes for each positive.
+    blocks = [sp.csr_array(Y[part] == 1) for part in chunks(Y.shape[0])]
     member = sp.csr_array(
-        (np.ones(len(group), dtype=np.int64), (group, np.arange(len(group)))),
-        shape=(n_groups, len(group)),
+        (np.ones(len(group), dtype=bool), (group, np.arange(len(group)))),
+        shape=(int(group.max()) + 1, len(group)),
     )
-    return sp.csr_array(member @ sp.csr_array(Y == 1).astype(np.int64) > 0, dtype=np.int64)
+    # A sum of booleans is true where one is.
+    return sp.csr_array(member @ sp.vstack(blocks, format="csr"))

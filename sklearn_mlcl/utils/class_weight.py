@@ -14,6 +14,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn_mlcl.utils.samples import chunks
 from sklearn_mlcl.utils.targets import TargetFormat, label_places
 
+#: Entries of which a float64 copy is made to count them.
+COUNTED_AT_ONCE = 2**20
+
 
 def weighted_counts(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the weight of the positives and of the negatives of each label, shape (L,) each.
@@ -25,8 +28,10 @@ def weighted_counts(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.
     weights : ndarray of shape (n,) or (n, L), or None
         Weights of the samples or of the entries; None counts each as 1.
     """
-    counts = np.zeros((2, Y.shape[1]))
-    for part in chunks(Y.shape[0]):
+    n, L = Y.shape
+    counts = np.zeros((2, L))
+    stays_sparse = sp.issparse(Y) and (weights is None or weights.ndim == 1)
+    for part in chunks(n) if stays_sparse else chunks(n, max(1, COUNTED_AT_ONCE // L)):
         counts += _counts_of_chunk(Y[part], None if weights is None else weights[part])
     return counts[0], counts[1]
 
@@ -93,7 +98,7 @@ def mask_zero_weight(Y: Any, weights: np.ndarray | None) -> Any:
     """Return targets in which the entries of weight zero are missing."""
     if weights is None or weights.ndim == 1 or weights.all():
         return Y
-    return np.where(weights > 0, _dense(Y), np.nan)
+    return np.where(weights > 0, _dense(Y), np.float32(np.nan))
 
 
 @dataclass(frozen=True)

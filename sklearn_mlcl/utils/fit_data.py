@@ -38,6 +38,7 @@ from sklearn_mlcl.utils.targets import (
     TargetFormat,
     as_array,
     canonical,
+    has_nan,
     infer_format,
 )
 from sklearn_mlcl.utils.validation import check_in_memory, check_weights
@@ -62,7 +63,7 @@ class FitData:
     X : ndarray, MemmapView or CSR of shape (n, d)
         Features, float32 or float64.
     Y : ndarray or CSR of shape (n, L)
-        Indicator matrix in float64, NaN where a label is missing.
+        Boolean indicator matrix; dense float32 with NaN where a label is missing.
     sample_weight : ndarray of shape (n,) or (n, L), or None
         Weights of the samples or of the entries, in units of ``weight_unit``, so that float32 holds
         them. Samples of weight zero are dropped, entries of weight zero are missing.
@@ -111,7 +112,7 @@ class FitData:
 
     def has_missing(self) -> bool:
         """Return whether a label of a sample is missing."""
-        return not sp.issparse(self.Y) and bool(np.isnan(self.Y).any())
+        return isinstance(self.Y, np.ndarray) and has_nan(self.Y)
 
     def take(self, samples: np.ndarray) -> FitData:
         """Return some samples, by number or mask; those of a memory map stay on disk."""

@@ -65,15 +65,10 @@ class TargetFormat:
         return 1 if self.kind == "binary" else len(self.classes)
 
     def indicator(self, y: Any) -> Indicator:
-        """Return targets as a float64 indicator matrix of shape (n, L), NaN where missing."""
+        """Return targets as an indicator matrix (n, L); see :func:`compact`."""
         if self.kind == "multilabel":
             check_label_names(self.label_names, label_names_in(y))
-            Y = as_label_matrix(y, self.missing_label)
-            if isinstance(Y, np.ndarray):
-                return Y.astype(np.float64)
-            # Missing labels are rare in CSR, and NaN is no zero to leave out: make it dense.
-            Y = Y.astype(np.float64, copy=False)
-            return Y.toarray() if np.isnan(Y.data).any() else Y
+            return compact(as_label_matrix(y, self.missing_label))
         y = as_1d_target(y)
         alike = _holds_strings(y) == _holds_strings(self.classes)
         unknown = np.setdiff1d(y, self.classes) if alike else np.unique(y)[:10]
@@ -152,7 +147,10 @@ def missing_as_nan(y: Any, missing_label: float = np.nan) -> Any:
     if is_label_sets(y) or (values := as_array(y)).dtype.kind in "bSU":
         return y
     coded = values == missing_label
-    return np.where(coded, np.nan, values.astype(np.float64)) if coded.any() else y
+    if not coded.any():
+        return y
+    values = values if values.dtype.kind in "iuf" else values.astype(np.float64)
+    return np.where(coded, np.float32(np.nan), values)
 
 
 def as_label_matrix(y: Any, missing_label: float = np.nan, name: str = "y") -> Indicator:
@@ -198,6 +196,28 @@ def as_label_matrix(y: Any, missing_label: float = np.nan, name: str = "y") -> I
         raise ValueError(f"{name} must have shape (n_samples, n_labels >= 1), got {Y.shape}.")
     check_indicator_values(Y.data if sp.issparse(Y) else Y, name)
     return Y
+
+
+def compact(Y: Indicator) -> Indicator:
+    """Return a matrix of 0, 1 and NaN as a fit keeps it: boolean, or dense float32 with NaN.
+
+    Missing labels are rare in CSR, and NaN is no zero to leave out.
+    """
+    values: Any = Y.data if sp.issparse(Y) else Y
+    if not has_nan(values):
+        return Y.astype(bool, copy=False)
+    Y = Y.astype(np.float32, copy=False)
+    return Y if isinstance(Y, np.ndarray) else Y.toarray()
+
+
+def has_nan(values: np.ndarray) -> bool:
+    """Return whether an array holds NaN; a mask is made for a block at a time."""
+    if values.dtype.kind != "f":
+        return False
+    values = np.atleast_1d(values)
+    entries_a_row = max(1, int(np.prod(values.shape[1:])))
+    blocks = chunks(len(values), max(1, CHECKED_AT_ONCE // entries_a_row))
+    return any(bool(np.isnan(values[block]).any()) for block in blocks)
 
 
 def check_indicator_values(values: Any, name: str = "y") -> None:
@@ -246,7 +266,7 @@ def infer_format(y: Any, classes: Any = None, missing_label: float = np.nan) -> 
         return TargetFormat(
             "multilabel", numbers, dtype, sp.issparse(y), label_names_in(y), missing_label
         )
-    if not is_label_sets(y) and _has_nan(known) and not _has_nan(y):
+    if not is_label_sets(y) and has_nan(as_array(known)) and not has_nan(as_array(y)):
         raise ValueError(
             f"y is 1-D and holds missing_label={missing_label!r}, which is for label matrices. "
             "Drop the samples without a class."
@@ -292,7 +312,8 @@ def as_1d_target(y: Any, name: str = "y") -> np.ndarray:
 def one_hot(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return a column for each class, or one for the second of two; all of y are in classes."""
     columns = np.array([1]) if len(classes) == 2 else np.arange(len(classes))
-    return (np.searchsorted(classes, y)[:, None] == columns).astype(np.float64)
+    indicator: np.ndarray = np.searchsorted(classes, y)[:, None] == columns
+    return indicator
 
 
 def holds_strings(y: Any) -> bool:
@@ -329,7 +350,7 @@ def _is_label_matrix(y: Any) -> bool:
     if sp.issparse(y) or is_label_sets(y):
         return sp.issparse(y)
     shape = as_array(y).shape
-    return len(shape) == 2 and (shape[1] != 1 or _has_nan(y))
+    return len(shape) == 2 and (shape[1] != 1 or has_nan(as_array(y)))
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -369,17 +390,13 @@ def canonical(matrix: Any) -> Any:
     return matrix
 
 
-def _has_nan(y: Any) -> bool:
-    values = as_array(y)
-    return values.dtype.kind == "f" and bool(np.isnan(values).any())
-
-
 def _prediction_dtype(y: Any) -> np.dtype:
     """The dtype of Y; int64 where missing labels made it float, or where it is no number."""
     if sp.issparse(y):
         return y.dtype
-    dtype = as_array(y).dtype
-    return np.dtype(np.int64) if dtype.kind not in "biuf" or _has_nan(y) else dtype
+    values = as_array(y)
+    is_plain = values.dtype.kind in "biuf" and not has_nan(values)
+    return values.dtype if is_plain else np.dtype(np.int64)
 
 
 # ---------------------------------------------------------------------- names of labels
