@@ -8,7 +8,7 @@ import inspect
 import re
 import runpy
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import sklearn
 import torch
 from matplotlib import pyplot as plt
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.fixes import parse_version
@@ -56,9 +57,20 @@ def imported(code: ast.Module) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
+def with_few_trees(fit: Any) -> Any:
+    """Return the ``fit`` of a forest that grows five trees at most."""
+
+    @wraps(fit)
+    def fitted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.n_estimators = min(5, self.n_estimators)
+        return fit(self, *args, **kwargs)
+
+    return fitted
+
+
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Few digits, one epoch of a narrow net by default, threads for processes, no windows."""
+    """Few digits and trees, one epoch of a narrow net, threads for processes, no windows."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["script"])
     small = partial(datasets.make_multilabel_digits, (6, 1), (2, 1))
@@ -69,6 +81,8 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         defaults = getattr(getattr(sklearn_mlcl, name).__init__, "__kwdefaults__", None) or {}
         for parameter in defaults.keys() & SHORT.keys():
             monkeypatch.setitem(defaults, parameter, SHORT[parameter])
+    for forest in (ExtraTreesClassifier, RandomForestClassifier):
+        monkeypatch.setattr(forest, "fit", with_few_trees(forest.fit))
     threads = joblib.parallel_config("threading")
     with threads, threadpool_limits(1), mpl.rc_context({"backend": "agg"}):
         yield

@@ -296,7 +296,7 @@ def test_a_short_run_of_the_fuzzer(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz_files", str(tmp_path), *names],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": root, "FUZZ_S": "5", "FUZZ_SEED": "0"},
+        env={**os.environ, "PYTHONPATH": root, "FUZZ_S": "3", "FUZZ_SEED": "0"},
         capture_output=True,
         text=True,
         check=False,
