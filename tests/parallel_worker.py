@@ -68,14 +68,20 @@ def digest(clf: Any) -> str:
 
 
 def gap(make: Any, data: tuple[Any, Any] = (X, Y), fit: Any = None, **changes: Any) -> Any:
-    """Return the difference of a shared fit to one alone, and the digest of the shared one."""
+    """Return the difference of a shared fit to one alone, and the digest of the shared one.
+
+    Probabilities count, and what the history says of each epoch, relative to its size.
+    """
     changes = QUIET | ({} if make is VAE else {"net_params__mixup": 0.0}) | changes
     # C-GMVAE draws its codes: with a draw of 0 they are the means.
     with patch("sklearn_mlcl.modules._gaussian_mixture.standard_normal", torch.zeros_like):
         shared = small(make, **changes).fit(*data, **(fit or {}))
         alone = small(make, net_params__data_parallel=False, **changes).fit(*data, **(fit or {}))
-    found = abs(shared.predict_proba(data[0]) - alone.predict_proba(data[0])).max()
-    return float(found), digest(shared)
+    found = [abs(shared.predict_proba(data[0]) - alone.predict_proba(data[0])).max()]
+    for name, known in alone.history_.items():
+        if name != "dur" and known.dtype.kind == "f":
+            found.append((abs(shared.history_[name] - known) / np.maximum(1, abs(known))).max())
+    return float(max(found)), digest(shared)
 
 
 def message(clf: Any, X: Any, Y: Any) -> str:
@@ -93,6 +99,10 @@ def gaps() -> dict[str, Any]:
         "mlp": gap(MLP, n_estimators=4),
         "contrastive": gap(CON, n_estimators=4),
         "cgmvae": gap(VAE),
+        "cgmvae, free bits": gap(VAE, (X, WITH_GAPS), loss_params__free_bits=0.3, lambda_kl=1.0),
+        "cgmvae, weights": gap(VAE, fit={"sample_weight": WEIGHTS}),
+        "sparse": gap(MLP, (sparse, Y), loss="asl"),
+        "missing, decay": gap(MLP, (X, WITH_GAPS), loss_params__feature_decay=0.1),
         "logistic heads": gap(CON, n_estimators=4, lambda_joint=0.0, head_C="cv"),
         "two-way, all epochs": gap(MLP, loss="two_way", early_stopping=False),
         "pick-all-label, until it stops": gap(MLP, loss="pal", early_stopping=1),
@@ -106,6 +116,7 @@ def gaps() -> dict[str, Any]:
         "in chunks": gap(CON, net_params__chunk_size=10, n_estimators=4),
         "refitted heads": gap(MLP, net_params__refit_head=True, n_estimators=4),
         "given": gap(MLP, fit={"X_val": X[:30], "y_val": Y[:30]}),
+        "given one": gap(MLP, fit={"X_val": X[:1], "y_val": Y[:1]}),
     }
 
 

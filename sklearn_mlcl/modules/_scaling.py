@@ -241,8 +241,6 @@ SMALLEST_DEVIATION = 1e-37
 
 #: Distance of the quartiles of a normal variable, in standard deviations.
 NORMAL_QUARTILES = 1.349
-
-
 ALL = slice(None)
 
 

@@ -16,7 +16,7 @@ from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from sklearn_mlcl.losses._inputs import labels_complete, values_checked
+from sklearn_mlcl.losses._inputs import values_checked
 from sklearn_mlcl.training._parallel import (
     alone,
     check_module,
@@ -658,9 +658,7 @@ class IndexBatchNet(NeuralNet):
         # Members that learn from samples of their own come before them.
         dim = len(labels.shape) - 2
         chunks = [X] if self.chunk_size is None else chunks_of(X, self.chunk_size, dim)
-        # Weights that float32 rounds to 0 make labels missing.
-        complete = self.criterion_.labels_known and sample_weight is None
-        with private_draws(self._redirects), values_checked(), labels_complete(complete):
+        with private_draws(self._redirects), values_checked():
             if len(chunks) == 1:
                 chunked, step = None, self._forward(batch)
             else:

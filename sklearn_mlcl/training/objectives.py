@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses import (
+    LOGIT_LOSSES,
     BinaryCrossEntropyLoss,
     ContrastiveLoss,
     MemoryQueue,
     PickAllLabelLoss,
 )
-from sklearn_mlcl.losses._inputs import weight_per_sample
+from sklearn_mlcl.losses._inputs import labels_complete, weight_per_sample
 from sklearn_mlcl.losses._label_indices import SampledLabels
 from sklearn_mlcl.modules._encoder import Head, logits_of
 from sklearn_mlcl.training._parallel import alone, equal_share, own_rows, processes_of_fit
@@ -128,6 +129,10 @@ def loss_of_rows(
     if labels.is_floating_point() and not getattr(loss, "takes_mixed_labels", False):
         labels = labels.round()
 
+    # What a loss from elsewhere makes of labels, only it knows.
+    complete = all_weigh_the_same and type(loss) in LOGIT_LOSSES.values()
+
+    @labels_complete(complete)
     def mean(parts: list[tuple[Tensor, Tensor, Tensor | None]]) -> Tensor:
         if processes is None and len(parts) == 1:
             value: Tensor = loss(*parts[0])
