@@ -310,6 +310,54 @@ def test_verbose_prints_a_line_an_epoch(label_data: Any, capsys: Any) -> None:
         assert f"{loss:.4f}" in line
 
 
+class Clock(Callback):
+    """Let every epoch of a training take so many seconds."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        self.now_, self.coming_ = 0.0, iter(self.seconds)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        self.now_ += next(self.coming_)
+
+
+def shown_left(printed: str) -> list[str]:
+    """Return the last column of the lines of epochs."""
+    rows = (line.split() for line in printed.splitlines())
+    return [" ".join(row[-2:]) for row in rows if row and row[0].isdecimal()]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "settings", "expected"),
+    [
+        ((10, 10, 10, 10), {}, ["30 s", "20 s", "10 s", "0 s"]),
+        ((10, 20, 30, 40), {"n_estimators": 4}, ["30 s", "30 s", "20 s", "0 s"]),
+        ((100, 500, 21_000, 8), {}, ["5 min", "10 min", "2.0 h", "0 s"]),
+        # As many epochs as end within the budget; the first one in any case.
+        ((10, 10, 10, 10), {"net_params__max_seconds": 30}, ["20 s", "10 s", "0 s"]),
+        ((10, 5, 10), {"net_params__max_seconds": 30}, ["20 s", "15 s", "0 s"]),
+        ((40, 10), {"net_params__max_seconds": 30}, ["0 s"]),
+        # What stops early is not foreseen.
+        ((10, 10, 10, 10), {"callbacks": [Watcher(stop_at=2)]}, ["30 s", "20 s"]),
+        ((10, 10, 10, 10), {"early_stopping": True}, ["30 s", "20 s", "10 s", "0 s"]),
+    ],
+)
+def test_the_time_left_is_shown(
+    seconds: Any, settings: Any, expected: list[str], label_data: Any, monkeypatch: Any, capsys: Any
+) -> None:
+    clock = Clock(*seconds)
+    monkeypatch.setattr("sklearn_mlcl.training.progress.time.monotonic", lambda: clock.now_)
+    options = {"verbose": 1, "early_stopping": False} | settings
+    clf = net_of(MultiLabelMLPClassifier, **options)
+    clf.set_params(callbacks=[clock, *(clf.callbacks or [])]).fit(*label_data)
+    assert shown_left(capsys.readouterr().out) == expected[: clf.net_.n_epochs_run]
+    assert settings.get("early_stopping") or clf.n_iter_ == len(expected)
+    clf.set_params(warm_start=True).fit(*label_data)  # counts its own epochs
+    assert shown_left(capsys.readouterr().out)[0] == expected[0]
+
+
 # ---------------------------------------------------------------------- the keyboard
 
 

@@ -239,13 +239,13 @@ def test_a_long_epoch_says_how_far_it_is(monkeypatch: Any, capsys: Any) -> None:
     """Four batches of nine seconds: a line after the second and the third."""
     ids, Y = token_ids()
     calls = iter(range(1000))
-    monkeypatch.setattr("sklearn_mlcl.training.callbacks.time.monotonic", lambda: 9.0 * next(calls))
+    monkeypatch.setattr("sklearn_mlcl.training.progress.time.monotonic", lambda: 9.0 * next(calls))
     clf = classifier(MultiLabelMLPClassifier, Words, max_epochs=2, validation=None, verbose=1)
     clf.set_params(batch_size=50).fit(ids, Y)
     lines = [line for line in capsys.readouterr().out.splitlines() if "batches" in line]
     assert lines[:2] == [
-        "Epoch 1: 2 of 4 batches, 18 s, about 18 s left.",
-        "Epoch 1: 3 of 4 batches, 27 s, about 9 s left.",
+        "Epoch 1: 2 of 4 batches, 18 s, about 18 s left, of all epochs 81 s.",
+        "Epoch 1: 3 of 4 batches, 27 s, about 9 s left, of all epochs 60 s.",
     ]
     assert [line[:8] for line in lines[2:]] == ["Epoch 2:"] * 2
 

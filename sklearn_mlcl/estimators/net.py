@@ -280,7 +280,8 @@ class NetClassifier(
         score, use scikit-learn's ``ScoringMonitor`` through ``set_callbacks``.
     verbose : int
         If above 0, the losses of every epoch are printed, and a line every ten seconds of a longer
-        epoch.
+        epoch. The time left is an estimate for all ``max_epochs``; early stopping may end the
+        training before.
     random_state : int, RandomState instance or None
         Seeds initialisation, batches, dropout and splits. The global generators and the number of
         threads of torch do not change.
@@ -809,8 +810,6 @@ class NetClassifier(
             callbacks: list[Any] = [] if choice is None else [choice]
             if (seconds := setting(self, "max_seconds")) is not None:
                 callbacks.append(TimeBudget(seconds))
-            if self.verbose > 0:
-                callbacks.append(Progress())
             if listener is not None:
                 listener.fitted_attributes = lambda: self._monitored_attributes(
                     net.snapshot(), task, judge, n_before

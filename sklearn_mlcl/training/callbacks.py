@@ -129,47 +129,15 @@ class TimeBudget(Callback):
         """Go on from what :meth:`state_dict` returned."""
         self._start, self._n_epochs = time.monotonic() - state["spent"], state["n_epochs"]
 
+    def seconds_left(self) -> float:
+        """Return what is left of the seconds."""
+        return self.seconds - (time.monotonic() - self._start)
+
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         self._n_epochs += 1
         spent = time.monotonic() - self._start
         if spent + spent / self._n_epochs > self.seconds:
             raise KeyboardInterrupt
-
-
-class Progress(Callback):
-    """Print how far an epoch is, where epochs are long.
-
-    Parameters
-    ----------
-    seconds : float, default=10.0
-        Time from one line to the next; shorter epochs get none.
-    """
-
-    #: It has no part in what a checkpoint keeps.
-    only_shows = True
-
-    def __init__(self, seconds: float = 10.0) -> None:
-        self.seconds = seconds
-
-    def on_train_begin(self, net: Any, X: Any = None, **kwargs: Any) -> None:
-        self._n_batches = len(net.get_iterator(X, training=True))
-
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        self._start, self._n_lines, self._n_done = time.monotonic(), 0, 0
-
-    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        if not training:
-            return
-        self._n_done += 1
-        spent = time.monotonic() - self._start
-        if spent >= self.seconds * (self._n_lines + 1) and self._n_done < self._n_batches:
-            self._n_lines = int(spent / self.seconds)
-            left = spent * (self._n_batches / self._n_done - 1)
-            print(
-                f"Epoch {len(net.history)}: {self._n_done} of {self._n_batches} batches, "
-                f"{spent:.0f} s, about {left:.0f} s left.",
-                flush=True,
-            )
 
 
 class FitTaskCallback(Callback):

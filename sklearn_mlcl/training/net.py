@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, LRScheduler, PrintLog
+from skorch.callbacks import EpochTimer, LRScheduler
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
@@ -45,6 +45,7 @@ from sklearn_mlcl.training.optimizers import (
     checked_optimizer_state,
     make_optimizer,
 )
+from sklearn_mlcl.training.progress import Progress
 from sklearn_mlcl.utils.interrupts import is_from_signal
 from sklearn_mlcl.utils.runtime import seeded, streams_of_fit
 
@@ -249,7 +250,7 @@ class IndexBatchNet(NeuralNet):
 
     def get_default_callbacks(self) -> list[tuple[str, Any]]:
         timer = [("epoch_timer", EpochTimer())]
-        return [*timer, ("print_log", PrintLog())] if self.verbose and is_first() else timer
+        return [*timer, ("print_log", Progress())] if self.verbose and is_first() else timer
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> IndexBatchNet:
         parameters = [parameter for _, parameter in self.get_all_learnable_params()]
@@ -514,6 +515,11 @@ class IndexBatchNet(NeuralNet):
     def n_epochs_run(self) -> int:
         """Epochs of the last training."""
         return len(self.history) - self._n_epochs_before
+
+    @property
+    def n_epochs_to_come(self) -> int:
+        """Epochs of this training after the one that is running, or ran last."""
+        return self._epochs_planned - self.n_epochs_run
 
     @property
     def n_weights(self) -> int:
