@@ -1,20 +1,27 @@
-"""``predict_proba`` against the raw module on 100,000 rows; what members and neighbours add.
+"""``predict_proba`` against the raw module on 100,000 rows; what members add; the vote.
 
 python -m benchmarks.bench_predict [--json FILE] [--threads 2]
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy.sparse as sp
 import torch
+from torch.nn import functional
 
 from benchmarks._data import SINGLE, label_rows
 from benchmarks._report import Bar, interleaved, median_ratio, report
 from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.heads.evaluation import outputs
+from sklearn_mlcl.heads.neighbors import TEMPERATURE, NeighborHead
+from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 
 REPEATS = 15
+VOTE_REPEATS = 3
 ROWS = {"n": 100_000, "d": 100, "L": 14}
 
 
@@ -45,6 +52,8 @@ def bars() -> Iterator[Bar]:
     rate = len(X) / min(seconds["topk"])
     yield Bar("predict_topk, rows a second", None, rate, "rows/s", True, {**config, "k": 3})
     yield from as_it_comes(X, Y)
+    for n_labels, cardinality in ((14, 4), (100, 2), (1000, 3)):
+        yield from vote(n_labels, cardinality)
 
 
 def as_it_comes(X: np.ndarray, Y: np.ndarray) -> Iterator[Bar]:
@@ -54,6 +63,46 @@ def as_it_comes(X: np.ndarray, Y: np.ndarray) -> Iterator[Bar]:
     config = {**ROWS, "n": 20_000, "members": 4, "neighbours": 5000}
     name = "predict_proba with members and neighbours, rows a second"
     yield Bar(name, None, 20_000 / min(seconds), "rows/s", True, config)
+
+
+def plain_vote(unit: torch.Tensor, votes: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """Return the vote by three products, of as many queries at once as fill 16 MiB."""
+    answers = []
+    for part in functional.normalize(queries, dim=1).split(2**22 // len(unit)):
+        kernel = ((part @ unit.T - 1) / TEMPERATURE).exp_()
+        answers.append((kernel @ votes) / kernel.sum(dim=1, keepdim=True))
+    return torch.cat(answers)
+
+
+def vote(
+    n_labels: int, cardinality: int, n_neighbors: int = 20_000, n: int = 2048, width: int = 1024
+) -> Iterator[Bar]:
+    """CPU time a row of the vote, of plain products, and of the product of embeddings alone."""
+    rng = np.random.default_rng(0)
+    embedding, queries = (
+        rng.standard_normal((k, width), dtype=np.float32) for k in (n_neighbors, n)
+    )
+    density = cardinality / n_labels
+    Y = sp.random_array((n_neighbors, n_labels), density=density, format="csr", random_state=rng)
+    Y.data[:] = 1
+    head = NeighborHead(embedding, Y, None, LabelStats.of(FitData(embedding, Y)))
+    unit, samples = head.unit, torch.from_numpy(queries)
+    votes = torch.from_numpy(Y.toarray()).float()
+    calls = {
+        "vote": lambda: outputs(head, queries, device="cpu"),
+        "plain": lambda: plain_vote(unit, votes, samples),
+        "product": lambda: samples @ unit.T,
+    }
+    seconds = interleaved(calls, VOTE_REPEATS, time.process_time)
+    config = {"neighbours": n_neighbors, "width": width, "n": n, "L": n_labels}
+    config["labels a row"] = cardinality
+    name = f"vote of {n_neighbors:,} neighbours, {n_labels:,} labels"
+    micro = 1e6 * min(seconds["vote"]) / n
+    yield Bar(f"{name}: CPU time a row", None, micro, "us", config=config)
+    ratio = median_ratio(seconds["plain"], seconds["vote"])
+    yield Bar(f"{name}: plain products / ours", None, ratio, "x", True, config)
+    ratio = median_ratio(seconds["product"], seconds["vote"])
+    yield Bar(f"{name}: product of embeddings by torch / ours", None, ratio, "x", True, config)
 
 
 def main(argv: Sequence[str] | None = None) -> list[Bar]:

@@ -60,14 +60,15 @@ class NeighborHead(nn.Module):
         self, embedding: np.ndarray, Y: Any, sample_weight: np.ndarray | None, stats: LabelStats
     ) -> None:
         super().__init__()
+        labels = Y.astype(np.float32)
         s = np.ones(len(embedding)) if sample_weight is None else sample_weight
         weights = s[:, None] if s.ndim == 1 else s
-        if not sp.issparse(Y) and (missing := np.isnan(Y)).any():
-            weights, Y = np.where(missing, 0.0, weights), np.nan_to_num(Y)
         # Their scale cancels out, and sums of large ones are beyond float32.
         largest = weights.max(axis=0)
         weights = (weights / np.where(largest > 0, largest, 1.0)).astype(np.float32)
-        votes = sp.csr_array(Y, dtype=np.float32).multiply(weights).tocsr()
+        if not sp.issparse(labels) and (missing := np.isnan(labels)).any():
+            weights, labels = np.where(missing, np.float32(0), weights), np.nan_to_num(labels)
+        votes = sp.csr_array(labels).multiply(weights).tocsr()
         votes.eliminate_zeros()
         #: Samples of a block; part of what is saved, for the votes are in the order of blocks.
         self.block_size = min(BLOCK, len(embedding))
