@@ -55,7 +55,6 @@ from sklearn_mlcl.training._parallel import (
 from sklearn_mlcl.training.callbacks import (
     EpochChoice,
     FitTaskCallback,
-    Progress,
     TimeBudget,
     epoch_log,
     fit_listener,
