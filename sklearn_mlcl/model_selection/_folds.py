@@ -14,9 +14,9 @@ from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedKFold,
     MultilabelStratifiedShuffleSplit,
 )
-from sklearn_mlcl.utils.chunking import chunks
 from sklearn_mlcl.utils.class_weight import weighted_counts
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.samples import chunks
 
 
 @dataclass(frozen=True)
