@@ -11,7 +11,6 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import gen_batches
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from sklearn_mlcl.utils.parameters import ABOVE_0, check_arguments
 from sklearn_mlcl.utils.targets import as_array, as_label_matrix
@@ -217,7 +216,8 @@ def _unit(vectors: ArrayLike | Tensor, name: str = "embeddings") -> Tensor:
     x = _tensor(vectors, name)
     if x.ndim != 2:
         raise ValueError(f"{name} must have shape (n, d), got {tuple(x.shape)}")
-    return normalize(x, eps=_SHORTEST)
+    length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return torch.where(length > _SHORTEST, x / length, 0.0)
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -216,7 +216,7 @@ def test_automatic_pauses(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr(checkpoint, "write_file", lambda *_: written.append(len(written)))
 
     class Net:
-        def training_state(self, warned: set[str]) -> dict[str, Any]:
+        def training_state(self, can_keep: Any) -> dict[str, Any]:
             return {}
 
     net: Any = Net()

@@ -44,8 +44,8 @@ def test_answers_do_not_depend_on_the_batch(
     X, Y = label_data
     X = X.astype(dtype)
     clf = clone(estimator).fit(X, Y)
-    one_by_one = np.vstack([clf.predict_proba(row[None]) for row in X])
-    assert_allclose(clf.predict_proba(X), one_by_one, rtol=0, atol=atol)
+    one_by_one = np.vstack([clf.predict_proba(row[None]) for row in X[::5]])
+    assert_allclose(clf.predict_proba(X)[::5], one_by_one, rtol=0, atol=atol)
 
 
 @every_classifier

@@ -28,7 +28,7 @@ def allowed_failures(estimator: Any) -> dict[str, str]:
 
 def short(make: Any, **changes: Any) -> Any:
     """Return an estimator that learns the data of the checks."""
-    steps = {} if make is MultiLabelLogisticRegression else {"max_epochs": 8, "learning_rate": 0.02}
+    steps = {} if make is MultiLabelLogisticRegression else {"max_epochs": 5, "learning_rate": 0.03}
     return small(make, **steps | changes)
 
 

@@ -8,7 +8,7 @@ import inspect
 import re
 import runpy
 from collections.abc import Iterator
-from functools import partial, wraps
+from functools import partial, partialmethod, wraps
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +151,19 @@ def test_the_table_of_the_readme_has_the_means_of_the_benchmark() -> None:
     "ignore::PendingDeprecationWarning",
 )
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
-def test_examples_run(example: Path, quick: None) -> None:
+def test_examples_run(example: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     code = ast.parse(example.read_text())
     title = ast.get_docstring(code) or ""
     assert re.match(r".+\n={4,}\n\n\w", title), "the gallery needs a title and a text"
-    for package in imported(code):
-        pytest.importorskip(package, reason=f"the example needs {package}: extra ecosystem")
+    packages = {
+        name: pytest.importorskip(name, reason=f"the example needs {name}: extra ecosystem")
+        for name in imported(code)
+    }
+    if "shap" in packages:
+        explainer = packages["shap"].GradientExplainer
+        monkeypatch.setattr(
+            explainer, "shap_values", partialmethod(explainer.shap_values, nsamples=5)
+        )
     if ".to_onnx(" in example.read_text() and TorchVersion(torch.__version__) < FIRST_TORCH:
         pytest.skip(f"to_onnx needs torch >= {FIRST_TORCH}")
     runpy.run_path(str(example), run_name="__main__")

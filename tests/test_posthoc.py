@@ -103,6 +103,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_one_fit_a_fold_scores_as_a_fit_a_point(
     estimator: Any, grid: Any, few: Any, fits: list[Any]
 ) -> None:
+    estimator = clone(estimator).set_params(max_epochs=1)
     search = PosthocSearchCV(
         estimator, grid, scoring=SCORING, cv=MultilabelStratifiedKFold(2), refit=False
     ).fit(*few)

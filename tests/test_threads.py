@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from copy import deepcopy
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +145,28 @@ MODES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def in_no_mode(label_data: Any) -> Callable[[Any], tuple[Any, Any, Any]]:
+    """Of a class: a fit, what it answers, and probabilities after a ``partial_fit`` more."""
+    X, Y = label_data
+
+    @cache
+    def of_class(make: Any) -> tuple[Any, Any, Any]:
+        clf, further = drawing(make).fit(X, Y), None
+        if hasattr(clf, "partial_fit"):
+            further = deepcopy(clf).partial_fit(X, Y).predict_proba(X)
+        return clf, answers(clf, X), further
+
+    return of_class
+
+
 @every_classifier
 @pytest.mark.parametrize("mode", MODES)
-def test_modes_of_the_caller_change_nothing(make: Any, mode: str, label_data: Any) -> None:
+def test_modes_of_the_caller_change_nothing(
+    make: Any, mode: str, label_data: Any, in_no_mode: Any
+) -> None:
     X, Y = label_data
-    clf = drawing(make).fit(X, Y)
-    expected = answers(clf, X)
+    clf, expected, further = in_no_mode(make)
     with MODES[mode]():
         inside = drawing(make).fit(X, Y)
         found = answers(clf, X)
@@ -160,10 +177,10 @@ def test_modes_of_the_caller_change_nothing(make: Any, mode: str, label_data: An
     rows = torch.from_numpy(X.astype(np.float32)).requires_grad_()
     module(rows).sum().backward()
     assert rows.grad is not None
-    if hasattr(clf, "partial_fit"):
+    if further is not None:
         with MODES[mode]():
             inside.partial_fit(X, Y)
-        assert_array_equal(inside.predict_proba(X), clf.partial_fit(X, Y).predict_proba(X))
+        assert_array_equal(inside.predict_proba(X), further)
 
 
 @every_net

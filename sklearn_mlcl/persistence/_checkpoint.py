@@ -102,8 +102,8 @@ class FitCheckpoint:
 class Trained(Protocol):
     """A net whose state is kept."""
 
-    def training_state(self, fits: Callable[[str, Any], bool]) -> dict[str, Any]:
-        """Return all that the training goes on from; ``fits(name, value)``: files hold a value."""
+    def training_state(self, can_keep: Callable[[str, Any], bool]) -> dict[str, Any]:
+        """Return all that the training goes on from; values that a file can keep."""
 
 
 class Trait(NamedTuple):
@@ -255,7 +255,7 @@ class KeptFit:
         if not (due or is_last):
             return
         start = time.monotonic()
-        kept = {**self._known, "is last": is_last, "state": net.training_state(self._fits)}
+        kept = {**self._known, "is last": is_last, "state": net.training_state(self._can_keep)}
         try:
             content = Content(ROOT, *encode(kept, "the fit"))
         except TypeError as error:
@@ -267,7 +267,7 @@ class KeptFit:
         self._not_before = end + PAUSE * (end - start)
         self._last_kept = f"epoch {epoch}"
 
-    def _fits(self, name: str, value: Any) -> bool:
+    def _can_keep(self, name: str, value: Any) -> bool:
         """Whether files hold an attribute of a callback; of one that they do not, warn once."""
         try:
             encode(value, name)

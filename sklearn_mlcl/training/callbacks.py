@@ -216,7 +216,7 @@ def epoch_log(history: History) -> dict[str, np.ndarray]:
 
 
 def callback_states(
-    callbacks: Sequence[Any], fits: Callable[[str, Any], bool]
+    callbacks: Sequence[Any], can_keep: Callable[[str, Any], bool]
 ) -> list[dict[str, Any]]:
     """Return what callbacks hold between two epochs.
 
@@ -227,10 +227,10 @@ def callback_states(
     ----------
     callbacks : sequence of callbacks
         The callbacks.
-    fits : callable
-        ``fits(name, value)`` says whether an attribute can be kept; others are left out.
+    can_keep : callable
+        ``can_keep(name, value)`` says whether an attribute can be kept; others are left out.
     """
-    return [_state_of(callback, fits) for callback in _with_a_state(callbacks)]
+    return [_state_of(callback, can_keep) for callback in _with_a_state(callbacks)]
 
 
 def put_callback_states(callbacks: Sequence[Any], states: Sequence[dict[str, Any]]) -> None:
@@ -257,7 +257,7 @@ def _has_state_dict(value: Any) -> bool:
     return not isinstance(value, type) and all(callable(getattr(value, n, None)) for n in names)
 
 
-def _state_of(callback: Any, fits: Callable[[str, Any], bool]) -> dict[str, Any]:
+def _state_of(callback: Any, can_keep: Callable[[str, Any], bool]) -> dict[str, Any]:
     if _has_state_dict(callback):
         return {"state_dict": callback.state_dict()}
     parameters = callback.get_params(deep=False) if hasattr(callback, "get_params") else {}
@@ -270,6 +270,6 @@ def _state_of(callback: Any, fits: Callable[[str, Any], bool]) -> dict[str, Any]
     attributes = {
         name: value
         for name, value in own.items()
-        if name not in inner and fits(f"{type(callback).__name__}.{name}", value)
+        if name not in inner and can_keep(f"{type(callback).__name__}.{name}", value)
     }
     return {"attributes": attributes, "state_dicts": inner}

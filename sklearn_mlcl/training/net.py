@@ -426,13 +426,13 @@ class IndexBatchNet(NeuralNet):
             self._known = ()
             del self.generator_
 
-    def training_state(self, fits: Callable[[str, Any], bool]) -> dict[str, Any]:
+    def training_state(self, can_keep: Callable[[str, Any], bool]) -> dict[str, Any]:
         """Return all that the training goes on from, as it is between two epochs.
 
         Parameters
         ----------
-        fits : callable
-            ``fits(name, value)`` says whether an attribute of a callback can be kept.
+        can_keep : callable
+            ``can_keep(name, value)`` says whether an attribute of a callback can be kept.
         """
         return {
             "module": self.module_.state_dict(),
@@ -444,7 +444,7 @@ class IndexBatchNet(NeuralNet):
             "steps": self._steps_done,
             "draws": streams_of_fit().state(),
             "global draws": torch.get_rng_state() if self._borrows else None,
-            "callbacks": callback_states([callback for _, callback in self.callbacks_], fits),
+            "callbacks": callback_states([callback for _, callback in self.callbacks_], can_keep),
         }
 
     def put_training_state(self, state: dict[str, Any]) -> None:
