@@ -79,25 +79,27 @@ def _split(directions: Any, group: np.ndarray, n_parts: int) -> list[np.ndarray]
 
 def _halves(directions: Any, size: int) -> np.ndarray:
     """Return a mask of the ``size`` labels on one side of a two-means split."""
-    total = _sum(directions)
-    one = directions[[int((directions @ total).argmin())]]
-    other = directions[[int((directions @ _sum(one)).argmin())]]
-    axis = _sum(one) - _sum(other)
-    first = np.zeros(directions.shape[0], dtype=bool)
+    n = directions.shape[0]
+    # Sums by products with masks: no rows are copied.
+    total = np.ones(n, dtype=directions.dtype) @ directions
+    one = _row(directions, int((directions @ total).argmin()))
+    axis = one - _row(directions, int((directions @ one).argmin()))
+    first = np.zeros(n, dtype=bool)
     for _ in range(SPLIT_STEPS):
         before, first = first, np.zeros_like(first)
         first[np.argsort(-(directions @ axis), kind="stable")[:size]] = True
         if (first == before).all():
             break
-        axis = _direction(directions[first]) - _direction(directions[~first])
+        own = first.astype(directions.dtype) @ directions
+        axis = _direction(own) - _direction(total - own)
     return first
 
 
-def _sum(rows: Any) -> np.ndarray:
-    return np.asarray(rows.sum(axis=0)).ravel()
+def _row(rows: Any, i: int) -> np.ndarray:
+    row = rows[[i]]
+    return np.ravel(row.toarray() if sp.issparse(row) else row)
 
 
-def _direction(rows: Any) -> np.ndarray:
-    total = _sum(rows)
+def _direction(total: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(total)
     return total / length if length > 0 else total

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sklearn_mlcl.solvers._design import Operator
 from sklearn_mlcl.solvers._objective import Buffer, Point, Problems
-from sklearn_mlcl.solvers._preconditioner import Preconditioner
+from sklearn_mlcl.solvers._preconditioner import Preconditioner, row_chunks
 
 TINY = torch.finfo(torch.float64).tiny
 INNER_LIMIT = 200  # conjugate gradient steps per Newton step
@@ -73,11 +73,17 @@ def conjugate_gradients(
                 t.index_select(-1, stay) for t in (x, residual, q, rz, target, where, live)
             )
         Hq = H.times(q)
-        alpha = torch.where(live, rz / (q * Hq).sum(0), 0.0)
-        x.addcmul_(q, alpha)
-        residual.addcmul_(Hq, alpha, value=-1)
-        z = P.solve(residual)
-        rz, before = (residual * z).sum(0), rz
-        q = torch.addcmul(z, q, torch.where(live, rz / before, 0.0))
+        # A few rows at a time: the vectors of many coefficients do not fit into the caches.
+        qHq = torch.zeros_like(rz)
+        for rows in row_chunks(q):
+            qHq += (q[rows] * Hq[rows]).sum(0)
+        alpha = torch.where(live, rz / qHq, 0.0)
+        rz, before, z = torch.zeros_like(rz), rz, Hq
+        for rows in P.chunks():
+            x[rows].addcmul_(q[rows], alpha)
+            left_over = residual[rows].addcmul_(Hq[rows], alpha, value=-1)
+            z[rows] = P.rows(rows).solve(left_over)
+            rz += (left_over * z[rows]).sum(0)
+        torch.addcmul(z, q, torch.where(live, rz / before, 0.0), out=q)
     out[:, where], rest[:, where] = x, residual
     return out, rest

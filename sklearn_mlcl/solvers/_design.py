@@ -105,6 +105,11 @@ def _warn_of_csr() -> None:
 
 
 EIGENBASIS_LIMIT = 4096
+#: Rows up to which the row space of CSR is always taken: its decomposition takes a moment.
+FEW_ROWS = 1000
+#: Times of the steps of both ways, per row cubed, stored entry and column. The unit is that of a
+#: dense product, per row squared and label; measured from 500 to 2,000 rows on one core.
+DECOMPOSED, ENTRY, COLUMN = 0.1, 10, 150
 LIGHTEST = 1e-9  # weight of a row in the moments, relative to the heaviest
 Map = Callable[[Tensor], Tensor]
 
@@ -146,10 +151,12 @@ def make_design(
     weight: Tensor | None,
     fit_intercept: bool,
     largest_gram: int = EIGENBASIS_LIMIT,
+    n_solves: int = 1,
 ) -> Design:
     """Coordinates for X with row weights of shape (n,), None meaning one.
 
-    A Gram matrix of more than `largest_gram` rows is not decomposed.
+    A Gram matrix of more than `largest_gram` rows is not decomposed, nor that of CSR where it would
+    not pay for `n_solves` regressions.
     """
     n, d = X.shape
     if weight is None:
@@ -159,11 +166,20 @@ def make_design(
     weight = torch.where(weight > 0, weight.clamp_min(lightest), weight)
     weight = weight / weight.sum()
     mean = _times(X.T, weight[:, None])[:, 0] if fit_intercept else None
-    if n < d and n <= largest_gram:
+    if n < d and n <= largest_gram and _row_space_pays(X, n_solves):
         return _row_space(X, mean)
     if isinstance(X, Tensor):
         return _dense(X if mean is None else X - mean, mean, weight, largest_gram)
     return _sparse(X, mean, weight)
+
+
+def _row_space_pays(X: Tensor | sp.csr_array, n_solves: int) -> bool:
+    """Whether products of n rows are shorter than those of CSR, with the decomposition."""
+    n, d = X.shape
+    if isinstance(X, Tensor) or n < FEW_ROWS:
+        return True
+    of_rows = DECOMPOSED * n**3 + n_solves * n**2
+    return bool(of_rows <= n_solves * (ENTRY * X.nnz + COLUMN * d))
 
 
 def _dense(Xc: Tensor, mean: Tensor | None, weight: Tensor, largest_gram: int) -> Design:

@@ -1,8 +1,8 @@
 """Newton's method for many logistic regressions at once, in the working coordinates of a design.
 
 Each label has its own step length and leaves when it has converged. Far from the minimum all is
-done in single precision; the points that may be the last are evaluated in double, and after many
-steps all is in double.
+done in single precision; the points that may be the last are evaluated in double, if the tolerance
+is a fine one, and after many steps all is in double.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sklearn_mlcl.solvers._conjugate_gradient import newton_direction
 from sklearn_mlcl.solvers._design import Operator
 from sklearn_mlcl.solvers._objective import Point, Problems, evaluate
 
+ROUGH = 1e-3  # tolerance that single precision is enough to judge
 SINGLE_STEPS = 15  # Newton steps after which points and systems too are in double precision
 FINE = 1e-6  # expected norm of the gradient that single precision no longer tells from zero
 TIGHTEST = 1e-4  # reduction of a residual that single precision surely allows
@@ -63,9 +64,10 @@ def minimise(
     the logits from their optimum, weighted by p (1 - p). `near`: theta may be a minimum already.
     """
     active = torch.arange(theta.shape[1], device=theta.device)
+    judging = single if tol >= ROUGH else double
     fine, small = bool(near or max_iter == 0), max(FINE, tol)
     curvature = torch.empty_like(problems.sign, dtype=single.dtype)
-    point = evaluate(double if fine else single, problems, theta, curvature)
+    point = evaluate(judging if fine else single, problems, theta, curvature, fine)
     before, out = torch.ones_like(point.value), Minimum.empty(theta, point.norm)
     for iteration in range(max_iter + 1):
         norm = point.norm
@@ -79,13 +81,13 @@ def minimise(
             active, problems, point = active[stay], problems.take(stay), point.take(stay)
             norm, before = norm[stay], before[stay]
         if iteration == SINGLE_STEPS:
-            point.curvature = point.curvature.double()
+            point.curvature, judging = point.curvature.double(), double
         inner = single if iteration < SINGLE_STEPS else double
         eta, before = _forcing(norm, before, tol), norm
         direction = newton_direction(inner, problems, point, eta)
         many = iteration + 1 >= min(max_iter, SINGLE_STEPS)
         fine = many or bool((eta * norm < small).double().mean() > 0.25)
-        point = _step(double, double if fine else single, problems, point, direction)
+        point = _step(judging, fine, single, problems, point, direction)
     return out
 
 
@@ -96,10 +98,16 @@ def _forcing(norm: Tensor, before: Tensor, tol: float) -> Tensor:
 
 
 def _step(
-    double: Operator, A: Operator, problems: Problems, point: Point, direction: Tensor
+    judging: Operator,
+    fine: bool,
+    single: Operator,
+    problems: Problems,
+    point: Point,
+    direction: Tensor,
 ) -> Point:
     """The full step; where the slope there is too far past zero, a shorter one."""
-    moved = evaluate(A, problems, point.theta + direction, point.curvature)
+    A = judging if fine else single
+    moved = evaluate(A, problems, point.theta + direction, point.curvature, fine)
     slope = (point.gradient * direction).sum(0)
     too_far = (moved.gradient * direction).sum(0) > -SUFFICIENT * slope
     if not too_far.any():
@@ -107,9 +115,10 @@ def _step(
     width = max(1, len(slope) // 4)  # the arrays of a line search are several
     for at in too_far.nonzero()[:, 0].split(width):
         some, theta, way = problems.take(at), point.theta[:, at], direction[:, at]
-        step = _line_search(double, some, theta, way)
+        step = _line_search(judging, some, theta, way)
         curvature = torch.empty_like(moved.curvature[:, : len(at)])
-        moved.put(at, evaluate(A, some, torch.addcmul(theta, way, step), curvature))
+        theta = torch.addcmul(theta, way, step)
+        moved.put(at, evaluate(A, some, theta, curvature, fine))
     return moved
 
 

@@ -19,12 +19,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from sklearn_mlcl.solvers._design import Operator
-from sklearn_mlcl.solvers._preconditioner import CurvaturePairs
-from sklearn_mlcl.utils.samples import chunks
+from sklearn_mlcl.solvers._preconditioner import CurvaturePairs, row_chunks
 
 CURVATURE_FLOOR = 1e-20  # on p (1 - p): saturated rows keep the Newton system definite
 LINEAR = 40.0  # where softplus(u) is u in double precision
-CHUNK_CPU, CHUNK_GPU = 2**16, 2**24  # entries of the logits that a thread, a GPU works on at a time
 
 
 class Buffer:
@@ -63,10 +61,7 @@ class Problems:
         )
 
     def chunks(self) -> Iterator[slice]:
-        n, width = self.sign.shape
-        on_cpu = self.sign.device.type == "cpu"
-        entries = CHUNK_CPU * torch.get_num_threads() if on_cpu else CHUNK_GPU
-        return chunks(n, max(1, entries // width))
+        return row_chunks(self.sign)
 
     def weighted(self, entries: Tensor, rows: slice) -> Tensor:
         return entries if self.s is None else entries.mul_(self.s[rows])
@@ -86,7 +81,7 @@ class Point:
     """A coefficient vector for each label, and the objective around it.
 
     `curvature` (n, L) holds ``s p (1 - p)``, `metric` (r, L) the diagonal metric; `value` (L,)
-    is of use only at a point evaluated in double precision.
+    is of use only at a point where it was asked for.
     """
 
     theta: Tensor
@@ -110,14 +105,16 @@ class Point:
         return (self.gradient.square() / self.metric).sum(0).sqrt()
 
 
-def evaluate(A: Operator, problems: Problems, theta: Tensor, curvature: Tensor) -> Point:
+def evaluate(
+    A: Operator, problems: Problems, theta: Tensor, curvature: Tensor, with_value: bool
+) -> Point:
     """The objectives at theta, in the precision of `A`; the curvatures are written in place."""
     u = A.forward(theta.to(A.dtype), problems.buffer.of(theta.shape[1], A.dtype))
     value, bend = theta.new_zeros(2, theta.shape[1])
     for rows in problems.chunks():
         sign = problems.sign[rows].to(A.dtype)
         logits = u[rows].mul_(sign)
-        if A.dtype == torch.float64:
+        if with_value:
             value += problems.weighted(softplus(logits, threshold=LINEAR), rows).sum(0)
         p = logits.sigmoid_()
         q, bends = p.to(curvature.dtype), curvature[rows]
@@ -126,5 +123,6 @@ def evaluate(A: Operator, problems: Problems, theta: Tensor, curvature: Tensor) 
         problems.weighted(p.mul_(sign), rows)
     total, rho = problems.total, problems.rho
     gradient = A.adjoint(u).to(theta.dtype).div_(total).addcmul_(rho, theta)
-    value = value / total + problems.ridge(theta)
+    if with_value:
+        value = value / total + problems.ridge(theta)
     return Point(theta, value, gradient, curvature, bend / total + rho)

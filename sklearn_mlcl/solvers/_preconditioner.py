@@ -8,12 +8,25 @@ Optim. 10 (2000), 1079-1096.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from sklearn_mlcl.utils.chunking import chunks
+
 ROWS_A_COEFFICIENT = 2  # with fewer rows than that, the pair costs more than products that it saves
+
+CHUNK_CPU, CHUNK_GPU = 2**16, 2**24  # entries that a thread, a GPU works on at a time
+
+
+def row_chunks(matrix: Tensor) -> Iterator[slice]:
+    """Slices of a few rows of a matrix, which the caches hold."""
+    n, width = matrix.shape
+    on_cpu = matrix.device.type == "cpu"
+    entries = CHUNK_CPU * torch.get_num_threads() if on_cpu else CHUNK_GPU
+    return chunks(n, max(1, entries // width))
 
 
 @dataclass
@@ -65,6 +78,14 @@ class Preconditioner:
         z = torch.addcmul(residual, product, alpha, value=-1).div_(self.metric)
         beta = (product * z).sum(0) / curvature
         return z.addcmul_(step, alpha - beta)
+
+    def chunks(self) -> Iterator[slice]:
+        """Slices of rows that it solves one by one: all at once with a pair."""
+        return row_chunks(self.metric) if self.pair is None else iter([slice(None)])
+
+    def rows(self, rows: slice) -> Preconditioner:
+        """The part of some of its :meth:`chunks`."""
+        return Preconditioner(self.metric[rows], self.pair)
 
     def take(self, index: Tensor) -> Preconditioner:
         metric = self.metric.index_select(1, index)

@@ -80,7 +80,8 @@ def fit_logistic(
     ----------
     X : array or tensor of shape (n, d), or SciPy CSR
         Features, converted to float64. A tensor stays on its device. A CSR matrix stays sparse;
-        with fewer rows than columns (and at most `largest_gram`) its n x n Gram matrix is formed.
+        with fewer rows than columns its n x n Gram matrix is formed, if that is estimated to be
+        faster.
     Y : array or tensor of shape (n, L), or SciPy sparse
         0, 1, and NaN for a missing label, whose entry is left out of the sum. Sparse labels are
         made dense a block at a time.
@@ -203,7 +204,7 @@ def fit_logistic_path(
     ... ]
     [0.24, 1.01, 2.28]
     """
-    design, rows = prepare(X, Y, sample_weight, fit_intercept)
+    design, rows = prepare(X, Y, sample_weight, fit_intercept, n_Cs=len(Cs))
     grid = as_grid(Cs, rows.Y.shape[1], design.penalty.device)
     fits = solve(rows, design, grid, None, tol, max_iter, memory_budget)
     path = []
@@ -227,13 +228,15 @@ def prepare(
     sample_weight: ArrayLike | None,
     fit_intercept: bool,
     largest_gram: int = EIGENBASIS_LIMIT,
+    n_Cs: int = 1,
 ) -> tuple[Design, Rows]:
-    """Check the inputs and move X to working coordinates."""
+    """Check the inputs and move X to working coordinates, to solve for so many values of C."""
     X = as_features(X)
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     Y = as_labels(Y, X.shape[0])
     s, unit = as_sample_weight(sample_weight, tuple(Y.shape), device)
-    design = make_design(X, gram_weight(Y, s, device), fit_intercept, largest_gram)
+    weight, n_solves = gram_weight(Y, s, device), n_Cs * Y.shape[1]
+    design = make_design(X, weight, fit_intercept, largest_gram, n_solves)
     return design, Rows.of(design, Y, s, unit)
 
 

@@ -103,9 +103,10 @@ def select_C(
     ... )  # noise wants a smaller C than a clean rule
     True
     """
-    design, rows = prepare(X, Y, sample_weight, fit_intercept)
+    Cs = np.sort(as_floats(as_array(Cs), "Cs")).tolist()
+    design, rows = prepare(X, Y, sample_weight, fit_intercept, n_Cs=len(Cs))
     L, device = rows.Y.shape[1], design.penalty.device
-    grid = as_grid(np.sort(as_floats(as_array(Cs), "Cs")).tolist(), L, device, "Cs")
+    grid = as_grid(Cs, L, device, "Cs")
     values = grid[:, 0]
     loss = torch.zeros_like(grid)
     weight = grid.new_zeros(L)

@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from sklearn_mlcl.solvers import fit_logistic
-from sklearn_mlcl.solvers._design import make_design
+from sklearn_mlcl.solvers import _design, fit_logistic
+from sklearn_mlcl.solvers._design import _row_space_pays, make_design
 from sklearn_mlcl.solvers.logistic import prepare
 
 from .oracles import problem
@@ -123,3 +123,28 @@ def test_the_shared_gram_matrix_weighs_a_sample_by_the_mean_over_its_labels(weig
     torch.testing.assert_close(gram, torch.eye(D + 1, dtype=gram.dtype), **EXACT)
     mean = np.average(array, axis=0, weights=share)
     np.testing.assert_allclose(design.mean.numpy(), mean, rtol=1e-12)
+
+
+def test_row_space_of_csr_where_its_decomposition_pays():
+    """Rows of 90 entries in 30,000 columns; beyond a thousand rows many labels share the cost."""
+
+    def rows(n):
+        columns = np.tile(np.arange(90) * 300, n)
+        parts = np.ones(90 * n), columns, np.arange(0, 90 * n + 1, 90)
+        return sp.csr_array(parts, shape=(n, 30_000))
+
+    assert _row_space_pays(rows(999), 1)
+    assert not _row_space_pays(rows(1_000), 10) and _row_space_pays(rows(1_000), 100)
+    assert not _row_space_pays(rows(4_000), 10_000)
+    assert _row_space_pays(torch.ones(4_000, 5_000), 1)
+
+
+def test_both_ways_from_csr_have_one_minimum(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = sp.random_array((60, 150), density=0.1, format="csr", rng=rng)
+    Y = rng.random((60, 4)) < 0.3
+    found = []
+    for pays in (False, True):
+        monkeypatch.setattr(_design, "_row_space_pays", lambda X, n, pays=pays: pays)
+        found.append(fit_logistic(X, Y, C=10.0))
+    np.testing.assert_allclose(found[0].coef, found[1].coef, atol=1e-8)

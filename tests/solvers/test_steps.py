@@ -194,6 +194,12 @@ def test_steps_are_in_single_precision_until_the_last_ones(monkeypatch):
 
     X, Y = problem(150, 6, 1)
     start = (np.full((1, 6), 1000.0), np.array([-1000.0]))
+    with monkeypatch.context() as patched:
+        patched.setattr(_newton, "evaluate", at)
+        rough = fit_logistic(X, Y, tol=_newton.ROUGH)
+    assert set(points) == {torch.float32} and rough.converged.all()
+    np.testing.assert_allclose(rough.objective, fit_logistic(X, Y).objective, rtol=1e-5)
+    points.clear()
     monkeypatch.setattr(_newton, "newton_direction", system)
     monkeypatch.setattr(_newton, "_line_search", lambda A, p, theta, way: torch.ones(1) * 2.0**-9)
     monkeypatch.setattr(_newton, "evaluate", at)
