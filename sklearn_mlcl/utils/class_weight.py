@@ -42,6 +42,9 @@ def _counts_of_chunk(Y: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np
         positive = w @ Y
         return positive, w.sum() - positive
     labels = _dense(Y)
+    if weights is None and labels.dtype == bool:  # where none is missing
+        positive = np.count_nonzero(labels, axis=0)
+        return positive, len(labels) - positive
     masks = labels == 1, labels == 0
     if weights is None:
         return np.count_nonzero(masks[0], axis=0), np.count_nonzero(masks[1], axis=0)
