@@ -94,7 +94,7 @@ def in_units(weights: np.ndarray) -> tuple[np.ndarray, float]:
     """
     exponent = int(np.frexp(weights.max())[1]) - 1
     unit = float(np.ldexp(1.0, exponent)) if abs(exponent) > ORDINARY_EXPONENT else 1.0
-    return weights / unit, unit
+    return (weights if unit == 1 else weights / unit), unit
 
 
 def mask_zero_weight(Y: Any, weights: np.ndarray | None) -> Any:
