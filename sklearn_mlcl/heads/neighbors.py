@@ -98,7 +98,7 @@ class NeighborHead(nn.Module):
         return torch.where(known, shares, self.prior)
 
     def _by_blocks(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sums (n, L) of votes and (n, 1) or (n, L) of weights, for inference."""
+        """Return the sums (n, L) of votes and (n, 1) or (n, L) of weights."""
         given = queries
         on_cpu = queries.device.type == "cpu" and torch.backends.mkldnn.is_available()
         if on_cpu and queries.dtype == torch.float32 and len(queries) >= FEW_QUERIES:
@@ -153,7 +153,7 @@ class NeighborHead(nn.Module):
             "first_vote": Like((n_blocks, n_labels + 1), torch.int32),
         }
         check_tensors(self, expected)
-        first = self.first_vote
+        first = self.first_vote.long()
         whole = first[0, 0] == 0 and first[-1, -1] == n_votes
         in_order = (first.diff() >= 0).all() and (first[1:, 0] == first[:-1, -1]).all()
         if not (whole and in_order):

@@ -157,7 +157,8 @@ def vote_out_of_bounds(tree: Any, arrays: Any) -> None:
 def sums_out_of_bounds(tree: Any, arrays: Any) -> None:
     node = field(tree, "predictor_", "neighbors", "first_vote", "data")
     arrays[node["name"]] = arrays[node["name"]].copy()
-    arrays[node["name"]][0, 1] = 2**30
+    # In int32 the differences of these are positive.
+    arrays[node["name"]][0, 1:4] = 2**31 - 1, -(2**31), -1
 
 
 def blocks_of_nothing(tree: Any, arrays: Any) -> None:
