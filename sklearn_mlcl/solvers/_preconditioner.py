@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.utils.chunking import chunks
+from sklearn_mlcl.utils.samples import chunks
 
 ROWS_A_COEFFICIENT = 2  # with fewer rows than that, the pair costs more than products that it saves
 
