@@ -16,7 +16,6 @@ from sklearn.metrics import f1_score
 import sklearn_mlcl
 from sklearn_mlcl.datasets import make_multilabel_digits
 from sklearn_mlcl.model_selection import MultiLabelVotingClassifierCV
-from sklearn_mlcl.recipes import FAST
 
 for extra in ("matplotlib", "pandas"):
     assert importlib.util.find_spec(extra) is None, f"{extra} is here: not a clean environment"
@@ -27,10 +26,11 @@ versions = ", ".join(f"{package.__name__} {package.__version__}" for package in 
 print(f"Python {platform.python_version()}, {versions}")
 X, Y = make_multilabel_digits(subset="train", return_X_y=True)
 X_test, Y_test = make_multilabel_digits(subset="test", return_X_y=True)
+short = {"n_estimators": 1, "max_epochs": 20}
 logistic = sklearn_mlcl.MultiLabelLogisticRegression()
 for classifier in (
-    sklearn_mlcl.ContrastiveMultiLabelClassifier(**FAST, random_state=0),
-    sklearn_mlcl.MultiLabelMLPClassifier(**FAST, random_state=0),
+    sklearn_mlcl.ContrastiveMultiLabelClassifier(**short, random_state=0),
+    sklearn_mlcl.MultiLabelMLPClassifier(**short, random_state=0),
     sklearn_mlcl.CGMVAEClassifier(max_epochs=10, random_state=0),
     logistic,
     sklearn_mlcl.MultiLabelThresholdClassifierCV(logistic, cv=3),
