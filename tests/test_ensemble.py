@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -170,11 +171,20 @@ def test_a_joint_head_needs_the_joint_loss(fit: str, label_data: Any) -> None:
 @pytest.mark.parametrize(
     ("n_samples", "expected"),
     [(1, 1), (20, 20), (33, 32), (191, 32), (383, 32), (384, 64), (767, 64), (768, 128),
-     (10_000, 128), (1_000_000, 128)],
+     (20_479, 128), (20_480, 256), (40_959, 256), (40_960, 512), (81_920, 1_024),
+     (1_000_000, 1_024)],
 )  # fmt: skip
 def test_automatic_batch_size(n_samples: int, expected: int) -> None:
     assert batch_samples("auto", n_samples) == expected
+    assert batch_samples("auto", n_samples, grows=False) == min(expected, 128)
     assert batch_samples(50, n_samples) == min(50, n_samples)
+
+
+@pytest.mark.parametrize(("module", "expected"), [(None, 256), (partial(nn.Linear, 1, 4), 128)])
+def test_a_module_has_batches_of_128_at_most(module: Any, expected: int) -> None:
+    X = np.linspace(-1, 1, 20_480, dtype=np.float32)[:, None]
+    clf = plain(MLP, max_epochs=1, module=module)
+    assert clf.fit(X, X > [[0, 0.5]]).net_.batch_size == expected
 
 
 @pytest.mark.parametrize(

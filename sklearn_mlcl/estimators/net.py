@@ -99,6 +99,8 @@ from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
 #: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
 #: root of their number.
 AUTO_SAMPLES, AUTO_EPOCHS, FEWEST_EPOCHS = 2_000, 40, 8
+#: Samples of a step at most where ``batch_size="auto"``.
+LARGEST_BATCH = 1_024
 #: From so many members on each holds out a fold of its own, up to so many samples. Else a common
 #: share is held out, up to so many samples.
 FEWEST_MEMBERS, HELD_OUT_SAMPLES, HELD_OUT_SHARE = 4, 20_000, 0.1
@@ -265,7 +267,8 @@ class NetClassifier(
         With more samples it falls as one over the square root of their number, to 8 at least.
     batch_size : int or "auto"
         Number of samples per step, at most all of them. "auto" is a power of two from 32 to 128,
-        between a twelfth and a sixth of the samples.
+        between a twelfth and a sixth of the samples. With more than 20,000 samples it is between a
+        160th and an 80th of them, to 1,024 at most. With a ``module`` it stays 128.
     learning_rate : float
         Peak of the schedule.
     device : str or torch.device
@@ -924,7 +927,9 @@ class NetClassifier(
             "chunk_size": setting(self, "chunk_size", None),
             "compiled": setting(self, "compile"),
             "lr": float(self.learning_rate),
-            "batch_size": batch_samples(self.batch_size, task.train.n_samples),
+            "batch_size": batch_samples(
+                self.batch_size, task.train.n_samples, grows=self.module is None
+            ),
             "callbacks": self.callbacks,
             "verbose": self.verbose,
         }
@@ -1363,8 +1368,15 @@ def most_epochs(max_epochs: int | str, n_samples: int) -> int:
     return max(FEWEST_EPOCHS, ceil(AUTO_EPOCHS * share))
 
 
-def batch_samples(batch_size: int | str, n_samples: int) -> int:
-    """Return ``batch_size``, "auto" resolved: a twelfth to a sixth of the samples, 32 to 128."""
+def batch_samples(batch_size: int | str, n_samples: int, grows: bool = True) -> int:
+    """Return ``batch_size``, "auto" resolved: a power of two that follows the samples.
+
+    It is 32 to 128 up to 20,479 samples, and up to LARGEST_BATCH for more. An encoder of the user's
+    may need much memory for each sample: for it the batch does not grow beyond.
+    """
     if not isinstance(batch_size, str):
         return min(int(batch_size), n_samples)
-    return min(n_samples, max(32, min(128, 1 << (n_samples // 12).bit_length())))
+    size = min(128, 1 << (n_samples // 12).bit_length())
+    if grows:
+        size = max(size, min(LARGEST_BATCH, 1 << (n_samples // 160).bit_length()))
+    return min(n_samples, max(32, size))
