@@ -112,7 +112,12 @@ class NeighborHead(nn.Module):
             similarity = functional.linear(given, self.unit[part])
             # A cosine over the temperature is below 17: no exponential overflows.
             kernel = (similarity.to_dense() if similarity.is_mkldnn else similarity).exp_()
-            total += kernel @ self.weights[part]
+            weights = self.weights[part]
+            if weights.shape[1] == 1:
+                # A product with a single column would round ten times more.
+                total += (kernel * weights.T).sum(dim=1, keepdim=True)
+            else:
+                total += kernel @ weights
             own = slice(*first[[0, -1]].tolist())
             votes += functional.embedding_bag(
                 self.voter[own],
@@ -172,7 +177,7 @@ class NeighborHead(nn.Module):
     def densify(self) -> None:
         """Store votes and weights as one matrix: graphs have no sums of chosen rows.
 
-        A product with a single column of weights would lose two digits.
+        A product with a single column of weights would round ten times more.
         """
         sample, label = self._places()
         votes = self.vote_value.new_zeros(len(self.unit), len(self.prior))
