@@ -20,6 +20,7 @@ ROUGH = 1e-3  # tolerance that single precision is enough to judge
 SINGLE_STEPS = 15  # Newton steps after which points and systems too are in double precision
 FINE = 1e-6  # expected norm of the gradient that single precision no longer tells from zero
 TIGHTEST = 1e-4  # reduction of a residual that single precision surely allows
+LOOSEST = 0.1, 0.5  # reduction of a residual that is always asked for: of fine and rough tolerances
 BISECTIONS = 100
 SUFFICIENT = 0.1  # the slope past the minimum, relative to the first one, that a full step may have
 
@@ -94,7 +95,8 @@ def minimise(
 def _forcing(norm: Tensor, before: Tensor, tol: float) -> Tensor:
     """How far to solve a system: no further than Newton's own error, or than `tol` asks for."""
     asked = torch.maximum(norm, 0.3 * tol / norm)
-    return torch.maximum(asked, (norm / before).square()).clamp(TIGHTEST, 0.1)
+    loosest = min(max(LOOSEST[0], 3 * tol), LOOSEST[1])
+    return torch.maximum(asked, (norm / before).square()).clamp(TIGHTEST, loosest)
 
 
 def _step(
