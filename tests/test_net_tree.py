@@ -181,3 +181,14 @@ def test_a_warm_start_holds_out_the_same_samples_and_fits_the_same_tree() -> Non
     first, again = ([t.clone() for t in net.fit(X, Y).predictor_.linear.buffers()] for _ in "12")
     for one, other in zip(first, again, strict=True):
         assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_without_regressions_very_many_labels_change_nothing(monkeypatch: Any) -> None:
+    """A net without a linear part keeps its neighbours, and members their folds."""
+    X, Y = rows()
+    settings = {"linear_weight": 0.0, "n_estimators": 4}
+    few = small(MultiLabelMLPClassifier, **settings).fit(X, Y)
+    monkeypatch.setattr("sklearn_mlcl.heads.tree_fit.TREE_LABELS", N_LABELS - 1)
+    many = small(MultiLabelMLPClassifier, **settings).fit(X, Y)
+    assert many.blend_ == few.blend_ and many.blend_["neighbors"] > 0
+    assert_array_equal(many.predict_proba(X), few.predict_proba(X))

@@ -667,24 +667,20 @@ class NetClassifier(
         return data
 
     def _check_tree(self) -> None:
-        """Raise if a tree of labels is asked for where there is none."""
-        if not self._has_tree:
-            return
-        if setting(self, "refit_head") is True:
+        """Raise for a tree of labels where there is none, and for refitted heads beside one."""
+        if self._has_tree and setting(self, "refit_head") is True:
             raise ValueError(
                 "net_params__refit_head=True blends a logistic regression for each label into the "
                 f"trained head, but {self._format.n_labels} labels have a tree "
                 f"(net_params__label_tree={setting(self, 'label_tree')!r}): set "
                 "net_params__label_tree=False, or leave net_params__refit_head at 'auto'."
             )
-        if setting(self, "label_tree") is True and not (
-            self._has_logistic_head or (self.linear_weight != 0 and not self._own_inputs)
-        ):
+        if setting(self, "label_tree") is True and not self._has_tree:
             raise ValueError(
                 "net_params__label_tree=True needs logistic regressions: expected linear_weight "
-                f"above 0 and rows of features, or head='logistic'; got linear_weight="
-                f"{self.linear_weight!r}, head={getattr(self, 'head', 'joint')!r}, "
-                f"scale_input={self.scale_input!r}."
+                "above 0 ('auto' is 0 where a module sees samples as they are), or "
+                f"head='logistic'; got linear_weight={self.linear_weight!r}, "
+                f"head={getattr(self, 'head', 'joint')!r}."
             )
 
     def _check_tree_of_part(self) -> None:
@@ -782,8 +778,7 @@ class NetClassifier(
             return common_share(data, float(share), seed)
         several = self.n_estimators >= FEWEST_MEMBERS and not self._own_inputs
         # A tree for each fold would cost as much as the training.
-        with_tree = self._has_tree and (self._has_logistic_head or self._with_linear(data))
-        by_member = self._members_hold_out and several and not with_tree
+        by_member = self._members_hold_out and several and not self._has_tree
         if by_member and n <= HELD_OUT_SAMPLES:
             return member_folds(data, int(self.n_estimators), seed)
         return common_share(data, min(HELD_OUT_SHARE, HELD_OUT_SAMPLES / n), seed)
@@ -905,7 +900,10 @@ class NetClassifier(
     @property
     def _has_tree(self) -> bool:
         """Whether a tree of labels takes the place of logistic regressions, one a label."""
-        return wants_tree(setting(self, "label_tree"), self._format.n_labels)
+        given = _number(self.linear_weight)
+        with_linear = (given or 0.0) > 0 if self._own_inputs else given != 0
+        wanted = wants_tree(setting(self, "label_tree"), self._format.n_labels)
+        return wanted and (self._has_logistic_head or with_linear)
 
     def _continued(self, task: Task) -> IndexBatchNet:
         """Return the trained net under the settings of today."""
