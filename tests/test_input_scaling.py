@@ -1,4 +1,4 @@
-"""The first layer: robust scales of dense features, one factor for sparse ones, noise."""
+"""The first layer: robust scales of dense features, sizes of sparse ones, noise."""
 
 from __future__ import annotations
 
@@ -149,13 +149,30 @@ def test_quartiles_of_many_rows_are_those_of_evenly_spaced_ones(
 # ---------------------------------------------------------------------- sparse features
 
 
-def test_sparse_features_keep_their_zeros_and_share_one_factor() -> None:
-    X = sp.random(60, 9, density=0.2, random_state=0, format="csr") * 40
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_sparse_features_by_the_loop(unit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros stay zeros, and the unit of X changes nothing."""
+    monkeypatch.setattr(_scaling, "RARE", 7)
+    X = sp.random(60, 9, density=0.2, random_state=0, format="csr")
+    X = (X @ sp.diags(np.arange(1.0, 10.0)) * unit).tocsr()
     scaler = input_scaler(X, None)
     found = scaler.double()(torch.from_numpy(X.toarray())).numpy()
-    assert_array_equal(found != 0, X.toarray() != 0)
-    assert np.sqrt(np.square(found).mean()) == pytest.approx(SPARSE_SIZE)
-    assert len(scaler.factor.unique()) == 1 and scaler.limit is None
+    stored = sum(v * v for v in X.data) / X.nnz
+    sizes = [sum(v * v for v in X[:, [j]].data) / 60 + 7 / 60 * stored for j in range(9)]
+    expected = X.toarray() / np.sqrt(sizes)
+    expected *= SPARSE_SIZE / np.sqrt(np.square(expected).mean())
+    assert_allclose(found, expected, rtol=1e-6)
+    assert scaler.limit is None
+
+
+def test_words_of_few_samples_share_a_factor_and_those_of_many_a_size() -> None:
+    rng = np.random.default_rng(0)
+    shares = np.array([1e-4, 2e-4, 0.2, 0.4, 0.4])
+    X = sp.csr_matrix((rng.random((100_000, 5)) < shares) * [1.0, 1.0, 1.0, 1.0, 2.0])
+    factor = input_scaler(X, None).factor.numpy()
+    assert factor[0] == pytest.approx(factor[1], rel=0.03)
+    sizes = factor * np.sqrt(np.square(X.toarray()).mean(0))
+    assert_allclose(sizes[2:] / sizes[4], 1, rtol=0.02)
 
 
 def test_sparse_features_without_an_entry() -> None:

@@ -99,7 +99,10 @@ def test_votes_of_neighbours_are_their_weighted_labels() -> None:
     assert_allclose(found, average_precision(Y[30:].astype(int), votes))
 
 
-def test_a_run_goes_on_where_it_stopped_and_ends_in_time(data: Bunch, tmp_path: Path) -> None:
+def test_a_run_goes_on_where_it_stopped_and_ends_in_time(
+    data: Bunch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_pretrained, "HOME", (3, 60))
     tasks = [cell("frozen", NO_NET, seed=seed) for seed in range(2)]
     tasks.append(cell("fine-tuned", "BCE"))
     done = RowFile(tmp_path / "rows.jsonl", study_pretrained.KEY)
@@ -130,6 +133,11 @@ def test_sizes_that_some_loss_lacks_are_left_out_and_lost_positives_compared() -
     frame = study_pretrained.frame_of(rows)
     means = study_pretrained.by_method(study_pretrained.compared(frame, "fine-tuned", lost=False))
     assert means["mAP"].to_dict() == {"BCE": 0.5, "ASL": 0.7}
+    frozen = pd.DataFrame({"default": [0.8, 0.9], "seeds": 1}, index=[(3, 60), (3, 90)])
+    sizes = study_pretrained.by_size(study_pretrained.compared(frame, "fine-tuned", lost=False))
+    study_pretrained.add_default(sizes, frozen)
+    assert [*sizes.columns] == ["BCE", "ASL", "default, frozen", "seeds"]
+    assert sizes.loc[(3, 60), "default, frozen"] == 0.8
     lost = study_pretrained.after_loss(frame)
     assert lost.loc[("fine-tuned", "BCE")].to_list() == [0.5, 0.4, 1]
     assert len(lost) == 1

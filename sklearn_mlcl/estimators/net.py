@@ -304,7 +304,8 @@ class NetClassifier(
         (``requires_grad=False``) stay as they are.
     scale_input : bool
         Whether to scale the features. Dense features are scaled by median and quartiles, and
-        outliers are bounded smoothly. CSR is scaled by one factor for all features. If False,
+        outliers are bounded smoothly. Features of CSR are scaled to one size, but those that fewer
+        than some 300 samples have share a factor. If False,
         ``module`` gets samples as they are. They may have any shape (n, ...) and any dtype of
         numbers, or be several arrays: :func:`sklearn_mlcl.modules.pack_inputs`. Feature noise is
         off then, all members hold out the same samples, and mixup and the linear part are off

@@ -229,6 +229,9 @@ LIMIT = 4.0
 #: Root mean square of scaled sparse features, of which most are zero: next to the noise of
 #: training they weigh less than standardised ones.
 SPARSE_SIZE = 0.5
+#: Samples that a sparse feature needs to be brought to the size of others. With fewer, frequent
+#: words of small sets of texts get lost among rare ones.
+RARE = 300
 
 
 #: Rows that quartiles are taken from at most, evenly spaced.
@@ -245,19 +248,15 @@ ALL = slice(None)
 
 
 def input_scaler(X: Any, weights: np.ndarray | None, features: slice = ALL) -> InputScaler:
-    """Return the layer that brings dense features to one size; CSR is scaled by one number.
+    """Return the layer that brings features to one size; of CSR, those that many samples have.
 
     A dense feature is centred at its median and divided by what its quartiles say its standard
     deviation is (where they coincide, by mean and deviation themselves); values beyond about LIMIT
-    are brought in. Centring would make CSR dense, and a factor a feature would blow up the rarest
-    words; one factor brings the root mean square of all entries to SPARSE_SIZE. ``features`` are
+    are brought in. Centring would make CSR dense: see :func:`sparse_factors`. ``features`` are
     those of a dense X that are wanted.
     """
     if sp.issparse(X):
-        mean_square = sum(np.square(X.data[part], dtype=np.float64).sum() for part in chunks(X.nnz))
-        mean_square /= X.shape[0] * X.shape[1]
-        size = SPARSE_SIZE / np.sqrt(mean_square) if mean_square > 0 else 1.0
-        return InputScaler(_float32(np.zeros(X.shape[1])), _float32(np.full(X.shape[1], size)))
+        return InputScaler(_float32(np.zeros(X.shape[1])), _float32(sparse_factors(X)))
     low, median, high = quantiles(X, weights, (0.25, 0.5, 0.75), features)
     deviation = (high - low) / NORMAL_QUARTILES
     # Quartiles that float32 cannot tell apart coincide: their distance is rounding.
@@ -270,6 +269,29 @@ def input_scaler(X: Any, weights: np.ndarray | None, features: slice = ALL) -> I
         median[by_deviation], deviation[by_deviation] = scaler.mean_, scaler.scale_
     factor = 1 / np.maximum(deviation, SMALLEST_DEVIATION)
     return InputScaler(_float32(median), _float32(factor), LIMIT)
+
+
+def sparse_factors(X: Any) -> np.ndarray:
+    r"""Return what the features (d,) of CSR are multiplied by.
+
+    .. math::
+        f_j = c \Big(m_j + \frac{300}{n} \bar v^2\Big)^{-1/2}
+
+    Here :math:`m_j` is the mean square of feature j, :math:`\bar v^2` that of the stored entries,
+    and c brings the root mean square of all entries to SPARSE_SIZE. So words that hundreds of
+    samples have come out equally large, and rare words, which would drown them, as one.
+    """
+    n_samples, n_features = X.shape
+    squares = np.zeros(n_features)
+    for part in chunks(X.nnz):
+        values = np.square(X.data[part], dtype=np.float64)
+        squares += np.bincount(X.indices[part], values, minlength=n_features)
+    total = squares.sum()
+    if total == 0:
+        return np.ones(n_features)
+    relative = (squares + RARE * total / X.nnz) ** -0.5
+    size = SPARSE_SIZE * np.sqrt(n_samples * n_features / (relative**2 @ squares))
+    return relative * size
 
 
 def quantiles(X: Any, weights: np.ndarray | None, shares: Any, features: slice = ALL) -> np.ndarray:
