@@ -175,6 +175,18 @@ def test_a_tree_without_regressions_is_refused(make: Any) -> None:
         with_tree(make, net_params__refit_head=True).fit(X, Y)
 
 
+def test_errors_name_the_parameters_that_a_class_has() -> None:
+    X, Y = rows()
+    net = with_tree(CGMVAEClassifier)
+    with pytest.raises(ValueError, match=r"expected head='logistic'; got head='inner_product'\."):
+        net.fit(X, Y)
+    message = r"alone\. Set a head that .* encoder, or .*=False; got head='logistic', 30 labels\."
+    with pytest.raises(ValueError, match=message):
+        net.set_params(head="logistic").partial_fit(X, Y)
+    with pytest.raises(ValueError, match=r"as they are\); got linear_weight=0\.0\."):
+        with_tree(MultiLabelMLPClassifier, linear_weight=0.0).fit(X, Y)
+
+
 def test_a_warm_start_holds_out_the_same_samples_and_fits_the_same_tree() -> None:
     X, Y = rows()
     net = with_tree(MultiLabelMLPClassifier, warm_start=True)

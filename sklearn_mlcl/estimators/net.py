@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -677,11 +677,14 @@ class NetClassifier(
                 "net_params__label_tree=False, or leave net_params__refit_head at 'auto'."
             )
         if setting(self, "label_tree") is True and not self._has_tree:
+            needed = {
+                "linear_weight": "linear_weight above 0 ('auto' is 0 where a module sees samples "
+                "as they are)",
+                "head": "head='logistic'",
+            }
             raise ValueError(
-                "net_params__label_tree=True needs logistic regressions: expected linear_weight "
-                "above 0 ('auto' is 0 where a module sees samples as they are), or "
-                f"head='logistic'; got linear_weight={self.linear_weight!r}, "
-                f"head={getattr(self, 'head', 'joint')!r}."
+                "net_params__label_tree=True needs logistic regressions: expected "
+                f"{' or '.join(self._own(needed).values())}; got {self._given(needed)}."
             )
 
     def _check_tree_of_part(self) -> None:
@@ -689,12 +692,24 @@ class NetClassifier(
         kept = hasattr(self, "predictor_") and isinstance(self.predictor_.linear, ScaledTree)
         asked = (_number(self.linear_weight) or 0.0) > 0 and not kept
         if self._has_tree and (self._has_logistic_head or asked):
+            needed = {
+                "linear_weight": "linear_weight='auto'",
+                "head": "a head that is trained with the encoder",
+            }
             raise ValueError(
                 "partial_fit fits no tree of labels: it would know those of the latest samples "
-                "alone. Set linear_weight='auto' and a head that is trained with the encoder, or "
-                f"net_params__label_tree=False; got linear_weight={self.linear_weight!r}, "
-                f"head={getattr(self, 'head', 'joint')!r}, {self._format.n_labels} labels."
+                f"alone. Set {' and '.join(self._own(needed).values())}, or "
+                f"net_params__label_tree=False; got {self._given(needed)}, "
+                f"{self._format.n_labels} labels."
             )
+
+    def _own(self, texts: dict[str, str]) -> dict[str, str]:
+        """Return the texts about parameters that this class has."""
+        return {name: text for name, text in texts.items() if name in self._declared}
+
+    def _given(self, names: Iterable[str]) -> str:
+        """Return the values of those parameters that this class has, for an error."""
+        return ", ".join(f"{n}={getattr(self, n)!r}" for n in names if n in self._declared)
 
     def _read_validation(self, X: Any, y: Any, sample_weight: Any) -> FitData:
         try:
