@@ -574,8 +574,9 @@ class IndexBatchNet(NeuralNet):
             raise NonFiniteLossError(
                 f"The {name} became {loss} in epoch {len(self.history)} at learning_rate="
                 f"{self.lr:g}. Likely remedies: a smaller learning_rate, weight_decay or "
-                "feature_noise, a larger temperature, features on a common scale "
-                "(StandardScaler), precision='float32', other optimizer_params."
+                "feature_noise, features on a common scale (StandardScaler), "
+                "precision='float32', other optimizer_params, and with a contrastive loss a larger "
+                "temperature."
             )
 
     @property
