@@ -18,15 +18,10 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl.utils._sklearn_compat import validate_parameters
+from sklearn_mlcl.utils.answers import TargetFormat, infer_format, set_format
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.runtime import torch_defaults
-from sklearn_mlcl.utils.targets import (
-    TargetFormat,
-    as_label_matrix,
-    infer_format,
-    set_format,
-    warn_constant_labels,
-)
+from sklearn_mlcl.utils.targets import as_label_matrix, warn_constant_labels
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
 
 __all__ = ["LabelShards", "fit_label_shards", "partial_fit_blocks", "predict_proba_blocks"]

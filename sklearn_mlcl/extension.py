@@ -21,13 +21,8 @@ from sklearn_mlcl.heads.evaluation import Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.utils._sklearn_compat import HasMethods, StrOptions, fit_context
-from sklearn_mlcl.utils.fit_data import (
-    Features,
-    LabelStats,
-    check_features,
-    check_fit_data,
-    warn_weightless,
-)
+from sklearn_mlcl.utils.answers import EmbeddingFrames, in_chosen_container, set_format, sigmoid
+from sklearn_mlcl.utils.fit_data import LabelStats, check_fit_data, warn_weightless
 from sklearn_mlcl.utils.parameters import (
     MISSING_LABEL,
     SHARE,
@@ -37,15 +32,9 @@ from sklearn_mlcl.utils.parameters import (
     param,
     required,
 )
-from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import torch_defaults
-from sklearn_mlcl.utils.set_output import EmbeddingFrames, in_chosen_container
-from sklearn_mlcl.utils.targets import (
-    as_array,
-    label_names_in,
-    set_format,
-    warn_constant_labels,
-)
+from sklearn_mlcl.utils.samples import Features, check_features
+from sklearn_mlcl.utils.targets import as_array, label_names_in, warn_constant_labels
 from sklearn_mlcl.utils.validation import check_threshold
 
 __all__ = ["ExtendedClassifier", "add_label"]

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
-from sklearn_mlcl.utils.probabilities import logit
+from sklearn_mlcl.utils.answers import logit
 from sklearn_mlcl.utils.targets import as_array, as_label_matrix, label_names_in, label_places
 from sklearn_mlcl.utils.validation import check_threshold
 

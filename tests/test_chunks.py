@@ -20,8 +20,8 @@ from sklearn_mlcl import (
 )
 from sklearn_mlcl.heads import evaluation
 from sklearn_mlcl.utils import samples
+from sklearn_mlcl.utils.answers import TargetFormat
 from sklearn_mlcl.utils.samples import chunk_rows, chunks, map_chunks, stacked
-from sklearn_mlcl.utils.targets import TargetFormat
 from tests.small import plain, small
 
 every_classifier = pytest.mark.parametrize(

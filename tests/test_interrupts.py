@@ -20,7 +20,7 @@ import torch
 from skorch.callbacks import Callback
 
 from sklearn_mlcl import MultiLabelMLPClassifier
-from sklearn_mlcl.utils.interrupts import signals_reach_caller
+from sklearn_mlcl.utils.runtime import signals_reach_caller
 from tests.fuzz_interrupts import FINE, X, Y, answers, fitted, interrupted, process_state
 from tests.small import every_net, small
 

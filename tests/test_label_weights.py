@@ -31,8 +31,8 @@ from sklearn_mlcl.model_selection import (
     MultiLabelVotingClassifierCV,
     cross_val_predict,
 )
+from sklearn_mlcl.utils.answers import infer_format
 from sklearn_mlcl.utils.class_weight import class_weights
-from sklearn_mlcl.utils.targets import infer_format
 from tests.small import plain, small
 
 NETS = {

@@ -14,7 +14,7 @@ from sklearn_mlcl import metrics
 from sklearn_mlcl.calibration import fit_calibration
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.thresholds import OBJECTIVES, threshold_score, tune_thresholds
-from sklearn_mlcl.utils.targets import infer_format
+from sklearn_mlcl.utils.answers import infer_format
 
 DECISIONS = {
     "f1_samples": metrics.f1_samples,

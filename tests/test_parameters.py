@@ -24,8 +24,7 @@ from sklearn_mlcl import (
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
-from sklearn_mlcl.utils._sklearn_compat import Interval
-from sklearn_mlcl.utils.parameters import AT_LEAST_1, param
+from sklearn_mlcl.utils.parameters import AT_LEAST_1, Interval, param
 from tests.small import NETS, every_classifier, every_net, small
 
 EVERYDAY = (

@@ -9,9 +9,8 @@ import numpy as np
 from sklearn_mlcl.calibration._scaling import METHODS, fit_calibration
 from sklearn_mlcl.thresholds._crossfit import HeldOutClassifier
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
+from sklearn_mlcl.utils.answers import in_chosen_container, logit, sigmoid
 from sklearn_mlcl.utils.parameters import named_in_errors, param
-from sklearn_mlcl.utils.probabilities import logit, sigmoid
-from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.state import check_arrays
 
 LOWEST_FLOOR = 1e-7

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_mlcl.utils.answers import logit, sigmoid
 from sklearn_mlcl.utils.docstrings import document
-from sklearn_mlcl.utils.probabilities import logit, sigmoid
 from sklearn_mlcl.utils.samples import chunks
 from sklearn_mlcl.utils.validation import LabelEntries, check_scores
 

@@ -12,7 +12,7 @@ from sklearn_mlcl.calibration._meta import floor_of
 from sklearn_mlcl.calibration._scaling import fit_calibration
 from sklearn_mlcl.metrics import multilabel_log_loss
 from sklearn_mlcl.thresholds import tune_thresholds
-from sklearn_mlcl.utils.probabilities import logit, sigmoid
+from sklearn_mlcl.utils.answers import logit, sigmoid
 from sklearn_mlcl.utils.samples import chunks
 from sklearn_mlcl.utils.validation import check_probabilities, check_threshold
 

@@ -20,8 +20,8 @@ from sklearn_mlcl.metrics._probabilities import held_out_scores
 from sklearn_mlcl.thresholds import OBJECTIVES
 from sklearn_mlcl.thresholds._crossfit import CrossFittedClassifier
 from sklearn_mlcl.utils._sklearn_compat import NamedEstimators, StrOptions
+from sklearn_mlcl.utils.answers import in_chosen_container
 from sklearn_mlcl.utils.parameters import SHARE, STRENGTH, named_in_errors, param, required
-from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.targets import as_array, check_label_names
 from sklearn_mlcl.utils.validation import as_floats, check_threshold
 

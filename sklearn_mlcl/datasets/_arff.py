@@ -21,8 +21,7 @@ from sklearn.utils import Bunch
 from sklearn_mlcl.datasets._base import TRUTH, as_indicator, make_bunch
 from sklearn_mlcl.datasets._files import Budget, Source, naming, open_lines
 from sklearn_mlcl.datasets._mulan_xml import read_label_names
-from sklearn_mlcl.utils._sklearn_compat import Interval
-from sklearn_mlcl.utils.parameters import check_arguments
+from sklearn_mlcl.utils.parameters import Interval, check_arguments
 
 BLANKS = "".join(map(chr, range(33))) + ","
 # Possessive: what a quotation holds is scanned once, and takes no memory.

@@ -23,12 +23,16 @@ from sklearn_mlcl.metrics._classifier import LabelMatrixClassifier
 from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
-from sklearn_mlcl.utils.fit_data import Features, check_features, largest_value
-from sklearn_mlcl.utils.interrupts import call_waiting_handlers
-from sklearn_mlcl.utils.probabilities import sigmoid
-from sklearn_mlcl.utils.runtime import torch_defaults
-from sklearn_mlcl.utils.samples import chunk_rows, chunks, stacked
-from sklearn_mlcl.utils.set_output import in_chosen_container
+from sklearn_mlcl.utils.answers import in_chosen_container, sigmoid
+from sklearn_mlcl.utils.runtime import call_waiting_handlers, torch_defaults
+from sklearn_mlcl.utils.samples import (
+    Features,
+    check_features,
+    chunk_rows,
+    chunks,
+    largest_value,
+    stacked,
+)
 from sklearn_mlcl.utils.topk import check_k, largest_of_rows
 from sklearn_mlcl.utils.validation import check_threshold
 

@@ -27,12 +27,12 @@ from sklearn_mlcl.training.variational import (
     VariationalNet,
     VariationalObjective,
 )
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.fit_data import check_features
+from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
+    Interval,
     check_arguments,
     named_in_errors,
     options_of,
@@ -40,7 +40,7 @@ from sklearn_mlcl.utils.parameters import (
     setting,
 )
 from sklearn_mlcl.utils.runtime import torch_defaults
-from sklearn_mlcl.utils.samples import is_table
+from sklearn_mlcl.utils.samples import check_features, is_table
 
 
 @named_in_errors

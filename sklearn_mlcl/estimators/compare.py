@@ -33,9 +33,10 @@ from sklearn_mlcl.estimators.mlp import MultiLabelMLPClassifier
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
 from sklearn_mlcl.utils._sklearn_compat import safe_indexing
+from sklearn_mlcl.utils.answers import infer_format
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.response import label_scores
-from sklearn_mlcl.utils.targets import infer_format, label_names_in
+from sklearn_mlcl.utils.targets import label_names_in
 from sklearn_mlcl.utils.validation import check_threshold
 
 if TYPE_CHECKING:

@@ -27,13 +27,14 @@ from sklearn_mlcl.modules import ProjectionHead, embedding_width
 from sklearn_mlcl.modules._encoder import head_arrays, linear_head
 from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet
 from sklearn_mlcl.training._parallel import is_first
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
+from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
     NUMBER,
     STRENGTH,
+    Interval,
     named_in_errors,
     options_of,
     param,

@@ -22,8 +22,8 @@ from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_feature_tree
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.training._parallel import in_parts
+from sklearn_mlcl.utils.answers import logit
 from sklearn_mlcl.utils.fit_data import FitData
-from sklearn_mlcl.utils.probabilities import logit
 
 #: Samples on which the members are compared with their mean.
 COMPARED_SAMPLES = 2_000

@@ -21,13 +21,9 @@ from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree, wants_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.solvers import LogisticSolution
 from sklearn_mlcl.solvers.select import DEFAULT_CS
-from sklearn_mlcl.utils._sklearn_compat import (
-    Interval,
-    StrOptions,
-    fit_context,
-    validate_parameters,
-)
-from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data, warn_weightless
+from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context, validate_parameters
+from sklearn_mlcl.utils.answers import set_format
+from sklearn_mlcl.utils.fit_data import LabelStats, check_fit_data, warn_weightless
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_1,
@@ -36,12 +32,14 @@ from sklearn_mlcl.utils.parameters import (
     SHARE,
     STRENGTH,
     DeclaredParameters,
+    Interval,
     named_in_errors,
     param,
 )
 from sklearn_mlcl.utils.runtime import torch_defaults
+from sklearn_mlcl.utils.samples import Features
 from sklearn_mlcl.utils.state import check_arrays
-from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
+from sklearn_mlcl.utils.targets import warn_constant_labels
 
 
 @named_in_errors

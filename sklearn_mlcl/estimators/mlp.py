@@ -29,11 +29,12 @@ from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss
 from sklearn_mlcl.modules import embedding_width
 from sklearn_mlcl.modules._encoder import Head, etf_head, head_arrays, linear_head
 from sklearn_mlcl.training import IndexBatchNet, LogitObjective
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
+from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import (
     AT_LEAST_0,
     AT_LEAST_1,
     SHARE,
+    Interval,
     named_in_errors,
     param,
     setting,

@@ -16,14 +16,8 @@ from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 from sklearn_mlcl.solvers._inputs import LARGEST_FEATURE
 from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context
-from sklearn_mlcl.utils.fit_data import (
-    Features,
-    FitData,
-    LabelStats,
-    check_features,
-    check_fit_data,
-    check_sizes,
-)
+from sklearn_mlcl.utils.answers import in_chosen_container, set_format
+from sklearn_mlcl.utils.fit_data import FitData, LabelStats, check_fit_data
 from sklearn_mlcl.utils.parameters import (
     AT_LEAST_1,
     MISSING_LABEL,
@@ -32,8 +26,8 @@ from sklearn_mlcl.utils.parameters import (
     named_in_errors,
     param,
 )
-from sklearn_mlcl.utils.set_output import in_chosen_container
-from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
+from sklearn_mlcl.utils.samples import Features, check_features, check_sizes
+from sklearn_mlcl.utils.targets import warn_constant_labels
 
 
 @named_in_errors

@@ -63,7 +63,6 @@ from sklearn_mlcl.training.draws import private_draws
 from sklearn_mlcl.utils._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,
-    Interval,
     StrOptions,
     fit_context,
     has_callbacks,
@@ -71,14 +70,8 @@ from sklearn_mlcl.utils._sklearn_compat import (
     validate_parameters,
     with_callbacks,
 )
-from sklearn_mlcl.utils.fit_data import (
-    Features,
-    FitData,
-    check_features,
-    check_fit_data,
-    check_sizes,
-    warn_weightless,
-)
+from sklearn_mlcl.utils.answers import EmbeddingFrames, in_chosen_container, set_format, sigmoid
+from sklearn_mlcl.utils.fit_data import FitData, check_fit_data, warn_weightless
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
@@ -87,14 +80,23 @@ from sklearn_mlcl.utils.parameters import (
     MISSING_LABEL,
     SHARE,
     DeclaredParameters,
+    Interval,
+    check_some,
     param,
     setting,
 )
-from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.runtime import resolve_device, seeded, threads_for, torch_defaults
-from sklearn_mlcl.utils.samples import is_table, same_samples, stacked, tensors_of, zero_samples
-from sklearn_mlcl.utils.set_output import EmbeddingFrames, in_chosen_container
-from sklearn_mlcl.utils.targets import set_format, warn_constant_labels
+from sklearn_mlcl.utils.samples import (
+    Features,
+    check_features,
+    check_sizes,
+    is_table,
+    same_samples,
+    stacked,
+    tensors_of,
+    zero_samples,
+)
+from sklearn_mlcl.utils.targets import warn_constant_labels
 
 #: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
 #: root of their number.
@@ -115,6 +117,11 @@ NEIGHBOR_WEIGHT, DEFAULT_THRESHOLD = 0.5, 0.5
 #: ``benchmarks/bench_xmc.py`` the net gains less than 2 % of the log loss, and loses in precision.
 #: Nor do the neighbours gain more beside a tree, and their votes cost more than its search.
 TREE_WEIGHT = 1.0
+
+#: Parameters that predictions read: a change after ``fit`` takes effect at once.
+PREDICTION_READS = (
+    "decision", "device", "linear_weight", "neighbor_weight", "net_params", "threshold",
+)  # fmt: skip
 
 N_ESTIMATORS = param(4, AT_LEAST_1)
 PREDICT_PRECISION = param("float32", StrOptions(set(PRECISIONS)))
@@ -1262,7 +1269,7 @@ class NetClassifier(
 
     def _current_predictor(self) -> Predictor:
         """Return the predictor, with the weights of its parts that are set today."""
-        validate_parameters(self)
+        check_some(self, PREDICTION_READS)
         blend = self.predictor_.blend
         v, w = _number(self.neighbor_weight), _number(self.linear_weight)
         return self.predictor_.weighted(

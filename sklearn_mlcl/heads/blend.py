@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_mlcl.utils.probabilities import logit, sigmoid
+from sklearn_mlcl.utils.answers import logit, sigmoid
 
 #: Weights that are tried.
 NEIGHBOR_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 0.9)

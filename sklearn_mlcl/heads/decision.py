@@ -13,7 +13,7 @@ from sklearn_mlcl.metrics import multilabel_log_loss
 from sklearn_mlcl.metrics._probabilities import held_out_scores
 from sklearn_mlcl.thresholds import choose_decision, threshold_decision, tune_thresholds, tune_topk
 from sklearn_mlcl.thresholds._decisions import score_and_influence
-from sklearn_mlcl.utils.probabilities import sigmoid
+from sklearn_mlcl.utils.answers import sigmoid
 from sklearn_mlcl.utils.topk import topk_decision
 
 DECISIONS = ("threshold", "onn", "topk", "auto")

@@ -17,8 +17,12 @@ from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.heads.predictor import DecoderHead, Predictor
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.training._parallel import in_parts
-from sklearn_mlcl.utils.interrupts import signals_reach_caller
-from sklearn_mlcl.utils.runtime import resolve_device, threads_for, torch_defaults
+from sklearn_mlcl.utils.runtime import (
+    resolve_device,
+    signals_reach_caller,
+    threads_for,
+    torch_defaults,
+)
 from sklearn_mlcl.utils.samples import (
     chunk_rows,
     is_table,

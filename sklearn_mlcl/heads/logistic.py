@@ -15,8 +15,8 @@ from sklearn_mlcl.model_selection._held_out import row_numbers
 from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, fit_logistic_path, select_C
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.training._parallel import by_first, in_parts
+from sklearn_mlcl.utils.answers import TargetFormat
 from sklearn_mlcl.utils.class_weight import row_weights
-from sklearn_mlcl.utils.targets import TargetFormat
 from sklearn_mlcl.utils.validation import check_per_label
 
 #: Tolerance on embeddings, which are float32: more digits than this are not theirs to give.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklearn_mlcl.utils.answers import sigmoid
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
-from sklearn_mlcl.utils.probabilities import sigmoid
 from sklearn_mlcl.utils.state import Like, check_tensors
 
 #: Training samples that are kept at most; of more, a random subsample is.

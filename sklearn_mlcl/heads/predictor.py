@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from sklearn_mlcl.heads.label_tree import BEAM
 from sklearn_mlcl.heads.neighbors import NeighborHead
 from sklearn_mlcl.heads.scaled_tree import ScaledTree
 from sklearn_mlcl.modules import side_by_side
+from sklearn_mlcl.utils.answers import logit, sigmoid
 from sklearn_mlcl.utils.fit_data import LabelStats
-from sklearn_mlcl.utils.probabilities import logit, sigmoid
 from sklearn_mlcl.utils.samples import as_tensor
 from sklearn_mlcl.utils.state import Like, check_tensors
 
@@ -223,7 +222,9 @@ class Predictor(nn.Module):
     def weighted(
         self, neighbor_weight: float, linear_weight: float, pseudo_count: float
     ) -> Predictor:
-        """Return this predictor with other weights of its parts; tensors and scale are shared.
+        """Return a predictor with other weights of its parts, or this one if they are its own.
+
+        Tensors and scale are shared.
 
         Raises
         ------
@@ -241,11 +242,18 @@ class Predictor(nn.Module):
                 "but the fit made none; fit again."
             )
         weights = {"neighbor_weight": neighbor_weight, "linear_weight": linear_weight}
-        return self._with(blend=replace(self.blend, **weights), pseudo_count=pseudo_count)
-
-    def _with(self, **changes: Any) -> Predictor:
-        own = {name: getattr(self, name) for name in signature(Predictor).parameters}
-        return Predictor(**own | changes)
+        blend = replace(self.blend, **weights)
+        if blend == self.blend and pseudo_count == self.pseudo_count:
+            return self
+        return Predictor(
+            self.encoder,
+            self.head,
+            self.counts,
+            pseudo_count,
+            neighbors=self.neighbors,
+            linear=self.linear,
+            blend=blend,
+        )
 
 
 def _at(head: nn.Module, embedding: Tensor, labels: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from sklearn_mlcl.heads.evaluation import placed
 from sklearn_mlcl.heads.label_tree import BEAM, LabelTree
-from sklearn_mlcl.utils.probabilities import sigmoid
+from sklearn_mlcl.utils.answers import sigmoid
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.samples import as_tensor, chunk_rows, chunks, stacked
 

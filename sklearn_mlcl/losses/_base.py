@@ -33,8 +33,8 @@ from sklearn_mlcl.losses._label_indices import (
     sample_negatives,
 )
 from sklearn_mlcl.losses._pair_weights import LabelPairs, PairWeights, reciprocal
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
-from sklearn_mlcl.utils.parameters import NUMBER, named_in_errors
+from sklearn_mlcl.utils._sklearn_compat import StrOptions
+from sklearn_mlcl.utils.parameters import NUMBER, Interval, named_in_errors
 
 
 @named_in_errors

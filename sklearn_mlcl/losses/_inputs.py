@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.utils._sklearn_compat import Interval, validate_parameter_constraints
-from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_0, plain_number
+from sklearn_mlcl.utils._sklearn_compat import validate_parameter_constraints
+from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_0, Interval, plain_number
 from sklearn_mlcl.utils.targets import check_indicator_values
 
 #: Constraints that several losses share, in the form of scikit-learn's parameter tables.

@@ -25,8 +25,7 @@ from sklearn_mlcl.losses._inputs import (
     weighted_mean,
 )
 from sklearn_mlcl.losses._kernel import MASKED
-from sklearn_mlcl.utils._sklearn_compat import Interval
-from sklearn_mlcl.utils.parameters import named_in_errors
+from sklearn_mlcl.utils.parameters import Interval, named_in_errors
 
 
 @named_in_errors

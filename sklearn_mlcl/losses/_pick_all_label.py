@@ -16,7 +16,8 @@ from sklearn_mlcl.losses._inputs import (
     mean_entry_weight,
     missing_entries,
 )
-from sklearn_mlcl.utils._sklearn_compat import Interval, StrOptions
+from sklearn_mlcl.utils._sklearn_compat import StrOptions
+from sklearn_mlcl.utils.parameters import Interval
 
 
 @dataclass(eq=False, repr=False)

@@ -8,13 +8,8 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl.metrics._decisions import subset_accuracy
-from sklearn_mlcl.utils.set_output import LabelFrames
-from sklearn_mlcl.utils.targets import (
-    TargetFormat,
-    as_1d_target,
-    check_label_names,
-    label_names_in,
-)
+from sklearn_mlcl.utils.answers import LabelFrames, TargetFormat
+from sklearn_mlcl.utils.targets import as_1d_target, check_label_names, label_names_in
 from sklearn_mlcl.utils.validation import check_weights
 
 

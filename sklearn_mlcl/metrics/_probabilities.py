@@ -10,15 +10,9 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sklearn_mlcl.metrics._decisions import f1_macro, f1_micro, f1_samples, undefined
-from sklearn_mlcl.utils._sklearn_compat import Interval
 from sklearn_mlcl.utils.docstrings import document
-from sklearn_mlcl.utils.parameters import check_arguments
-from sklearn_mlcl.utils.validation import (
-    EntrySource,
-    LabelEntries,
-    read_probabilities,
-    read_scores,
-)
+from sklearn_mlcl.utils.parameters import Interval, check_arguments
+from sklearn_mlcl.utils.validation import EntrySource, LabelEntries, read_probabilities, read_scores
 
 MOST_BINS = 10_000
 

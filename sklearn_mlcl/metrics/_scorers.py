@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from sklearn_mlcl.metrics import _decisions, _probabilities, _ranking
 from sklearn_mlcl.utils._sklearn_compat import ScorerMixin, StrOptions, validate_parameters
+from sklearn_mlcl.utils.answers import TargetFormat
 from sklearn_mlcl.utils.parameters import (
     MISSING_LABEL,
     DeclaredParameters,
@@ -18,7 +19,7 @@ from sklearn_mlcl.utils.parameters import (
     required,
 )
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
-from sklearn_mlcl.utils.targets import TargetFormat, holds_strings, missing_as_nan
+from sklearn_mlcl.utils.targets import holds_strings, missing_as_nan
 
 _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
 

@@ -16,8 +16,8 @@ from sklearn_mlcl.model_selection._splitters import (
     MultilabelStratifiedShuffleSplit,
 )
 from sklearn_mlcl.utils._sklearn_compat import check_method_params, num_samples, safe_indexing
+from sklearn_mlcl.utils.answers import infer_format
 from sklearn_mlcl.utils.response import METHODS, label_scores
-from sklearn_mlcl.utils.targets import infer_format
 
 
 def splits_of(

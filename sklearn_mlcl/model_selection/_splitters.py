@@ -15,8 +15,7 @@ from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 
-from sklearn_mlcl.utils._sklearn_compat import Interval
-from sklearn_mlcl.utils.parameters import AT_LEAST_1, check_arguments, named_in_errors
+from sklearn_mlcl.utils.parameters import AT_LEAST_1, Interval, check_arguments, named_in_errors
 from sklearn_mlcl.utils.targets import as_array, as_label_matrix, is_label_sets, missing_as_nan
 
 

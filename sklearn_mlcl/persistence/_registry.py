@@ -30,7 +30,7 @@ _NAMES: dict[str, dict[str, str]] = {
         ),
         "sklearn_mlcl.thresholds._meta": "MultiLabelThresholdClassifierCV",
         "sklearn_mlcl.calibration._voting": "MultiLabelVotingClassifierCV",
-        "sklearn_mlcl.utils.targets": "TargetFormat",
+        "sklearn_mlcl.utils.answers": "TargetFormat",
         "sklearn.model_selection": "GroupKFold KFold RepeatedKFold ShuffleSplit",
     },
     "module": {

@@ -22,17 +22,22 @@ from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import (
     DocumentationLinks,
     HasMethods,
-    Interval,
     StrOptions,
     fit_context,
     num_samples,
     safe_indexing,
     validate_parameters,
 )
-from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
-from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
+from sklearn_mlcl.utils.answers import clip_open_interval, infer_format, logit, set_format
+from sklearn_mlcl.utils.parameters import (
+    MISSING_LABEL,
+    DeclaredParameters,
+    Interval,
+    param,
+    required,
+)
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
-from sklearn_mlcl.utils.targets import as_1d_target, infer_format, set_format
+from sklearn_mlcl.utils.targets import as_1d_target
 from sklearn_mlcl.utils.validation import check_weights
 
 

@@ -11,8 +11,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn_mlcl.thresholds._crossfit import HeldOutClassifier
 from sklearn_mlcl.thresholds._engine import OBJECTIVES, threshold_score, tune_thresholds
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
+from sklearn_mlcl.utils.answers import in_chosen_container
 from sklearn_mlcl.utils.parameters import STRENGTH_OR_0, named_in_errors, param
-from sklearn_mlcl.utils.set_output import in_chosen_container
 from sklearn_mlcl.utils.state import check_arrays
 
 

@@ -46,8 +46,7 @@ from sklearn_mlcl.training.optimizers import (
     make_optimizer,
 )
 from sklearn_mlcl.training.progress import Progress
-from sklearn_mlcl.utils.interrupts import is_from_signal
-from sklearn_mlcl.utils.runtime import seeded, streams_of_fit
+from sklearn_mlcl.utils.runtime import is_from_signal, seeded, streams_of_fit
 
 #: Names of ``precision``.
 PRECISIONS = ("float32", "bf16")

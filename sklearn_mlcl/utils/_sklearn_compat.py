@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from numbers import Integral
 from traceback import format_exc
 from typing import Any, Self
 
@@ -26,7 +25,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils._param_validation import Interval as _Interval
+from sklearn.utils._param_validation import Interval as AnyInterval
 from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils.metadata_routing import UNUSED, MetadataRequest
 from sklearn.utils.metaestimators import _BaseComposition
@@ -34,7 +33,7 @@ from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _num_samples as num_samples
 
 from sklearn_mlcl.utils.doc_links import page_address
-from sklearn_mlcl.utils.interrupts import signals_reach_caller
+from sklearn_mlcl.utils.runtime import signals_reach_caller
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -49,12 +48,12 @@ except ImportError:  # before scikit-learn 1.9
 
 
 __all__ = [
-    "CallbackSupportMixin", "CheckedParameters", "DocumentationLinks", "HasMethods", "Interval",
-    "NamedEstimators", "OneFitSearch", "ScorerMixin", "StrOptions", "begin_fit_task",
-    "check_method_params", "effective_n_threads", "expand_routing", "fit_context",
-    "flatten_routing", "has_callbacks", "num_samples", "output_container", "output_containers",
-    "safe_indexing", "set_output_container", "validate_parameter_constraints",
-    "validate_parameters", "with_callbacks", "without_callbacks", "wrap_output",
+    "OUTPUT_CONFIG", "AnyInterval", "CallbackSupportMixin", "CheckedParameters",
+    "DocumentationLinks", "HasMethods", "NamedEstimators", "OneFitSearch", "ScorerMixin",
+    "StrOptions", "begin_fit_task", "check_method_params", "effective_n_threads",
+    "expand_routing", "fit_context", "flatten_routing", "has_callbacks", "num_samples",
+    "output_containers", "safe_indexing", "validate_parameter_constraints", "validate_parameters",
+    "with_callbacks", "without_callbacks", "wrap_output",
 ]  # fmt: skip
 
 
@@ -112,19 +111,6 @@ def begin_fit_task(estimator: BaseEstimator, max_subtasks: int, given: dict[str,
         return None
     context = estimator._init_callback_context(max_subtasks=max_subtasks)
     return context.call_on_fit_task_begin(estimator=estimator, **given)
-
-
-class Interval(_Interval):
-    """Numbers in a range: those of Python and NumPy, whole ones of 64 bits, no booleans."""
-
-    def is_satisfied_by(self, val: Any) -> bool:
-        """Return whether a value is such a number."""
-        kinds = (int, np.integer) if self.type is Integral else (int, float, np.number)
-        if isinstance(val, bool | np.complexfloating) or not isinstance(val, kinds):
-            return False
-        # Arithmetic of torch and NumPy ends at 64 bits; bounds may be beyond half precision.
-        number = int(val) if isinstance(val, int | np.integer) else float(val)
-        return not (isinstance(number, int) and number.bit_length() > 63) and number in self
 
 
 class CheckedParameters(BaseEstimator):
@@ -215,21 +201,13 @@ def _is_dropped(estimator: Any) -> bool:
 
 # ---------------------------------------------------------------------- containers of answers
 
+#: Where ``set_output`` stores the containers by method, so that a clone keeps them.
+OUTPUT_CONFIG = "_sklearn_output_config"
+
 
 def output_containers() -> list[str]:
     """Return the names of the containers that ``set_output`` knows."""
     return sorted(ADAPTERS_MANAGER.supported_outputs)
-
-
-def output_container(estimator: BaseEstimator, method: str) -> str:
-    """Return the container that was chosen for what a method returns."""
-    return getattr(estimator, "_sklearn_output_config", {}).get(method, "default")
-
-
-def set_output_container(estimator: Any, method: str, container: str) -> None:
-    """Store a choice where ``set_output`` stores its own, so that a clone keeps it."""
-    config = getattr(estimator, "_sklearn_output_config", {})
-    estimator._sklearn_output_config = {**config, method: container}
 
 
 def wrap_output(values: np.ndarray, X: Any, columns: np.ndarray, container: str) -> Any:

@@ -11,8 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.class_weight import compute_class_weight
 
+from sklearn_mlcl.utils.answers import TargetFormat
 from sklearn_mlcl.utils.samples import chunks
-from sklearn_mlcl.utils.targets import TargetFormat, label_places
+from sklearn_mlcl.utils.targets import label_places
 
 #: Entries of which a float64 copy is made to count them.
 COUNTED_AT_ONCE = 2**20

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_consistent_length, validate_data
 
+from sklearn_mlcl.utils.answers import TargetFormat, infer_format
 from sklearn_mlcl.utils.class_weight import (
     ClassWeights,
     class_weights,
@@ -23,33 +21,15 @@ from sklearn_mlcl.utils.class_weight import (
     weighted_counts,
 )
 from sklearn_mlcl.utils.samples import (
-    MemmapView,
     as_memmap_view,
-    check_same_kind,
-    check_samples,
-    chunks,
-    is_table,
+    check_features,
+    check_in_memory,
     n_entries,
-    sample_shape,
     take_rows,
 )
-from sklearn_mlcl.utils.targets import (
-    Indicator,
-    TargetFormat,
-    as_array,
-    canonical,
-    has_nan,
-    infer_format,
-)
-from sklearn_mlcl.utils.validation import check_in_memory, check_weights
+from sklearn_mlcl.utils.targets import Indicator, as_array, has_nan
+from sklearn_mlcl.utils.validation import check_weights
 
-Features: TypeAlias = np.ndarray | sp.csr_matrix
-FLOATS = (np.float64, np.float32)
-#: Errors of the libraries below about X that do not say so.
-_WITHOUT_NAME = re.compile(
-    r"could not convert|float\(\) argument|setting an array element|Cannot cast|int too large|"
-    r"Expected unique column names|Can't call numpy|Got unsupported"
-)
 #: A label whose weights sum to less, or to less of the largest sum, is not learnt.
 NOTHING, NOTHING_BESIDE = 1e-10, 1e-30
 
@@ -168,70 +148,6 @@ class LabelStats:
         return cls(*label_log_odds(*weighted), np.stack(counts))
 
 
-def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
-    """Return X as scikit-learn checks it: float32 or float64, dense or CSR, finite.
-
-    CSR comes without duplicates and explicit zeros: equal matrices are equal arrays.
-    """
-    check_in_memory("X", X)
-    if getattr(estimator, "_own_inputs", False) and not sp.issparse(X):
-        frame = hasattr(X, "columns")
-        named = validate_data(estimator, X, reset=reset, dtype=None) if frame else X
-        samples = check_samples(named)
-        known = None if reset else getattr(estimator, "_sample_shape", None)
-        if known is not None or not is_table(samples):
-            return _checked_kind(estimator, samples, known, reset)
-        X = X if frame else samples
-    if reset:
-        vars(estimator).pop("_sample_shape", None)
-    if np.ma.is_masked(X):
-        raise ValueError("X has masked entries, expected a value for each: impute them.")
-    if _holds_times(X):
-        raise ValueError("X must hold numbers, got dates or durations.")
-    try:
-        X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        if not _WITHOUT_NAME.match(str(error)):
-            raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"X cannot be read as a matrix of numbers: {error}") from error
-    return canonical(X) if sp.issparse(X) else X
-
-
-def _checked_kind(estimator: Any, X: np.ndarray, known: Any, reset: bool) -> np.ndarray:
-    """Note what a sample looks like, or compare it with those of the fit."""
-    if reset:
-        estimator._sample_shape = sample_shape(X)
-        estimator.n_features_in_ = len(X.dtype.names) if X.dtype.names else X.shape[1]
-    else:
-        check_same_kind(X, known or [("", "<f8", (estimator.n_features_in_,))])
-    return X
-
-
-def _holds_times(X: Any) -> bool:
-    """Return whether there are dates or durations, which would be read as numbers."""
-    schema = getattr(X, "schema", None)
-    if isinstance(schema, Mapping):  # of polars
-        return any(dtype.is_temporal() for dtype in schema.values())
-    dtypes = np.ravel(np.asarray(getattr(X, "dtypes", getattr(X, "dtype", ())), dtype=object))
-    return any(getattr(dtype, "kind", "") in ("m", "M") for dtype in dtypes)
-
-
-#: Samples of a memory map whose size is looked at.
-SAMPLES_OF_MAP = 32
-
-
-def largest_value(X: Any) -> float:
-    """Return the largest size of a feature of samples; of a memory map a few samples speak."""
-    if isinstance(X, MemmapView):
-        X = X[:: max(1, ceil(X.shape[0] / SAMPLES_OF_MAP))]
-    values = X.data if sp.issparse(X) else X
-    if not is_table(X) and not sp.issparse(X):
-        return 0.0  # numbers that nothing here is computed with
-    parts = (np.asarray(values[part]) for part in chunks(len(values)))
-    return float(max((max(part.max(), -part.min()) for part in parts if part.size), default=0.0))
-
-
 def warn_weightless(data: FitData, label_names: Any, C: Any = 1.0) -> None:
     """Warn of labels whose weights amount to nothing.
 
@@ -259,16 +175,6 @@ def warn_weightless(data: FitData, label_names: Any, C: Any = 1.0) -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
-def check_sizes(X: Any, smallest: float, largest: float) -> None:
-    """Raise unless the largest size of a feature is 0 or within bounds."""
-    found = largest_value(X)
-    if found and not smallest <= found <= largest:
-        raise ValueError(
-            f"X holds values up to {found:g}, expected {smallest:g} to {largest:g}: the arithmetic "
-            "ends beyond. Bring the features to a common scale (StandardScaler)."
-        )
 
 
 def check_fit_data(

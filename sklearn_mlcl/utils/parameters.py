@@ -23,11 +23,25 @@ from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 import numpy as np
 
 from sklearn_mlcl.utils._sklearn_compat import (
+    AnyInterval,
     CheckedParameters,
-    Interval,
     StrOptions,
     validate_parameter_constraints,
 )
+
+
+class Interval(AnyInterval):
+    """Numbers in a range: those of Python and NumPy, whole ones of 64 bits, no booleans."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Return whether a value is such a number."""
+        kinds = (int, np.integer) if self.type is Integral else (int, float, np.number)
+        if isinstance(val, bool | np.complexfloating) or not isinstance(val, kinds):
+            return False
+        # Arithmetic of torch and NumPy ends at 64 bits; bounds may be beyond half precision.
+        number = int(val) if isinstance(val, int | np.integer) else float(val)
+        return not (isinstance(number, int) and number.bit_length() > 63) and number in self
+
 
 #: The largest number that nets compute with: they do in float32, where its square is finite.
 LARGEST = 1e10
@@ -202,20 +216,36 @@ class DeclaredParameters(CheckedParameters):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        cls = type(self).__name__
-        for name, parameter in dict_parameters(self).items():
-            given = getattr(self, name) or {}
-            _check_keys(cls, name, given, parameter.keys)
-            validate_parameter_constraints(
-                {f"{name}__{key}": p.allowed for key, p in parameter.keys.items()},
-                {f"{name}__{key}": value for key, value in given.items()},
-                caller_name=cls,
-            )
+        for name in dict_parameters(self):
+            check_dict(self, name)
 
 
 def dict_parameters(estimator: DeclaredParameters) -> dict[str, Parameter]:
     """Return the parameters that are dicts of known keys."""
     return {name: p for name, p in estimator._declared.items() if p.keys}
+
+
+def check_dict(estimator: DeclaredParameters, name: str) -> None:
+    """Raise unless a dict parameter has keys that it takes, with values that they take."""
+    cls, known = type(estimator).__name__, estimator._declared[name].keys
+    given = getattr(estimator, name) or {}
+    _check_keys(cls, name, given, known)
+    validate_parameter_constraints(
+        {f"{name}__{key}": p.allowed for key, p in known.items() if key in given},
+        {f"{name}__{key}": value for key, value in given.items()},
+        caller_name=cls,
+    )
+
+
+def check_some(estimator: DeclaredParameters, names: Iterable[str]) -> None:
+    """Raise unless some of the parameters are as ``fit`` would take them."""
+    given = {name: vars(estimator)[name] for name in names if name in vars(estimator)}
+    validate_parameter_constraints(
+        estimator._parameter_constraints, given, caller_name=type(estimator).__name__
+    )
+    for name in given:
+        if estimator._declared[name].keys:
+            check_dict(estimator, name)
 
 
 def options_of(estimator: DeclaredParameters, name: str) -> dict[str, Any]:

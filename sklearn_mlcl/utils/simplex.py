@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sklearn_mlcl.utils._sklearn_compat import Interval
-from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_1, check_arguments
+from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_1, Interval, check_arguments
 
 
 def simplex_etf(

@@ -1,121 +1,20 @@
-"""Targets of every allowed kind: the one reader of label matrices, and the way back."""
+"""Targets of every allowed kind: the one reader of label matrices, and names of labels."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
-from sklearn_mlcl.utils.samples import chunks
+from sklearn_mlcl.utils.samples import canonical, chunks
 
 Indicator: TypeAlias = np.ndarray | sp.csr_array
 CHECKED_AT_ONCE = 2**18  # entries whose values are looked at together
-
-
-@dataclass(frozen=True)
-class TargetFormat:
-    """The form in which the targets came, which predictions take again.
-
-    Attributes
-    ----------
-    kind : {"binary", "multiclass", "multilabel"}
-        One column of 0/1 for binary, one-hot for multiclass, the matrix itself for multilabel.
-    classes : ndarray
-        Classes of 1-D targets; ``arange(L)`` for a label matrix.
-    dtype : numpy.dtype
-        The dtype of predictions.
-    sparse : bool
-        Whether predictions are CSR.
-    label_names : ndarray of str or None
-        Column names of a DataFrame of labels.
-    missing_label : float
-        What marks a missing label of a label matrix beside NaN.
-    """
-
-    kind: str
-    classes: np.ndarray
-    dtype: np.dtype
-    sparse: bool = False
-    label_names: np.ndarray | None = None
-    missing_label: float = np.nan
-
-    def __post_init__(self) -> None:
-        """Refuse parts that do not fit together; they may come out of a file."""
-        dtype, is_matrix = np.dtype(self.dtype), self.kind == "multilabel"
-        if self.kind not in ("binary", "multiclass", "multilabel") or self.classes.ndim != 1:
-            raise ValueError(f"targets of kind {self.kind!r} and classes {self.classes!r}")
-        numbers = np.arange(len(self.classes))
-        if is_matrix and (self.classes.dtype.kind != "i" or (self.classes != numbers).any()):
-            raise ValueError(f"the labels have the numbers {self.classes!r}")
-        if not (dtype.kind in "biuf" if is_matrix else dtype == self.classes.dtype):
-            raise ValueError(f"{self.kind} targets have the dtype {dtype}")
-        if self.label_names is not None and len(self.label_names) != self.n_labels:
-            raise ValueError(f"{self.n_labels} labels have {len(self.label_names)} names")
-
-    @property
-    def n_labels(self) -> int:
-        """Number of columns of the indicator matrix."""
-        return 1 if self.kind == "binary" else len(self.classes)
-
-    def indicator(self, y: Any) -> Indicator:
-        """Return targets as an indicator matrix (n, L); see :func:`compact`."""
-        if self.kind == "multilabel":
-            check_label_names(self.label_names, label_names_in(y))
-            return compact(as_label_matrix(y, self.missing_label))
-        y = as_1d_target(y)
-        alike = _holds_strings(y) == _holds_strings(self.classes)
-        unknown = np.setdiff1d(y, self.classes) if alike else np.unique(y)[:10]
-        if len(unknown):
-            raise ValueError(
-                f"y holds classes that are not in `classes`: got {unknown.tolist()}, "
-                f"expected some of {self.classes.tolist()}."
-            )
-        return one_hot(y, self.classes)
-
-    def decisions(self, logits: np.ndarray) -> np.ndarray:
-        """Return logits in scikit-learn's shape: 1-D for binary targets."""
-        return logits.ravel() if self.kind == "binary" else logits
-
-    def probabilities(self, marginals: np.ndarray) -> np.ndarray:
-        """Return marginals P(label) as rows that sum to 1 where classes exclude each other."""
-        if self.kind == "binary":
-            return np.hstack([1 - marginals, marginals])
-        if self.kind == "multiclass":
-            return marginals / marginals.sum(axis=1, keepdims=True)
-        return marginals
-
-    def predictions(self, marginals: np.ndarray, threshold: float | np.ndarray) -> Any:
-        """Return hard predictions in the form that the targets had."""
-        if self.kind == "multiclass":
-            return self.classes[marginals.argmax(axis=1)]
-        positive = marginals >= threshold
-        if self.kind == "binary":
-            return self.classes[positive.ravel().astype(int)]
-        return self.label_matrix(positive)
-
-    def label_matrix(self, labels: Any) -> Any:
-        """Return an indicator matrix in the dtype and storage that the targets had."""
-        if self.sparse:
-            return sp.csr_matrix(labels, dtype=self.dtype)
-        dense = labels.toarray() if sp.issparse(labels) else labels
-        return dense.astype(self.dtype)
-
-
-def set_format(estimator: Any, target_format: TargetFormat) -> None:
-    """Store how the targets looked, and what users read of it."""
-    estimator._format = target_format
-    estimator.classes_ = target_format.classes
-    if target_format.label_names is not None:
-        estimator.label_names_ = target_format.label_names
-    elif hasattr(estimator, "label_names_"):
-        del estimator.label_names_
 
 
 def missing_as_nan(y: Any, missing_label: float = np.nan) -> Any:
@@ -242,42 +141,6 @@ def check_indicator_values(values: Any, name: str = "y") -> None:
         )
 
 
-def infer_format(y: Any, classes: Any = None, missing_label: float = np.nan) -> TargetFormat:
-    """Tell the kind of targets from the targets, or from ``classes`` where they are given.
-
-    Parameters
-    ----------
-    y : array-like, DataFrame or sparse matrix
-        Targets: 1-D classes, or an indicator matrix with NaN for missing labels.
-    classes : array-like or None
-        All classes of 1-D targets, as ``partial_fit`` takes them.
-    missing_label : float
-        What marks a missing label of a label matrix beside NaN.
-
-    Raises
-    ------
-    ValueError
-        For targets that are neither; the message says what came and what is expected.
-    """
-    known = missing_as_nan(y, missing_label)
-    if _is_label_matrix(known):
-        dtype = _prediction_dtype(y)
-        numbers = np.arange(y.shape[1]) if hasattr(y, "shape") else np.arange(len(y[0]))
-        return TargetFormat(
-            "multilabel", numbers, dtype, sp.issparse(y), label_names_in(y), missing_label
-        )
-    if not is_label_sets(y) and has_nan(as_array(known)) and not has_nan(as_array(y)):
-        raise ValueError(
-            f"y is 1-D and holds missing_label={missing_label!r}, which is for label matrices. "
-            "Drop the samples without a class."
-        )
-    y = as_1d_target(known)
-    check_classification_targets(y)
-    classes = np.unique(y if classes is None else as_1d_target(classes, "classes"))
-    kind = "binary" if len(classes) == 2 else "multiclass"
-    return TargetFormat(kind, classes, classes.dtype)
-
-
 def as_1d_target(y: Any, name: str = "y") -> np.ndarray:
     """Return 1-D classes as an array of numbers or strings, whatever library they come from.
 
@@ -345,14 +208,6 @@ def is_label_sets(y: Any) -> bool:
     return len(sizes) > 1
 
 
-def _is_label_matrix(y: Any) -> bool:
-    """Whether y has two columns or more, or one with missing labels."""
-    if sp.issparse(y) or is_label_sets(y):
-        return sp.issparse(y)
-    shape = as_array(y).shape
-    return len(shape) == 2 and (shape[1] != 1 or has_nan(as_array(y)))
-
-
 def as_array(values: Any) -> np.ndarray:
     """Return a plain array of numbers, or of objects where there are others.
 
@@ -379,24 +234,6 @@ def _dtype_of_values(dtype: Any) -> np.dtype:
     if hasattr(dtype, "categories"):
         return _dtype_of_values(dtype.categories.dtype)
     return np.dtype(dtype.type)
-
-
-def canonical(matrix: Any) -> Any:
-    """Return a CSR matrix without duplicates and explicit zeros; it is copied if it has some."""
-    if not matrix.has_canonical_format or not matrix.data.all():
-        matrix = matrix.copy()
-        matrix.sum_duplicates()
-        matrix.eliminate_zeros()
-    return matrix
-
-
-def _prediction_dtype(y: Any) -> np.dtype:
-    """The dtype of Y; int64 where missing labels made it float, or where it is no number."""
-    if sp.issparse(y):
-        return y.dtype
-    values = as_array(y)
-    is_plain = values.dtype.kind in "biuf" and not has_nan(values)
-    return values.dtype if is_plain else np.dtype(np.int64)
 
 
 # ---------------------------------------------------------------------- names of labels

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from sklearn_mlcl.utils.class_weight import mean_weights
 from sklearn_mlcl.utils.docstrings import document
-from sklearn_mlcl.utils.samples import chunks
+from sklearn_mlcl.utils.samples import canonical, chunks
 from sklearn_mlcl.utils.targets import (
     Indicator,
     as_1d_target,
     as_array,
     as_label_matrix,
-    canonical,
     check_label_names,
     holds_strings,
     is_label_sets,
@@ -476,13 +475,3 @@ def check_threshold(threshold: Any, n_labels: int, label_names: Any = None) -> f
     if not ((given >= 0) & (given <= 1)).all():
         raise ValueError(f"threshold must lie in [0, 1], got {threshold!r}.")
     return given if given.ndim else float(given)
-
-
-def check_in_memory(name: str, value: Any) -> None:
-    """Raise for an array or frame of dask, which would be loaded as a whole without a word."""
-    if type(value).__module__.partition(".")[0] in ("dask", "dask_expr"):
-        raise TypeError(
-            f"{name} is a dask {type(value).__name__}: fit and predict need it in memory, and "
-            f"{name}.compute() loads it. To go block by block, use partial_fit_blocks and "
-            "predict_proba_blocks of sklearn_mlcl.distributed."
-        )
