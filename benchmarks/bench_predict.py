@@ -17,7 +17,7 @@ from benchmarks._data import SINGLE, label_rows
 from benchmarks._report import Bar, interleaved, median_ratio, report
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.heads.evaluation import outputs
-from sklearn_mlcl.heads.neighbors import TEMPERATURE, NeighborHead
+from sklearn_mlcl.heads.predictor import TEMPERATURE, NeighborHead
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 
 REPEATS = 15

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 from torch import nn
 
-from sklearn_mlcl.heads.blend import (
+from sklearn_mlcl.heads.held_out import (
     MARGIN,
     NOISE_EXPONENT,
     PRIOR_INFORMATION,

@@ -182,7 +182,7 @@ def test_neighbours_vote_as_a_kernel_regression(weighted: str, label_data: Any) 
 
 def test_neighbours_are_thinned_out(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
-    monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_SAMPLES", 50)
+    monkeypatch.setattr("sklearn_mlcl.utils.fit_data.MAX_SAMPLES", 50)
     neighbors = net(neighbor_weight=0.5).fit(X, Y).predictor_.neighbors
     assert neighbors.unit.shape == (50, 32) and neighbors.weights.shape == (50, 1)
     assert_allclose(np.linalg.norm(neighbors.unit, axis=1), 1, rtol=1e-5)

@@ -17,8 +17,8 @@ from scipy.special import expit
 from sklearn.base import clone
 
 from sklearn_mlcl import MultiLabelLogisticRegression, load
-from sklearn_mlcl.heads.label_clusters import MOST_CHILDREN, cluster_labels, tree_shape
 from sklearn_mlcl.heads.predictor import AffineHead
+from sklearn_mlcl.heads.tree_fit import MOST_CHILDREN, cluster_labels, tree_shape
 from sklearn_mlcl.solvers import fit_logistic
 
 N_LABELS = 30
@@ -212,7 +212,7 @@ def test_auto_is_a_tree_of_very_many_labels_alone(monkeypatch: Any) -> None:
     X, Y = rows()
     flat = MultiLabelLogisticRegression().fit(X, Y)
     assert flat.coef_.shape == (N_LABELS, 12) and not hasattr(flat, "label_tree_")
-    monkeypatch.setattr("sklearn_mlcl.heads.tree_fit.TREE_LABELS", N_LABELS - 1)
+    monkeypatch.setattr("sklearn_mlcl.heads.logistic.TREE_LABELS", N_LABELS - 1)
     auto = MultiLabelLogisticRegression().fit(X, Y)
     assert not hasattr(auto, "coef_") and auto.tol_ == 1e-10
     assert_array_equal(auto.predict_proba(X), tree().fit(X, Y).predict_proba(X))

@@ -15,8 +15,8 @@ from sklearn.model_selection import KFold
 
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.estimators.judge import feature_scaler
-from sklearn_mlcl.heads.blend import Judgement
-from sklearn_mlcl.heads.linear import (
+from sklearn_mlcl.heads.held_out import Judgement
+from sklearn_mlcl.heads.logistic import (
     CS,
     N_FOLDS,
     SPARSE_WEIGHT,
@@ -40,7 +40,7 @@ def one_vs_rest(X: np.ndarray, Y: np.ndarray, C: float, X_test: np.ndarray) -> n
 @pytest.fixture(autouse=True)
 def one_C(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let C be chosen from a grid of one value, but where a test has a grid of its own."""
-    monkeypatch.setattr("sklearn_mlcl.heads.linear.CS", (0.05,))
+    monkeypatch.setattr("sklearn_mlcl.heads.logistic.CS", (0.05,))
 
 
 def scaled_by(clf: Any, X: np.ndarray) -> np.ndarray:
@@ -88,7 +88,9 @@ def test_unchosen_they_are_for_sparse_features(
     as_auto = clf.decision_function(sparse)
     clf.set_params(linear_weight=SPARSE_WEIGHT)
     assert_array_equal(as_auto, clf.decision_function(sparse))
-    monkeypatch.setattr("sklearn_mlcl.heads.linear.AUTO_COEFFICIENTS", X.shape[1] * Y.shape[1] - 1)
+    monkeypatch.setattr(
+        "sklearn_mlcl.heads.logistic.AUTO_COEFFICIENTS", X.shape[1] * Y.shape[1] - 1
+    )
     clf = clone(MLP).fit(sparse, Y)
     assert clf.predictor_.linear is None
     as_auto = clf.decision_function(sparse)
@@ -97,7 +99,7 @@ def test_unchosen_they_are_for_sparse_features(
 
 def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = label_data
-    monkeypatch.setattr("sklearn_mlcl.heads.neighbors.MAX_SAMPLES", 30)
+    monkeypatch.setattr("sklearn_mlcl.utils.fit_data.MAX_SAMPLES", 30)
     X = np.where(X > 0.5, X, 0.0)
     sparse = sp.csr_matrix(X)
     clf = clone(MLP).set_params(linear_weight=1.0)
@@ -108,7 +110,7 @@ def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPa
     whole = logits(sparse)
     factor = clf.net_.module_.scaler.factor.double().numpy()
     assert_allclose(whole, one_vs_rest(X * factor, Y, 0.05, X * factor), atol=5e-3)
-    monkeypatch.setattr("sklearn_mlcl.heads.linear.AUTO_WORK", sparse.nnz * Y.shape[1] - 1)
+    monkeypatch.setattr("sklearn_mlcl.heads.logistic.AUTO_WORK", sparse.nnz * Y.shape[1] - 1)
     assert np.abs(logits(sparse) - whole).max() > 0.1
 
 
@@ -138,7 +140,7 @@ def test_the_common_C_has_the_smallest_held_out_loss(
             logits = one_vs_rest(X[train], Y[train], C, X[test])
             entries.append(np.logaddexp(0, logits) - Y[test] * logits)
         losses.append(np.concatenate(entries).mean())
-    monkeypatch.setattr("sklearn_mlcl.heads.linear.CS", CS)
+    monkeypatch.setattr("sklearn_mlcl.heads.logistic.CS", CS)
     chosen = common_C(FitData(X, Y))
     assert losses[CS.index(chosen)] <= min(losses) * 1.001
     assert common_C(FitData(sp.csr_array(X), sp.csr_array(Y))) == chosen
@@ -152,7 +154,7 @@ def test_out_of_fold_they_have_the_best_common_C(
     """Each fold by scikit-learn's model of the others, on features scaled by the others."""
     X, Y = label_data
     X = X + noise * np.random.default_rng(0).normal(size=X.shape)
-    monkeypatch.setattr("sklearn_mlcl.heads.linear.CS", CS)
+    monkeypatch.setattr("sklearn_mlcl.heads.logistic.CS", CS)
     fold = np.arange(len(X)) % 3
     parts = [FitData(X[fold != k], Y[fold != k]) for k in range(3)]
     scalers = [feature_scaler(part, scaled=True) for part in parts]

@@ -8,9 +8,9 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_mlcl.heads import neighbors
+from sklearn_mlcl.heads import predictor
 from sklearn_mlcl.heads.evaluation import exportable, outputs
-from sklearn_mlcl.heads.neighbors import TEMPERATURE, NeighborHead
+from sklearn_mlcl.heads.predictor import TEMPERATURE, NeighborHead
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 
 
@@ -35,7 +35,7 @@ def head_of(embedding, Y, weights=None):
 @pytest.fixture(params=[2048, 64, 1], ids="blocks of {}".format)
 def block(request, monkeypatch):
     """Sizes of a block: all samples in one, a last one that is not full, a sample each."""
-    monkeypatch.setattr(neighbors, "BLOCK", request.param)
+    monkeypatch.setattr(predictor, "BLOCK", request.param)
 
 
 @pytest.mark.usefixtures("block")

@@ -124,7 +124,7 @@ def test_auto_is_a_tree_of_very_many_labels_alone(monkeypatch: Any) -> None:
     asked = with_tree(MultiLabelMLPClassifier).fit(X, Y)
     flat = small(MultiLabelMLPClassifier).fit(X, Y)
     assert not isinstance(flat.predictor_.linear, ScaledTree) and not flat.predictor_.searches
-    monkeypatch.setattr("sklearn_mlcl.heads.tree_fit.TREE_LABELS", N_LABELS - 1)
+    monkeypatch.setattr("sklearn_mlcl.heads.logistic.TREE_LABELS", N_LABELS - 1)
     auto = small(MultiLabelMLPClassifier).fit(X, Y)
     assert_array_equal(auto.predict_proba(X), asked.predict_proba(X))
     off = small(MultiLabelMLPClassifier, net_params__label_tree=False).fit(X, Y)
@@ -200,7 +200,7 @@ def test_without_regressions_very_many_labels_change_nothing(monkeypatch: Any) -
     X, Y = rows()
     settings = {"linear_weight": 0.0, "n_estimators": 4}
     few = small(MultiLabelMLPClassifier, **settings).fit(X, Y)
-    monkeypatch.setattr("sklearn_mlcl.heads.tree_fit.TREE_LABELS", N_LABELS - 1)
+    monkeypatch.setattr("sklearn_mlcl.heads.logistic.TREE_LABELS", N_LABELS - 1)
     many = small(MultiLabelMLPClassifier, **settings).fit(X, Y)
     assert many.blend_ == few.blend_ and many.blend_["neighbors"] > 0
     assert_array_equal(many.predict_proba(X), few.predict_proba(X))

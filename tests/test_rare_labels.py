@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from sklearn.base import clone
 
 from sklearn_mlcl import MultiLabelMLPClassifier, recipes
-from sklearn_mlcl.heads.blend import Blend
+from sklearn_mlcl.heads.held_out import Blend
 from sklearn_mlcl.heads.predictor import AffineHead, Predictor
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 from tests.small import every_ensemble, small

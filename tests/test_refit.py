@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import sklearn_mlcl
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.heads import refit
-from sklearn_mlcl.heads.blend import Judgement
+from sklearn_mlcl.heads.held_out import Judgement
 from sklearn_mlcl.heads.logistic import EmbeddedSamples, embedding_path, fit_embedding_heads
 from sklearn_mlcl.heads.predictor import AffineHead
 from tests.small import every_ensemble, small

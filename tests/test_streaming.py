@@ -12,7 +12,6 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_mlcl.heads import neighbors
 from sklearn_mlcl.modules import _scaling
 from sklearn_mlcl.training import IndexBatches, RowTensors
 from sklearn_mlcl.utils import fit_data, samples
@@ -161,7 +160,7 @@ def test_a_fit_reads_few_rows_at_once(
     monkeypatch.setattr(fit_data, "as_memmap_view", CountedRows)
     monkeypatch.setattr(CountedRows, "take", lambda self, rows: CountedRows(self.array, rows))
     monkeypatch.setattr(_scaling, "QUARTILE_ROWS", 50)
-    monkeypatch.setattr(neighbors, "MAX_SAMPLES", 50)
+    monkeypatch.setattr(fit_data, "MAX_SAMPLES", 50)
     monkeypatch.setattr(samples, "CHUNK_ROWS", 64)
     monkeypatch.setattr(samples.chunks, "__defaults__", (64,))
     small(make, batch_size=32).fit(on_disk(X, tmp_path), Y.astype(float))

@@ -13,12 +13,10 @@ from torch import nn
 
 from sklearn_mlcl.estimators.encoders import feature_scaler
 from sklearn_mlcl.estimators.task import Judged, Task
-from sklearn_mlcl.heads.blend import Blend, for_ensemble
-from sklearn_mlcl.heads.decision import HeldOut
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
-from sklearn_mlcl.heads.linear import fit_linear, held_out_linear
-from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
-from sklearn_mlcl.heads.predictor import AffineHead, Predictor
+from sklearn_mlcl.heads.held_out import Blend, HeldOut, for_ensemble
+from sklearn_mlcl.heads.logistic import fit_linear, held_out_linear
+from sklearn_mlcl.heads.predictor import AffineHead, NeighborHead, Predictor
 from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_feature_tree
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.training._parallel import in_parts
@@ -98,7 +96,7 @@ class Judge:
         ``known`` has the embeddings of all samples of the training, side by side.
         """
         if not self.by_member:
-            kept = subsample(self.task.train, np.random.RandomState(self.task.seed))
+            kept = self.task.train.subsample(np.random.RandomState(self.task.seed))
             near = self.task.train.take(kept)
             return self._vote(known.of(kept), near, self.task.stats, embedding)
         n_folds = len(self.places)

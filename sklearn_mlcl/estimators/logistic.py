@@ -14,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
-from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads, tolerance
+from sklearn_mlcl.heads.evaluation import tree_labels, tree_log_odds, tree_topk
+from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads, tolerance, wants_tree
 from sklearn_mlcl.heads.predictor import AffineHead
-from sklearn_mlcl.heads.tree_answers import tree_labels, tree_log_odds, tree_topk
-from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree, wants_tree
+from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.solvers import LogisticSolution
 from sklearn_mlcl.solvers.select import DEFAULT_CS

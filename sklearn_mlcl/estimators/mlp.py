@@ -22,8 +22,8 @@ from sklearn_mlcl.estimators.net import (
     NetClassifier,
 )
 from sklearn_mlcl.estimators.task import Task
-from sklearn_mlcl.heads.decision import DECISIONS
 from sklearn_mlcl.heads.evaluation import CachedEmbedding
+from sklearn_mlcl.heads.held_out import DECISIONS
 from sklearn_mlcl.heads.predictor import AffineHead, DecoderHead
 from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss
 from sklearn_mlcl.modules import embedding_width

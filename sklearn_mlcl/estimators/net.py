@@ -26,17 +26,31 @@ from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
 from sklearn_mlcl.estimators.identity import traits_of_call, traits_of_fit
 from sklearn_mlcl.estimators.judge import Heads, Judge, Trained
 from sklearn_mlcl.estimators.task import Judged, Task
-from sklearn_mlcl.heads.blend import Blend, HeldOutParts, choose_blend
-from sklearn_mlcl.heads.decision import Decision, HeldOut, chosen
-from sklearn_mlcl.heads.evaluation import CachedEmbedding, Embedding, chunk_outputs, outputs
-from sklearn_mlcl.heads.linear import default_weight, has_linear
-from sklearn_mlcl.heads.logistic import C_of_labels, EmbeddedSamples, fit_embedding_heads
-from sklearn_mlcl.heads.neighbors import NeighborHead, subsample
-from sklearn_mlcl.heads.predictor import AffineHead, BestLabels, MemberSpread, Predictor
+from sklearn_mlcl.heads.evaluation import (
+    CachedEmbedding,
+    Embedding,
+    best_of_rows,
+    chunk_outputs,
+    outputs,
+)
+from sklearn_mlcl.heads.held_out import Blend, Decision, HeldOut, HeldOutParts, choose_blend, chosen
+from sklearn_mlcl.heads.logistic import (
+    C_of_labels,
+    EmbeddedSamples,
+    default_weight,
+    fit_embedding_heads,
+    has_linear,
+    wants_tree,
+)
+from sklearn_mlcl.heads.predictor import (
+    AffineHead,
+    BestLabels,
+    MemberSpread,
+    NeighborHead,
+    Predictor,
+)
 from sklearn_mlcl.heads.refit import RefittedHead, refitted, refitted_as
 from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_embedding_tree
-from sklearn_mlcl.heads.tree_answers import best_of_rows
-from sklearn_mlcl.heads.tree_fit import wants_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
 from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.modules import ACTIVATIONS
@@ -1015,7 +1029,7 @@ class NetClassifier(
         neighbors: NeighborHead | None = None
         linear_part: nn.Module | None = None
         if blend.neighbor_weight > 0:
-            kept = subsample(task.train, random_state)
+            kept = task.train.subsample(random_state)
             near = task.train.take(kept)
             neighbors = NeighborHead(known.of(kept), near.Y, near.sample_weight, task.stats)
         if blend.linear_weight > 0 and with_tree:
@@ -1331,7 +1345,8 @@ class NetClassifier(
         n_draws = max(1, setting(self, "n_predict_samples", 1))
         width = getattr(self, "_n_features_out", 0)
         # A tree has scores and sums along its paths.
-        entries = n_draws * (2 * width + (8 if self._has_tree else 4) * self._format.n_labels)
+        per_label = 8 if self.predictor_.has_tree else 4
+        entries = n_draws * (2 * width + per_label * self._format.n_labels)
         precision = setting(self, "predict_precision", "float32")
         return {"device": self.device, "entries": entries, "precision": precision}
 

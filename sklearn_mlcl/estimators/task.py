@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from sklearn_mlcl.heads.blend import Judgement
+from sklearn_mlcl.heads.held_out import Judgement
 from sklearn_mlcl.model_selection._folds import Folds
 from sklearn_mlcl.training import RowTensors
 from sklearn_mlcl.utils.class_weight import ClassWeights, weighted_counts

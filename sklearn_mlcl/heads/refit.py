@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
-from sklearn_mlcl.heads.blend import Judgement, gains_clearly
+from sklearn_mlcl.heads.held_out import Judgement, gains_clearly
 from sklearn_mlcl.heads.logistic import EmbeddedSamples, embedding_path
 from sklearn_mlcl.heads.predictor import AffineHead
 

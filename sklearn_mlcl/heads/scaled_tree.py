@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.heads.label_tree import LabelTree
 from sklearn_mlcl.heads.logistic import standardised, tolerance
-from sklearn_mlcl.heads.neighbors import subsample
 from sklearn_mlcl.heads.tree_fit import FittedTree, fit_label_tree
 from sklearn_mlcl.modules import InputScaler
 from sklearn_mlcl.solvers.select import DEFAULT_CS
@@ -81,7 +80,7 @@ def fit_feature_tree(
     """
     scaler = copy.deepcopy(scaler).cpu()
     if not sp.issparse(data.X) and data.n_samples * data.n_features > DENSE_ENTRIES:
-        data = data.take(subsample(data, random_state))
+        data = data.take(data.subsample(random_state))
     X = data.X if sp.issparse(data.X) else torch.from_numpy(np.array(data.X, dtype=np.float32))
     with torch.inference_mode():
         scaled = _scaled(X, scaler)

@@ -23,8 +23,7 @@ _NAMES: dict[str, dict[str, str]] = {
         "sklearn_mlcl.estimators.mlp": "MultiLabelMLPClassifier",
         "sklearn_mlcl.estimators.nearest_label_set": "NearestLabelSetClassifier",
         "sklearn_mlcl.extension": "ExtendedClassifier",
-        "sklearn_mlcl.heads.blend": "Blend",
-        "sklearn_mlcl.heads.decision": "Decision",
+        "sklearn_mlcl.heads.held_out": "Blend Decision",
         "sklearn_mlcl.model_selection": (
             "MultilabelStratifiedKFold MultilabelStratifiedShuffleSplit"
         ),
@@ -46,9 +45,8 @@ _NAMES: dict[str, dict[str, str]] = {
             "StackedLayerNorm StackedLinear"
         ),
         "sklearn_mlcl.heads.label_tree": "LabelTree TreeLevel",
-        "sklearn_mlcl.heads.neighbors": "NeighborHead",
         "sklearn_mlcl.heads.scaled_tree": "ScaledTree",
-        "sklearn_mlcl.heads.predictor": "AffineHead DecoderHead Predictor",
+        "sklearn_mlcl.heads.predictor": "AffineHead DecoderHead NeighborHead Predictor",
         "sklearn_mlcl.modules.gmvae": "Decoder GaussianHead",
         "sklearn_mlcl.training.objectives": "ContrastiveObjective LogitObjective",
         "sklearn_mlcl.training.variational": "VariationalObjective",

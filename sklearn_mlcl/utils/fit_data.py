@@ -33,6 +33,9 @@ from sklearn_mlcl.utils.validation import check_weights
 #: A label whose weights sum to less, or to less of the largest sum, is not learnt.
 NOTHING, NOTHING_BESIDE = 1e-10, 1e-30
 
+#: Samples that speak for all where more would cost too much.
+MAX_SAMPLES = 20_000
+
 
 @dataclass(frozen=True)
 class FitData:
@@ -103,6 +106,12 @@ class FitData:
         X = take_rows(self.X, samples)
         Y, n_given = self.Y[samples], self.n_given or self.n_samples
         return FitData(X, Y, weight, groups, numbers[samples], n_given, self.weight_unit)
+
+    def subsample(self, random_state: np.random.RandomState) -> np.ndarray:
+        """Return the numbers of the samples, in order; of more than MAX_SAMPLES a random part."""
+        if self.n_samples <= MAX_SAMPLES:
+            return np.arange(self.n_samples)
+        return np.sort(random_state.choice(self.n_samples, MAX_SAMPLES, replace=False))
 
     def weighted(self, weights: ClassWeights) -> FitData:
         """Return the samples with class weights multiplied into their weights."""

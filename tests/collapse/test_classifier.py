@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_mlcl import collapse
 from sklearn_mlcl.collapse import VARIANTS, NearestLabelSetClassifier, fit_onn_decoder
-from sklearn_mlcl.heads.decision import tune_onn_prior
+from sklearn_mlcl.heads.held_out import tune_onn_prior
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)

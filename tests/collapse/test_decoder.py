@@ -12,7 +12,7 @@ from scipy.special import comb
 from sklearn.metrics import f1_score
 
 from sklearn_mlcl.collapse import VARIANTS, fit_onn_decoder, fit_tag_prototypes
-from sklearn_mlcl.heads.decision import tune_onn_prior
+from sklearn_mlcl.heads.held_out import tune_onn_prior
 
 from .oracles import all_sets, collapsed
 
