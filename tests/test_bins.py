@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import sklearn_mlcl.estimators.net
 from sklearn_mlcl import MultiLabelMLPClassifier
-from sklearn_mlcl.model_selection._folds import Folds
+from sklearn_mlcl.model_selection._splitters import Folds
 from sklearn_mlcl.modules import InputScaler, PiecewiseLinearEncoding
 from sklearn_mlcl.modules._scaling import SMALLEST_BIN, input_scaler, quantile_bins
 from tests.small import every_ensemble, small

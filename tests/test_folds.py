@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_mlcl.model_selection._folds import (
+from sklearn_mlcl.model_selection._splitters import (
     Folds,
     common_share,
     joined_groups,

@@ -31,7 +31,7 @@ from sklearn_mlcl import (
     load,
 )
 from sklearn_mlcl.metrics import f1_samples
-from sklearn_mlcl.model_selection._folds import Folds
+from sklearn_mlcl.model_selection._splitters import Folds
 from sklearn_mlcl.thresholds import tune_thresholds
 from sklearn_mlcl.utils.answers import logit
 from tests.small import every_net, small

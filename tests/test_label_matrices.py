@@ -12,8 +12,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_mlcl.utils.answers import infer_format
-from sklearn_mlcl.utils.class_weight import row_weights
 from sklearn_mlcl.utils.docstrings import document
+from sklearn_mlcl.utils.fit_data import row_weights
 from sklearn_mlcl.utils.targets import as_label_matrix, check_indicator_values, missing_as_nan
 from sklearn_mlcl.utils.topk import largest_of_rows, top_labels, top_values
 from sklearn_mlcl.utils.validation import check_scores, check_weights, positives_and_known

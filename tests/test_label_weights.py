@@ -32,7 +32,7 @@ from sklearn_mlcl.model_selection import (
     cross_val_predict,
 )
 from sklearn_mlcl.utils.answers import infer_format
-from sklearn_mlcl.utils.class_weight import class_weights
+from sklearn_mlcl.utils.fit_data import class_weights
 from tests.small import plain, small
 
 NETS = {

@@ -22,7 +22,8 @@ from sklearn.model_selection import cross_val_score
 from torch import nn
 
 from sklearn_mlcl import MultiLabelMLPClassifier
-from sklearn_mlcl.training.draws import is_foreign, private_draws
+from sklearn_mlcl.training._torch_compat import private_draws
+from sklearn_mlcl.training.net import is_foreign
 from sklearn_mlcl.utils.runtime import seeded
 from tests.fuzz_threads import answers, unequal_fits, unequal_predictions
 from tests.small import NETS, every_classifier, every_net, small

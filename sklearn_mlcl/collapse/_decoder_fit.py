@@ -13,7 +13,7 @@ from sklearn_mlcl.collapse._decoder import ONNDecoder
 from sklearn_mlcl.collapse._label_sets import LabelSets, grouped, row_blocks, set_means
 from sklearn_mlcl.collapse._tags import fit_tags, no_tags
 from sklearn_mlcl.utils._sklearn_compat import num_samples
-from sklearn_mlcl.utils.class_weight import in_units
+from sklearn_mlcl.utils.fit_data import in_units
 from sklearn_mlcl.utils.parameters import AT_LEAST_1, SHARE, check_arguments
 from sklearn_mlcl.utils.validation import check_weights
 

@@ -14,7 +14,7 @@ from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.held_out import tune_onn_prior
 from sklearn_mlcl.heads.predictor import DecoderHead
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
-from sklearn_mlcl.solvers._inputs import LARGEST_FEATURE
+from sklearn_mlcl.solvers._design import LARGEST_FEATURE
 from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context
 from sklearn_mlcl.utils.answers import in_chosen_container, set_format
 from sklearn_mlcl.utils.fit_data import FitData, LabelStats, check_fit_data

@@ -52,7 +52,7 @@ from sklearn_mlcl.heads.predictor import (
 from sklearn_mlcl.heads.refit import RefittedHead, refitted, refitted_as
 from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_embedding_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
-from sklearn_mlcl.model_selection._folds import Folds, common_share, member_folds, no_folds
+from sklearn_mlcl.model_selection._splitters import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.persistence import FitCheckpoint
 from sklearn_mlcl.persistence._checkpoint import KeptFit
@@ -66,6 +66,7 @@ from sklearn_mlcl.training._parallel import (
     processes_of_fit,
     taking_part,
 )
+from sklearn_mlcl.training._torch_compat import private_draws
 from sklearn_mlcl.training.callbacks import (
     EpochChoice,
     FitTaskCallback,
@@ -73,7 +74,6 @@ from sklearn_mlcl.training.callbacks import (
     epoch_log,
     fit_listener,
 )
-from sklearn_mlcl.training.draws import private_draws
 from sklearn_mlcl.utils._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,

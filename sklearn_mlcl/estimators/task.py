@@ -12,10 +12,9 @@ import scipy.sparse as sp
 import torch
 
 from sklearn_mlcl.heads.held_out import Judgement
-from sklearn_mlcl.model_selection._folds import Folds
+from sklearn_mlcl.model_selection._splitters import Folds
 from sklearn_mlcl.training import RowTensors
-from sklearn_mlcl.utils.class_weight import ClassWeights, weighted_counts
-from sklearn_mlcl.utils.fit_data import FitData, LabelStats
+from sklearn_mlcl.utils.fit_data import ClassWeights, FitData, LabelStats, weighted_counts
 
 #: Held-out entries that are kept and judged at most; of more, a random part of the samples is.
 JUDGED_ENTRIES = 2**23

@@ -22,8 +22,7 @@ from sklearn_mlcl.solvers import LogisticSolution, fit_logistic, fit_logistic_pa
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.training._parallel import added, agreed, by_first, in_parts, own_turns
 from sklearn_mlcl.utils.answers import TargetFormat
-from sklearn_mlcl.utils.class_weight import row_weights
-from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.fit_data import FitData, row_weights
 from sklearn_mlcl.utils.validation import check_per_label
 
 #: Tolerance on embeddings, which are float32: more digits than this are not theirs to give.

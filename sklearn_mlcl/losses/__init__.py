@@ -16,7 +16,7 @@ from sklearn_mlcl.losses._contrastive import (
     SupConAllLoss,
     SupConLoss,
 )
-from sklearn_mlcl.losses._label_indices import LabelIndices
+from sklearn_mlcl.losses._inputs import LabelIndices
 from sklearn_mlcl.losses._logit import (
     AsymmetricLoss,
     BinaryCrossEntropyLoss,

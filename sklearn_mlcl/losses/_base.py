@@ -17,22 +17,26 @@ from sklearn_mlcl.losses._inputs import (
     COUNT,
     NON_NEGATIVE,
     POSITIVE,
-    check_labels,
-    check_parameters,
-    check_sample_weight,
-    check_shape,
-    weight_per_sample,
-)
-from sklearn_mlcl.losses._kernel import PairKernel, full_precision, pair_loss
-from sklearn_mlcl.losses._label_indices import (
     LabelIndices,
     Labels,
     SampledLabels,
     active_labels,
+    check_labels,
+    check_parameters,
+    check_sample_weight,
+    check_shape,
     indicator,
     sample_negatives,
+    weight_per_sample,
 )
-from sklearn_mlcl.losses._pair_weights import LabelPairs, PairWeights, reciprocal
+from sklearn_mlcl.losses._pairs import (
+    LabelPairs,
+    PairKernel,
+    PairWeights,
+    full_precision,
+    pair_loss,
+    reciprocal,
+)
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import NUMBER, Interval, named_in_errors
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sklearn_mlcl.losses._base import ContrastiveLoss
-from sklearn_mlcl.losses._pair_weights import (
+from sklearn_mlcl.losses._pairs import (
     FactorisedWeights,
     LabelPairs,
     OverlapWeights,

@@ -24,7 +24,7 @@ from sklearn_mlcl.losses._inputs import (
     weight_per_sample,
     weighted_mean,
 )
-from sklearn_mlcl.losses._kernel import MASKED
+from sklearn_mlcl.losses._pairs import MASKED
 from sklearn_mlcl.utils.parameters import Interval, named_in_errors
 
 

@@ -1,6 +1,17 @@
 """Torch modules: encoders, projection heads, input scaling, the Gaussian-mixture VAE."""
 
-from sklearn_mlcl.modules._encoder import ACTIVATIONS, MLPEncoder, ProjectionHead
+from sklearn_mlcl.modules._encoder import (
+    ACTIVATIONS,
+    Dropout,
+    MemberList,
+    MLPEncoder,
+    ProjectionHead,
+    SharedDropout,
+    StackedLayerNorm,
+    StackedLinear,
+    linear,
+    side_by_side,
+)
 from sklearn_mlcl.modules._etf import ETFLinear
 from sklearn_mlcl.modules._gaussian_mixture import (
     gaussian_kl,
@@ -8,15 +19,6 @@ from sklearn_mlcl.modules._gaussian_mixture import (
     mixture_kl,
     mixture_kl_bounds,
     mixture_log_density,
-)
-from sklearn_mlcl.modules._members import (
-    Dropout,
-    MemberList,
-    SharedDropout,
-    StackedLayerNorm,
-    StackedLinear,
-    linear,
-    side_by_side,
 )
 from sklearn_mlcl.modules._scaling import (
     FeatureNoise,

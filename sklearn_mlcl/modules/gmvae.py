@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_mlcl.modules._encoder import ACTIVATIONS
-from sklearn_mlcl.modules._members import Dropout
+from sklearn_mlcl.modules._encoder import ACTIVATIONS, Dropout
 
 #: Logarithms of variances are cut to this interval: beyond it float32 loses the densities.
 LOG_VAR_BOUNDS = (-10.0, 10.0)

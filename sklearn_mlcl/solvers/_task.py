@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.solvers._design import Design, Operator, SparseOperator
-from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
-from sklearn_mlcl.solvers._newton import FINE, minimise
-from sklearn_mlcl.solvers._objective import Buffer, Problems
-from sklearn_mlcl.solvers._preconditioner import ROWS_A_COEFFICIENT, CurvaturePairs
+from sklearn_mlcl.solvers._design import ArrayLike, Design, Operator, SparseOperator, label_block
+from sklearn_mlcl.solvers._newton import (
+    FINE,
+    ROWS_A_COEFFICIENT,
+    Buffer,
+    CurvaturePairs,
+    Problems,
+    minimise,
+)
 from sklearn_mlcl.utils.samples import chunks
 
 BYTES_PER_ENTRY = 56  # signs, curvatures, a product, perhaps weights; copies for those that stay

@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_mlcl.solvers._design import EIGENBASIS_LIMIT, Design, make_design
-from sklearn_mlcl.solvers._inputs import (
+from sklearn_mlcl.solvers._design import (
+    EIGENBASIS_LIMIT,
     ArrayLike,
+    Design,
     as_C,
     as_features,
     as_labels,
     as_sample_weight,
     gram_weight,
+    make_design,
 )
 from sklearn_mlcl.solvers._task import Fits, Rows, label_width, solve
 from sklearn_mlcl.utils.docstrings import document

@@ -12,7 +12,7 @@ import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from sklearn_mlcl.solvers._inputs import ArrayLike, label_block
+from sklearn_mlcl.solvers._design import ArrayLike, label_block
 from sklearn_mlcl.solvers._task import Fits, Rows, label_width, solve
 from sklearn_mlcl.solvers.logistic import MEMORY_BUDGET, as_grid, prepare
 from sklearn_mlcl.utils.samples import chunks

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sklearn_mlcl.losses._inputs import mean_entry_weight
-from sklearn_mlcl.losses._label_indices import active_labels, sample_negatives
+from sklearn_mlcl.losses._inputs import active_labels, mean_entry_weight, sample_negatives
 
 
 @dataclass(frozen=True)

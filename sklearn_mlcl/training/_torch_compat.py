@@ -7,6 +7,7 @@ optimizer's steps with those of torch's own, ``tests/test_threads.py`` tries the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -52,6 +53,11 @@ class PrivateDraws(TorchDispatchMode):
         if kwargs.get("generator") is None:
             kwargs["generator"] = generator_on(device)
         return draw(*args, **kwargs)
+
+
+def private_draws(wanted: bool = True) -> AbstractContextManager[Any]:
+    """Let modules from elsewhere draw from the generators of the fit, within the block."""
+    return PrivateDraws() if wanted else nullcontext()  # type: ignore[no-untyped-call]
 
 
 #: What makes tensors in the default dtype of torch, which is the whole process's.

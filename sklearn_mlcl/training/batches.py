@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sklearn_mlcl.losses import LabelIndices
-from sklearn_mlcl.losses._label_indices import SampledLabels
+from sklearn_mlcl.losses._inputs import SampledLabels
 from sklearn_mlcl.training._parallel import processes_of_fit
 from sklearn_mlcl.training._torch_compat import sample_dirichlet
 from sklearn_mlcl.utils.fit_data import FitData

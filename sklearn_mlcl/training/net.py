@@ -17,6 +17,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses._inputs import values_checked
+from sklearn_mlcl.modules import ACTIVATIONS
 from sklearn_mlcl.training._parallel import (
     alone,
     check_module,
@@ -28,6 +29,7 @@ from sklearn_mlcl.training._parallel import (
     processes_of_fit,
     samples_of_batch,
 )
+from sklearn_mlcl.training._torch_compat import private_draws
 from sklearn_mlcl.training.batches import (
     Batch,
     IndexBatches,
@@ -37,7 +39,6 @@ from sklearn_mlcl.training.batches import (
 )
 from sklearn_mlcl.training.callbacks import callback_states, put_callback_states
 from sklearn_mlcl.training.chunked import ChunkedBatch, Draws, check_no_batch_norm, chunks_of
-from sklearn_mlcl.training.draws import is_foreign, private_draws, seed_global, seeded_global
 from sklearn_mlcl.training.optimizers import (
     CONSTANT,
     SCHEDULES,
@@ -46,7 +47,13 @@ from sklearn_mlcl.training.optimizers import (
     make_optimizer,
 )
 from sklearn_mlcl.training.progress import Progress
-from sklearn_mlcl.utils.runtime import is_from_signal, seeded, streams_of_fit
+from sklearn_mlcl.utils.runtime import (
+    is_from_signal,
+    seed_global,
+    seeded,
+    seeded_global,
+    streams_of_fit,
+)
 
 #: Names of ``precision``.
 PRECISIONS = ("float32", "bf16")
@@ -61,6 +68,20 @@ _SETTINGS = {
 }  # fmt: skip
 #: Kept beside the modules and not in them: what is compiled can be neither copied nor pickled.
 _COMPILED: WeakKeyDictionary[nn.Module, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
+#: Layers of torch that draw nothing once they are made, and containers of layers.
+_QUIET: tuple[Any, ...] = (
+    nn.BatchNorm1d, nn.Identity, nn.LayerNorm, nn.LeakyReLU, nn.Linear, nn.ModuleList,
+    nn.Sequential, *ACTIVATIONS.values(),
+)  # fmt: skip
+#: What they run; a subclass that runs the same draws nothing either.
+QUIET = {layer.forward for layer in _QUIET}
+
+
+def is_foreign(module: nn.Module) -> bool:
+    """Return whether a module has parts that may draw from torch's global generators."""
+    kinds = {type(part) for part in module.modules()}
+    unknown = (kind for kind in kinds if kind.forward not in QUIET)
+    return any(not kind.__module__.startswith("sklearn_mlcl.") for kind in unknown)
 
 
 @contextmanager

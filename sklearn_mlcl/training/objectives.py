@@ -16,8 +16,7 @@ from sklearn_mlcl.losses import (
     MemoryQueue,
     PickAllLabelLoss,
 )
-from sklearn_mlcl.losses._inputs import labels_complete, weight_per_sample
-from sklearn_mlcl.losses._label_indices import SampledLabels
+from sklearn_mlcl.losses._inputs import SampledLabels, labels_complete, weight_per_sample
 from sklearn_mlcl.modules._encoder import Head, logits_of
 from sklearn_mlcl.training._parallel import alone, equal_share, own_rows, processes_of_fit
 

@@ -307,6 +307,45 @@ def standard_normal(like: Tensor) -> Tensor:
     )
 
 
+#: Held while the global generators are those of a fit.
+_GLOBAL = threading.Lock()
+
+
+@contextmanager
+def seeded_global(device: torch.device, wanted: bool) -> Iterator[None]:
+    """Seed torch's global generators from that of the fit, and put them back.
+
+    For modules from elsewhere that are compiled: nothing can redirect their draws. One fit at a
+    time does so. Other threads must not draw from the global generators meanwhile.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the fit computes.
+    wanted : bool
+        Whether to do anything.
+    """
+    if not wanted:
+        yield
+        return
+    seed = int(torch.randint(2**63 - 1, (), generator=generator_on(torch.device("cpu"))))
+    on_gpu = device.type == "cuda"
+    with _GLOBAL, torch.random.fork_rng(devices=[device] if on_gpu else []):
+        seed_global(device, seed)
+        yield
+
+
+def seed_global(device: torch.device, seed: int) -> None:
+    """Seed torch's global generators of the CPU and of a device.
+
+    ``torch.manual_seed`` would seed the streams of all GPUs for good.
+    """
+    torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 # ---------------------------------------------------------------------- signals
 
 #: Functions that put the state of the process, or of an estimator, in place or back. An exception

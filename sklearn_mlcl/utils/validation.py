@@ -11,7 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 from torch import Tensor
 
-from sklearn_mlcl.utils.class_weight import mean_weights
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.samples import canonical, chunks
 from sklearn_mlcl.utils.targets import (
@@ -475,3 +474,15 @@ def check_threshold(threshold: Any, n_labels: int, label_names: Any = None) -> f
     if not ((given >= 0) & (given <= 1)).all():
         raise ValueError(f"threshold must lie in [0, 1], got {threshold!r}.")
     return given if given.ndim else float(given)
+
+
+def mean_weights(weights: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    """Return the mean weight (n,) of the entries (n, L) of each sample that are not missing.
+
+    A sample whose labels are all missing gets the mean of its weights that are not 0. `known` is
+    False where a label is missing, or None.
+    """
+    if known is None:
+        return weights.mean(axis=1)
+    known = np.where(known.any(axis=1, keepdims=True), known, weights > 0)
+    return (weights * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)

@@ -15,8 +15,7 @@ from sklearn_mlcl.losses import (
     RegularizedContrastiveLoss,
     SupConLoss,
 )
-from sklearn_mlcl.losses._kernel import PairKernel
-from sklearn_mlcl.losses._pair_weights import LabelPairs
+from sklearn_mlcl.losses._pairs import LabelPairs, PairKernel
 from tests.losses.cases import CASES, DENSE, LEAVES, Batch, as_tensors, evaluate, tile_budget
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}

@@ -8,7 +8,7 @@ import torch
 
 from sklearn_mlcl.solvers import fit_logistic, fit_logistic_path
 from sklearn_mlcl.solvers._design import DenseOperator
-from sklearn_mlcl.solvers._preconditioner import CurvaturePairs, Preconditioner
+from sklearn_mlcl.solvers._newton import CurvaturePairs, Preconditioner
 
 from .oracles import count_widths
 

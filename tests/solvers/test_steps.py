@@ -11,10 +11,14 @@ import torch
 from scipy.special import expit
 
 from sklearn_mlcl.solvers import _newton, _task, fit_logistic, fit_logistic_path
-from sklearn_mlcl.solvers._conjugate_gradient import Hessian, conjugate_gradients
 from sklearn_mlcl.solvers._design import DenseOperator, SparseOperator
-from sklearn_mlcl.solvers._objective import Buffer, Problems
-from sklearn_mlcl.solvers._preconditioner import Preconditioner
+from sklearn_mlcl.solvers._newton import (
+    Buffer,
+    Hessian,
+    Preconditioner,
+    Problems,
+    conjugate_gradients,
+)
 from sklearn_mlcl.solvers._task import Secant
 
 from .oracles import count_widths, problem
