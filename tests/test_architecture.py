@@ -59,7 +59,7 @@ def misplaced(room: str, name: str) -> bool:
 
 def test_what_is_misplaced() -> None:
     assert misplaced("utils", "skorch.NeuralNet") and not misplaced("training", "skorch.NeuralNet")
-    assert misplaced("metrics", "sklearn_mlcl.heads.linear")
+    assert misplaced("metrics", "sklearn_mlcl.heads.logistic")
     assert not misplaced("heads", "sklearn_mlcl.metrics.f1_macro")
 
 

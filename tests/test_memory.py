@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sklearn_mlcl.utils import class_weight
+from sklearn_mlcl.utils import fit_data
 from tests.small import PLAIN, every_classifier, small
 
 N, D, L = 6_000, 200, 400
@@ -72,7 +72,7 @@ def test_peaks_stay_near_those_of_the_page() -> None:
 @every_classifier
 def test_a_fit_keeps_a_byte_for_each_label(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came as float32 with NaN is not copied. Half a byte is for blocks."""
-    monkeypatch.setattr(class_weight, "COUNTED_AT_ONCE", 2**16)
+    monkeypatch.setattr(fit_data, "COUNTED_AT_ONCE", 2**16)
     Y = np.zeros((2_000, 1_000), dtype=np.int64)
     Y[::10] = 1
     missing = Y.astype(np.float32)

@@ -428,7 +428,7 @@ def tune_onn_prior(
     --------
     >>> import numpy as np
     >>> from sklearn_mlcl.collapse import fit_onn_decoder, simplex_etf
-    >>> from sklearn_mlcl.heads.decision import tune_onn_prior
+    >>> from sklearn_mlcl.heads.held_out import tune_onn_prior
     >>> Y = np.eye(3, dtype=int)[[0, 0, 0, 1, 2]]
     >>> decoder = fit_onn_decoder(Y @ simplex_etf(3), Y)
     >>> tune_onn_prior(decoder, Y @ simplex_etf(3), Y).prior

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sklearn_mlcl.solvers import _inputs, fit_logistic, fit_logistic_path, select_C
+from sklearn_mlcl.solvers import _design, fit_logistic, fit_logistic_path, select_C
 
 from .oracles import problem
 
@@ -75,7 +75,7 @@ def test_blocks_of_the_reader_change_nothing(monkeypatch, entries):
     missing = np.where(np.random.default_rng(0).random(Y.shape) < 0.2, np.nan, Y)
     wide, weight = np.tile(missing, 3), np.random.default_rng(1).random((12, 6))
     expected = fit_logistic(X, wide, sample_weight=weight)
-    monkeypatch.setattr(_inputs, "BLOCK_ENTRIES", entries)
+    monkeypatch.setattr(_design, "BLOCK_ENTRIES", entries)
     got = fit_logistic(X, wide, sample_weight=weight)
     np.testing.assert_allclose(got.coef, expected.coef, atol=1e-10)
     with pytest.raises(ValueError, match="Y"):
