@@ -15,7 +15,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, cat, nn
 
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite, rollback_on_error
 from sklearn_mlcl.estimators.net import NetClassifier
 from sklearn_mlcl.heads.evaluation import Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
@@ -236,7 +236,7 @@ class ExtendedClassifier(
             C = C_of_labels(self.C, "C", new)
             check_threshold(self.threshold, new.n_labels, names)
             warn_weightless(data, names)
-            with self._finite(data.X):
+            with finite(self, data.X):
                 embedding = outputs(self._embedding(), data.X, device=self._inference["device"])
                 coef, intercept, _ = fit_embedding_heads(embedding, data.Y, data.copies, C)
                 self.head_ = AffineHead(coef, intercept)

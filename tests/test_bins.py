@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-import sklearn_mlcl.estimators.net
+import sklearn_mlcl.estimators.task
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.model_selection._splitters import Folds
 from sklearn_mlcl.modules import InputScaler, PiecewiseLinearEncoding
@@ -121,7 +121,7 @@ def test_the_bins_of_a_member_are_those_of_its_samples(monkeypatch: pytest.Monke
     X, Y = rng.normal(size=(64, 5)), rng.integers(0, 2, (64, 3))
     weight = rng.uniform(0.5, 2, 64)
     folds = Folds(np.arange(64) % 4, 4)
-    monkeypatch.setattr(sklearn_mlcl.estimators.net, "member_folds", lambda *args: folds)
+    monkeypatch.setattr(sklearn_mlcl.estimators.task, "member_folds", lambda *args: folds)
     bins = bins_in(small(MultiLabelMLPClassifier, n_estimators=4).fit(X, Y, weight))
     assert bins is not None
     for k in range(4):

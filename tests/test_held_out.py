@@ -23,7 +23,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import sklearn_mlcl.estimators.net
+import sklearn_mlcl.estimators.task
 from sklearn_mlcl import (
     CGMVAEClassifier,
     ContrastiveMultiLabelClassifier,
@@ -179,7 +179,7 @@ def test_a_member_has_nothing_of_what_it_holds_out(
     weight = rng.uniform(0.5, 2, 64)
     # Folds would change with the labels; here they stay.
     folds = Folds(np.arange(64) % MEMBERS, MEMBERS)
-    monkeypatch.setattr(sklearn_mlcl.estimators.net, "member_folds", lambda *args: folds)
+    monkeypatch.setattr(sklearn_mlcl.estimators.task, "member_folds", lambda *args: folds)
     make, options = CHANGED[name]
     clf = net(make, early_stopping=False, neighbor_weight=0.5, linear_weight=0.0, **options)
 
@@ -207,7 +207,7 @@ def test_labels_of_held_out_samples_choose_scale_and_shift_alone(
     """The order in which a member ranks what it holds out does not depend on the labels of that."""
     X, Y = noise(64, n_labels=3)
     folds = Folds(np.arange(64) % MEMBERS, MEMBERS)
-    monkeypatch.setattr(sklearn_mlcl.estimators.net, "member_folds", lambda *args: folds)
+    monkeypatch.setattr(sklearn_mlcl.estimators.task, "member_folds", lambda *args: folds)
     clf = net(
         ContrastiveMultiLabelClassifier,
         early_stopping=False,

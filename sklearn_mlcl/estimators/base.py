@@ -57,6 +57,38 @@ def rollback_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def finite(clf: MultiLabelClassifier, X: Features) -> Iterator[None]:
+    """Raise unless all that the block fits, and what it says of some samples, is finite."""
+    failed: Exception | None = None
+    try:
+        yield
+    except (np.linalg.LinAlgError, *_OF_TORCH) as error:
+        failed = error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        raise MemoryError(
+            f"The fit needs more memory than there is ({error}). Likely remedies: {clf._savings}."
+        ) from error
+    if failed is not None or not _is_finite(clf, X):
+        raise ValueError(
+            "The fit ended in coefficients or probabilities that are not finite. Likely "
+            f"remedies: features on a common scale (X holds up to {largest_value(X):g}), "
+            f"sample_weight and class_weight near 1, {clf._remedies}."
+        ) from failed
+
+
+def _is_finite(clf: MultiLabelClassifier, X: Features) -> bool:
+    module = clf._module()
+    tensors = (*module.parameters(), *module.buffers())
+    if not all(bool(t.isfinite().all()) for t in tensors):
+        return False
+    some = X[:: ceil(X.shape[0] / CHECKED_SAMPLES)]
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(clf._log_odds(some)).all())
+
+
 class MultiLabelClassifier(
     Persistent, OnnxExport, DocumentationLinks, LabelMatrixClassifier, BaseEstimator
 ):
@@ -204,37 +236,6 @@ class MultiLabelClassifier(
 
     def _marginals(self, X: Any) -> np.ndarray:
         return sigmoid(self._log_odds(check_features(self, X, reset=False)))
-
-    @contextmanager
-    def _finite(self, X: Features) -> Iterator[None]:
-        """Raise unless all that the block fits, and what it says of some samples, is finite."""
-        failed: Exception | None = None
-        try:
-            yield
-        except (np.linalg.LinAlgError, *_OF_TORCH) as error:
-            failed = error
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
-                raise
-            raise MemoryError(
-                f"The fit needs more memory than there is ({error}). Likely remedies: "
-                f"{self._savings}."
-            ) from error
-        if failed is not None or not self._is_finite(X):
-            raise ValueError(
-                "The fit ended in coefficients or probabilities that are not finite. Likely "
-                f"remedies: features on a common scale (X holds up to {largest_value(X):g}), "
-                f"sample_weight and class_weight near 1, {self._remedies}."
-            ) from failed
-
-    def _is_finite(self, X: Features) -> bool:
-        module = self._module()
-        tensors = (*module.parameters(), *module.buffers())
-        if not all(bool(t.isfinite().all()) for t in tensors):
-            return False
-        some = X[:: ceil(X.shape[0] / CHECKED_SAMPLES)]
-        with np.errstate(all="ignore"):
-            return bool(np.isfinite(self._log_odds(some)).all())
 
     def _check_state(self) -> None:
         """Predict two samples: what was fitted must fit together, and to the classes."""

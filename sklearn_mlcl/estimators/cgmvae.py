@@ -15,7 +15,7 @@ from torch import nn
 from sklearn_mlcl.estimators.contrastive import HEAD_C
 from sklearn_mlcl.estimators.encoders import encoder_of, layer_sizes, probe_of, scaler_of
 from sklearn_mlcl.estimators.net import NetClassifier
-from sklearn_mlcl.estimators.task import Task
+from sklearn_mlcl.estimators.task import Specification, Task
 from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.predictor import AffineHead, DrawnPredictor
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
@@ -207,70 +207,9 @@ class CGMVAEClassifier(NetClassifier):
         },
     )
 
-    _net_class = VariationalNet
-
-    # ------------------------------------------------------------------ fit
-
-    def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
-        data = task.train
-        probe = probe_of(self, data)
-        scaler: nn.Module = nn.Identity()
-        if isinstance(probe, int):
-            noise = FeatureNoise(float(self.feature_noise))
-            scaler = nn.Sequential(scaler_of(self, task), noise)
-        elif setting(self, "concat_input") and not is_table(data.X):
-            raise ValueError(
-                f"net_params__concat_input=True needs rows of floats, got X of dtype "
-                f"{data.X.dtype} and shape {data.X.shape}."
-            )
-        encoder = self._encoder(self.n_features_in_, probe)
-        bias = None
-        if setting(self, "label_bias"):
-            bias = torch.from_numpy(task.stats.log_odds.astype(np.float32))
-        model = GaussianMixtureVAE(
-            scaler,
-            encoder,
-            data.n_features,
-            embedding_width(encoder, probe),
-            data.n_labels,
-            latent_dim=setting(self, "latent_dim"),
-            embedding_dim=setting(self, "embedding_dim"),
-            label_hidden_layer_sizes=layer_sizes(
-                "label_hidden_layer_sizes", setting(self, "label_hidden_layer_sizes")
-            ),
-            decoder_hidden=setting(self, "decoder_hidden"),
-            activation=self.activation,
-            dropout=float(self.dropout),
-            concat_input=setting(self, "concat_input"),
-            label_bias=bias,
-            empty_label_policy=setting(self, "empty_label_policy"),
-        )
-        terms = options_of(self, "loss_params")
-        del terms["empty_label_policy"]
-        return model, VariationalObjective(
-            temperature=float(self.temperature),
-            lambda_bce=float(self.lambda_bce),
-            lambda_kl=float(self.lambda_kl),
-            lambda_contrastive=float(self.lambda_contrastive),
-            **terms,
-        )
-
-    def _encoder(self, n_features: int, probe: Any) -> nn.Module:
-        if self.module is not None or setting(self, "layer_norm"):
-            return encoder_of(self, n_features, probe)
-        sizes = layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
-        return plain_encoder(n_features, sizes, self.activation, float(self.dropout))
-
-    def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
-        if self._has_logistic_head:
-            return None
-        weight, bias = map(_array, net.module_.labels())
-        bias = np.zeros(len(weight)) if bias is None else bias
-        return AffineHead(weight, bias)
-
-    @property
-    def _has_logistic_head(self) -> bool:
-        return self.head == "logistic"
+    def _specification(self) -> Specification:
+        trained_head = None if self.head == "logistic" else _inner_products
+        return Specification(_modules, trained_head, net_class=VariationalNet)
 
     # ------------------------------------------------------------------ labels
 
@@ -388,3 +327,62 @@ def _checked_draws(n_samples: Any, caller: str, least: int) -> int:
 
 def _array(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().cpu().double().numpy()
+
+
+def _modules(clf: CGMVAEClassifier, task: Task) -> tuple[nn.Module, nn.Module]:
+    """Return the model, which makes embeddings, and the objective."""
+    data = task.train
+    probe = probe_of(clf, data)
+    scaler: nn.Module = nn.Identity()
+    if isinstance(probe, int):
+        noise = FeatureNoise(float(clf.feature_noise))
+        scaler = nn.Sequential(scaler_of(clf, task), noise)
+    elif setting(clf, "concat_input") and not is_table(data.X):
+        raise ValueError(
+            f"net_params__concat_input=True needs rows of floats, got X of dtype "
+            f"{data.X.dtype} and shape {data.X.shape}."
+        )
+    encoder = _encoder(clf, clf.n_features_in_, probe)
+    bias = None
+    if setting(clf, "label_bias"):
+        bias = torch.from_numpy(task.stats.log_odds.astype(np.float32))
+    model = GaussianMixtureVAE(
+        scaler,
+        encoder,
+        data.n_features,
+        embedding_width(encoder, probe),
+        data.n_labels,
+        latent_dim=setting(clf, "latent_dim"),
+        embedding_dim=setting(clf, "embedding_dim"),
+        label_hidden_layer_sizes=layer_sizes(
+            "label_hidden_layer_sizes", setting(clf, "label_hidden_layer_sizes")
+        ),
+        decoder_hidden=setting(clf, "decoder_hidden"),
+        activation=clf.activation,
+        dropout=float(clf.dropout),
+        concat_input=setting(clf, "concat_input"),
+        label_bias=bias,
+        empty_label_policy=setting(clf, "empty_label_policy"),
+    )
+    terms = options_of(clf, "loss_params")
+    del terms["empty_label_policy"]
+    return model, VariationalObjective(
+        temperature=float(clf.temperature),
+        lambda_bce=float(clf.lambda_bce),
+        lambda_kl=float(clf.lambda_kl),
+        lambda_contrastive=float(clf.lambda_contrastive),
+        **terms,
+    )
+
+
+def _encoder(clf: CGMVAEClassifier, n_features: int, probe: Any) -> nn.Module:
+    if clf.module is not None or setting(clf, "layer_norm"):
+        return encoder_of(clf, n_features, probe)
+    sizes = layer_sizes("hidden_layer_sizes", clf.hidden_layer_sizes)
+    return plain_encoder(n_features, sizes, clf.activation, float(clf.dropout))
+
+
+def _inner_products(net: IndexBatchNet, n_labels: int) -> AffineHead:
+    """Return the head that the model is: inner products with the embeddings of the labels."""
+    weight, bias = map(_array, net.module_.labels())
+    return AffineHead(weight, np.zeros(n_labels) if bias is None else bias)

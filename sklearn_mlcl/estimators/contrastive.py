@@ -11,21 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_mlcl.estimators.encoders import probe_of, scaled_encoder
-from sklearn_mlcl.estimators.net import (
+from sklearn_mlcl.estimators.encoders import joint_head, probe_of, scaled_encoder
+from sklearn_mlcl.estimators.net import NetClassifier
+from sklearn_mlcl.estimators.net_parameters import (
     LINEAR_WEIGHT,
     N_BINS,
     N_ESTIMATORS,
     PREDICT_PRECISION,
     REFIT_HEAD,
-    NetClassifier,
 )
-from sklearn_mlcl.estimators.task import Task
-from sklearn_mlcl.heads.predictor import AffineHead
+from sklearn_mlcl.estimators.task import Specification, Task
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead, embedding_width
-from sklearn_mlcl.modules._encoder import head_arrays, linear_head
-from sklearn_mlcl.training import ContrastiveObjective, IndexBatchNet
+from sklearn_mlcl.modules._encoder import linear_head
+from sklearn_mlcl.training import ContrastiveObjective
 from sklearn_mlcl.training._parallel import is_first
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import (
@@ -228,76 +227,12 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
                 "'auto', got False."
             )
 
-    def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
-        data = task.train
-        n_members = int(self.n_estimators)
-        encoder = scaled_encoder(self, task)
-        width = embedding_width(encoder, probe_of(self, data), n_members)
-        projection_dim = setting(self, "projection_dim")
-        loss = self._loss(data.n_labels)
-        with_prototypes = setting(self, "prototypes")
-        if with_prototypes == "auto":
-            with_prototypes = getattr(loss, "uses_prototypes", False)
-        projection: nn.Module = nn.Identity()
-        if projection_dim is not None:
-            projection = ProjectionHead(width, projection_dim, self.activation, n_members)
-        shape = (data.n_labels, projection_dim or width)
-        return encoder, ContrastiveObjective(
-            loss,
-            projection,
-            linear_head(width, task.log_odds, n_members),
-            prototypes=self._initial_prototypes(*shape) if with_prototypes else None,
-            queue=self._queue(*shape, data.has_missing()),
-            joint_loss=LOGIT_LOSSES[setting(self, "joint_loss")](),
-            lambda_contrastive=float(self.lambda_contrastive),
-            lambda_joint=float(self.lambda_joint),
-        )
-
-    def _loss(self, n_labels: int) -> nn.Module:
-        if isinstance(self.loss, nn.Module):
-            return copy.deepcopy(self.loss)
-        factory = CONTRASTIVE_LOSSES[self.loss]
-        given = options_of(self, "loss_params")
-        options = {name: given[name] for name in signature(factory).parameters if name in given}
-        if options.get("n_negatives") == "auto":
-            options["n_negatives"] = AUTO_NEGATIVES if n_labels > AUTO_LABELS else None
-        if self.verbose and is_first() and options.get("n_negatives") is not None:
-            print(
-                f"Of {n_labels} labels, a batch learns those that its samples have and "
-                f"{options['n_negatives']} others; loss_params__n_negatives=None takes all."
-            )
-        return factory(temperature=self.temperature, lambda_reg=self.lambda_reg, **options)
-
-    def _initial_prototypes(self, n_labels: int, n_projection: int) -> Tensor:
-        members = [
-            nn.init.xavier_uniform_(torch.empty(n_labels, n_projection))
-            for _ in range(int(self.n_estimators))
-        ]
-        return members[0] if self.n_estimators == 1 else torch.stack(members)
-
-    def _queue(self, n_labels: int, n_projection: int, has_missing: bool) -> MemoryQueue | None:
-        size = setting(self, "queue_size")
-        if size == 0:
-            return None
-        dtype = torch.float32 if has_missing else torch.bool
-        return MemoryQueue(
-            size, n_projection, n_labels, label_dtype=dtype, n_members=int(self.n_estimators)
-        )
-
-    def _trained_head(self, net: IndexBatchNet) -> AffineHead | None:
-        if self._has_logistic_head:
-            return None
-        return AffineHead(*head_arrays(net.criterion_.head, net.n_members))
-
-    @property
-    def _has_logistic_head(self) -> bool:
-        return self.lambda_joint == 0 or self.head == "logistic"
-
-    @property
-    def _refits(self) -> bool:
+    def _specification(self) -> Specification:
+        with_logistic = self.lambda_joint == 0 or self.head == "logistic"
         # A head that is asked for by its name stands alone.
         named = self.head == "joint" and setting(self, "refit_head") == "auto"
-        return super()._refits and not named
+        trained_head = None if with_logistic else joint_head
+        return Specification(_modules, trained_head, may_refit=not named)
 
     @property
     def n_negatives_(self) -> int | None:
@@ -311,3 +246,63 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         if prototypes is None:
             raise AttributeError(f"loss={self.loss!r} was trained without prototypes.")
         return nn.functional.normalize(prototypes.detach(), dim=-1).cpu().numpy()
+
+
+def _modules(
+    clf: ContrastiveMultiLabelClassifier, task: Task
+) -> tuple[nn.Module, ContrastiveObjective]:
+    """Return encoder and objective."""
+    data, n_members = task.train, int(clf.n_estimators)
+    encoder = scaled_encoder(clf, task)
+    width = embedding_width(encoder, probe_of(clf, data), n_members)
+    projection_dim = setting(clf, "projection_dim")
+    loss = _loss(clf, data.n_labels)
+    with_prototypes = setting(clf, "prototypes")
+    if with_prototypes == "auto":
+        with_prototypes = getattr(loss, "uses_prototypes", False)
+    projection: nn.Module = nn.Identity()
+    if projection_dim is not None:
+        projection = ProjectionHead(width, projection_dim, clf.activation, n_members)
+    shape = (data.n_labels, projection_dim or width)
+    return encoder, ContrastiveObjective(
+        loss,
+        projection,
+        linear_head(width, task.log_odds, n_members),
+        prototypes=_initial_prototypes(*shape, n_members) if with_prototypes else None,
+        queue=_queue(setting(clf, "queue_size"), *shape, n_members, data.has_missing()),
+        joint_loss=LOGIT_LOSSES[setting(clf, "joint_loss")](),
+        lambda_contrastive=float(clf.lambda_contrastive),
+        lambda_joint=float(clf.lambda_joint),
+    )
+
+
+def _loss(clf: ContrastiveMultiLabelClassifier, n_labels: int) -> nn.Module:
+    if isinstance(clf.loss, nn.Module):
+        return copy.deepcopy(clf.loss)
+    factory = CONTRASTIVE_LOSSES[clf.loss]
+    given = options_of(clf, "loss_params")
+    options = {name: given[name] for name in signature(factory).parameters if name in given}
+    if options.get("n_negatives") == "auto":
+        options["n_negatives"] = AUTO_NEGATIVES if n_labels > AUTO_LABELS else None
+    if clf.verbose and is_first() and options.get("n_negatives") is not None:
+        print(
+            f"Of {n_labels} labels, a batch learns those that its samples have and "
+            f"{options['n_negatives']} others; loss_params__n_negatives=None takes all."
+        )
+    return factory(temperature=clf.temperature, lambda_reg=clf.lambda_reg, **options)
+
+
+def _initial_prototypes(n_labels: int, n_projection: int, n_members: int) -> Tensor:
+    members = [
+        nn.init.xavier_uniform_(torch.empty(n_labels, n_projection)) for _ in range(n_members)
+    ]
+    return members[0] if n_members == 1 else torch.stack(members)
+
+
+def _queue(
+    size: int, n_labels: int, n_projection: int, n_members: int, has_missing: bool
+) -> MemoryQueue | None:
+    if size == 0:
+        return None
+    dtype = torch.float32 if has_missing else torch.bool
+    return MemoryQueue(size, n_projection, n_labels, label_dtype=dtype, n_members=n_members)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sklearn_mlcl.estimators.task import Task
+from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.modules import (
     FeatureNoise,
     InputScaler,
@@ -21,8 +22,10 @@ from sklearn_mlcl.modules import (
     embedding_width,
     linear,
 )
+from sklearn_mlcl.modules._encoder import head_arrays
 from sklearn_mlcl.modules._scaling import LIMIT, input_scaler, quantile_bins
 from sklearn_mlcl.persistence._custom import custom_encoder
+from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.training._parallel import in_parts
 from sklearn_mlcl.utils.fit_data import FitData
 from sklearn_mlcl.utils.parameters import AT_LEAST_1, setting
@@ -153,3 +156,9 @@ def _with_outputs(encoder: nn.Module, clf: Any, probe: Any, n_outputs: int | Non
     n_members = int(clf.n_estimators)
     width = embedding_width(encoder, probe, n_members)
     return nn.Sequential(encoder, linear(width, n_outputs, n_members))
+
+
+def joint_head(net: IndexBatchNet, n_labels: int) -> AffineHead:
+    """Return the linear head that an objective trained with the encoder, of the labels."""
+    coef, intercept = head_arrays(net.criterion_.head, net.n_members)
+    return AffineHead(coef[:, :n_labels], intercept[:, :n_labels])

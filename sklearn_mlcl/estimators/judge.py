@@ -1,10 +1,12 @@
-"""Out of fold: what each part of a prediction says of samples that it never saw."""
+"""Out of fold: what each part says of samples that it never saw, and what that chooses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any
 
 import joblib
 import numpy as np
@@ -12,19 +14,35 @@ import torch
 from torch import nn
 
 from sklearn_mlcl.estimators.encoders import feature_scaler
-from sklearn_mlcl.estimators.task import Judged, Task
+from sklearn_mlcl.estimators.task import Heads, Judged, Task, has_tree, number
 from sklearn_mlcl.heads.evaluation import CachedEmbedding, outputs
-from sklearn_mlcl.heads.held_out import Blend, HeldOut, for_ensemble
-from sklearn_mlcl.heads.logistic import fit_linear, held_out_linear
+from sklearn_mlcl.heads.held_out import (
+    Blend,
+    Decision,
+    HeldOut,
+    HeldOutParts,
+    choose_blend,
+    chosen,
+    for_ensemble,
+)
+from sklearn_mlcl.heads.logistic import default_weight, fit_linear, has_linear, held_out_linear
 from sklearn_mlcl.heads.predictor import AffineHead, NeighborHead, Predictor
 from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_feature_tree
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
-from sklearn_mlcl.training._parallel import in_parts
+from sklearn_mlcl.training._parallel import agreed, in_parts, processes_of_fit
 from sklearn_mlcl.utils.answers import logit
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.parameters import setting
+from sklearn_mlcl.utils.samples import is_table
 
 #: Samples on which the members are compared with their mean.
 COMPARED_SAMPLES = 2_000
+#: The share of the neighbours, and the threshold, where nothing is chosen.
+NEIGHBOR_WEIGHT, DEFAULT_THRESHOLD = 0.5, 0.5
+#: The share of a tree of labels on the features that others must beat. On the rows of
+#: ``benchmarks/bench_xmc.py`` the net gains less than 2 % of the log loss, and loses in precision.
+#: Nor do the neighbours gain more beside a tree, and their votes cost more than its search.
+TREE_WEIGHT = 1.0
 
 
 class Judge:
@@ -146,13 +164,6 @@ class Judge:
         return for_ensemble(blend, head.by_member(embedding).double().numpy())
 
 
-class Heads(NamedTuple):
-    """What stands on the embeddings side by side: a module, and fitted attributes."""
-
-    module: nn.Module
-    fitted: dict[str, Any]
-
-
 @dataclass
 class Trained:
     """A trained net and its heads, before the weights of the parts are chosen.
@@ -202,6 +213,29 @@ class Trained:
         judge, own = self._held_out
         return judge.votes(own, self.known)
 
+    def held_out_parts(
+        self, scaled: bool, with_neighbors: bool, with_linear: bool, tree: bool
+    ) -> tuple[HeldOutParts | None, float | None]:
+        """Return what the parts say of the held-out samples, and the best C of the linear part.
+
+        Both are None where there are no such samples, or they tell nothing.
+        """
+        if self.judge is None or not self.judge.judged.judgement.informs:
+            return None, None
+        votes = self.votes if with_neighbors else None
+        linear, C = None, None
+        if with_linear and tree:
+            linear = self.tree_log_odds(scaled)
+        elif with_linear:
+            linear, C = self.judge.linear(scaled)
+        return HeldOutParts(self.head_log_odds, votes, linear), C
+
+    def neighbors(self, random_state: np.random.RandomState) -> NeighborHead:
+        """Return the neighbours; ``random_state`` draws which, where there are too many."""
+        kept = self.task.train.subsample(random_state)
+        near = self.task.train.take(kept)
+        return NeighborHead(self.known.of(kept), near.Y, near.sample_weight, self.task.stats)
+
     @property
     def _held_out(self) -> tuple[Judge, np.ndarray]:
         assert self.judge is not None and self.own is not None
@@ -238,3 +272,138 @@ class Trained:
                 entries=8 * n_labels,
             )
         return self._tree_log_odds
+
+
+# ---------------------------------------------------------------------- choices
+
+
+def choose(clf: Any, trained: Trained) -> dict[str, Any]:
+    """Return the attributes that held-out samples choose, of what was trained."""
+    task, judge, previous = trained.task, trained.judge, trained.previous
+    before = previous if task.is_part else None
+    tree = has_tree(clf, task.own)
+    with_linear = _with_linear(clf, task.train, tree)
+    if task.is_part and tree:
+        # The net learns from all parts, a tree would forget those before.
+        with_linear = before is not None and isinstance(before.linear, ScaledTree)
+    asked = _weights_asked(clf, tree)
+    usual = previous.blend if previous is not None and judge is None else None
+    blend = _default_blend(task.train, asked, with_linear, tree, usual)
+    parts, C = trained.held_out_parts(clf.scale_input, blend.neighbor_weight > 0, with_linear, tree)
+    whole = blend
+    if judge is not None and parts is not None:
+        blend = agreed(choose_blend(parts, judge.judged.judgement, blend, *asked, task.seed))
+        whole = agreed(judge.for_ensemble(blend, trained.known, trained.heads.module))
+    random_state = np.random.RandomState(task.seed)
+    neighbors = trained.neighbors(random_state) if blend.neighbor_weight > 0 else None
+    linear: nn.Module | None = None
+    if blend.linear_weight > 0 and tree:
+        kept = None if before is None else before.linear
+        linear = kept or trained.label_tree(clf.scale_input)
+    elif blend.linear_weight > 0:
+        linear = trained.linear_part(clf.scale_input, C, random_state)
+    predictor = Predictor(
+        trained.net.module_,
+        trained.heads.module,
+        task.stats.counts if before is None else task.stats.counts + before.counts,
+        setting(clf, "pseudo_count"),
+        neighbors=neighbors,
+        linear=linear,
+        blend=whole,
+    )
+    if (processes := processes_of_fit()) is not None:
+        processes.hand_out(t for t in predictor.state_dict().values() if torch.is_tensor(t))
+    held_out = None
+    if judge is not None and parts is not None:
+        rare = predictor.get_buffer("shift").numpy() - whole.shift
+        log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
+        held_out = judge.kept(log_odds.astype(np.float32))
+    threshold, decision = agreed(_decided(clf, trained, held_out))
+    kind = clf._format.kind
+    return {
+        "predictor_": predictor,
+        "decision_": decision,
+        "threshold_": threshold,
+        "validation_scores_": {} if held_out is None else held_out.scores(threshold, kind),
+        "_held_out": held_out,
+        "_threshold_asked": clf.threshold,
+    }
+
+
+def _weights_asked(clf: Any, tree: bool) -> tuple[float | None, float | None]:
+    """Return the shares of the neighbours and of the linear part; None where they are chosen."""
+    of_neighbors = number(clf.neighbor_weight)
+    if of_neighbors is None and tree:
+        of_neighbors = 0.0
+    return of_neighbors, number(clf.linear_weight)
+
+
+def _default_blend(
+    data: FitData,
+    asked: tuple[float | None, float | None],
+    with_linear: bool,
+    tree: bool,
+    usual: Blend | None,
+) -> Blend:
+    """Return the weights where nothing is chosen: those asked for, those of before, or usual."""
+    if usual is None:
+        usual = Blend(NEIGHBOR_WEIGHT, TREE_WEIGHT if tree else default_weight(data))
+    v, w = asked
+    w = usual.linear_weight if w is None else w
+    return replace(
+        usual,
+        neighbor_weight=usual.neighbor_weight if v is None else v,
+        linear_weight=w if with_linear else 0.0,
+    )
+
+
+def _with_linear(clf: Any, data: FitData, tree: bool) -> bool:
+    """Return whether there is a linear part; beside a ``module`` only if it is asked for."""
+    if not clf._own_inputs:
+        weight = clf.linear_weight
+        return weight != 0 if tree else has_linear(weight, data)
+    asked = number(clf.linear_weight) or 0.0
+    if asked > 0 and not is_table(data.X):
+        raise ValueError(
+            f"linear_weight={asked} needs rows of floats, got X of dtype {data.X.dtype} and "
+            f"shape {data.X.shape}."
+        )
+    return asked > 0
+
+
+def _decided(clf: Any, trained: Trained, held_out: HeldOut | None) -> tuple[Any, Decision]:
+    """Return the threshold and the decision rule in force, chosen on held-out samples."""
+    own = trained.task.own
+    rule = own.rule if clf._format.kind == "multilabel" else "threshold"
+    objective = objective_of(clf.threshold, clf._format.kind)
+    if objective is None and rule == "auto":
+        objective = "f1_micro"
+    threshold: Any = DEFAULT_THRESHOLD if isinstance(clf.threshold, str) else clf.threshold
+    if not isinstance(threshold, Real):
+        threshold = clf._checked_threshold(threshold)
+    if held_out is None:
+        asked = [f"decision={rule!r}"] if rule != "threshold" else []
+        if trained.previous is not None and isinstance(clf.threshold, str):
+            threshold = clf._tuned_threshold()  # what was chosen stays
+        elif isinstance(clf.threshold, str) and clf.threshold != "auto":
+            asked.append(f"threshold={clf.threshold!r}")
+        if asked:
+            warnings.warn(
+                f"{' and '.join(asked)} needs held-out samples, but none could be held out: "
+                f"labels are predicted by threshold {threshold}. Give X_val and y_val, more "
+                "samples or another validation.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return threshold, Decision("threshold")
+    if objective is not None:
+        threshold = held_out.tuned(objective)
+    decoder = trained.heads.fitted.get("decoder_")
+    return threshold, chosen(rule, threshold, held_out, trained.own, decoder, own.prior)
+
+
+def objective_of(threshold: Any, kind: str) -> str | None:
+    """Return what a parameter ``threshold`` is tuned for; None where it is a number."""
+    if not isinstance(threshold, str):
+        return None
+    return None if threshold == "auto" and kind != "multilabel" else threshold

@@ -13,7 +13,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite, rollback_on_error
 from sklearn_mlcl.heads.evaluation import tree_labels, tree_log_odds, tree_topk
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads, tolerance, wants_tree
 from sklearn_mlcl.heads.predictor import AffineHead
@@ -186,7 +186,7 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
         for name in ("coef_", "intercept_", "label_tree_"):
             self.__dict__.pop(name, None)
         options["tol"] = self.tol_ = self._tolerance(data.X, data.n_labels)
-        with self._finite(data.X):
+        with finite(self, data.X):
             fitted: FittedTree | LogisticSolution
             if self._has_tree(data.n_labels):
                 fitted = fit_label_tree(data.X, data.Y, data.copies, C, **options)

@@ -10,25 +10,24 @@ import numpy as np
 from torch import nn
 
 from sklearn_mlcl.collapse import fit_onn_decoder
-from sklearn_mlcl.estimators.encoders import probe_of, scaled_encoder
-from sklearn_mlcl.estimators.judge import Heads
+from sklearn_mlcl.estimators.encoders import joint_head, probe_of, scaled_encoder
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
-from sklearn_mlcl.estimators.net import (
+from sklearn_mlcl.estimators.net import NetClassifier
+from sklearn_mlcl.estimators.net_parameters import (
     LINEAR_WEIGHT,
     N_BINS,
     N_ESTIMATORS,
     PREDICT_PRECISION,
     REFIT_HEAD,
-    NetClassifier,
 )
-from sklearn_mlcl.estimators.task import Task
+from sklearn_mlcl.estimators.task import Heads, Specification, Task
 from sklearn_mlcl.heads.evaluation import CachedEmbedding
 from sklearn_mlcl.heads.held_out import DECISIONS
 from sklearn_mlcl.heads.predictor import AffineHead, DecoderHead
 from sklearn_mlcl.losses import LOGIT_LOSSES, PickAllLabelLoss
 from sklearn_mlcl.modules import embedding_width
-from sklearn_mlcl.modules._encoder import Head, etf_head, head_arrays, linear_head
-from sklearn_mlcl.training import IndexBatchNet, LogitObjective
+from sklearn_mlcl.modules._encoder import Head, etf_head, linear_head
+from sklearn_mlcl.training import LogitObjective
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
 from sklearn_mlcl.utils.parameters import (
     AT_LEAST_0,
@@ -161,75 +160,79 @@ class MultiLabelMLPClassifier(NetClassifier):
         },
     )
 
-    def _modules(self, task: Task) -> tuple[nn.Module, nn.Module]:
-        data = task.train
-        # One logit more where samples without a label are a class of their own.
-        none_class = self.loss == "pal" and setting(self, "empty_rows") == "none_class"
-        log_odds = task.log_odds
-        if none_class:
-            log_odds = np.insert(log_odds, log_odds.shape[-1], 0.0, axis=-1)
-        n_outputs = setting(self, "feature_dim")
-        if n_outputs is None and self.classifier == "etf":
-            n_outputs = max(log_odds.shape[-1] - 1, 1)
-        encoder = scaled_encoder(self, task, n_outputs)
-        width = embedding_width(encoder, probe_of(self, data), int(self.n_estimators))
-        head: Head
-        if self.classifier == "etf":
-            head = etf_head(width, log_odds, learn_scale=self.loss != "pal")
-        else:
-            head = linear_head(width, log_odds, int(self.n_estimators))
-        loss = self._loss(data.n_labels)
-        return encoder, LogitObjective(head, loss, setting(self, "feature_decay"))
-
-    def _loss(self, n_labels: int) -> nn.Module:
-        if isinstance(self.loss, nn.Module):
-            return copy.deepcopy(self.loss)
-        if self.loss != "pal":
-            return LOGIT_LOSSES[self.loss]()
-        if n_labels < 2:
-            raise ValueError(
-                "loss='pal' is a softmax over labels and constant for a single one; "
-                "expected at least 2 labels. Use loss='bce'."
-            )
-        names = ("pal_norm", "empty_rows", "label_smoothing")
-        return PickAllLabelLoss(*(setting(self, name) for name in names))
-
-    def _rule(self) -> tuple[str, Any]:
-        if isinstance(self.decision, str):
-            return self.decision, "tuned"
-        return "onn", self.decision.prior
-
-    def _needs_decoder(self) -> bool:
-        return self.loss == "pal" or self._rule()[0] in ("onn", "auto")
-
-    @property
-    def _members_hold_out(self) -> bool:  # type: ignore[override]
-        # A decoder of label sets sees all members at once; those of an ETF share their biases.
-        return not self._needs_decoder() and self.classifier != "etf"
-
-    @property
-    def _refits(self) -> bool:
-        # With "pal" a decoder of label sets predicts, and a fixed frame has no better head.
-        return super()._refits and self.loss != "pal" and self.classifier == "linear"
-
-    def _trained_head(self, net: IndexBatchNet) -> AffineHead:
-        coef, intercept = head_arrays(net.criterion_.head, net.n_members)
-        n_labels = self._format.n_labels
-        return AffineHead(coef[:, :n_labels], intercept[:, :n_labels])
-
-    def _head(
-        self, head: AffineHead, known: CachedEmbedding, own: np.ndarray | None, task: Task
-    ) -> Heads:
-        if not self._needs_decoder():
-            return Heads(head, {"decoder_": None})
-        asked = NearestLabelSetClassifier() if isinstance(self.decision, str) else self.decision
-        judged = task.judged()
-        decoder = fit_onn_decoder(
-            known.all(),
-            task.train.Y,
-            sample_weight=task.train.row_weight,
-            variant=asked.variant,
-            max_labels=asked.max_labels,
-            validation=None if own is None or judged is None else (own, judged.data.Y),
+    def _specification(self) -> Specification:
+        by_name = isinstance(self.decision, str)
+        rule = self.decision if by_name else "onn"
+        with_decoder = self.loss == "pal" or rule in ("onn", "auto")
+        return Specification(
+            _modules,
+            joint_head,
+            _with_decoder if with_decoder else _without_decoder,
+            # With "pal" a decoder of label sets predicts, and a fixed frame has no better head.
+            may_refit=self.loss != "pal" and self.classifier == "linear",
+            # A decoder of label sets sees all members at once; those of an ETF share their biases.
+            members_hold_out=not with_decoder and self.classifier != "etf",
+            rule=rule,
+            prior="tuned" if by_name else self.decision.prior,
         )
-        return Heads(DecoderHead(decoder) if self.loss == "pal" else head, {"decoder_": decoder})
+
+
+def _modules(clf: MultiLabelMLPClassifier, task: Task) -> tuple[nn.Module, LogitObjective]:
+    """Return encoder and objective."""
+    data = task.train
+    # One logit more where samples without a label are a class of their own.
+    none_class = clf.loss == "pal" and setting(clf, "empty_rows") == "none_class"
+    log_odds = task.log_odds
+    if none_class:
+        log_odds = np.insert(log_odds, log_odds.shape[-1], 0.0, axis=-1)
+    n_outputs = setting(clf, "feature_dim")
+    if n_outputs is None and clf.classifier == "etf":
+        n_outputs = max(log_odds.shape[-1] - 1, 1)
+    encoder = scaled_encoder(clf, task, n_outputs)
+    width = embedding_width(encoder, probe_of(clf, data), int(clf.n_estimators))
+    head: Head
+    if clf.classifier == "etf":
+        head = etf_head(width, log_odds, learn_scale=clf.loss != "pal")
+    else:
+        head = linear_head(width, log_odds, int(clf.n_estimators))
+    loss = _loss(clf, data.n_labels)
+    return encoder, LogitObjective(head, loss, setting(clf, "feature_decay"))
+
+
+def _loss(clf: MultiLabelMLPClassifier, n_labels: int) -> nn.Module:
+    if isinstance(clf.loss, nn.Module):
+        return copy.deepcopy(clf.loss)
+    if clf.loss != "pal":
+        return LOGIT_LOSSES[clf.loss]()
+    if n_labels < 2:
+        raise ValueError(
+            "loss='pal' is a softmax over labels and constant for a single one; "
+            "expected at least 2 labels. Use loss='bce'."
+        )
+    names = ("pal_norm", "empty_rows", "label_smoothing")
+    return PickAllLabelLoss(*(setting(clf, name) for name in names))
+
+
+def _with_decoder(
+    clf: MultiLabelMLPClassifier,
+    head: AffineHead,
+    known: CachedEmbedding,
+    own: np.ndarray | None,
+    task: Task,
+) -> Heads:
+    """Return the head beside a decoder of label sets, or the decoder in its place."""
+    asked = NearestLabelSetClassifier() if isinstance(clf.decision, str) else clf.decision
+    judged = task.judged()
+    decoder = fit_onn_decoder(
+        known.all(),
+        task.train.Y,
+        sample_weight=task.train.row_weight,
+        variant=asked.variant,
+        max_labels=asked.max_labels,
+        validation=None if own is None or judged is None else (own, judged.data.Y),
+    )
+    return Heads(DecoderHead(decoder) if clf.loss == "pal" else head, {"decoder_": decoder})
+
+
+def _without_decoder(clf: MultiLabelMLPClassifier, head: AffineHead, *_: Any) -> Heads:
+    return Heads(head, {"decoder_": None})

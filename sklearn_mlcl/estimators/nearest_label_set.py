@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from sklearn_mlcl.collapse import VARIANTS, ONNDecoder, fit_onn_decoder
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite, rollback_on_error
 from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.held_out import tune_onn_prior
 from sklearn_mlcl.heads.predictor import DecoderHead
@@ -135,7 +135,7 @@ class NearestLabelSetClassifier(DeclaredParameters, MultiLabelClassifier):
             elif target_format.kind == "binary":  # either class is a set, as with more classes
                 data = replace(data, Y=np.hstack([1 - data.Y, data.Y]))
             check_sizes(data.X, 0.0, LARGEST_FEATURE)
-            with self._finite(data.X):
+            with finite(self, data.X):
                 self.decoder_ = self._fit_decoder(data)
         return self
 

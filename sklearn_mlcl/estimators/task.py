@@ -2,22 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
-from typing import Any
+from numbers import Real
+from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import scipy.sparse as sp
 import torch
+from sklearn.utils import check_random_state
+from torch import nn
 
 from sklearn_mlcl.heads.held_out import Judgement
-from sklearn_mlcl.model_selection._splitters import Folds
-from sklearn_mlcl.training import RowTensors
+from sklearn_mlcl.heads.logistic import wants_tree
+from sklearn_mlcl.heads.predictor import AffineHead
+from sklearn_mlcl.heads.scaled_tree import ScaledTree
+from sklearn_mlcl.model_selection._splitters import Folds, common_share, member_folds, no_folds
+from sklearn_mlcl.persistence._checkpoint import KeptFit
+from sklearn_mlcl.training import IndexBatchNet, RowTensors
+from sklearn_mlcl.training._parallel import agreed
 from sklearn_mlcl.utils.fit_data import ClassWeights, FitData, LabelStats, weighted_counts
+from sklearn_mlcl.utils.parameters import setting
 
 #: Held-out entries that are kept and judged at most; of more, a random part of the samples is.
 JUDGED_ENTRIES = 2**23
+#: From so many members on each holds out a fold of its own, up to so many samples. Else a common
+#: share is held out, up to so many samples.
+FEWEST_MEMBERS, HELD_OUT_SAMPLES, HELD_OUT_SHARE = 4, 20_000, 0.1
+
+
+class Specification(NamedTuple):
+    """What a class of estimators has of its own, as its parameters say. The base does the rest.
+
+    Attributes
+    ----------
+    modules : callable
+        ``modules(clf, task)`` returns what makes embeddings of samples, and the objective of its
+        training.
+    trained_head : callable or None
+        ``trained_head(net, n_labels)`` returns the head that was trained with the encoder. With
+        None, logistic regressions on the embedding are the head.
+    finished_head : callable or None
+        ``finished_head(clf, head, known, own, task)`` returns what stands on the embeddings in the
+        end, of ``known`` samples of the training and of the ``own`` held-out ones; None: the head.
+    may_refit : bool
+        Whether logistic heads may be blended into the trained head.
+    members_hold_out : bool
+        Whether each member of an ensemble can hold out samples of its own.
+    rule, prior : str, object
+        The decision rule that is asked for, and the prior of the label sets.
+    net_class : type
+        The class of the net that is trained.
+    """
+
+    modules: Callable[[Any, Task], tuple[nn.Module, nn.Module]]
+    trained_head: Callable[[IndexBatchNet, int], AffineHead] | None
+    finished_head: Callable[..., Heads] | None = None
+    may_refit: bool = True
+    members_hold_out: bool = True
+    rule: str = "threshold"
+    prior: Any = 0.0
+    net_class: type[IndexBatchNet] = IndexBatchNet
+
+
+class Heads(NamedTuple):
+    """What stands on the embeddings side by side: a module, and fitted attributes."""
+
+    module: nn.Module
+    fitted: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,6 +81,8 @@ class Task:
 
     Attributes
     ----------
+    own : Specification
+        What the class of the estimator has of its own.
     data : FitData
         Samples to learn from, without class weights.
     folds : Folds
@@ -44,10 +101,13 @@ class Task:
         Epochs at most.
     schedule : str
         Course of the learning rate.
+    n_before : int
+        Epochs that the net was trained for before.
     is_part : bool
         Whether the samples are a part of the data, as ``partial_fit`` sees them.
     """
 
+    own: Specification
     data: FitData
     folds: Folds
     valid: FitData | None
@@ -57,11 +117,13 @@ class Task:
     seed: int
     n_epochs: int
     schedule: str
+    n_before: int
     is_part: bool
 
     @classmethod
     def of(
         cls,
+        own: Specification,
         data: FitData,
         folds: Folds,
         valid: FitData | None,
@@ -80,7 +142,7 @@ class Task:
             # "balanced" counts the samples that a member learns from, and no others.
             parts = (data.take(folds.learnt(k)) for k in range(folds.n_folds))
             weights = [part.class_weights(class_weight, target_format) for part in parts]
-        return cls(data, folds, valid, is_given, weights, overall, **settings)
+        return cls(own, data, folds, valid, is_given, weights, overall, **settings)
 
     @cached_property
     def train(self) -> FitData:
@@ -188,3 +250,175 @@ class Judged:
     fold: np.ndarray
     Y: np.ndarray
     judgement: Judgement
+
+
+# ---------------------------------------------------------------------- planning
+
+
+class Dealt(NamedTuple):
+    """Samples of a fit, by what they hash to, and what was held out of those that take part."""
+
+    digest: str
+    part: np.ndarray | None
+    folds: Folds
+
+    @classmethod
+    def checked(cls, digest: str, drawn: Any, n: int) -> Dealt:
+        """Return what was drawn when a fit of n samples began, which a file may have kept."""
+        part, of_sample, n_folds = drawn
+        known = part is None or (
+            _are_numbers(part) and part.size and 0 <= part.min() <= part.max() < n
+        )
+        size = n if part is None else np.size(part)
+        if not (
+            known
+            and _are_numbers(of_sample)
+            and of_sample.shape == (size,)
+            and type(n_folds) is int
+            and -1 <= of_sample.min() <= of_sample.max() < max(n_folds, 0)
+        ):
+            raise ValueError("checkpoint: the state that was kept holds out other samples.")
+        return cls(digest, part, Folds(of_sample, n_folds))
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether a value is an array of integers of one dimension."""
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "i"
+
+
+def plan(
+    clf: Any,
+    own: Specification,
+    data: FitData,
+    valid: FitData | None,
+    kept: KeptFit,
+    continuing: bool,
+    n_epochs: int,
+    is_part: bool = False,
+) -> Task:
+    """Plan a training: what is held out, what each sample weighs, what seeds it."""
+    if not isinstance(clf.threshold, str):
+        clf._checked_threshold(clf.threshold)
+    n_before = clf.n_iter_ if continuing else 0
+    seed = check_random_state(clf.random_state).randint(2**31 - 1)
+    seed = agreed(kept.drawn("seed", seed + n_before))
+    dealt = None
+    if not (valid is not None or is_part or clf.validation is None):
+        digest = joblib.hash((data.X, data.Y, data.groups))
+        if not continuing:
+            part, folds = _deal(clf, own, data, seed)
+            drawn = agreed(kept.drawn("held out", (part, folds.of_sample, folds.n_folds)))
+            dealt = Dealt.checked(digest, drawn, data.n_samples)
+        elif clf._dealt is not None and clf._dealt.digest == digest:
+            # Of others, the net may have learnt what it would hold out.
+            dealt = clf._dealt
+    clf._dealt = dealt = agreed(dealt)
+    if dealt is not None and dealt.part is not None:
+        data = data.take(dealt.part)
+    return Task.of(
+        own,
+        data,
+        no_folds(data.n_samples) if dealt is None else dealt.folds,
+        valid,
+        clf.class_weight,
+        clf._format,
+        seed=seed,
+        n_epochs=n_epochs,
+        schedule="constant" if is_part else setting(clf, "schedule"),
+        n_before=n_before,
+        is_part=is_part,
+    )
+
+
+def _deal(
+    clf: Any, own: Specification, data: FitData, seed: int
+) -> tuple[np.ndarray | None, Folds]:
+    """Return the samples that take part, None for all, and what is held out of them."""
+    if isinstance(clf.validation, str | Real):
+        return None, _folds(clf, own, data, seed)
+    train, held_out = _first_split(clf, data)
+    folds = Folds(np.repeat([-1, 0], [len(train), len(held_out)]), 1)
+    return np.concatenate([train, held_out]), folds
+
+
+def _first_split(clf: Any, data: FitData) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the samples to learn from and to hold out, by a splitter."""
+    y: Any = data.Y.astype(np.float64)  # a splitter may compute with it
+    if clf._format.kind != "multilabel":
+        y = y[:, 0] if clf._format.kind == "binary" else y.argmax(axis=1)
+    train, held_out = next(iter(clf.validation.split(data.X, y, data.groups)))
+    return train, held_out
+
+
+def _folds(clf: Any, own: Specification, data: FitData, seed: int) -> Folds:
+    """Deal the samples to what is held out, as ``validation`` says."""
+    n, share = data.n_samples, clf.validation
+    if isinstance(share, Real):
+        return common_share(data, float(share), seed)
+    several = clf.n_estimators >= FEWEST_MEMBERS and not clf._own_inputs
+    # A tree for each fold would cost as much as the training.
+    by_member = own.members_hold_out and several and not has_tree(clf, own)
+    if by_member and n <= HELD_OUT_SAMPLES:
+        return member_folds(data, int(clf.n_estimators), seed)
+    return common_share(data, min(HELD_OUT_SHARE, HELD_OUT_SAMPLES / n), seed)
+
+
+def check_tree(clf: Any, own: Specification) -> None:
+    """Raise for a tree of labels where there is none, and for refitted heads beside one."""
+    if has_tree(clf, own) and setting(clf, "refit_head") is True:
+        raise ValueError(
+            "net_params__refit_head=True blends a logistic regression for each label into the "
+            f"trained head, but {clf._format.n_labels} labels have a tree "
+            f"(net_params__label_tree={setting(clf, 'label_tree')!r}): set "
+            "net_params__label_tree=False, or leave net_params__refit_head at 'auto'."
+        )
+    if setting(clf, "label_tree") is True and not has_tree(clf, own):
+        needed = {
+            "linear_weight": "linear_weight above 0 ('auto' is 0 where a module sees samples "
+            "as they are)",
+            "head": "head='logistic'",
+        }
+        raise ValueError(
+            "net_params__label_tree=True needs logistic regressions: expected "
+            f"{' or '.join(_texts(clf, needed).values())}; got {_given(clf, needed)}."
+        )
+
+
+def check_tree_of_part(clf: Any, own: Specification) -> None:
+    """Raise if ``partial_fit`` would have to fit a tree of labels."""
+    kept = hasattr(clf, "predictor_") and isinstance(clf.predictor_.linear, ScaledTree)
+    asked = (number(clf.linear_weight) or 0.0) > 0 and not kept
+    if has_tree(clf, own) and (own.trained_head is None or asked):
+        needed = {
+            "linear_weight": "linear_weight='auto'",
+            "head": "a head that is trained with the encoder",
+        }
+        raise ValueError(
+            "partial_fit fits no tree of labels: it would know those of the latest samples "
+            f"alone. Set {' and '.join(_texts(clf, needed).values())}, or "
+            f"net_params__label_tree=False; got {_given(clf, needed)}, "
+            f"{clf._format.n_labels} labels."
+        )
+
+
+def _texts(clf: Any, texts: dict[str, str]) -> dict[str, str]:
+    """Return the texts about parameters that this class has."""
+    return {name: text for name, text in texts.items() if name in clf._declared}
+
+
+def _given(clf: Any, names: Iterable[str]) -> str:
+    """Return the values of those parameters that this class has, for an error."""
+    return ", ".join(f"{n}={getattr(clf, n)!r}" for n in names if n in clf._declared)
+
+
+def has_tree(clf: Any, own: Specification) -> bool:
+    """Return whether a tree of labels takes the place of logistic regressions, one a label."""
+    given = number(clf.linear_weight)
+    with_linear = (given or 0.0) > 0 if clf._own_inputs else given != 0
+    wanted = wants_tree(setting(clf, "label_tree"), clf._format.n_labels)
+    return wanted and (own.trained_head is None or with_linear)
+
+
+def number(weight: float | str) -> float | None:
+    """Return a weight that is given; None for "auto"."""
+    return None if isinstance(weight, str) else float(weight)

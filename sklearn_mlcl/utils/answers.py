@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from sklearn.base import TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -294,6 +295,11 @@ class EmbeddingFrames(TransformerMixin, LabelFrames):
         """
         TransformerMixin.set_output(self, transform=transform)
         return LabelFrames.set_output(self, predict=predict)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
 
 def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[..., Any]:
