@@ -15,14 +15,8 @@ from torch import nn
 
 from sklearn_mlcl import CGMVAEClassifier, ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
 from sklearn_mlcl.callbacks import RepresentationMonitor
-from sklearn_mlcl.estimators.net import (
-    AUTO_EPOCHS,
-    AUTO_SAMPLES,
-    EPOCH_SHARES,
-    FEWEST_EPOCHS,
-    batch_samples,
-    most_epochs,
-)
+from sklearn_mlcl.estimators.net import EPOCH_SHARES, batch_samples
+from sklearn_mlcl.estimators.task import AUTO_EPOCHS, AUTO_SAMPLES, FEWEST_EPOCHS, most_epochs
 from sklearn_mlcl.modules import MemberList, StackedLinear
 from sklearn_mlcl.representation import positive_regularization_ratio
 from tests.small import every_ensemble, plain, small
@@ -206,7 +200,7 @@ def test_automatic_number_of_epochs(n_samples: int, expected: int) -> None:
 def test_automatic_sizes_reach_the_training(
     make: Any, label_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sklearn_mlcl.estimators.net.AUTO_SAMPLES", 8)  # a fifth of the epochs
+    monkeypatch.setattr("sklearn_mlcl.estimators.task.AUTO_SAMPLES", 8)  # a fifth of the epochs
     clf = ensemble(make, max_epochs="auto").fit(*label_data)
     assert clf.net_.batch_size == 32
     assert clf.n_iter_ == len(clf.history_["train_loss"]) == max(FEWEST_EPOCHS, AUTO_EPOCHS // 5)

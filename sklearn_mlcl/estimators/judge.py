@@ -281,7 +281,7 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
     """Return the attributes that held-out samples choose, of what was trained."""
     task, judge, previous = trained.task, trained.judge, trained.previous
     before = previous if task.is_part else None
-    tree = has_tree(clf, task.own)
+    tree = has_tree(clf, task.spec)
     with_linear = _with_linear(clf, task.train, tree)
     if task.is_part and tree:
         # The net learns from all parts, a tree would forget those before.
@@ -373,8 +373,8 @@ def _with_linear(clf: Any, data: FitData, tree: bool) -> bool:
 
 def _decided(clf: Any, trained: Trained, held_out: HeldOut | None) -> tuple[Any, Decision]:
     """Return the threshold and the decision rule in force, chosen on held-out samples."""
-    own = trained.task.own
-    rule = own.rule if clf._format.kind == "multilabel" else "threshold"
+    spec = trained.task.spec
+    rule = spec.rule if clf._format.kind == "multilabel" else "threshold"
     objective = objective_of(clf.threshold, clf._format.kind)
     if objective is None and rule == "auto":
         objective = "f1_micro"
@@ -399,7 +399,7 @@ def _decided(clf: Any, trained: Trained, held_out: HeldOut | None) -> tuple[Any,
     if objective is not None:
         threshold = held_out.tuned(objective)
     decoder = trained.heads.fitted.get("decoder_")
-    return threshold, chosen(rule, threshold, held_out, trained.own, decoder, own.prior)
+    return threshold, chosen(rule, threshold, held_out, trained.own, decoder, spec.prior)
 
 
 def objective_of(threshold: Any, kind: str) -> str | None:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from math import ceil, sqrt
+from math import ceil
 from numbers import Real
 from typing import Any, Self
 
@@ -19,24 +19,9 @@ from torch import nn
 
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite, rollback_on_error
 from sklearn_mlcl.estimators.identity import traits_of_call, traits_of_fit
-from sklearn_mlcl.estimators.judge import (
-    DEFAULT_THRESHOLD,
-    Judge,
-    Trained,
-    choose,
-    objective_of,
-)
+from sklearn_mlcl.estimators.judge import DEFAULT_THRESHOLD, Judge, Trained, choose, objective_of
 from sklearn_mlcl.estimators.net_parameters import NetParameters
-from sklearn_mlcl.estimators.task import (
-    Heads,
-    Judged,
-    Specification,
-    Task,
-    check_tree,
-    check_tree_of_part,
-    has_tree,
-    plan,
-)
+from sklearn_mlcl.estimators.task import Heads, Judged, Specification, Task, has_tree, plan
 from sklearn_mlcl.heads.evaluation import (
     CachedEmbedding,
     Embedding,
@@ -45,17 +30,8 @@ from sklearn_mlcl.heads.evaluation import (
     outputs,
 )
 from sklearn_mlcl.heads.held_out import HeldOut
-from sklearn_mlcl.heads.logistic import (
-    C_of_labels,
-    EmbeddedSamples,
-    fit_embedding_heads,
-)
-from sklearn_mlcl.heads.predictor import (
-    AffineHead,
-    BestLabels,
-    MemberSpread,
-    Predictor,
-)
+from sklearn_mlcl.heads.logistic import C_of_labels, EmbeddedSamples, fit_embedding_heads
+from sklearn_mlcl.heads.predictor import AffineHead, BestLabels, MemberSpread, Predictor
 from sklearn_mlcl.heads.refit import RefittedHead, refitted, refitted_as
 from sklearn_mlcl.heads.scaled_tree import fit_embedding_tree
 from sklearn_mlcl.model_selection._choices import KeepsChoices
@@ -87,10 +63,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
 )
 from sklearn_mlcl.utils.answers import EmbeddingFrames, in_chosen_container, set_format, sigmoid
 from sklearn_mlcl.utils.fit_data import FitData, check_fit_data, warn_weightless
-from sklearn_mlcl.utils.parameters import (
-    check_some,
-    setting,
-)
+from sklearn_mlcl.utils.parameters import check_some, setting
 from sklearn_mlcl.utils.runtime import resolve_device, seeded, threads_for, torch_defaults
 from sklearn_mlcl.utils.samples import (
     Features,
@@ -104,9 +77,6 @@ from sklearn_mlcl.utils.samples import (
 )
 from sklearn_mlcl.utils.targets import warn_constant_labels
 
-#: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
-#: root of their number.
-AUTO_SAMPLES, AUTO_EPOCHS, FEWEST_EPOCHS = 2_000, 40, 8
 #: Samples of a step at most where ``batch_size="auto"``.
 LARGEST_BATCH = 1_024
 #: ``early_stopping=True`` compares these shares of the epochs; the longest wins that is within the
@@ -219,10 +189,7 @@ class NetClassifier(
         if self.checkpoint is not None and is_first():
             kept.begin(traits_of_fit(self, data, valid, self._start(continuing)), n_processes())
         kept.state, kept.is_last = agreed((kept.state, kept.is_last))
-        own = self._specification()
-        check_tree(self, own)
-        n_epochs = most_epochs(self.max_epochs, data.n_samples)
-        task = plan(self, own, data, valid, kept, continuing, n_epochs)
+        task = plan(self, data, valid, kept, continuing)
         # A copy of the held-out samples is made for callbacks alone, its own or a search's.
         judged = task.judged() if has_callbacks(self) else None
         given = _monitored(judged, X, y, sample_weight, validation)
@@ -272,9 +239,7 @@ class NetClassifier(
         ):
             data = self._read(X, y, sample_weight, continuing, classes=classes)
             self._check_same(data, None, continuing)
-            own = self._specification()
-            check_tree_of_part(self, own)
-            task = plan(self, own, data, None, KeptFit(None), continuing, n_epochs=1, is_part=True)
+            task = plan(self, data, None, KeptFit(None), continuing, is_part=True)
             warn_weightless(task.train, self._format.label_names)
             with finite(self, data.X):
                 self._adopt(train(self, task, continuing))
@@ -577,11 +542,11 @@ def _epoch_choice(clf: NetClassifier, task: Task, judge: Judge) -> EpochChoice:
 
 def _new_net(clf: NetClassifier, task: Task) -> IndexBatchNet:
     with private_draws():
-        module, objective = task.own.modules(clf, task)
+        module, objective = task.spec.modules(clf, task)
     if torch.get_default_dtype() != torch.float32:
         module, objective = module.float(), objective.float()
     optimizer_params = setting(clf, "optimizer_params") or {}
-    return task.own.net_class(
+    return task.spec.net_class(
         module,
         objective,
         optimizer_name=setting(clf, "optimizer"),
@@ -645,8 +610,8 @@ def _attributes(
             head, fitted["head_C_"] = found.head, np.full(task.data.n_labels, found.C)
             fitted["refit_weight_"] = found.share
     heads = Heads(head, {})
-    if task.own.finished_head is not None:
-        heads = task.own.finished_head(clf, head, known, own, task)
+    if task.spec.finished_head is not None:
+        heads = task.spec.finished_head(clf, head, known, own, task)
     previous = getattr(clf, "predictor_", None) if task.n_before else None
     before = previous if task.is_part else None
     if isinstance(heads.module, AffineHead):
@@ -668,7 +633,7 @@ def _attributes(
 
 def _trained_head(net: IndexBatchNet, task: Task) -> AffineHead | None:
     """Return the head that was trained with the encoder; None if heads are to be fitted."""
-    given = task.own.trained_head
+    given = task.spec.trained_head
     return None if given is None else given(net, task.data.n_labels)
 
 
@@ -684,7 +649,7 @@ def _logistic_head(
     if task.folds.by_member:
         parts = _embedded_parts(known, task, int(clf.n_estimators))
     C = C_of_labels(clf.head_C, "head_C", clf._format)
-    if has_tree(clf, task.own):
+    if has_tree(clf, task.spec):
         return fit_embedding_tree(*parts[0], C)
     fits = [fit_embedding_heads(*part, C) for part in parts]
     coef, intercept, found = (np.stack(each) for each in zip(*fits, strict=True))
@@ -726,8 +691,8 @@ def _refits(clf: NetClassifier, task: Task) -> bool:
     """Return whether logistic heads on the embeddings are blended into the trained head."""
     asked = setting(clf, "refit_head", False)
     if asked == "auto":
-        asked = clf.module is not None and not has_tree(clf, task.own)
-    return bool(asked) and task.own.may_refit
+        asked = clf.module is not None and not has_tree(clf, task.spec)
+    return bool(asked) and task.spec.may_refit
 
 
 def _out_of_fold(held_out: HeldOut | None, judge: Judge | None) -> dict[str, Any]:
@@ -758,14 +723,6 @@ def _samples_of(array: Any, numbers: np.ndarray) -> Any:
     elif not hasattr(array, "__getitem__"):
         array = np.asarray(array)
     return safe_indexing(array, numbers)
-
-
-def most_epochs(max_epochs: int | str, n_samples: int) -> int:
-    """Return ``max_epochs``, "auto" resolved: fewer passes over more samples."""
-    if not isinstance(max_epochs, str):
-        return int(max_epochs)
-    share = sqrt(min(1.0, AUTO_SAMPLES / n_samples))
-    return max(FEWEST_EPOCHS, ceil(AUTO_EPOCHS * share))
 
 
 def batch_samples(batch_size: int | str, n_samples: int, grows: bool = True) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import ceil, sqrt
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -27,6 +27,9 @@ from sklearn_mlcl.training._parallel import agreed
 from sklearn_mlcl.utils.fit_data import ClassWeights, FitData, LabelStats, weighted_counts
 from sklearn_mlcl.utils.parameters import setting
 
+#: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
+#: root of their number.
+AUTO_SAMPLES, AUTO_EPOCHS, FEWEST_EPOCHS = 2_000, 40, 8
 #: Held-out entries that are kept and judged at most; of more, a random part of the samples is.
 JUDGED_ENTRIES = 2**23
 #: From so many members on each holds out a fold of its own, up to so many samples. Else a common
@@ -81,7 +84,7 @@ class Task:
 
     Attributes
     ----------
-    own : Specification
+    spec : Specification
         What the class of the estimator has of its own.
     data : FitData
         Samples to learn from, without class weights.
@@ -107,7 +110,7 @@ class Task:
         Whether the samples are a part of the data, as ``partial_fit`` sees them.
     """
 
-    own: Specification
+    spec: Specification
     data: FitData
     folds: Folds
     valid: FitData | None
@@ -123,7 +126,7 @@ class Task:
     @classmethod
     def of(
         cls,
-        own: Specification,
+        spec: Specification,
         data: FitData,
         folds: Folds,
         valid: FitData | None,
@@ -142,7 +145,7 @@ class Task:
             # "balanced" counts the samples that a member learns from, and no others.
             parts = (data.take(folds.learnt(k)) for k in range(folds.n_folds))
             weights = [part.class_weights(class_weight, target_format) for part in parts]
-        return cls(own, data, folds, valid, is_given, weights, overall, **settings)
+        return cls(spec, data, folds, valid, is_given, weights, overall, **settings)
 
     @cached_property
     def train(self) -> FitData:
@@ -288,17 +291,35 @@ def _are_numbers(value: Any) -> bool:
 
 def plan(
     clf: Any,
-    own: Specification,
     data: FitData,
     valid: FitData | None,
     kept: KeptFit,
     continuing: bool,
-    n_epochs: int,
     is_part: bool = False,
 ) -> Task:
-    """Plan a training: what is held out, what each sample weighs, what seeds it."""
+    """Plan a training: what is held out, what each sample weighs, what seeds it.
+
+    Parameters
+    ----------
+    clf : NetClassifier
+        Its parameters and its specification say how.
+    data, valid : FitData
+        The samples to learn from, and those that were given to choose on.
+    kept : KeptFit
+        Keeps what is drawn here.
+    continuing : bool
+        Whether the training goes on from the last one.
+    is_part : bool
+        Whether the samples are a part of the data, as ``partial_fit`` sees them.
+    """
+    spec = clf._specification()
+    if is_part:
+        _check_tree_of_part(clf, spec)
+    else:
+        _check_tree(clf, spec)
     if not isinstance(clf.threshold, str):
         clf._checked_threshold(clf.threshold)
+    n_epochs = 1 if is_part else most_epochs(clf.max_epochs, data.n_samples)
     n_before = clf.n_iter_ if continuing else 0
     seed = check_random_state(clf.random_state).randint(2**31 - 1)
     seed = agreed(kept.drawn("seed", seed + n_before))
@@ -306,7 +327,7 @@ def plan(
     if not (valid is not None or is_part or clf.validation is None):
         digest = joblib.hash((data.X, data.Y, data.groups))
         if not continuing:
-            part, folds = _deal(clf, own, data, seed)
+            part, folds = _deal(clf, spec, data, seed)
             drawn = agreed(kept.drawn("held out", (part, folds.of_sample, folds.n_folds)))
             dealt = Dealt.checked(digest, drawn, data.n_samples)
         elif clf._dealt is not None and clf._dealt.digest == digest:
@@ -316,7 +337,7 @@ def plan(
     if dealt is not None and dealt.part is not None:
         data = data.take(dealt.part)
     return Task.of(
-        own,
+        spec,
         data,
         no_folds(data.n_samples) if dealt is None else dealt.folds,
         valid,
@@ -331,11 +352,11 @@ def plan(
 
 
 def _deal(
-    clf: Any, own: Specification, data: FitData, seed: int
+    clf: Any, spec: Specification, data: FitData, seed: int
 ) -> tuple[np.ndarray | None, Folds]:
     """Return the samples that take part, None for all, and what is held out of them."""
     if isinstance(clf.validation, str | Real):
-        return None, _folds(clf, own, data, seed)
+        return None, _folds(clf, spec, data, seed)
     train, held_out = _first_split(clf, data)
     folds = Folds(np.repeat([-1, 0], [len(train), len(held_out)]), 1)
     return np.concatenate([train, held_out]), folds
@@ -350,29 +371,29 @@ def _first_split(clf: Any, data: FitData) -> tuple[np.ndarray, np.ndarray]:
     return train, held_out
 
 
-def _folds(clf: Any, own: Specification, data: FitData, seed: int) -> Folds:
+def _folds(clf: Any, spec: Specification, data: FitData, seed: int) -> Folds:
     """Deal the samples to what is held out, as ``validation`` says."""
     n, share = data.n_samples, clf.validation
     if isinstance(share, Real):
         return common_share(data, float(share), seed)
     several = clf.n_estimators >= FEWEST_MEMBERS and not clf._own_inputs
     # A tree for each fold would cost as much as the training.
-    by_member = own.members_hold_out and several and not has_tree(clf, own)
+    by_member = spec.members_hold_out and several and not has_tree(clf, spec)
     if by_member and n <= HELD_OUT_SAMPLES:
         return member_folds(data, int(clf.n_estimators), seed)
     return common_share(data, min(HELD_OUT_SHARE, HELD_OUT_SAMPLES / n), seed)
 
 
-def check_tree(clf: Any, own: Specification) -> None:
+def _check_tree(clf: Any, spec: Specification) -> None:
     """Raise for a tree of labels where there is none, and for refitted heads beside one."""
-    if has_tree(clf, own) and setting(clf, "refit_head") is True:
+    if has_tree(clf, spec) and setting(clf, "refit_head") is True:
         raise ValueError(
             "net_params__refit_head=True blends a logistic regression for each label into the "
             f"trained head, but {clf._format.n_labels} labels have a tree "
             f"(net_params__label_tree={setting(clf, 'label_tree')!r}): set "
             "net_params__label_tree=False, or leave net_params__refit_head at 'auto'."
         )
-    if setting(clf, "label_tree") is True and not has_tree(clf, own):
+    if setting(clf, "label_tree") is True and not has_tree(clf, spec):
         needed = {
             "linear_weight": "linear_weight above 0 ('auto' is 0 where a module sees samples "
             "as they are)",
@@ -384,11 +405,11 @@ def check_tree(clf: Any, own: Specification) -> None:
         )
 
 
-def check_tree_of_part(clf: Any, own: Specification) -> None:
+def _check_tree_of_part(clf: Any, spec: Specification) -> None:
     """Raise if ``partial_fit`` would have to fit a tree of labels."""
     kept = hasattr(clf, "predictor_") and isinstance(clf.predictor_.linear, ScaledTree)
     asked = (number(clf.linear_weight) or 0.0) > 0 and not kept
-    if has_tree(clf, own) and (own.trained_head is None or asked):
+    if has_tree(clf, spec) and (spec.trained_head is None or asked):
         needed = {
             "linear_weight": "linear_weight='auto'",
             "head": "a head that is trained with the encoder",
@@ -411,14 +432,22 @@ def _given(clf: Any, names: Iterable[str]) -> str:
     return ", ".join(f"{n}={getattr(clf, n)!r}" for n in names if n in clf._declared)
 
 
-def has_tree(clf: Any, own: Specification) -> bool:
+def has_tree(clf: Any, spec: Specification) -> bool:
     """Return whether a tree of labels takes the place of logistic regressions, one a label."""
     given = number(clf.linear_weight)
     with_linear = (given or 0.0) > 0 if clf._own_inputs else given != 0
     wanted = wants_tree(setting(clf, "label_tree"), clf._format.n_labels)
-    return wanted and (own.trained_head is None or with_linear)
+    return wanted and (spec.trained_head is None or with_linear)
 
 
 def number(weight: float | str) -> float | None:
     """Return a weight that is given; None for "auto"."""
     return None if isinstance(weight, str) else float(weight)
+
+
+def most_epochs(max_epochs: int | str, n_samples: int) -> int:
+    """Return ``max_epochs``, "auto" resolved: fewer passes over more samples."""
+    if not isinstance(max_epochs, str):
+        return int(max_epochs)
+    share = sqrt(min(1.0, AUTO_SAMPLES / n_samples))
+    return max(FEWEST_EPOCHS, ceil(AUTO_EPOCHS * share))

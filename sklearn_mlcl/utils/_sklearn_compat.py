@@ -20,11 +20,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.model_selection._validation import _score
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads as effective_n_threads
-from sklearn.utils._param_validation import (
-    HasMethods,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import HasMethods, StrOptions, validate_parameter_constraints
 from sklearn.utils._param_validation import Interval as AnyInterval
 from sklearn.utils._set_output import ADAPTERS_MANAGER
 from sklearn.utils.metadata_routing import UNUSED, MetadataRequest

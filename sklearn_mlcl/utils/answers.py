@@ -16,11 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_mlcl.utils._sklearn_compat import (
-    OUTPUT_CONFIG,
-    output_containers,
-    wrap_output,
-)
+from sklearn_mlcl.utils._sklearn_compat import OUTPUT_CONFIG, output_containers, wrap_output
 from sklearn_mlcl.utils.targets import (
     Indicator,
     as_1d_target,
