@@ -20,6 +20,7 @@ import torch
 from skorch.callbacks import Callback
 
 from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.estimators import base
 from sklearn_mlcl.utils.runtime import signals_reach_caller
 from tests.fuzz_interrupts import FINE, X, Y, answers, fitted, interrupted, process_state
 from tests.small import every_net, small
@@ -246,11 +247,11 @@ def test_after_training_a_warm_start_is_undone_too(make: Any, monkeypatch: Any) 
     clf = fitted(make)
     before = answers(clf)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(type(clf), "_is_finite", lambda *_: signal.raise_signal(signal.SIGINT))
+        patched.setattr(base, "_is_finite", lambda *_: signal.raise_signal(signal.SIGINT))
         clf.fit(X, Y)
     assert answers(clf) == before
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(type(clf), "_is_finite", lambda *_: signal.raise_signal(signal.SIGINT))
+        patched.setattr(base, "_is_finite", lambda *_: signal.raise_signal(signal.SIGINT))
         clf.partial_fit(X, Y)
     assert answers(clf) == before
 

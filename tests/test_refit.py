@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import sklearn_mlcl
 from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelMLPClassifier
+from sklearn_mlcl.estimators.encoders import joint_head
 from sklearn_mlcl.heads import refit
 from sklearn_mlcl.heads.held_out import Judgement
 from sklearn_mlcl.heads.logistic import EmbeddedSamples, embedding_path, fit_embedding_heads
@@ -120,7 +121,7 @@ def test_a_module_gets_refitted_heads(make: Any) -> None:
     heads.fit(scaler.transform(embedding), Y[learnt])
     logits = heads.decision_function(scaler.transform(clf.transform(X)))
     with torch.no_grad():
-        trained = clf._trained_head(clf.net_)(torch.from_numpy(clf.transform(X))).numpy()
+        trained = joint_head(clf.net_, 3)(torch.from_numpy(clf.transform(X))).numpy()
     weight, bias = head_of(clf)
     w = clf.refit_weight_
     expected = (1 - w) * trained + w * logits
@@ -136,7 +137,7 @@ def test_who_gets_them(make: Any) -> None:
     for changes in ({"net_params__refit_head": False}, {"validation": None}):
         without = classifier(make, **changes).fit(X, Y)
         weight, bias = head_of(without)
-        trained = without._trained_head(without.net_)
+        trained = joint_head(without.net_, 3)
         assert_array_equal(trained.weight.numpy(), weight)
         assert_array_equal(trained.bias.numpy(), bias)
         assert not hasattr(without, "refit_weight_")

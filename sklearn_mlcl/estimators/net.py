@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from math import ceil
 from numbers import Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -102,6 +102,14 @@ class NetClassifier(
 
     A subclass says by ``_specification`` what it has of its own.
     """
+
+    _without_fit: ClassVar[set[str]] = {
+        "linear_weight",
+        "neighbor_weight",
+        "net_params__n_predict_samples",
+        "net_params__pseudo_count",
+        "threshold",
+    }
 
     @property
     def _own_inputs(self) -> bool:

@@ -270,13 +270,6 @@ class NetParameters(DeclaredParameters):
         "net_params and loss_params"
     )
     _remedies: ClassVar[str] = "a smaller learning_rate, precision='float32'"
-    _without_fit: ClassVar[set[str]] = {
-        "linear_weight",
-        "neighbor_weight",
-        "net_params__n_predict_samples",
-        "net_params__pseudo_count",
-        "threshold",
-    }
 
     threshold: Any = param("auto", SHARE, "array-like", StrOptions({"auto", *OBJECTIVES}))
     hidden_layer_sizes: Any = param((256, 256), "array-like")
