@@ -141,7 +141,8 @@ class MultiLabelClassifier(
             Strictly inside (0, 1), in the dtype of X. For 1-D targets of shape
             (n_samples, n_classes) with rows that sum to 1.
         """
-        return self._format.probabilities(self._marginals(X))
+        log_odds = self._log_odds(check_features(self, X, reset=False))
+        return self._format.probabilities(sigmoid(log_odds))
 
     @in_chosen_container
     def predict(self, X: Any) -> Any:
@@ -233,9 +234,6 @@ class MultiLabelClassifier(
         """Yield the k largest probabilities of chunks of samples."""
         for part in self._log_odds_by_chunk(X):
             yield largest_of_rows(sigmoid(part), k)
-
-    def _marginals(self, X: Any) -> np.ndarray:
-        return sigmoid(self._log_odds(check_features(self, X, reset=False)))
 
     def _check_state(self) -> None:
         """Predict two samples: what was fitted must fit together, and to the classes."""

@@ -13,13 +13,7 @@ from torch import Tensor, nn
 
 from sklearn_mlcl.estimators.encoders import joint_head, probe_of, scaled_encoder
 from sklearn_mlcl.estimators.net import NetClassifier
-from sklearn_mlcl.estimators.net_parameters import (
-    LINEAR_WEIGHT,
-    N_BINS,
-    N_ESTIMATORS,
-    PREDICT_PRECISION,
-    REFIT_HEAD,
-)
+from sklearn_mlcl.estimators.net_parameters import ENSEMBLE_KEYS, LINEAR_WEIGHT, N_ESTIMATORS
 from sklearn_mlcl.estimators.task import Specification, Task
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES, LOGIT_LOSSES, MemoryQueue
 from sklearn_mlcl.modules import ProjectionHead, embedding_width
@@ -190,16 +184,7 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     head: str = param("auto", StrOptions({"auto", "joint", "logistic"}))
     linear_weight: float | str = LINEAR_WEIGHT
     net_params: dict[str, Any] | None = param(
-        None,
-        keys={
-            "chunk_size": param(None, AT_LEAST_1, None),
-            "mixup": param(0.5, AT_LEAST_0),
-            "n_bins": N_BINS,
-            "pseudo_count": param(2.0),
-            "projection_dim": param(64, AT_LEAST_1, None),
-            "predict_precision": PREDICT_PRECISION,
-            "refit_head": REFIT_HEAD,
-        },
+        None, keys=ENSEMBLE_KEYS | {"projection_dim": param(64, AT_LEAST_1, None)}
     )
 
     def _check_parameters(self) -> None:

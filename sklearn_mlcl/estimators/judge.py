@@ -70,7 +70,6 @@ class Judge:
         self.task, self.judged, self.device = task, judged, device
         self.by_member = task.folds.by_member
         n_folds = task.folds.n_folds if self.by_member else 1
-        self._linear: tuple[np.ndarray, float] | None = None
         #: Places of the samples of each fold among those judged.
         self.places = [np.flatnonzero(judged.fold == k) for k in range(n_folds)]
         self._rows = RowTensors(judged.data, device, columns=columns)
@@ -133,16 +132,12 @@ class Judge:
 
         return in_parts(len(queries), voted)
 
-    def linear(self, scaled: bool) -> tuple[np.ndarray, float]:
-        """Return log-odds (n, L) of regressions on the features, and the best C; computed once."""
-        if self._linear is not None:
-            return self._linear
-        parts = [self.task.learnt(k) for k in range(len(self.places))]
-        scalers = [feature_scaler(part, scaled) for part in parts]
-        X = self.judged.data.X
-        judged = self.judged
-        self._linear = held_out_linear(parts, scalers, X, judged.fold, judged.judgement)
-        return self._linear
+    @cached_property
+    def linear(self) -> tuple[np.ndarray, float]:
+        """Log-odds (n, L) of regressions on the features, and the best C."""
+        judged, parts = self.judged, [self.task.learnt(k) for k in range(len(self.places))]
+        scalers = [feature_scaler(part, self.task.scaled) for part in parts]
+        return held_out_linear(parts, scalers, judged.data.X, judged.fold, judged.judgement)
 
     def loss(self, net: IndexBatchNet, head: nn.Module | None) -> float:
         """Return the log loss of a head, or of the neighbours if None, at the best scale."""
@@ -198,8 +193,6 @@ class Trained:
     _linear_parts: dict[tuple[Any, ...], nn.Module] = field(
         default_factory=dict, init=False, repr=False
     )
-    _tree: ScaledTree | None = field(default=None, init=False, repr=False)
-    _tree_log_odds: np.ndarray | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def head_log_odds(self) -> np.ndarray:
@@ -214,7 +207,7 @@ class Trained:
         return judge.votes(own, self.known)
 
     def held_out_parts(
-        self, scaled: bool, with_neighbors: bool, with_linear: bool, tree: bool
+        self, with_neighbors: bool, with_linear: bool, tree: bool
     ) -> tuple[HeldOutParts | None, float | None]:
         """Return what the parts say of the held-out samples, and the best C of the linear part.
 
@@ -225,9 +218,9 @@ class Trained:
         votes = self.votes if with_neighbors else None
         linear, C = None, None
         if with_linear and tree:
-            linear = self.tree_log_odds(scaled)
+            linear = self.tree_log_odds
         elif with_linear:
-            linear, C = self.judge.linear(scaled)
+            linear, C = self.judge.linear
         return HeldOutParts(self.head_log_odds, votes, linear), C
 
     def neighbors(self, random_state: np.random.RandomState) -> NeighborHead:
@@ -241,37 +234,27 @@ class Trained:
         assert self.judge is not None and self.own is not None
         return self.judge, self.own
 
-    def linear_part(
-        self, scaled: bool, C: float | None, random_state: np.random.RandomState
-    ) -> nn.Module:
+    def linear_part(self, C: float | None, random_state: np.random.RandomState) -> nn.Module:
         """Return the logistic regressions on the features; ``random_state`` draws as it stands."""
         key = (C, joblib.hash(random_state.get_state()))
         if key not in self._linear_parts:
-            scaler = feature_scaler(self.task.train, scaled)
+            scaler = feature_scaler(self.task.train, self.task.scaled)
             self._linear_parts[key] = fit_linear(self.task.train, scaler, C, random_state)
         return self._linear_parts[key]
 
-    def label_tree(self, scaled: bool) -> ScaledTree:
-        """Return a tree of labels on the features."""
-        if self._tree is None:
-            scaler = feature_scaler(self.task.train, scaled)
-            drawn = np.random.RandomState(self.task.seed)
-            self._tree = fit_feature_tree(self.task.train, scaler, drawn)
-        return self._tree
+    @cached_property
+    def label_tree(self) -> ScaledTree:
+        """A tree of labels on the features."""
+        scaler = feature_scaler(self.task.train, self.task.scaled)
+        drawn = np.random.RandomState(self.task.seed)
+        return fit_feature_tree(self.task.train, scaler, drawn)
 
-    def tree_log_odds(self, scaled: bool) -> np.ndarray:
-        """Return log-odds (n, L) of the tree for the held-out samples, which it never saw."""
-        if self._tree_log_odds is None:
-            judge, _ = self._held_out
-            rows, n_labels = judge.judged.data.X, self.task.data.n_labels
-            self._tree_log_odds = outputs(
-                self.label_tree(scaled),
-                rows,
-                device=judge.device,
-                dtype=torch.float32,
-                entries=8 * n_labels,
-            )
-        return self._tree_log_odds
+    @cached_property
+    def tree_log_odds(self) -> np.ndarray:
+        """Log-odds (n, L) of the tree for the held-out samples, which it never saw."""
+        judge, _ = self._held_out
+        options = {"dtype": torch.float32, "entries": 8 * self.task.data.n_labels}
+        return outputs(self.label_tree, judge.judged.data.X, device=judge.device, **options)
 
 
 # ---------------------------------------------------------------------- choices
@@ -289,7 +272,7 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
     asked = _weights_asked(clf, tree)
     usual = previous.blend if previous is not None and judge is None else None
     blend = _default_blend(task.train, asked, with_linear, tree, usual)
-    parts, C = trained.held_out_parts(clf.scale_input, blend.neighbor_weight > 0, with_linear, tree)
+    parts, C = trained.held_out_parts(blend.neighbor_weight > 0, with_linear, tree)
     whole = blend
     if judge is not None and parts is not None:
         blend = agreed(choose_blend(parts, judge.judged.judgement, blend, *asked, task.seed))
@@ -299,9 +282,9 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
     linear: nn.Module | None = None
     if blend.linear_weight > 0 and tree:
         kept = None if before is None else before.linear
-        linear = kept or trained.label_tree(clf.scale_input)
+        linear = kept or trained.label_tree
     elif blend.linear_weight > 0:
-        linear = trained.linear_part(clf.scale_input, C, random_state)
+        linear = trained.linear_part(C, random_state)
     predictor = Predictor(
         trained.net.module_,
         trained.heads.module,

@@ -23,7 +23,7 @@ from sklearn_mlcl.solvers import LogisticSolution
 from sklearn_mlcl.solvers.select import DEFAULT_CS
 from sklearn_mlcl.utils._sklearn_compat import StrOptions, fit_context, validate_parameters
 from sklearn_mlcl.utils.answers import set_format
-from sklearn_mlcl.utils.fit_data import LabelStats, check_fit_data, warn_weightless
+from sklearn_mlcl.utils.fit_data import LabelStats, check_fit_data, class_weights, warn_weightless
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_1,
@@ -173,7 +173,8 @@ class MultiLabelLogisticRegression(KeepsChoices, DeclaredParameters, MultiLabelC
         data, target_format = check_fit_data(self, X, y, sample_weight)
         set_format(self, target_format)
         self._checked_threshold(self.threshold)
-        data = data.weighted(data.class_weights(self.class_weight, target_format))
+        factors = class_weights(self.class_weight, target_format, data.Y, data.sample_weight)
+        data = data.weighted(factors)
         C = C_of_labels(self.C, "C", target_format)
         factor = 1.0 if isinstance(C, str) else np.asarray(C, dtype=np.float64)
         warn_weightless(data, target_format.label_names, factor)

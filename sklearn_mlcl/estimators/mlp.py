@@ -13,13 +13,7 @@ from sklearn_mlcl.collapse import fit_onn_decoder
 from sklearn_mlcl.estimators.encoders import joint_head, probe_of, scaled_encoder
 from sklearn_mlcl.estimators.nearest_label_set import NearestLabelSetClassifier
 from sklearn_mlcl.estimators.net import NetClassifier
-from sklearn_mlcl.estimators.net_parameters import (
-    LINEAR_WEIGHT,
-    N_BINS,
-    N_ESTIMATORS,
-    PREDICT_PRECISION,
-    REFIT_HEAD,
-)
+from sklearn_mlcl.estimators.net_parameters import ENSEMBLE_KEYS, LINEAR_WEIGHT, N_ESTIMATORS
 from sklearn_mlcl.estimators.task import Heads, Specification, Task
 from sklearn_mlcl.heads.evaluation import CachedEmbedding
 from sklearn_mlcl.heads.held_out import DECISIONS
@@ -148,16 +142,7 @@ class MultiLabelMLPClassifier(NetClassifier):
     )
     linear_weight: float | str = LINEAR_WEIGHT
     net_params: dict[str, Any] | None = param(
-        None,
-        keys={
-            "chunk_size": param(None, AT_LEAST_1, None),
-            "mixup": param(0.5, AT_LEAST_0),
-            "n_bins": N_BINS,
-            "pseudo_count": param(2.0),
-            "feature_dim": param(None, AT_LEAST_1, None),
-            "predict_precision": PREDICT_PRECISION,
-            "refit_head": REFIT_HEAD,
-        },
+        None, keys=ENSEMBLE_KEYS | {"feature_dim": param(None, AT_LEAST_1, None)}
     )
 
     def _specification(self) -> Specification:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from math import ceil
 from numbers import Real
@@ -162,22 +162,24 @@ class NetClassifier(
             raise ValueError("X_val and y_val must be given together, one is None.")
         if sample_weight_val is not None and X_val is None:
             raise ValueError("sample_weight_val was given without X_val and y_val.")
-        validation = (X_val, y_val, sample_weight_val)
-        # The state of a fit is removed last, once nothing can go wrong any more.
+        continuing = self.warm_start and hasattr(self, "net_")
+        with self._all_or_nothing(continuing, self.checkpoint) as kept:
+            validation = (X_val, y_val, sample_weight_val)
+            self._fit(X, y, sample_weight, groups, validation, continuing, kept)
+        return self
+
+    @contextmanager
+    def _all_or_nothing(self, continuing: bool, checkpoint: Any) -> Iterator[KeptFit]:
+        """Leave the estimator as it was if the block, a training, fails."""
         with (
             taking_part(setting(self, "data_parallel")),
-            KeptFit(self.checkpoint if is_first() else None) as kept,
-            self._kept_on_error(self.warm_start),
+            # The state of a fit is removed last, once nothing can go wrong any more.
+            KeptFit(checkpoint if is_first() else None) as kept,
+            self.net_.kept_on_error() if continuing else nullcontext(),
             rollback_on_error(self),
             torch_defaults(),
         ):
-            self._fit(X, y, sample_weight, groups, validation, kept)
-        return self
-
-    def _kept_on_error(self, continuing: bool = True) -> AbstractContextManager[None]:
-        """Put a net that training goes on from back as it was if the block fails."""
-        continuing = continuing and hasattr(self, "net_")
-        return self.net_.kept_on_error() if continuing else nullcontext()
+            yield kept
 
     # Inside rollback_on_error, which takes away what tears the callbacks down.
     @with_callbacks
@@ -188,9 +190,9 @@ class NetClassifier(
         sample_weight: Any,
         groups: Any,
         validation: tuple[Any, Any, Any],
+        continuing: bool,
         kept: KeptFit,
     ) -> None:
-        continuing = self.warm_start and hasattr(self, "net_")
         data = self._read(X, y, sample_weight, continuing, groups)
         valid = None if validation[0] is None else self._read_validation(*validation)
         self._check_same(data, valid, continuing)
@@ -239,15 +241,10 @@ class NetClassifier(
                 "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "
                 "them: give the weights as numbers."
             )
-        with (
-            taking_part(setting(self, "data_parallel")),
-            self._kept_on_error(),
-            rollback_on_error(self),
-            torch_defaults(),
-        ):
+        with self._all_or_nothing(continuing, checkpoint=None) as kept:
             data = self._read(X, y, sample_weight, continuing, classes=classes)
             self._check_same(data, None, continuing)
-            task = plan(self, data, None, KeptFit(None), continuing, is_part=True)
+            task = plan(self, data, None, kept, continuing, is_part=True)
             warn_weightless(task.train, self._format.label_names)
             with finite(self, data.X):
                 self._adopt(train(self, task, continuing))

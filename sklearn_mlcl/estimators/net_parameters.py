@@ -30,11 +30,17 @@ from sklearn_mlcl.utils.parameters import (
     param,
 )
 
+#: Parameters, and keys of ``net_params``, of the classes whose members are trained together.
 N_ESTIMATORS = param(4, AT_LEAST_1)
-PREDICT_PRECISION = param("float32", StrOptions(set(PRECISIONS)))
-REFIT_HEAD = param("auto", "boolean", StrOptions({"auto"}))
-N_BINS = param("auto", Interval(Integral, 0, None, closed="left"), StrOptions({"auto"}))
 LINEAR_WEIGHT = param("auto", SHARE, StrOptions({"auto"}))
+ENSEMBLE_KEYS = {
+    "chunk_size": param(None, AT_LEAST_1, None),
+    "mixup": param(0.5, AT_LEAST_0),
+    "n_bins": param("auto", Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})),
+    "predict_precision": param("float32", StrOptions(set(PRECISIONS))),
+    "pseudo_count": param(2.0),
+    "refit_head": param("auto", "boolean", StrOptions({"auto"})),
+}
 
 
 class NetParameters(DeclaredParameters):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, sqrt
@@ -24,7 +24,13 @@ from sklearn_mlcl.model_selection._splitters import Folds, common_share, member_
 from sklearn_mlcl.persistence._checkpoint import KeptFit
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.training._parallel import agreed
-from sklearn_mlcl.utils.fit_data import ClassWeights, FitData, LabelStats, weighted_counts
+from sklearn_mlcl.utils.fit_data import (
+    ClassWeights,
+    FitData,
+    LabelStats,
+    class_weights,
+    weighted_counts,
+)
 from sklearn_mlcl.utils.parameters import setting
 
 #: Samples up to which ``max_epochs="auto"`` is AUTO_EPOCHS; of more, epochs fall as one over the
@@ -104,6 +110,8 @@ class Task:
         Epochs at most.
     schedule : str
         Course of the learning rate.
+    scaled : bool
+        Whether the features are scaled.
     n_before : int
         Epochs that the net was trained for before.
     is_part : bool
@@ -120,32 +128,9 @@ class Task:
     seed: int
     n_epochs: int
     schedule: str
+    scaled: bool
     n_before: int
     is_part: bool
-
-    @classmethod
-    def of(
-        cls,
-        spec: Specification,
-        data: FitData,
-        folds: Folds,
-        valid: FitData | None,
-        class_weight: Any,
-        target_format: Any,
-        **settings: Any,
-    ) -> Task:
-        """Split off a common held-out share, and read class weights."""
-        is_given = valid is not None
-        if folds.n_folds == 1:
-            data, valid = data.take(folds.learnt(0)), data.take(folds.held_out(0))
-            folds = Folds(np.full(data.n_samples, -1), 0)
-        overall = data.class_weights(class_weight, target_format)
-        weights = [overall]
-        if folds.by_member and isinstance(class_weight, str):
-            # "balanced" counts the samples that a member learns from, and no others.
-            parts = (data.take(folds.learnt(k)) for k in range(folds.n_folds))
-            weights = [part.class_weights(class_weight, target_format) for part in parts]
-        return cls(spec, data, folds, valid, is_given, weights, overall, **settings)
 
     @cached_property
     def train(self) -> FitData:
@@ -336,19 +321,41 @@ def plan(
     clf._dealt = dealt = agreed(dealt)
     if dealt is not None and dealt.part is not None:
         data = data.take(dealt.part)
-    return Task.of(
+    folds, is_given = no_folds(data.n_samples) if dealt is None else dealt.folds, valid is not None
+    if folds.n_folds == 1:  # a share that all members hold out
+        data, valid = data.take(folds.learnt(0)), data.take(folds.held_out(0))
+        folds = no_folds(data.n_samples)
+    overall, of_members = _class_weights(clf, data, folds)
+    return Task(
         spec,
         data,
-        no_folds(data.n_samples) if dealt is None else dealt.folds,
+        folds,
         valid,
-        clf.class_weight,
-        clf._format,
-        seed=seed,
+        is_given,
+        of_members,
+        overall,
+        seed,
         n_epochs=n_epochs,
         schedule="constant" if is_part else setting(clf, "schedule"),
+        scaled=clf.scale_input,
         n_before=n_before,
         is_part=is_part,
     )
+
+
+def _class_weights(
+    clf: Any, data: FitData, folds: Folds
+) -> tuple[ClassWeights, list[ClassWeights]]:
+    """Return the class weights of all samples, and those of all members or of each."""
+
+    def read(part: FitData) -> ClassWeights:
+        return class_weights(clf.class_weight, clf._format, part.Y, part.sample_weight)
+
+    overall = read(data)
+    if not (folds.by_member and isinstance(clf.class_weight, str)):
+        return overall, [overall]
+    # "balanced" counts the samples that a member learns from, and no others.
+    return overall, [read(data.take(folds.learnt(k))) for k in range(folds.n_folds)]
 
 
 def _deal(
@@ -399,9 +406,10 @@ def _check_tree(clf: Any, spec: Specification) -> None:
             "as they are)",
             "head": "head='logistic'",
         }
+        texts, given = _known(clf, needed)
         raise ValueError(
             "net_params__label_tree=True needs logistic regressions: expected "
-            f"{' or '.join(_texts(clf, needed).values())}; got {_given(clf, needed)}."
+            f"{' or '.join(texts)}; got {given}."
         )
 
 
@@ -414,22 +422,18 @@ def _check_tree_of_part(clf: Any, spec: Specification) -> None:
             "linear_weight": "linear_weight='auto'",
             "head": "a head that is trained with the encoder",
         }
+        texts, given = _known(clf, needed)
         raise ValueError(
             "partial_fit fits no tree of labels: it would know those of the latest samples "
-            f"alone. Set {' and '.join(_texts(clf, needed).values())}, or "
-            f"net_params__label_tree=False; got {_given(clf, needed)}, "
+            f"alone. Set {' and '.join(texts)}, or net_params__label_tree=False; got {given}, "
             f"{clf._format.n_labels} labels."
         )
 
 
-def _texts(clf: Any, texts: dict[str, str]) -> dict[str, str]:
-    """Return the texts about parameters that this class has."""
-    return {name: text for name, text in texts.items() if name in clf._declared}
-
-
-def _given(clf: Any, names: Iterable[str]) -> str:
-    """Return the values of those parameters that this class has, for an error."""
-    return ", ".join(f"{n}={getattr(clf, n)!r}" for n in names if n in clf._declared)
+def _known(clf: Any, needed: dict[str, str]) -> tuple[list[str], str]:
+    """Return texts about the parameters that this class has, and their values, for an error."""
+    own = [name for name in needed if name in clf._declared]
+    return [needed[n] for n in own], ", ".join(f"{n}={getattr(clf, n)!r}" for n in own)
 
 
 def has_tree(clf: Any, spec: Specification) -> bool:

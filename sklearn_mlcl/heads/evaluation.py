@@ -17,6 +17,7 @@ from sklearn_mlcl.heads.label_tree import BEAM, LabelTree
 from sklearn_mlcl.heads.predictor import DecoderHead, NeighborHead, Predictor
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.training._parallel import in_parts
+from sklearn_mlcl.training.net import encoded
 from sklearn_mlcl.utils.answers import sigmoid
 from sklearn_mlcl.utils.runtime import (
     resolve_device,
@@ -231,10 +232,7 @@ class _HalfPrecision(nn.Module):
 
     def forward(self, X: Any) -> Tensor:
         """Return the embeddings of samples."""
-        first = next(iter(X.values())) if isinstance(X, dict) else X
-        with torch.autocast(first.device.type, torch.bfloat16, cache_enabled=False):
-            embedding: Tensor = self.encoder(X)
-        return embedding.float()
+        return encoded(self.encoder, X, "bf16")
 
 
 def placed(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:

@@ -109,18 +109,14 @@ class FitData:
 
     def weighted(self, weights: ClassWeights) -> FitData:
         """Return the samples with class weights multiplied into their weights."""
-        X, Y, weight = weights.rows((self.X, self.Y, self.sample_weight))
+        Y, weight = weights.applied(self.Y, self.sample_weight)
         if weight is None or weight is self.sample_weight:
             return self
         weight, unit = in_units(weight)
         unit *= self.weight_unit
         if not 0 < unit < np.inf:
             raise ValueError("float64 does not hold the product of sample_weight and class_weight.")
-        return replace(self, X=X, Y=Y, sample_weight=weight, weight_unit=unit)
-
-    def class_weights(self, class_weight: Any, target_format: TargetFormat) -> ClassWeights:
-        """Read the parameter ``class_weight``; "balanced" counts the entries of these samples."""
-        return class_weights(class_weight, target_format, self.Y, self.sample_weight)
+        return replace(self, Y=Y, sample_weight=weight, weight_unit=unit)
 
 
 @dataclass(frozen=True)
@@ -361,13 +357,12 @@ class ClassWeights:
     positive: np.ndarray
     of_class: np.ndarray | None = None
 
-    def rows(self, rows: tuple[Any, Any, np.ndarray | None]) -> tuple[Any, Any, np.ndarray | None]:
-        """Return (X, Y, weights) with the factors in the weights; zero weight means missing."""
-        X, Y, weights = rows
+    def applied(self, Y: Any, weights: np.ndarray | None) -> tuple[Any, np.ndarray | None]:
+        """Return Y and weights with the factors in them; zero weight means missing."""
         if self.of_class is not None:
             factors = Y @ self.of_class
         elif (self.negative == 1).all() and (self.positive == 1).all():
-            return rows
+            return Y, weights
         else:
             factors = np.where(_dense(Y) == 1, self.positive, self.negative)
             factors = factors[:, 0] if Y.shape[1] == 1 else factors
@@ -386,7 +381,7 @@ class ClassWeights:
             raise ValueError(
                 "The product of sample_weight and class_weight sums to more than float64 holds."
             )
-        return X, mask_zero_weight(Y, factors), factors
+        return mask_zero_weight(Y, factors), factors
 
 
 def class_weights(
