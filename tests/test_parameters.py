@@ -24,7 +24,7 @@ from sklearn_mlcl import (
 from sklearn_mlcl.collapse import NearestLabelSetClassifier
 from sklearn_mlcl.metrics import get_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
-from sklearn_mlcl.utils.parameters import AT_LEAST_1, Interval, param
+from sklearn_mlcl.utils.parameters import AT_LEAST_1, Interval, options, param
 from tests.small import NETS, every_classifier, every_net, small
 
 EVERYDAY = (
@@ -285,7 +285,7 @@ class Declared(MultiLabelMLPClassifier):
 
     depth: int = param(2, AT_LEAST_1)
     dropout: float = param(0.3)
-    loss_params: Any = param(None, keys={"gamma": param(1.5, AT_LEAST_1), "pal_norm": param("sum")})
+    loss_params: Any = options(gamma=param(1.5, AT_LEAST_1), pal_norm=param("sum"))
 
 
 def test_a_class_with_a_plain_constructor(label_data: Any) -> None:

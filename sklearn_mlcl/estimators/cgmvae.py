@@ -32,9 +32,11 @@ from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
+    COUNT,
     Interval,
     check_arguments,
     named_in_errors,
+    options,
     options_of,
     param,
     setting,
@@ -172,39 +174,29 @@ class CGMVAEClassifier(NetClassifier):
     lambda_kl: float = param(0.005, AT_LEAST_0)
     lambda_contrastive: float = param(1.0, AT_LEAST_0)
     head_C: Any = HEAD_C
-    loss_params: dict[str, Any] | None = param(
-        None,
-        dict,
-        None,
-        keys={
-            "n_latent_samples": param(1, Interval(Integral, 1, MOST_LATENT_SAMPLES, closed="both")),
-            "label_branch": param(True, "boolean"),
-            "kl_estimator": param("mc", StrOptions({"mc", "variational"})),
-            "kl_warmup_epochs": param(0, Interval(Integral, 0, None, closed="left")),
-            "free_bits": param(0.0, AT_LEAST_0),
-            "n_negatives": param(None, AT_LEAST_1, None),
-            "empty_label_policy": param("skip", StrOptions(set(EMPTY_LABEL_POLICIES))),
-        },
+    loss_params: dict[str, Any] | None = options(
+        n_latent_samples=param(1, Interval(Integral, 1, MOST_LATENT_SAMPLES, closed="both")),
+        label_branch=param(True, "boolean"),
+        kl_estimator=param("mc", StrOptions({"mc", "variational"})),
+        kl_warmup_epochs=param(0, COUNT),
+        free_bits=param(0.0, AT_LEAST_0),
+        n_negatives=param(None, AT_LEAST_1, None),
+        empty_label_policy=param("skip", StrOptions(set(EMPTY_LABEL_POLICIES))),
     )
     head: str = param("inner_product", StrOptions({"inner_product", "logistic"}))
     dropout: float = param(0.3)
     feature_noise: float = param(0.4)
     weight_decay: float = param(0.01)
     neighbor_weight: float = param(0.0)
-    net_params: dict[str, Any] | None = param(
-        None,
-        keys={
-            "latent_dim": param(64, AT_LEAST_1),
-            "embedding_dim": param(512, AT_LEAST_1),
-            "label_hidden_layer_sizes": param((512, 256), "array-like"),
-            "decoder_hidden": param(512, AT_LEAST_1),
-            "layer_norm": param(True, "boolean"),
-            "concat_input": param(False, "boolean"),
-            "label_bias": param(True, "boolean"),
-            "n_predict_samples": param(
-                0, Interval(Integral, 0, MOST_PREDICT_SAMPLES, closed="both")
-            ),
-        },
+    net_params: dict[str, Any] | None = options(
+        latent_dim=param(64, AT_LEAST_1),
+        embedding_dim=param(512, AT_LEAST_1),
+        label_hidden_layer_sizes=param((512, 256), "array-like"),
+        decoder_hidden=param(512, AT_LEAST_1),
+        layer_norm=param(True, "boolean"),
+        concat_input=param(False, "boolean"),
+        label_bias=param(True, "boolean"),
+        n_predict_samples=param(0, Interval(Integral, 0, MOST_PREDICT_SAMPLES, closed="both")),
     )
 
     def _specification(self) -> Specification:
@@ -336,7 +328,7 @@ def _modules(clf: CGMVAEClassifier, task: Task) -> tuple[nn.Module, nn.Module]:
     scaler: nn.Module = nn.Identity()
     if isinstance(probe, int):
         noise = FeatureNoise(float(clf.feature_noise))
-        scaler = nn.Sequential(scaler_of(clf, task), noise)
+        scaler = nn.Sequential(scaler_of(task), noise)
     elif setting(clf, "concat_input") and not is_table(data.X):
         raise ValueError(
             f"net_params__concat_input=True needs rows of floats, got X of dtype "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from inspect import signature
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,12 @@ from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
+    COUNT,
     NUMBER,
     STRENGTH,
     Interval,
     named_in_errors,
+    options,
     options_of,
     param,
     setting,
@@ -164,27 +166,20 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     lambda_joint: float = param(2.0, AT_LEAST_0)
     head_C: Any = HEAD_C
     n_estimators: int = N_ESTIMATORS
-    loss_params: dict[str, Any] | None = param(
-        None,
-        dict,
-        None,
-        keys={
-            "alpha": param(0.0, NUMBER),
-            "beta": param(0.1, ABOVE_0),
-            "overlap_threshold": param(0.5, Interval(Real, 0, 1, closed="right")),
-            "anchor_weighting": param("label", StrOptions({"label", "sample"})),
-            "prototypes": param("auto", StrOptions({"auto"}), "boolean"),
-            "n_negatives": param(
-                "auto", Interval(Integral, 0, None, closed="left"), StrOptions({"auto"}), None
-            ),
-            "queue_size": param(0, Interval(Integral, 0, None, closed="left")),
-            "joint_loss": param("bce", StrOptions({"bce", "asl"})),
-        },
+    loss_params: dict[str, Any] | None = options(
+        alpha=param(0.0, NUMBER),
+        beta=param(0.1, ABOVE_0),
+        overlap_threshold=param(0.5, Interval(Real, 0, 1, closed="right")),
+        anchor_weighting=param("label", StrOptions({"label", "sample"})),
+        prototypes=param("auto", StrOptions({"auto"}), "boolean"),
+        n_negatives=param("auto", COUNT, StrOptions({"auto"}), None),
+        queue_size=param(0, COUNT),
+        joint_loss=param("bce", StrOptions({"bce", "asl"})),
     )
     head: str = param("auto", StrOptions({"auto", "joint", "logistic"}))
     linear_weight: float | str = LINEAR_WEIGHT
-    net_params: dict[str, Any] | None = param(
-        None, keys=ENSEMBLE_KEYS | {"projection_dim": param(64, AT_LEAST_1, None)}
+    net_params: dict[str, Any] | None = options(
+        **ENSEMBLE_KEYS, projection_dim=param(64, AT_LEAST_1, None)
     )
 
     def _check_parameters(self) -> None:
@@ -266,15 +261,15 @@ def _loss(clf: ContrastiveMultiLabelClassifier, n_labels: int) -> nn.Module:
         return copy.deepcopy(clf.loss)
     factory = CONTRASTIVE_LOSSES[clf.loss]
     given = options_of(clf, "loss_params")
-    options = {name: given[name] for name in signature(factory).parameters if name in given}
-    if options.get("n_negatives") == "auto":
-        options["n_negatives"] = AUTO_NEGATIVES if n_labels > AUTO_LABELS else None
-    if clf.verbose and is_first() and options.get("n_negatives") is not None:
+    chosen = {name: given[name] for name in signature(factory).parameters if name in given}
+    if chosen.get("n_negatives") == "auto":
+        chosen["n_negatives"] = AUTO_NEGATIVES if n_labels > AUTO_LABELS else None
+    if clf.verbose and is_first() and chosen.get("n_negatives") is not None:
         print(
             f"Of {n_labels} labels, a batch learns those that its samples have and "
-            f"{options['n_negatives']} others; loss_params__n_negatives=None takes all."
+            f"{chosen['n_negatives']} others; loss_params__n_negatives=None takes all."
         )
-    return factory(temperature=clf.temperature, lambda_reg=clf.lambda_reg, **options)
+    return factory(temperature=clf.temperature, lambda_reg=clf.lambda_reg, **chosen)
 
 
 def _initial_prototypes(n_labels: int, n_projection: int, n_members: int) -> Tensor:

@@ -74,11 +74,11 @@ def feature_scaler(data: FitData, scaled: bool) -> InputScaler:
     return InputScaler(shift, factor, LIMIT)
 
 
-def scaler_of(clf: Any, task: Task) -> InputScaler:
+def scaler_of(task: Task) -> InputScaler:
     """Return the first layer of a net: of each member where they learn from other samples."""
-    if not (task.folds.by_member and clf.scale_input):
-        return feature_scaler(task.train, clf.scale_input)
-    own = [feature_scaler(task.learnt(k), True) for k in range(task.folds.n_folds)]
+    if not (task.folds.by_member and task.scaled):
+        return feature_scaler(task.train, task.scaled)
+    own = [feature_scaler(part, True) for part in task.parts()]
     shift, factor = (_of_members(own, name) for name in ("shift", "factor"))
     return InputScaler(shift, factor, own[0].limit)
 
@@ -96,12 +96,11 @@ def bins_of(clf: Any, task: Task) -> PiecewiseLinearEncoding | None:
     if n_bins == "auto":
         n_bins = min(MOST_BINS, ALL_BINS // task.train.n_features)
         n_bins = n_bins if n_bins >= FEWEST_BINS else 0
-    if n_bins == 0 or sp.issparse(task.train.X) or not clf.scale_input or clf.module is not None:
+    if n_bins == 0 or sp.issparse(task.train.X) or not task.scaled or clf.module is not None:
         return None
-    by_member = task.folds.by_member
-    parts = map(task.learnt, range(task.folds.n_folds)) if by_member else [task.train]
+    parts = task.parts()
     own = [quantile_bins(p.X, p.row_weight, feature_scaler(p, True), n_bins) for p in parts]
-    if not by_member:
+    if not task.folds.by_member:
         return own[0]
     return PiecewiseLinearEncoding(_of_members(own, "center"), _of_members(own, "factor"))
 
@@ -137,7 +136,7 @@ def scaled_encoder(clf: Any, task: Task, n_outputs: int | None = None) -> nn.Mod
     probe = probe_of(clf, task.train) if kept is None else len(kept)
     if not isinstance(probe, int):
         return _with_outputs(encoder_of(clf, clf.n_features_in_, probe), clf, probe, n_outputs)
-    scaler: nn.Module = scaler_of(clf, task)
+    scaler: nn.Module = scaler_of(task)
     bins, n_features = bins_of(clf, task), probe
     if bins is not None:
         scaler, n_features = nn.Sequential(scaler, bins), bins.n_outputs

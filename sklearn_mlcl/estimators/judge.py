@@ -135,7 +135,7 @@ class Judge:
     @cached_property
     def linear(self) -> tuple[np.ndarray, float]:
         """Log-odds (n, L) of regressions on the features, and the best C."""
-        judged, parts = self.judged, [self.task.learnt(k) for k in range(len(self.places))]
+        judged, parts = self.judged, list(self.task.parts())
         scalers = [feature_scaler(part, self.task.scaled) for part in parts]
         return held_out_linear(parts, scalers, judged.data.X, judged.fold, judged.judgement)
 

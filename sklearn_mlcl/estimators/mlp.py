@@ -29,6 +29,7 @@ from sklearn_mlcl.utils.parameters import (
     SHARE,
     Interval,
     named_in_errors,
+    options,
     param,
     setting,
 )
@@ -129,20 +130,15 @@ class MultiLabelMLPClassifier(NetClassifier):
     classifier: str = param("linear", StrOptions({"linear", "etf"}))
     decision: Any = param("threshold", StrOptions(set(DECISIONS)), NearestLabelSetClassifier)
     n_estimators: int = N_ESTIMATORS
-    loss_params: dict[str, Any] | None = param(
-        None,
-        dict,
-        None,
-        keys={
-            "pal_norm": param("mean", StrOptions({"mean", "sum"}), SHARE),
-            "empty_rows": param("ignore", StrOptions({"ignore", "none_class", "uniform", "error"})),
-            "label_smoothing": param(0.0, Interval(Real, 0, 1, closed="left")),
-            "feature_decay": param(0.0, AT_LEAST_0),
-        },
+    loss_params: dict[str, Any] | None = options(
+        pal_norm=param("mean", StrOptions({"mean", "sum"}), SHARE),
+        empty_rows=param("ignore", StrOptions({"ignore", "none_class", "uniform", "error"})),
+        label_smoothing=param(0.0, Interval(Real, 0, 1, closed="left")),
+        feature_decay=param(0.0, AT_LEAST_0),
     )
     linear_weight: float | str = LINEAR_WEIGHT
-    net_params: dict[str, Any] | None = param(
-        None, keys=ENSEMBLE_KEYS | {"feature_dim": param(None, AT_LEAST_1, None)}
+    net_params: dict[str, Any] | None = options(
+        **ENSEMBLE_KEYS, feature_dim=param(None, AT_LEAST_1, None)
     )
 
     def _specification(self) -> Specification:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,10 +23,12 @@ from sklearn_mlcl.utils.parameters import (
     AT_LEAST_0,
     AT_LEAST_1,
     CLASS_WEIGHT,
+    COUNT,
     MISSING_LABEL,
     SHARE,
     DeclaredParameters,
     Interval,
+    options,
     param,
 )
 
@@ -36,7 +38,7 @@ LINEAR_WEIGHT = param("auto", SHARE, StrOptions({"auto"}))
 ENSEMBLE_KEYS = {
     "chunk_size": param(None, AT_LEAST_1, None),
     "mixup": param(0.5, AT_LEAST_0),
-    "n_bins": param("auto", Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})),
+    "n_bins": param("auto", COUNT, StrOptions({"auto"})),
     "predict_precision": param("float32", StrOptions(set(PRECISIONS))),
     "pseudo_count": param(2.0),
     "refit_head": param("auto", "boolean", StrOptions({"auto"})),
@@ -305,23 +307,18 @@ class NetParameters(DeclaredParameters):
     neighbor_weight: float | str = param("auto", SHARE, StrOptions({"auto"}))
     checkpoint: Any = param(None, str, os.PathLike, FitCheckpoint, None)
     warm_start: bool = param(False, "boolean")
-    net_params: dict[str, Any] | None = param(
-        None,
-        dict,
-        None,
-        keys={
-            "optimizer": param("adamw", StrOptions(set(OPTIMIZERS)), callable),
-            "optimizer_params": param(None, dict, None),
-            "schedule": param("averaged", StrOptions(set(SCHEDULES))),
-            "precision": param("float32", StrOptions(set(PRECISIONS))),
-            "compile": param(False, "boolean"),
-            "data_parallel": param(True, "boolean"),
-            "encoder_lr": param(None, ABOVE_0, None),
-            "grad_clip": param(None, ABOVE_0, None),
-            "label_tree": param("auto", "boolean", StrOptions({"auto"})),
-            "max_seconds": param(None, ABOVE_0, None),
-            "pseudo_count": param(0.0, AT_LEAST_0),
-        },
+    net_params: dict[str, Any] | None = options(
+        optimizer=param("adamw", StrOptions(set(OPTIMIZERS)), callable),
+        optimizer_params=param(None, dict, None),
+        schedule=param("averaged", StrOptions(set(SCHEDULES))),
+        precision=param("float32", StrOptions(set(PRECISIONS))),
+        compile=param(False, "boolean"),
+        data_parallel=param(True, "boolean"),
+        encoder_lr=param(None, ABOVE_0, None),
+        grad_clip=param(None, ABOVE_0, None),
+        label_tree=param("auto", "boolean", StrOptions({"auto"})),
+        max_seconds=param(None, ABOVE_0, None),
+        pseudo_count=param(0.0, AT_LEAST_0),
     )
 
     @property

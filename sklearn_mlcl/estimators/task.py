@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, sqrt
@@ -145,9 +145,9 @@ class Task:
     @cached_property
     def member_stats(self) -> list[LabelStats]:
         """What is known of the labels that each member learns from; of all where they share."""
-        if not self.folds.by_member:
-            return [self.stats]
-        return [LabelStats.of(self.learnt(k)) for k in range(self.folds.n_folds)]
+        return (
+            [LabelStats.of(part) for part in self.parts()] if self.folds.by_member else [self.stats]
+        )
 
     @property
     def log_odds(self) -> np.ndarray:
@@ -161,6 +161,10 @@ class Task:
             return self.train
         own = self.data.take(self.folds.learnt(k))
         return own.weighted(self.class_weights[k if len(self.class_weights) > 1 else 0])
+
+    def parts(self) -> Iterator[FitData]:
+        """Yield what each member learns from; once what all do."""
+        return map(self.learnt, range(max(1, self.folds.n_folds)))
 
     def rows(self, device: torch.device, columns: np.ndarray | None) -> RowTensors:
         """Return the samples to train on, with some features of a CSR X."""

@@ -7,14 +7,14 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import partial
 from math import log
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses._inputs import (
-    COUNT,
+    AT_LEAST_ONE,
     NON_NEGATIVE,
     POSITIVE,
     LabelIndices,
@@ -38,7 +38,7 @@ from sklearn_mlcl.losses._pairs import (
     reciprocal,
 )
 from sklearn_mlcl.utils._sklearn_compat import StrOptions
-from sklearn_mlcl.utils.parameters import NUMBER, Interval, named_in_errors
+from sklearn_mlcl.utils.parameters import COUNT, NUMBER, Interval, named_in_errors
 
 
 @named_in_errors
@@ -82,8 +82,8 @@ class ContrastiveLoss(nn.Module):
         "temperature": POSITIVE,
         "lambda_reg": NON_NEGATIVE,
         "reduction": [StrOptions({"mean", "none"})],
-        "memory_budget": COUNT,
-        "n_negatives": [Interval(Integral, 0, None, closed="left"), None],
+        "memory_budget": AT_LEAST_ONE,
+        "n_negatives": [COUNT, None],
         "alpha": [NUMBER],
         "beta": POSITIVE,
         "overlap_threshold": [Interval(Real, 0, 1, closed="right")],

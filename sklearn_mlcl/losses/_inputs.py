@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from sklearn_mlcl.utils._sklearn_compat import validate_parameter_constraints
-from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_0, Interval, plain_number
+from sklearn_mlcl.utils.parameters import ABOVE_0, AT_LEAST_0, AT_LEAST_1, plain_number
 from sklearn_mlcl.utils.runtime import generator_on
 from sklearn_mlcl.utils.targets import as_label_matrix, check_indicator_values
 
 #: Constraints that several losses share, in the form of scikit-learn's parameter tables.
 POSITIVE = [ABOVE_0]
 NON_NEGATIVE = [AT_LEAST_0]
-COUNT = [Interval(Integral, 1, None, closed="left")]
+AT_LEAST_ONE = [AT_LEAST_1]
 
 
 def check_parameters(owner: Any, parameters: dict[str, Any]) -> None:

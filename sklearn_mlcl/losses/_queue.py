@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_mlcl.losses._inputs import (
-    COUNT,
+    AT_LEAST_ONE,
     check_labels,
     check_parameters,
     check_shape,
@@ -60,7 +60,7 @@ class MemoryQueue(nn.Module):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = dict.fromkeys(
-        ("queue_size", "embedding_dim", "n_labels", "n_members"), COUNT
+        ("queue_size", "embedding_dim", "n_labels", "n_members"), AT_LEAST_ONE
     )
 
     queue_size: int

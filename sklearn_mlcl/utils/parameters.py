@@ -49,6 +49,7 @@ ABOVE_0 = Interval(Real, 0, LARGEST, closed="right")
 AT_LEAST_0 = Interval(Real, 0, LARGEST, closed="both")
 NUMBER = Interval(Real, -LARGEST, LARGEST, closed="both")
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+COUNT = Interval(Integral, 0, None, closed="left")
 #: Numbers that float64 arithmetic takes at any size, as C of logistic regressions.
 STRENGTH = Interval(Real, 0, None, closed="neither")
 STRENGTH_OR_0 = Interval(Real, 0, None, closed="left")
@@ -83,11 +84,10 @@ class Parameter:
         return Parameter(other.default, other.allowed or self.allowed, self.keys | keys)
 
 
-def param(default: Any, *allowed: Any, keys: dict[str, Any] | None = None) -> Any:
+def param(default: Any, *allowed: Any) -> Any:
     """Declare a constructor parameter in the body of a class.
 
-    A subclass that declares a name again states what changes: the default, bounds if they differ,
-    keys of its own.
+    A subclass that declares a name again states what changes: the default, bounds if they differ.
 
     Parameters
     ----------
@@ -95,10 +95,21 @@ def param(default: Any, *allowed: Any, keys: dict[str, Any] | None = None) -> An
         Its default.
     *allowed : constraints
         As scikit-learn's parameter validation takes them.
-    keys : dict of str to param(...), default=None
-        Keys of a dict parameter.
     """
-    return Parameter(default, allowed, keys or {})
+    return Parameter(default, allowed)
+
+
+def options(**keys: Any) -> Any:
+    """Declare a constructor parameter that is a dict of known keys, or None.
+
+    A subclass that declares it again states keys that change, and keys of its own.
+
+    Parameters
+    ----------
+    **keys : param(...)
+        The keys.
+    """
+    return Parameter(None, (dict, None), keys)
 
 
 def required(*allowed: Any, kw_only: bool) -> Any:
@@ -116,7 +127,8 @@ def required(*allowed: Any, kw_only: bool) -> Any:
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(required,))
 class DeclaredParameters(CheckedParameters):
-    """Base of estimators that declare their parameters in the class body with :func:`param`.
+    """Base of estimators that declare their parameters in the class body with :func:`param`
+    and :func:`options`.
 
     It makes the constructor and the table of constraints. A class with an ``__init__`` of its own
     keeps it. Keys of dict parameters are parameters too: ``get_params(deep=True)`` and
