@@ -169,7 +169,7 @@ def test_the_end_of_the_training_is_kept_too(tmp_path: Path, monkeypatch: Any) -
     clf = small(MultiLabelMLPClassifier, max_epochs=12)
     clf.set_params(callbacks=[Stops(5)])
     with monkeypatch.context() as patched, pytest.raises(DiedError):
-        patched.setattr(MultiLabelMLPClassifier, "_fitted", dies)
+        patched.setattr("sklearn_mlcl.estimators.net._attributes", dies)
         clone(clf).set_params(checkpoint=tmp_path).fit(X, Y)
     again = clone(clf).set_params(checkpoint=FitCheckpoint(tmp_path, resume="always"))
     assert_equal_answers(again.fit(X, Y), clf.fit(X, Y))

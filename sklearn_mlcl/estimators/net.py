@@ -670,13 +670,13 @@ def _refitted(
     judge: Judge | None,
 ) -> RefittedHead | None:
     """Return the trained head with logistic ones; None where nothing says how they count."""
+    n_members = int(clf.n_estimators)
     if judge is not None and own is not None and judge.judged.judgement.informs:
         said = partial(judge.head_log_odds, embedding=own)
-        return refitted(
-            head, _embedded_parts(known, task, int(clf.n_estimators)), said, judge.judged.judgement
-        )
+        parts = _embedded_parts(known, task, n_members)
+        return refitted(head, parts, said, judge.judged.judgement)
     if task.n_before and hasattr(clf, "refit_weight_"):  # what was chosen stays
-        parts = _embedded_parts(known, task, int(clf.n_estimators))
+        parts = _embedded_parts(known, task, n_members)
         return refitted_as(head, parts, float(clf.head_C_[0]), clf.refit_weight_)
     return None
 

@@ -127,12 +127,11 @@ def required(*allowed: Any, kw_only: bool) -> Any:
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(required,))
 class DeclaredParameters(CheckedParameters):
-    """Base of estimators that declare their parameters in the class body with :func:`param`
-    and :func:`options`.
+    """Base of estimators that declare their parameters in the class body.
 
-    It makes the constructor and the table of constraints. A class with an ``__init__`` of its own
-    keeps it. Keys of dict parameters are parameters too: ``get_params(deep=True)`` and
-    ``set_params`` know ``loss_params__beta``.
+    They do so with :func:`param` and :func:`options`. The base makes the constructor and the table
+    of constraints. A class with an ``__init__`` of its own keeps it. Keys of dict parameters are
+    parameters too: ``get_params(deep=True)`` and ``set_params`` know ``loss_params__beta``.
 
     The text of a parameter stands once, in the docstring of the class that declares it, without
     its default. Subclasses list it with their default: everyday parameters under "Parameters",
