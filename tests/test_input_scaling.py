@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import gmean
 
 from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.modules import FeatureNoise, InputScaler, ScaledEncoder, _scaling
@@ -18,10 +20,10 @@ from sklearn_mlcl.modules._scaling import LIMIT, NORMAL_QUARTILES, SPARSE_SIZE, 
 from tests.small import small
 
 
-def scaled(X: np.ndarray, by: np.ndarray | None = None, weights: np.ndarray | None = None):
+def scaled(X: Any, by: np.ndarray | None = None, weights: np.ndarray | None = None):
     """Rows as the layer fitted on ``by`` (or on themselves) scales them, in float64."""
     scaler = input_scaler(X if by is None else by, weights).double()
-    return scaler(torch.from_numpy(X)).numpy()
+    return scaler(torch.from_numpy(X.toarray() if sp.issparse(X) else X)).numpy()
 
 
 def quantile(values, weights, share):
@@ -157,12 +159,26 @@ def test_sparse_features_by_the_loop(unit: float, monkeypatch: pytest.MonkeyPatc
     X = (X @ sp.diags(np.arange(1.0, 10.0)) * unit).tocsr()
     scaler = input_scaler(X, None)
     found = scaler.double()(torch.from_numpy(X.toarray())).numpy()
-    stored = sum(v * v for v in X.data) / X.nnz
-    sizes = [sum(v * v for v in X[:, [j]].data) / 60 + 7 / 60 * stored for j in range(9)]
-    expected = X.toarray() / np.sqrt(sizes)
+    bounded = X.toarray()
+    for j in range(9):
+        limit = LIMIT * gmean(X[:, [j]].data)
+        for i in range(60):
+            bounded[i, j] /= sqrt(1 + (bounded[i, j] / limit) ** 2)
+    stored = np.square(bounded).sum() / X.nnz
+    sizes = [np.square(bounded[:, j]).mean() + 7 / 60 * stored for j in range(9)]
+    expected = bounded / np.sqrt(sizes)
     expected *= SPARSE_SIZE / np.sqrt(np.square(expected).mean())
     assert_allclose(found, expected, rtol=1e-6)
-    assert scaler.limit is None
+    assert_allclose(scaler.of_csr(X).toarray(), found, rtol=1e-6)
+
+
+def test_a_word_said_a_thousand_times_is_brought_in_and_moves_no_other() -> None:
+    counts = np.ones((200, 3))
+    spoiled = counts.copy()
+    spoiled[5, 1] = 1000
+    found, plain = (scaled(sp.csr_matrix(X)) for X in (spoiled, counts))
+    assert_allclose(found[5, 1] / found[4, 1], LIMIT * 1000**0.005, rtol=0.05)
+    assert_allclose(np.delete(found, 5, 0), np.delete(plain, 5, 0), rtol=0.1)
 
 
 def test_words_of_few_samples_share_a_factor_and_those_of_many_a_size() -> None:

@@ -59,10 +59,8 @@ def test_sparse_features_give_what_dense_ones_do(label_data: Any) -> None:
     X, Y = label_data
     X = np.where(X > 0.5, X, 0.0)
     clf = clone(MLP).set_params(linear_weight=1.0).fit(sp.csr_matrix(X), Y)
-    factor = clf.net_.module_.scaler.factor.double().numpy()
-    assert_allclose(
-        clf.decision_function(X), one_vs_rest(X * factor, Y, 0.05, X * factor), atol=5e-3
-    )
+    scaled = scaled_by(clf, X)
+    assert_allclose(clf.decision_function(X), one_vs_rest(scaled, Y, 0.05, scaled), atol=5e-3)
     assert_allclose(clf.decision_function(sp.csr_matrix(X)), clf.decision_function(X), atol=1e-9)
 
 
@@ -108,8 +106,8 @@ def test_short_work_takes_all_rows(label_data: Any, monkeypatch: pytest.MonkeyPa
         return clf.fit(rows, Y).decision_function(sparse)
 
     whole = logits(sparse)
-    factor = clf.net_.module_.scaler.factor.double().numpy()
-    assert_allclose(whole, one_vs_rest(X * factor, Y, 0.05, X * factor), atol=5e-3)
+    scaled = scaled_by(clf, X)
+    assert_allclose(whole, one_vs_rest(scaled, Y, 0.05, scaled), atol=5e-3)
     monkeypatch.setattr("sklearn_mlcl.heads.logistic.AUTO_WORK", sparse.nnz * Y.shape[1] - 1)
     assert np.abs(logits(sparse) - whole).max() > 0.1
 

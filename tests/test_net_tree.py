@@ -90,7 +90,8 @@ def test_the_tree_is_that_of_logistic_regressions_on_scaled_features(
     weight = rng.uniform(0.5, 2, len(X)) if weighted else None
     changes = {"linear_weight": 1.0, "validation": None, "net_params__pseudo_count": 0.0}
     fitted = with_tree(make, **changes).fit(sp.csr_matrix(X), Y, weight)
-    scaled = sp.csr_matrix(X * fitted.predictor_.linear.scaler.factor.numpy())
+    scaler = fitted.predictor_.linear.scaler
+    scaled = sp.csr_matrix(scaler(torch.from_numpy(X.astype(np.float32))).numpy())
     alone = MultiLabelLogisticRegression(label_tree=True, C=1.0, tol=1e-4)
     expected = alone.fit(scaled.astype(np.float32), Y, weight).predict_proba(scaled)
     assert_allclose(fitted.predict_proba(sp.csr_matrix(X)), expected, atol=1e-5)

@@ -80,7 +80,10 @@ def scaler_of(task: Task) -> InputScaler:
         return feature_scaler(task.train, task.scaled)
     own = [feature_scaler(part, True) for part in task.parts()]
     shift, factor = (_of_members(own, name) for name in ("shift", "factor"))
-    return InputScaler(shift, factor, own[0].limit)
+    limit = own[0].limit
+    if limit is not None and limit.ndim:
+        limit = _of_members(own, "limit")
+    return InputScaler(shift, factor, limit)
 
 
 def probe_of(clf: Any, data: FitData) -> Any:

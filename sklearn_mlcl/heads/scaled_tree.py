@@ -59,8 +59,8 @@ def _scaled(X: Any, scaler: InputScaler) -> Any:
     """Return scaled rows; CSR stays CSR if zeros stay zeros."""
     if isinstance(X, Tensor):
         return scaler(X)
-    if scaler.limit is None and not scaler.shift.any():
-        return sp.csr_array(X.multiply(scaler.factor.cpu().numpy()))
+    if scaler.keeps_zeros:
+        return scaler.of_csr(X)
     return scaler(torch.from_numpy(X.toarray()).to(scaler.factor))
 
 

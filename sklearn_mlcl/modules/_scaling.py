@@ -28,8 +28,8 @@ class InputScaler(nn.Module):
         may each have their own.
     factor : Tensor of the same shape
         The factor b.
-    limit : float, default=None
-        The bound c that :math:`|f|` stays below; None is no bound.
+    limit : float or Tensor of the shape of ``shift``, default=None
+        The bound c that :math:`|f|` stays below, one or of each feature; None is no bound.
 
     Examples
     --------
@@ -41,37 +41,62 @@ class InputScaler(nn.Module):
 
     shift: Tensor
     factor: Tensor
+    limit: Tensor | None
 
-    def __init__(self, shift: Tensor, factor: Tensor, limit: float | None = None) -> None:
+    def __init__(
+        self, shift: Tensor, factor: Tensor, limit: Tensor | float | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("shift", shift)
         self.register_buffer("factor", factor)
-        self.limit = limit
+        self.register_buffer("limit", None if limit is None else torch.as_tensor(limit))
 
     def check_state(self) -> None:
         """Raise a ``ValueError`` unless the tensors fit together."""
         n_members, n_features = self.shift.shape[:-2], self.shift.shape[-1]
         each = Like((*n_members, 1, n_features) if n_members else (n_features,))
-        check_tensors(self, {"shift": each, "factor": each})
+        limit = self.limit
+        bound = None if limit is None else Like(()) if limit.ndim == 0 else each
+        check_tensors(self, {"shift": each, "factor": each, "limit": bound})
 
     def forward(self, X: Tensor, index: Tensor | None = None) -> Tensor:
         """Return the scaled rows, of the shape of ``X``, by member where each scales for itself.
 
         ``index`` has the numbers of the features of ``X``; None for all.
         """
-        shift, factor = self.shift, self.factor
+        shift, factor, limit = self.shift, self.factor, self.limit
         if index is not None:
             shift, factor = shift.index_select(-1, index), factor.index_select(-1, index)
+            limit = limit.index_select(-1, index) if limit is not None and limit.ndim else limit
         # Difference first: shift * factor would cancel badly for a mean far from zero.
         scaled = (X - shift) * factor
-        if self.limit is None:
+        if limit is None:
             return scaled
-        u = scaled / self.limit
+        u = scaled / limit
         if not torch.compiler.is_compiling():
             return scaled / torch.hypot(u, u.new_ones(()))
         # ONNX has no hypotenuse. The larger leg is taken out, so that no square overflows.
         larger, smaller = u.abs().clamp(min=1.0), u.abs().clamp(max=1.0)
         return scaled / (larger * (1 + (smaller / larger).square()).sqrt())
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether zeros stay zeros."""
+        return not self.shift.any()
+
+    def of_csr(self, X: Any) -> sp.csr_array:
+        """Return scaled rows of CSR, of floats, in their dtype; zeros have to stay zeros."""
+        scaled = sp.csr_array(X, copy=True)
+        scaled.data *= _of_entries(self.factor, scaled)
+        if self.limit is not None:
+            scaled.data /= np.hypot(1, scaled.data / _of_entries(self.limit, scaled))
+        return scaled
+
+
+def _of_entries(values: Tensor, X: sp.csr_array) -> np.ndarray:
+    """Return values of features, or one, for the stored entries of CSR, in its dtype."""
+    array = values.cpu().numpy().astype(X.dtype)
+    return array[X.indices] if array.ndim else array
 
 
 class FeatureNoise(nn.Module):
@@ -222,7 +247,8 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
     return embedding.shape[-1]
 
 
-#: Bound on a scaled dense feature, in standard deviations.
+#: Bound on a scaled dense feature, in standard deviations, and on one of CSR, in geometric means of
+#: its entries.
 LIMIT = 4.0
 
 
@@ -256,7 +282,10 @@ def input_scaler(X: Any, weights: np.ndarray | None, features: slice = ALL) -> I
     those of a dense X that are wanted.
     """
     if sp.issparse(X):
-        return InputScaler(_float32(np.zeros(X.shape[1])), _float32(sparse_factors(X)))
+        typical = typical_sizes(X)
+        factor = sparse_factors(X, LIMIT * typical)
+        limit = _float32(LIMIT * typical * factor)
+        return InputScaler(_float32(np.zeros(X.shape[1])), _float32(factor), limit)
     low, median, high = quantiles(X, weights, (0.25, 0.5, 0.75), features)
     deviation = (high - low) / NORMAL_QUARTILES
     # Quartiles that float32 cannot tell apart coincide: their distance is rounding.
@@ -271,8 +300,23 @@ def input_scaler(X: Any, weights: np.ndarray | None, features: slice = ALL) -> I
     return InputScaler(_float32(median), _float32(factor), LIMIT)
 
 
-def sparse_factors(X: Any) -> np.ndarray:
-    r"""Return what the features (d,) of CSR are multiplied by.
+def typical_sizes(X: Any) -> np.ndarray:
+    """Return the geometric mean of the sizes of the entries of each feature (d,) of CSR.
+
+    A few huge entries hardly move it. A feature without entries gets that of all entries.
+    """
+    logs, counts = np.zeros((2, X.shape[1]))
+    for part in chunks(X.nnz):
+        values, features = X.data[part].astype(np.float64), X.indices[part]
+        sizes = np.log(np.abs(values, where=values != 0, out=np.ones(len(values))))
+        logs += np.bincount(features, sizes, minlength=X.shape[1])
+        counts += np.bincount(features, values != 0, minlength=X.shape[1])
+    overall = logs.sum() / max(counts.sum(), 1)
+    return np.exp(np.where(counts > 0, logs / np.maximum(counts, 1), overall))
+
+
+def sparse_factors(X: Any, limits: np.ndarray) -> np.ndarray:
+    r"""Return what the features (d,) of CSR are multiplied by; their entries have limits (d,).
 
     .. math::
         f_j = c \Big(m_j + \frac{300}{n} \bar v^2\Big)^{-1/2}
@@ -284,8 +328,9 @@ def sparse_factors(X: Any) -> np.ndarray:
     n_samples, n_features = X.shape
     squares = np.zeros(n_features)
     for part in chunks(X.nnz):
-        values = np.square(X.data[part], dtype=np.float64)
-        squares += np.bincount(X.indices[part], values, minlength=n_features)
+        values, features = X.data[part].astype(np.float64), X.indices[part]
+        values /= np.hypot(1, values / limits[features])
+        squares += np.bincount(features, np.square(values), minlength=n_features)
     total = squares.sum()
     if total == 0:
         return np.ones(n_features)
