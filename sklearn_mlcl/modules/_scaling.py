@@ -43,9 +43,7 @@ class InputScaler(nn.Module):
     factor: Tensor
     limit: Tensor | None
 
-    def __init__(
-        self, shift: Tensor, factor: Tensor, limit: Tensor | float | None = None
-    ) -> None:
+    def __init__(self, shift: Tensor, factor: Tensor, limit: Tensor | float | None = None) -> None:
         super().__init__()
         self.register_buffer("shift", shift)
         self.register_buffer("factor", factor)
