@@ -212,12 +212,24 @@ def test_what_is_set_after_a_fit_is_checked(make: Any, label_data: Any) -> None:
     for name, value in [
         ("neighbor_weight", np.nan),
         ("linear_weight", -1.0),
+        ("threshold", "best"),
+        ("decision", "best"),
+        ("device", 3.5),
         ("net_params__pseudo_count", "x"),
+        ("net_params__predict_precision", "float8"),
+        ("net_params__n_predict_samples", 2.5),
         ("net_params", [1]),
     ]:
-        if name.partition("__")[0] in clf.get_params():
-            with pytest.raises(ValueError, match=f"'{name}' parameter of {make.__name__} must be"):
-                clone_of(clf).set_params(**{name: value}).predict_proba(X)
+        if name in clf.get_params():
+            changed = clone_of(clf).set_params(**{name: value})
+            message = f"'{name}' parameter of {make.__name__} must be"
+            with pytest.raises(ValueError, match=message):
+                changed.predict_proba(X)
+            if name.startswith(("device", "net_params")):
+                with pytest.raises(ValueError, match=message):
+                    changed.transform(X)
+    # Of others a prediction knows nothing.
+    assert_array_equal(clone_of(clf).set_params(dropout=7).predict_proba(X), clf.predict_proba(X))
 
 
 def clone_of(clf: Any) -> Any:

@@ -14,10 +14,10 @@ from torch import nn
 
 from sklearn_mlcl.estimators.contrastive import HEAD_C
 from sklearn_mlcl.estimators.encoders import encoder_of, layer_sizes, probe_of, scaler_of
-from sklearn_mlcl.estimators.net import NetClassifier
+from sklearn_mlcl.estimators.net import ENCODING_READS, NetClassifier
 from sklearn_mlcl.estimators.task import Specification, Task
 from sklearn_mlcl.heads.evaluation import outputs
-from sklearn_mlcl.heads.predictor import AffineHead, DrawnPredictor
+from sklearn_mlcl.heads.predictor import AffineHead, DrawnPredictor, Predictor
 from sklearn_mlcl.modules import FeatureNoise, GaussianMixtureVAE, embedding_width
 from sklearn_mlcl.modules.gmvae import EMPTY_LABEL_POLICIES, Posterior, plain_encoder
 from sklearn_mlcl.training import IndexBatchNet
@@ -35,6 +35,7 @@ from sklearn_mlcl.utils.parameters import (
     COUNT,
     Interval,
     check_arguments,
+    check_some,
     named_in_errors,
     options,
     options_of,
@@ -246,13 +247,14 @@ class CGMVAEClassifier(NetClassifier):
     # ------------------------------------------------------------------ latent codes
 
     def _module(self) -> nn.Module:
+        predictor = self._current_predictor()
         n_draws = setting(self, "n_predict_samples")
-        return self._draws(n_draws) if n_draws > 0 else self._current_predictor()
+        return self._drawn(predictor, n_draws) if n_draws > 0 else predictor
 
-    def _draws(self, n_draws: int) -> DrawnPredictor:
+    def _drawn(self, predictor: Predictor, n_draws: int) -> DrawnPredictor:
         size = (n_draws, self.net_.module_.latent_dim)
         noise = np.random.RandomState(self._noise_seed).normal(size=size)
-        return DrawnPredictor(self._current_predictor(), noise)
+        return DrawnPredictor(predictor, noise)
 
     def uncertainty(self, X: Any, n_samples: int = 32) -> np.ndarray:
         r"""Return how far each probability moves with the latent code.
@@ -276,10 +278,10 @@ class CGMVAEClassifier(NetClassifier):
         """
         check_is_fitted(self)
         n_samples = _checked_draws(n_samples, "uncertainty", least=2)
-        X = check_features(self, X, reset=False)
+        X, predictor = check_features(self, X, reset=False), self._current_predictor()
         options = self._inference
         options["entries"] *= n_samples
-        return outputs(self._draws(n_samples), X, deviation=True, **options)
+        return outputs(self._drawn(predictor, n_samples), X, deviation=True, **options)
 
     def sample_latent(
         self, X: Any, n_samples: int | None = None, random_state: Any = None
@@ -301,6 +303,7 @@ class CGMVAEClassifier(NetClassifier):
             The means; with draws of shape (n_draws, n_samples, latent_dim).
         """
         check_is_fitted(self)
+        check_some(self, ENCODING_READS)
         X = check_features(self, X, reset=False)
         posterior = outputs(Posterior(self.net_.module_), X, **self._inference)
         mean, log_var = np.split(posterior, 2, axis=1)

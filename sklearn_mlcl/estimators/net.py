@@ -84,9 +84,10 @@ LARGEST_BATCH = 1_024
 EPOCH_SHARES, EPOCH_MARGIN = (0.125, 0.25, 0.5, 1.0), 0.05
 #: Bounds on the largest size of a feature: float32 ends ten times further out.
 SMALLEST_FEATURE, LARGEST_FEATURE = 1e-37, 1e37
-#: Parameters that predictions read: a change after ``fit`` takes effect at once.
+#: Parameters that embeddings and predictions read: a change after ``fit`` takes effect at once.
+ENCODING_READS = ("device", "net_params")
 PREDICTION_READS = (
-    "decision", "device", "linear_weight", "neighbor_weight", "net_params", "threshold",
+    *ENCODING_READS, "decision", "linear_weight", "neighbor_weight", "threshold",
 )  # fmt: skip
 
 
@@ -318,7 +319,9 @@ class NetClassifier(
             In the dtype of X; the embeddings of the members of an ensemble stand side by side.
         """
         check_is_fitted(self)
-        return self._embedded(self.net_.module_, check_features(self, X, reset=False))
+        check_some(self, ENCODING_READS)
+        X, precision = check_features(self, X, reset=False), self._predict_precision
+        return outputs(Embedding(self.net_.module_), X, device=self.device, precision=precision)
 
     def uncertainty(self, X: Any) -> np.ndarray:
         """Return how far the members of the ensemble are apart.
@@ -430,9 +433,9 @@ class NetClassifier(
             return iter([self._log_odds(X)])
         return chunk_outputs(self._module(), X, **self._inference)
 
-    def _embedded(self, encoder: nn.Module, X: Features) -> np.ndarray:
-        precision = setting(self, "predict_precision", "float32")
-        return outputs(Embedding(encoder), X, device=self.device, precision=precision)
+    @property
+    def _predict_precision(self) -> str:
+        return setting(self, "predict_precision", "float32")
 
     def _check_state(self) -> None:
         for decoder in (self.decision_.decoder, getattr(self, "decoder_", None)):
@@ -464,8 +467,7 @@ class NetClassifier(
         # A tree has scores and sums along its paths.
         per_label = 8 if self.predictor_.has_tree else 4
         entries = n_draws * (2 * width + per_label * self._format.n_labels)
-        precision = setting(self, "predict_precision", "float32")
-        return {"device": self.device, "entries": entries, "precision": precision}
+        return {"device": self.device, "entries": entries, "precision": self._predict_precision}
 
 
 # ---------------------------------------------------------------------- steps of a fit

@@ -145,9 +145,9 @@ class Task:
     @cached_property
     def member_stats(self) -> list[LabelStats]:
         """What is known of the labels that each member learns from; of all where they share."""
-        return (
-            [LabelStats.of(part) for part in self.parts()] if self.folds.by_member else [self.stats]
-        )
+        if not self.folds.by_member:
+            return [self.stats]
+        return [LabelStats.of(part) for part in self.parts()]
 
     @property
     def log_odds(self) -> np.ndarray:
@@ -163,7 +163,7 @@ class Task:
         return own.weighted(self.class_weights[k if len(self.class_weights) > 1 else 0])
 
     def parts(self) -> Iterator[FitData]:
-        """Yield what each member learns from; once what all do."""
+        """Yield what each member learns from; what all learn from once."""
         return map(self.learnt, range(max(1, self.folds.n_folds)))
 
     def rows(self, device: torch.device, columns: np.ndarray | None) -> RowTensors:

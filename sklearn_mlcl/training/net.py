@@ -78,7 +78,10 @@ QUIET = {layer.forward for layer in _QUIET}
 
 
 def is_foreign(module: nn.Module) -> bool:
-    """Return whether a module has parts that may draw from torch's global generators."""
+    """Return whether a module has parts that may draw from torch's global generators.
+
+    An encoder or a loss of the user's knows no generator of ours.
+    """
     kinds = {type(part) for part in module.modules()}
     unknown = (kind for kind in kinds if kind.forward not in QUIET)
     return any(not kind.__module__.startswith("sklearn_mlcl.") for kind in unknown)
