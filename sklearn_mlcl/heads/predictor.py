@@ -244,8 +244,12 @@ class Predictor(nn.Module):
         return self._with(blend=replace(self.blend, **weights), pseudo_count=pseudo_count)
 
     def _with(self, **changes: Any) -> Predictor:
-        own = {name: getattr(self, name) for name in signature(Predictor).parameters}
+        own = {name: getattr(self, name) for name in _PARTS}
         return Predictor(**own | changes)
+
+
+#: What a predictor is made of: asking for it takes longer than making one.
+_PARTS = tuple(signature(Predictor).parameters)
 
 
 def _at(head: nn.Module, embedding: Tensor, labels: Tensor) -> Tensor:
