@@ -238,7 +238,9 @@ def placed(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mo
         fixed = getattr(part, "in_float64", False)
         for t in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
             cast = t.is_floating_point() and not fixed
-            memo[id(t)] = t.detach().to(device, dtype if cast else None)
+            made = t.detach().to(device, dtype if cast else None)
+            # A parameter stays one: else torch.export tries two ways, and the second is slow.
+            memo[id(t)] = nn.Parameter(made, False) if isinstance(t, nn.Parameter) else made
         # Each module has ten dicts of hooks. Deep copies of them, mostly empty, take half the time.
         hooks = (value for value in vars(part).values() if type(value) is OrderedDict)
         memo |= {id(value): OrderedDict() for value in hooks if not value}
