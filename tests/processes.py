@@ -15,15 +15,16 @@ from contextlib import ExitStack
 from typing import Any
 
 _HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
-_CONTEXT = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn")
+#: What starts them.
+CONTEXT = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn")
 if _HAS_FORKSERVER:
     # The first step of an optimizer imports torch._dynamo, which takes as long as torch itself.
-    _CONTEXT.set_forkserver_preload(["sklearn_mlcl", "torch._dynamo"])
+    CONTEXT.set_forkserver_preload(["sklearn_mlcl", "torch._dynamo"])
 
 
 def in_process(function: Callable[..., Any], *args: Any) -> Any:
     """Return what a function of a module returns in a process of its own, or raise its error."""
-    with ProcessPoolExecutor(1, mp_context=_CONTEXT) as pool:
+    with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
         return pool.submit(function, *args).result()
 
 
@@ -35,7 +36,7 @@ def in_group(count: int, function: Callable[..., Any], *args: Any) -> list[Futur
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         pools = [
-            stack.enter_context(ProcessPoolExecutor(1, mp_context=_CONTEXT)) for _ in range(count)
+            stack.enter_context(ProcessPoolExecutor(1, mp_context=CONTEXT)) for _ in range(count)
         ]
         group = {"WORLD_SIZE": str(count), "ADDRESS": f"file://{folder}/store"}
         return [
