@@ -3,14 +3,12 @@
 ``python -m tests.fuzz_files`` works for about ``FUZZ_S`` seconds (60) from the seed ``FUZZ_SEED``
 (the time). A file that does harm is kept in the working directory; the exit status is then 1. Every
 file is loaded in a process that is forked from one that imported the package and never fitted.
-With a folder and names of files in it as arguments, these files are what is forged.
 """
 
 from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -185,22 +183,23 @@ def keep(path: Path, what: str) -> None:
     print(f"{name}: {what}", flush=True)
 
 
+def run(folder: Path, cases: list[str], seconds: float, seed: int) -> Counter[str]:
+    """Forge, damage and kill for some seconds; ``folder`` has honest files and the samples."""
+    counts = forged(folder, cases, 0.7 * seconds, Random(seed))
+    print(dict(counts), flush=True)
+    counts += damaged(folder, cases, 0.15 * seconds, Random(seed))
+    counts += killed(folder, 0.15 * seconds, Random(seed))
+    print(dict(counts))
+    return counts
+
+
 def main() -> int:
     seconds = float(os.environ.get("FUZZ_S", "60"))
     seed = int(os.environ.get("FUZZ_SEED", str(time.time_ns())))
     print(f"FUZZ_SEED={seed}", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder, cases = Path(name), CASES
-        if sys.argv[1:]:
-            given, *cases = sys.argv[1:]
-            shutil.copytree(given, folder, dirs_exist_ok=True)
-        else:
-            make(folder)
-        counts = forged(folder, cases, 0.7 * seconds, Random(seed))
-        print(dict(counts), flush=True)
-        counts += damaged(folder, cases, 0.15 * seconds, Random(seed))
-        counts += killed(folder, 0.15 * seconds, Random(seed))
-    print(dict(counts))
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder))
+        counts = run(Path(folder), CASES, seconds, seed)
     return int(any(key.startswith("HARM") for key in counts))
 
 

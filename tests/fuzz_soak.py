@@ -88,7 +88,9 @@ def soaked(one_round: Callable[[], Any], folder: Path, n: int, end: float) -> st
     return ", ".join(wrong)
 
 
-def _soak_one(name: str, n: int, seconds: float) -> int:
+def soak(name: str, n: int, seconds: float) -> list[str]:
+    """Soak an estimator, and return what it leaves behind; print how it went."""
+    warnings.simplefilter("ignore")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 6))
     Y = (X[:, :3] + rng.normal(size=(60, 3)) > 0).astype(int)
@@ -109,18 +111,18 @@ def _soak_one(name: str, n: int, seconds: float) -> int:
             fitted.save(path)
             print(f"{name}, {what}:", end=" ", flush=True)
             end = time.monotonic() + seconds / 2
-            wrong.append(soaked(fit if what == "fit" else load, Path(folder), n, end))
-            if wrong[-1]:
-                print(f"LEFT after {what}: {wrong[-1]}", flush=True)
-    return int(any(wrong))
+            left_behind = soaked(fit if what == "fit" else load, Path(folder), n, end)
+            if left_behind:
+                wrong.append(f"LEFT after {what}: {left_behind}")
+                print(wrong[-1], flush=True)
+    return wrong
 
 
 def main() -> int:
     """Soak the estimators named, or all, each in a process of its own; 0 if nothing is left."""
     if sys.argv[1:]:
-        warnings.simplefilter("ignore")
         name, n, seconds = sys.argv[1:]
-        return _soak_one(name, int(n), float(seconds))
+        return int(bool(soak(name, int(n), float(seconds))))
     n = os.environ.get("FUZZ_N", str(10**9))
     seconds = "inf" if "FUZZ_N" in os.environ else os.environ.get("FUZZ_S", "60")
     share = str(float(seconds) / len(ESTIMATORS))

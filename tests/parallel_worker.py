@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 import warnings
 from datetime import timedelta
@@ -186,7 +184,8 @@ def waits() -> str:
     return " ".join([said, *(str(warning.message) for warning in caught)])
 
 
-if __name__ == "__main__":
+def work() -> dict[str, Any]:
+    """Return what a process of the group finds."""
     join_group()
     with tempfile.TemporaryDirectory() as folder:
         undisturbed = resumed_fit(folder, dies="none")
@@ -197,6 +196,14 @@ if __name__ == "__main__":
         "sames": sames(),
         "errors": errors(),
     }
-    print(json.dumps(found | {"waits": waits()}), flush=True)
+    found["waits"] = waits()
     dist.destroy_process_group()
-    sys.exit()
+    return found
+
+
+def resume(folder: str, dies: str) -> list[float]:
+    """Return probabilities of a fit whose state is kept; the process ``dies`` is lost."""
+    join_group()
+    found = resumed_fit(folder, dies)
+    dist.destroy_process_group()
+    return found

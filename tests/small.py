@@ -34,6 +34,7 @@ SMALL: dict[str, Any] = {
     "n_estimators": 2,
     "hidden_layer_sizes": (16,),
     "max_epochs": 3,
+    "batch_size": 64,
     "random_state": 0,
     "net_params__label_hidden_layer_sizes": (32,),
     "net_params__decoder_hidden": 32,

@@ -95,7 +95,7 @@ def test_labels_that_occur_together_have_similar_embeddings() -> None:
     group = rng.integers(2, size=300)
     Y = rng.random((300, 4)) < np.where([[1, 1, 0, 0]], 1 - group[:, None], group[:, None]) * 0.8
     X = np.column_stack([group, *rng.normal(size=(3, 300))]) + 0.1 * rng.normal(size=(300, 4))
-    clf = trained().fit(X, Y.astype(int))
+    clf = trained(batch_size=32).fit(X, Y.astype(int))
     similarity = clf.label_similarity()
     assert min(similarity[0, 1], similarity[2, 3]) > similarity[:2, 2:].max() + 0.2
 

@@ -49,7 +49,7 @@ class StopAfter(Callback):
 def test_skorch_callbacks_are_searched_and_cloned(make: Any, label_data: Any) -> None:
     """Each fit of a search has callbacks of its own, and they are a parameter like others."""
     stopper = StopAfter(2)
-    pipe = Pipeline([("scale", StandardScaler()), ("clf", small(make))])
+    pipe = Pipeline([("scale", StandardScaler()), ("clf", small(make, batch_size=32))])
     grid = {"clf__callbacks": [None, [stopper]]}
     search = GridSearchCV(pipe, grid, cv=FOLDS, scoring="roc_auc", refit=False).fit(*label_data)
     assert len(np.unique(search.cv_results_["mean_test_score"])) == 2

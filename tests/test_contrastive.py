@@ -158,7 +158,7 @@ def test_head_C_per_label_and_by_cross_validation(label_data: Any) -> None:
     X, Y = label_data
     C = np.logspace(-3, 0, Y.shape[1])
     assert_array_equal(net(head="logistic", head_C=C).fit(X, Y).head_C_, C)
-    clf = net(head="logistic", head_C="cv").fit(X, Y)
+    clf = net(head="logistic", head_C="cv", batch_size=32).fit(X, Y)
     embedding = StandardScaler().fit_transform(clf.transform(X.astype(np.float32)))
     heads = MultiLabelLogisticRegression(C="cv").fit(embedding, Y)
     assert_array_equal(clf.head_C_, heads.C_)

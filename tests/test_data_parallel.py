@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.bench_parallel import in_processes
 from sklearn_mlcl.losses import CONTRASTIVE_LOSSES
+from tests import parallel_worker
 from tests.losses.cases import tile_budget
+from tests.processes import in_group
 
 
 @pytest.fixture(scope="module")
 def found() -> list[Any]:
-    return in_processes(2, "tests.parallel_worker")
+    return [process.result() for process in in_group(2, parallel_worker.work)]
 
 
 def test_gradients_are_those_of_one_process(found: list[Any]) -> None:
@@ -71,14 +73,12 @@ def test_a_fit_in_one_process_alone_says_what_it_waits_for(found: list[Any]) -> 
 def test_a_lost_process_and_a_new_start_end_as_an_undisturbed_fit(
     found: list[Any], tmp_path: Path
 ) -> None:
-    def fitted(dies: int) -> list[Any]:
-        args = ("benchmarks.bench_parallel", "--kind", "resume", str(tmp_path), str(dies))
-        return in_processes(2, *args, dies=dies)
-
-    fitted(1)
+    one, lost = in_group(2, parallel_worker.resume, str(tmp_path), "1")
+    assert isinstance(lost.exception(), BrokenProcessPool)
+    assert isinstance(one.exception(), RuntimeError)
     assert len(list(tmp_path.iterdir())) == 1
-    again, other = fitted(-1)
-    assert again == other == found[0]["undisturbed"]
+    again, other = in_group(2, parallel_worker.resume, str(tmp_path), "none")
+    assert again.result() == other.result() == found[0]["undisturbed"]
     assert list(tmp_path.iterdir()) == []
 
 

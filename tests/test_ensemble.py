@@ -177,7 +177,7 @@ def test_automatic_batch_size(n_samples: int, expected: int) -> None:
 @pytest.mark.parametrize(("module", "expected"), [(None, 256), (partial(nn.Linear, 1, 4), 128)])
 def test_a_module_has_batches_of_128_at_most(module: Any, expected: int) -> None:
     X = np.linspace(-1, 1, 20_480, dtype=np.float32)[:, None]
-    clf = plain(MLP, max_epochs=1, module=module)
+    clf = plain(MLP, max_epochs=1, batch_size="auto", module=module)
     assert clf.fit(X, X > [[0, 0.5]]).net_.batch_size == expected
 
 
@@ -201,7 +201,7 @@ def test_automatic_sizes_reach_the_training(
     make: Any, label_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sklearn_mlcl.estimators.task.AUTO_SAMPLES", 8)  # a fifth of the epochs
-    clf = ensemble(make, max_epochs="auto").fit(*label_data)
+    clf = ensemble(make, max_epochs="auto", batch_size="auto").fit(*label_data)
     assert clf.net_.batch_size == 32
     assert clf.n_iter_ == len(clf.history_["train_loss"]) == max(FEWEST_EPOCHS, AUTO_EPOCHS // 5)
     assert ensemble(make, batch_size=1000).fit(*label_data).net_.batch_size == 200

@@ -326,7 +326,7 @@ def net_of(make_objective: Any, n_members: int, mixup: float) -> IndexBatchNet:
 def test_each_member_learns_what_it_would_alone(
     objective: str, mixup: float, weighted: bool, samples: str
 ) -> None:
-    """Three steps: the gradient of each, and the weights that decay and optimiser leave."""
+    """Two steps: the gradient of each, and the weights that decay and optimiser leave."""
     missing = "missing" in samples
     if missing and objective in ("a contrastive loss of the user", "msc with a queue"):
         pytest.skip("this loss, or the queue of it, takes no missing labels")
@@ -337,7 +337,7 @@ def test_each_member_learns_what_it_would_alone(
             copy_member(getattr(together, part), m, getattr(net, part))
     for net in (together, *alone):
         net.criterion_.labels_known = not missing
-    for step in range(3):
+    for step in range(2):
         shape = (N_ROWS,) if samples == "shared" else (M, N_ROWS)
         X = torch.randn(*shape, N_FEATURES, dtype=torch.float64)
         labels = X[..., :N_LABELS] + 0.3 * torch.randn(*shape, N_LABELS) > 0

@@ -2,71 +2,73 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import ctypes
+import re
 import tracemalloc
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
 from sklearn_mlcl.utils import fit_data
+from tests.processes import in_process
 from tests.small import PLAIN, every_classifier, small
 
 N, D, L = 6_000, 200, 400
-#: Bytes for each cell of X and of Y in a fit, for each cell of the answer in a prediction, and
-#: what chunks of samples take in both.
-PEAKS = {
-    "MultiLabelLogisticRegression()": (36, 10, 13, 0),
-    "ContrastiveMultiLabelClassifier(hidden_layer_sizes=(32,), max_epochs=1)": (16, 85, 13, 2**28),
-}
+#: Bytes for each cell of X and of Y in a fit, for each cell of the answer in a prediction, and what
+#: chunks of samples take in both.
+PEAKS: dict[str, tuple[Any, int, int, int, int]] = {
+    "logistic": (MultiLabelLogisticRegression(), 36, 10, 13, 0),
+    "contrastive": (
+        ContrastiveMultiLabelClassifier(hidden_layer_sizes=(32,), max_epochs=1), 16, 85, 13, 2**28
+    ),
+}  # fmt: skip
 #: What else small arrays take.
 SMALL = 2**25
 
-SCRIPT = f"""
-import ctypes, json, re, sys, warnings
-from pathlib import Path
-import numpy as np
-import torch
-from sklearn_mlcl import ContrastiveMultiLabelClassifier, MultiLabelLogisticRegression
 
-torch.set_num_threads(1)
-warnings.simplefilter("ignore")
-rng = np.random.default_rng(0)
-X = rng.standard_normal(({N}, {D}), dtype=np.float32)
-Y = (rng.random(({N}, {L}), dtype=np.float32) < 0.1).astype(np.uint8)
-
-def memory(name):
+def memory(name: str) -> int:
+    """Return the bytes that the system says this process has."""
     status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(name + r":\\s+(\\d+)", status)[1])
+    found = re.search(name + r":\s+(\d+)", status)
+    assert found is not None
+    return 1024 * int(found[1])
 
-def peak_of(call):
+
+def peak_of(call: Callable[[], Any]) -> int:
     getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = memory("VmRSS")
-    call(X)
+    call()
     return memory("VmHWM") - before
 
-peaks = {{}}
-for name in sys.argv[1:]:
-    clf = eval(name)
-    clf.fit(X[:200], Y[:200]).predict_proba(X[:200])
-    peaks[name] = peak_of(lambda X: clf.fit(X, Y)), peak_of(clf.predict_proba)
-print(json.dumps(peaks))
-"""
+
+def peaks() -> dict[str, tuple[int, int]]:
+    """Return the peaks of fits and predictions, in a process that does nothing else."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((N, D), dtype=np.float32)
+    Y = (rng.random((N, L), dtype=np.float32) < 0.1).astype(np.uint8)
+    found = {}
+    for name, (clf, *_) in PEAKS.items():
+        clf.fit(X[:200], Y[:200]).predict_proba(X[:200])
+        found[name] = peak_of(partial(clf.fit, X, Y)), peak_of(partial(clf.predict_proba, X))
+    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux says peaks")
 def test_peaks_stay_near_those_of_the_page() -> None:
-    command = [sys.executable, "-c", SCRIPT, *PEAKS]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for clf, (fit, prediction) in json.loads(done.stdout).items():
-        of_X, of_Y, of_answer, of_chunks = PEAKS[clf]
-        assert fit < of_X * N * D + of_Y * N * L + of_chunks + SMALL, clf
-        assert prediction < of_answer * N * L + of_chunks + SMALL, clf
+    for name, (fit, prediction) in in_process(peaks).items():
+        _, of_X, of_Y, of_answer, of_chunks = PEAKS[name]
+        assert fit < of_X * N * D + of_Y * N * L + of_chunks + SMALL, name
+        assert prediction < of_answer * N * L + of_chunks + SMALL, name
 
 
 @every_classifier

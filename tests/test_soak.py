@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from tests.fuzz_soak import soak
+from tests.processes import in_process
 
 
 def test_a_short_run() -> None:
     """Memory is that of a process of its own, where nothing else comes and goes."""
-    command = [sys.executable, "-m", "tests.fuzz_soak", "MultiLabelMLPClassifier", "6", "60"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert in_process(soak, "MultiLabelMLPClassifier", 6, 60) == []

@@ -26,10 +26,13 @@ from sklearn_mlcl.training._torch_compat import private_draws
 from sklearn_mlcl.training.net import is_foreign
 from sklearn_mlcl.utils.runtime import seeded
 from tests.fuzz_threads import answers, unequal_fits, unequal_predictions
+from tests.processes import CONTEXT
 from tests.small import NETS, every_classifier, every_net, small
 
 ROOT = Path(__file__).parents[1]
-START_METHODS = multiprocessing.get_all_start_methods()
+needs_fork = pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork"
+)
 #: Settings of each net under which all that can be random is drawn.
 DRAWS: dict[str, dict[str, Any]] = {
     "ContrastiveMultiLabelClassifier": {"loss_params__n_negatives": 1},
@@ -81,12 +84,13 @@ def test_cross_validation_in_threads_equals_serial(make: Any, label_data: Any) -
         assert_array_equal(score(n_jobs=2), score())
 
 
-@pytest.mark.parametrize("method", [m for m in ("fork", "spawn") if m in START_METHODS])
+@pytest.mark.parametrize("forked", [pytest.param(True, marks=needs_fork), False])
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of any fork beside threads
-def test_a_child_predicts_and_fits_as_its_parent(method: str, label_data: Any) -> None:
+def test_a_child_predicts_and_fits_as_its_parent(forked: bool, label_data: Any) -> None:
     X, Y = label_data
     clf = small(MultiLabelMLPClassifier).fit(X, Y)
-    with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
+    context = multiprocessing.get_context("fork") if forked else CONTEXT
+    with ProcessPoolExecutor(1, context) as pool:
         assert_array_equal(pool.submit(clf.predict_proba, X).result(), clf.predict_proba(X))
         again = pool.submit(small(MultiLabelMLPClassifier).fit, X, Y).result()
     assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
@@ -116,7 +120,7 @@ assert not hangs and process.exitcode == 0, process.exitcode
 """
 
 
-@pytest.mark.skipif("fork" not in START_METHODS, reason="this system has no fork")
+@needs_fork
 def test_a_fork_after_work_on_two_threads_does_not_hang(tmp_path: Path) -> None:
     """torch's pool of threads does not survive a fork: the child works on one thread."""
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{AFTER_FORK}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf, log
@@ -237,12 +238,17 @@ class _HalfPrecision(nn.Module):
 
 def placed(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """Return a copy of a module for evaluation; tensors that are as asked for are shared."""
-    memo: dict[int, Tensor] = {}
+    memo: dict[int, Any] = {}
     for part in module.modules():
         fixed = getattr(part, "in_float64", False)
         for t in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
             cast = t.is_floating_point() and not fixed
-            memo[id(t)] = t.detach().to(device, dtype if cast else None)
+            made = t.detach().to(device, dtype if cast else None)
+            # A parameter stays one: else torch.export tries two ways, and the second is slow.
+            memo[id(t)] = nn.Parameter(made, False) if isinstance(t, nn.Parameter) else made
+        # Each module has ten dicts of hooks. Deep copies of them, mostly empty, take half the time.
+        hooks = (value for value in vars(part).values() if type(value) is OrderedDict)
+        memo |= {id(value): OrderedDict() for value in hooks if not value}
     return copy.deepcopy(module, memo).eval()
 
 

@@ -75,13 +75,17 @@ class HeldOutParts(NamedTuple):
         neighbors, linear = (None if part is None else part[samples] for part in self[1:])
         return HeldOutParts(self.head[samples], neighbors, linear)
 
+    def with_neighbors(self, weight: float) -> np.ndarray:
+        """Return the log-odds of head and neighbours, which have a share of the probability."""
+        if self.neighbors is None or weight == 0:
+            return self.head
+        p = sigmoid(self.head)
+        return logit(p + weight * (self.neighbors - p))
+
     def blended(self, blend: Blend) -> np.ndarray:
         """Return the log-odds of the blend, scaled and shifted."""
-        v, w = blend.neighbor_weight, blend.linear_weight
-        x = self.head
-        if self.neighbors is not None and v > 0:
-            p = sigmoid(x)
-            x = logit(p + v * (self.neighbors - p))
+        w = blend.linear_weight
+        x = self.with_neighbors(blend.neighbor_weight)
         if self.linear is not None and w > 0:
             x = x + w * (self.linear - x)
         return blend.scale * x + blend.shift
@@ -194,7 +198,11 @@ def choose_blend(
             Blend(v if parts.neighbors is not None else 0.0, w if parts.linear is not None else 0.0)
             for v, w in grid
         }
-        losses = {b: of_some.scaled_losses(some.blended(b)) for b in usable | {default}}
+        usable.add(default)
+        # The grid has few shares of the neighbours, and each with many of the linear part.
+        shares = {b.neighbor_weight for b in usable}
+        mixed = {v: HeldOutParts(some.with_neighbors(v), linear=some.linear) for v in shares}
+        losses = {b: of_some.scaled_losses(mixed[b.neighbor_weight].blended(b)) for b in usable}
         best = min(losses, key=lambda b: (losses[b].sum(), b.neighbor_weight, b.linear_weight))
         if gains_clearly(losses[default], losses[best]):
             default = best

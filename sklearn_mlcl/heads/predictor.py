@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -249,15 +250,15 @@ class Predictor(nn.Module):
         blend = replace(self.blend, **weights)
         if blend == self.blend and pseudo_count == self.pseudo_count:
             return self
-        return Predictor(
-            self.encoder,
-            self.head,
-            self.counts,
-            pseudo_count,
-            neighbors=self.neighbors,
-            linear=self.linear,
-            blend=blend,
-        )
+        return self._with(blend=blend, pseudo_count=pseudo_count)
+
+    def _with(self, **changes: Any) -> Predictor:
+        own = {name: getattr(self, name) for name in _PARTS}
+        return Predictor(**own | changes)
+
+
+#: What a predictor is made of: asking for it takes longer than making one.
+_PARTS = tuple(signature(Predictor).parameters)
 
 
 def _at(head: nn.Module, embedding: Tensor, labels: Tensor) -> Tensor:

@@ -348,6 +348,7 @@ def seed_global(device: torch.device, seed: int) -> None:
 
 # ---------------------------------------------------------------------- signals
 
+_SIGNALS = signal.valid_signals()
 #: Functions that put the state of the process, or of an estimator, in place or back. An exception
 #: in the middle of one would leave half of that undone; one in ``__del__`` is lost.
 _WHOLE = {"__enter__", "__exit__", "__del__"}
@@ -390,7 +391,7 @@ class _Handlers:
 
     def install(self) -> None:
         """Stand before the handlers."""
-        for number in signal.valid_signals():
+        for number in _SIGNALS:
             handler = signal.getsignal(number)
             if callable(handler):
                 self._before[number] = handler

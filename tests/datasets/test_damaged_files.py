@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import subprocess
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,6 +15,7 @@ import pytest
 
 from sklearn_mlcl.datasets import DataFileError, load_arff, load_npz, load_xc
 from tests.fuzz_readers import MOST_MIB, READERS, fuzz, peak_mib
+from tests.processes import in_process
 
 HEAD = b"@relation 'bomb: -C 1'\n@attribute l {0,1}\n@attribute x "
 PLAIN = HEAD + b"numeric\n@data\n"
@@ -122,8 +121,4 @@ def _all_are_refused(folder: Path) -> None:
 
 
 def test_bombs_are_refused_before_they_take_memory(tmp_path: Path) -> None:
-    code = "import sys, pathlib; from tests.datasets import test_damaged_files as t; "
-    code += "t._all_are_refused(pathlib.Path(sys.argv[1]))"
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    in_process(_all_are_refused, tmp_path)
