@@ -15,7 +15,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, cat, nn
 
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier
 from sklearn_mlcl.estimators.net import NetClassifier
 from sklearn_mlcl.heads.evaluation import Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
@@ -28,6 +28,7 @@ from sklearn_mlcl.utils.fit_data import (
     check_fit_data,
     warn_weightless,
 )
+from sklearn_mlcl.utils.interrupts import rollback_on_error
 from sklearn_mlcl.utils.parameters import (
     MISSING_LABEL,
     SHARE,

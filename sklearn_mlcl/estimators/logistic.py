@@ -13,7 +13,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads, tolerance
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.heads.tree_answers import tree_labels, tree_log_odds, tree_topk
@@ -28,6 +28,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     validate_parameters,
 )
 from sklearn_mlcl.utils.fit_data import Features, LabelStats, check_fit_data, warn_weightless
+from sklearn_mlcl.utils.interrupts import rollback_on_error
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_1,

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from sklearn_mlcl.collapse import VARIANTS, ONNDecoder, fit_onn_decoder
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier
 from sklearn_mlcl.heads.decision import tune_onn_prior
 from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.predictor import DecoderHead
@@ -24,6 +24,7 @@ from sklearn_mlcl.utils.fit_data import (
     check_fit_data,
     check_sizes,
 )
+from sklearn_mlcl.utils.interrupts import rollback_on_error
 from sklearn_mlcl.utils.parameters import (
     AT_LEAST_1,
     MISSING_LABEL,

@@ -22,7 +22,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier
 from sklearn_mlcl.estimators.identity import traits_of_call, traits_of_fit
 from sklearn_mlcl.estimators.judge import Heads, Judge, Trained
 from sklearn_mlcl.estimators.task import Judged, Task
@@ -79,6 +79,7 @@ from sklearn_mlcl.utils.fit_data import (
     check_sizes,
     warn_weightless,
 )
+from sklearn_mlcl.utils.interrupts import rollback_on_error
 from sklearn_mlcl.utils.parameters import (
     ABOVE_0,
     AT_LEAST_0,

@@ -154,4 +154,12 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
     """Sum of weight * value over the sum of weights; 0 if that sum is 0."""
     if weight is None:
         return values.mean()
-    return (values * weight).sum() / weight.sum().clamp_min(torch.finfo(values.dtype).tiny)
+    return (values * weight).sum() / divisor(weight.sum())
+
+
+def divisor(total: Tensor) -> Tensor:
+    """Return sums of weights to divide by: 1 where there is nothing to share out.
+
+    A tiny number in its place would give gradients that overflow, and those times 0 are NaN.
+    """
+    return total.masked_fill(total < torch.finfo(total.dtype).tiny, 1.0)

@@ -29,6 +29,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     safe_indexing,
     validate_parameters,
 )
+from sklearn_mlcl.utils.interrupts import rollback_on_error
 from sklearn_mlcl.utils.parameters import MISSING_LABEL, DeclaredParameters, param, required
 from sklearn_mlcl.utils.probabilities import clip_open_interval, logit
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
@@ -120,7 +121,7 @@ class CrossFittedClassifier(
         Returns
         -------
         self : object
-            The fitted meta-estimator.
+            The fitted meta-estimator. If the fit fails, an earlier fit stays as it was.
 
         Raises
         ------
@@ -133,6 +134,11 @@ class CrossFittedClassifier(
                 f"This {type(self).__name__} estimator requires y to be passed, "
                 "but the target y is None."
             )
+        with rollback_on_error(self):
+            self._fit(X, y, sample_weight, params)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> None:
         estimators = self._named()
         X, y = indexable(X, y)
         set_format(self, infer_format(y, missing_label=self.missing_label))
@@ -157,10 +163,10 @@ class CrossFittedClassifier(
             self._evidence = learnt_from
         self._learn(*learnt_from)
         for name in ("n_features_in_", "feature_names_in_"):
+            vars(self).pop(name, None)  # of an earlier fit
             known = [getattr(estimator, name) for estimator in fitted if hasattr(estimator, name)]
             if known:
                 setattr(self, name, known[0])
-        return self
 
     def _choose_again(self) -> None:
         validate_parameters(self)

@@ -320,6 +320,8 @@ def check_fit_data(
     X = as_memmap_view(X) if on_disk else X
     found = infer_format(y, classes, estimator.missing_label) if known is None else known
     found = replace(found, missing_label=estimator.missing_label)
+    if classes is not None:
+        found.check_classes(classes)
     Y = found.indicator(y)
     if Y.shape[1] != found.n_labels:
         raise ValueError(

@@ -261,8 +261,14 @@ def read_scores(
     <sample_weight>
     <missing_label>
     """
+    return _read_scores(y_true, y_score, "y_score", sample_weight, missing_label)
+
+
+def _read_scores(
+    y_true: Any, values: Any, name: str, sample_weight: Any, missing_label: float
+) -> EntrySource:
     names = label_names_in(y_true)
-    check_label_names(names, label_names_in(y_score), "y_score")
+    check_label_names(names, label_names_in(values), name)
     if holds_strings(y_true):
         truth = as_1d_target(y_true, "y_true")
         classes = np.unique(truth)
@@ -272,13 +278,13 @@ def read_scores(
                 "are of. Expected two classes at least, or an indicator matrix."
             )
         y_true = one_hot(truth, classes)
-    scores = canonical(sp.csr_array(y_score)) if sp.issparse(y_score) else as_array(y_score)
+    scores = canonical(sp.csr_array(values)) if sp.issparse(values) else as_array(values)
     scores = scores.reshape(-1, 1) if scores.ndim == 1 else scores
     if scores.dtype not in (np.float32, np.float64):
-        scores = as_floats(scores, "y_score")
+        scores = as_floats(scores, name)
     if not np.isfinite(scores.data if sp.issparse(scores) else scores).all():
-        raise ValueError("y_score holds NaN or inf; expected finite scores.")
-    return _source(y_true, scores, "y_score", sample_weight, missing_label, names)
+        raise ValueError(f"{name} holds NaN or inf; expected finite scores.")
+    return _source(y_true, scores, name, sample_weight, missing_label, names)
 
 
 @document(read_decisions)
@@ -295,7 +301,7 @@ def read_probabilities(
     <sample_weight>
     <missing_label>
     """
-    source = read_scores(y_true, y_proba, sample_weight, missing_label)
+    source = _read_scores(y_true, y_proba, "y_proba", sample_weight, missing_label)
     lowest, highest = source.values.min(), source.values.max()
     if lowest < 0 or highest > 1:
         raise ValueError(f"y_proba must lie in [0, 1], got values from {lowest:g} to {highest:g}.")
@@ -389,7 +395,9 @@ def _source(
     label_names: Any,
 ) -> EntrySource:
     labels = _as_labels(y_true, missing_label)
-    if labels.shape != values.shape or 0 in labels.shape:
+    if labels.shape[0] == 0:
+        raise ValueError(f"y_true must have one sample or more, got shape {labels.shape}.")
+    if labels.shape != values.shape:
         raise ValueError(
             f"y_true and {name} must have one shape (n_samples, n_labels), got "
             f"{labels.shape} and {values.shape}."
