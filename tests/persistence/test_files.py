@@ -248,7 +248,7 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: Path) -> None:
 def test_what_is_no_path_is_named(path: Any) -> None:
     clf = fitted("logistic")
     for call in (clf.save, clf.to_onnx, sklearn_mlcl.load, type(clf).load):
-        with pytest.raises(TypeError, match="The 'path' parameter of (save|load|to_onnx) must be"):
+        with pytest.raises(TypeError, match=r"'path' parameter of (save|load|to_onnx) must be"):
             call(path)
     with pytest.raises(ValueError, match="The 'optimizer' parameter of save must be"):
         clf.save("heads", optimizer="yes")
