@@ -163,7 +163,7 @@ class CrossFittedClassifier(
             self._evidence = learnt_from
         self._learn(*learnt_from)
         for name in ("n_features_in_", "feature_names_in_"):
-            vars(self).pop(name, None)  # of an earlier fit
+            self.__dict__.pop(name, None)  # of an earlier fit
             known = [getattr(estimator, name) for estimator in fitted if hasattr(estimator, name)]
             if known:
                 setattr(self, name, known[0])

@@ -261,12 +261,13 @@ def read_scores(
     <sample_weight>
     <missing_label>
     """
-    return _read_scores(y_true, y_score, "y_score", sample_weight, missing_label)
+    return read_values(y_true, y_score, "y_score", sample_weight, missing_label)
 
 
-def _read_scores(
+def read_values(
     y_true: Any, values: Any, name: str, sample_weight: Any, missing_label: float
 ) -> EntrySource:
+    """Read targets and scores, which messages call by a name."""
     names = label_names_in(y_true)
     check_label_names(names, label_names_in(values), name)
     if holds_strings(y_true):
@@ -301,7 +302,7 @@ def read_probabilities(
     <sample_weight>
     <missing_label>
     """
-    source = _read_scores(y_true, y_proba, "y_proba", sample_weight, missing_label)
+    source = read_values(y_true, y_proba, "y_proba", sample_weight, missing_label)
     lowest, highest = source.values.min(), source.values.max()
     if lowest < 0 or highest > 1:
         raise ValueError(f"y_proba must lie in [0, 1], got values from {lowest:g} to {highest:g}.")
@@ -455,6 +456,38 @@ def as_floats(values: np.ndarray, name: str) -> np.ndarray:
         return values.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must hold real numbers: {error}.") from error
+
+
+def check_numbers(
+    values: Any, name: str, shape: tuple[int | str, ...], *, finite: bool = True
+) -> np.ndarray:
+    """Return a dense array of real numbers, in float64 or in float32 if it is.
+
+    Parameters
+    ----------
+    values : {array-like, DataFrame, Tensor, sparse matrix}
+        The numbers.
+    name : str
+        How messages call them.
+    shape : tuple of int or str
+        The length of each dimension; a text is the name of any length.
+    finite : bool, default=True
+        Whether infinity is refused. NaN always is.
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().double().numpy()
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked entries, expected a number for each.")
+    array = values.toarray() if sp.issparse(values) else as_array(values)
+    array = array if array.dtype in (np.float32, np.float64) else as_floats(array, name)
+    fits = [isinstance(n, str) or n == found for n, found in zip(shape, array.shape, strict=False)]
+    if array.ndim != len(shape) or not all(fits):
+        raise ValueError(
+            f"{name} must have shape ({', '.join(map(str, shape))}), got {array.shape}."
+        )
+    if np.isnan(array).any() or (finite and np.isinf(array).any()):
+        raise ValueError(f"{name} holds NaN{' or infinity' if finite else ''}; expected numbers.")
+    return array
 
 
 def check_per_label(value: Any, n_labels: int, label_names: Any, name: str) -> np.ndarray:
