@@ -72,7 +72,8 @@ def add_label(
     X : {array-like, CSR matrix} of shape (n_samples, n_features)
         Samples for which the new label is known. Tens of them may do.
     y : array-like of shape (n_samples,)
-        1 where a sample has the new label, 0 where not, NaN where it is unknown.
+        1 where a sample has the new label, 0 where not. NaN, or ``missing_label`` of
+        ``classifier``, where it is unknown.
     name : str, default=None
         Name of the label; must be given if the other labels have names.
     C : float or "cv", default=0.01
@@ -113,7 +114,8 @@ def add_label(
     column = as_array(y)
     if column.ndim != 1:
         raise ValueError(f"y must have shape (n_samples,), got {column.shape}.")
-    extended = ExtendedClassifier(classifier, C=C, threshold=threshold)
+    missing_label = getattr(classifier, "missing_label", np.nan)
+    extended = ExtendedClassifier(classifier, C=C, threshold=threshold, missing_label=missing_label)
     names = None if name is None else np.array([name], dtype=object)
     return extended._fit(X, column[:, None], sample_weight, names)
 

@@ -405,25 +405,33 @@ def _source(
         )
     n, L = labels.shape
     weight = check_weights(sample_weight, n, L, label_names)
-    weight = weight.cpu().numpy() if isinstance(weight, Tensor) else weight
     if weight is None or weight.all():
         return EntrySource(labels, values, weight, None)
     kept = np.flatnonzero(weight if weight.ndim == 1 else weight.any(axis=1))
     return EntrySource(labels, values, weight, kept)
 
 
-def check_weights(sample_weight: Any, n: int, n_labels: int | None, label_names: Any = None) -> Any:
+def check_weights(
+    sample_weight: Any,
+    n: int,
+    n_labels: int | None,
+    label_names: Any = None,
+    *,
+    tensors: bool = False,
+) -> Any:
     """Return weights of samples (n,) or of entries (n, n_labels) in float64, None for None.
 
-    A number is the weight of every sample. Tensors stay tensors, on their device. With one label,
-    (n, 1) becomes (n,). Where ``n_labels`` is None, only weights of samples will do. A DataFrame
-    must have the labels in their order.
+    A number is the weight of every sample. With ``tensors`` a tensor stays one, on its device. With
+    one label, (n, 1) becomes (n,). Where ``n_labels`` is None, only weights of samples will do. A
+    DataFrame must have the labels in their order.
     """
     if sample_weight is None:
         return None
     name = "sample_weight"
     check_label_names(label_names, label_names_in(sample_weight), name)
     weight = sample_weight
+    if isinstance(weight, Tensor) and not tensors:
+        weight = as_array(weight)
     if sp.issparse(weight):
         weight = weight.toarray()
     elif isinstance(weight, Real):
@@ -474,8 +482,6 @@ def check_numbers(
     finite : bool, default=True
         Whether infinity is refused. NaN always is.
     """
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().double().numpy()
     if np.ma.is_masked(values):
         raise ValueError(f"{name} has masked entries, expected a number for each.")
     array = values.toarray() if sp.issparse(values) else as_array(values)
