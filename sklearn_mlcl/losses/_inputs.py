@@ -38,10 +38,17 @@ def check_parameters(owner: Any, parameters: dict[str, Any]) -> None:
             setattr(owner, name, plain_number(value))
 
 
+def check_tensor(value: Any, name: str) -> None:
+    """Raise unless an argument is a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+
+
 def check_sample_weight(sample_weight: Tensor | None, shape: tuple[int, ...]) -> None:
     """Raise unless there is one weight per sample, or one per entry of labels of this shape."""
     if sample_weight is None:
         return
+    check_tensor(sample_weight, "sample_weight")
     check_shape("sample_weight", sample_weight.shape, shape[:-1], shape)
     if _looks() and not bool(((sample_weight >= 0) & (sample_weight < float("inf"))).all()):
         raise ValueError("sample_weight must be finite and not negative.")
