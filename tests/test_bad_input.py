@@ -113,6 +113,8 @@ def test_threshold(make: Any, label_data: Any, threshold: Any) -> None:
         ("early_stopping", 0),
         ("device", "cuda:0"),
         ("callbacks", "loud"),
+        ("callbacks", [3]),
+        ("callbacks", [("name", "loud")]),
         ("loss_params", ["beta"]),
         ("net_params__optimizer", "lion"),
         ("net_params__schedule", "warp"),

@@ -195,3 +195,9 @@ def test_tuned_threshold_lifts_micro_f1(yeast: Any) -> None:
         predicted = clf.fit(X_train, Y_train).predict(X_test)
         scores.append(f1_score(Y_test, predicted, average="micro"))
     assert scores[1] > scores[0]
+
+
+def test_a_frame_needs_two_labels(label_data: Any) -> None:
+    X, Y = label_data
+    with pytest.raises(ValueError, match=r"classifier='etf' .* needs 2 labels at least, got one"):
+        plain(MultiLabelMLPClassifier, classifier="etf").fit(X, Y[:, 0])

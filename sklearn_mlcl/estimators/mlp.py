@@ -174,6 +174,11 @@ class MultiLabelMLPClassifier(NetClassifier):
         width = embedding_width(encoder, probe_of(self, data), int(self.n_estimators))
         head: Head
         if self.classifier == "etf":
+            if data.n_labels < 2:
+                raise ValueError(
+                    "classifier='etf' has a vertex for each label and needs 2 labels at least, got "
+                    "one. Use classifier='linear'."
+                )
             head = etf_head(width, log_odds, learn_scale=self.loss != "pal")
         else:
             head = linear_head(width, log_odds, int(self.n_estimators))
