@@ -353,6 +353,8 @@ def _numbered(groups: Any, n_samples: int) -> np.ndarray:
             f"{type(groups).__name__} of shape {values.shape}."
         )
     try:
+        if (values != values).any():
+            raise TypeError("some are NaN or NaT")
         return np.unique(values.ravel(), return_inverse=True)[1]
     except TypeError as error:
         raise ValueError(
