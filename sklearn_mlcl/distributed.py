@@ -77,6 +77,8 @@ def partial_fit_blocks(estimator: Any, X: Any, y: Any, **fit_params: Any) -> Any
     (2, 'Array', (100, 5))
     """
     dask = import_extra("dask", "partial_fit_blocks", "cluster")
+    if not hasattr(estimator, "partial_fit"):
+        raise TypeError(f"estimator must have partial_fit, got {estimator!r}.")
     _check_chunks(X, y)
     step = dask.delayed(_trained_further, pure=False)
     trained = dask.delayed(estimator, pure=False)
@@ -86,6 +88,8 @@ def partial_fit_blocks(estimator: Any, X: Any, y: Any, **fit_params: Any) -> Any
 
 
 def _trained_further(estimator: Any, X: Any, y: Any, fit_params: dict[str, Any]) -> Any:
+    if X.shape[0] == y.shape[0] == 0:  # a filter has taken all samples of the block
+        return estimator
     # A copy: workers in threads of one process would train the caller's own.
     return copy.deepcopy(estimator).partial_fit(X, y, **fit_params)
 
@@ -147,6 +151,8 @@ def predict_proba_blocks(estimator: Any, X: Any) -> Any:
 
 
 def _probabilities(X: np.ndarray, estimator: Any) -> np.ndarray:
+    if X.shape[0] == 0:  # a filter has taken all samples of the block
+        return np.empty((0, len(estimator.classes_)), X.dtype if X.dtype.kind == "f" else float)
     return np.asarray(estimator.predict_proba(X))  # set_output may ask for frames
 
 

@@ -15,7 +15,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, cat, nn
 
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite
 from sklearn_mlcl.estimators.net import NetClassifier
 from sklearn_mlcl.heads.evaluation import Embedding, chunk_outputs, outputs
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_embedding_heads
@@ -32,7 +32,7 @@ from sklearn_mlcl.utils.parameters import (
     param,
     required,
 )
-from sklearn_mlcl.utils.runtime import torch_defaults
+from sklearn_mlcl.utils.runtime import rollback_on_error, torch_defaults
 from sklearn_mlcl.utils.samples import Features, check_features
 from sklearn_mlcl.utils.targets import as_array, label_names_in, warn_constant_labels
 from sklearn_mlcl.utils.validation import check_threshold
@@ -60,7 +60,8 @@ def add_label(
     X : {array-like, CSR matrix} of shape (n_samples, n_features)
         Samples for which the new label is known. Tens of them may do.
     y : array-like of shape (n_samples,)
-        1 where a sample has the new label, 0 where not, NaN where it is unknown.
+        1 where a sample has the new label, 0 where not. NaN, or ``missing_label`` of
+        ``classifier``, where it is unknown.
     name : str, default=None
         Name of the label; must be given if the other labels have names.
     C : float or "cv", default=0.01
@@ -101,7 +102,8 @@ def add_label(
     column = as_array(y)
     if column.ndim != 1:
         raise ValueError(f"y must have shape (n_samples,), got {column.shape}.")
-    extended = ExtendedClassifier(classifier, C=C, threshold=threshold)
+    missing_label = getattr(classifier, "missing_label", np.nan)
+    extended = ExtendedClassifier(classifier, C=C, threshold=threshold, missing_label=missing_label)
     names = None if name is None else np.array([name], dtype=object)
     return extended._fit(X, column[:, None], sample_weight, names)
 

@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
 from sklearn_mlcl.utils.answers import logit
-from sklearn_mlcl.utils.targets import as_array, as_label_matrix, label_names_in, label_places
-from sklearn_mlcl.utils.validation import check_threshold
+from sklearn_mlcl.utils.targets import as_label_matrix, label_names_in, label_places
+from sklearn_mlcl.utils.validation import check_numbers, check_threshold
 
 __all__ = ["consistent_decision", "with_ancestors"]
 
@@ -196,9 +196,8 @@ def consistent_decision(probabilities: Any, hierarchy: Any, *, threshold: ArrayL
     array([[1, 1],
            [0, 0]])
     """
-    names, P = label_names_in(probabilities), as_array(probabilities).astype(np.float64)
-    if P.ndim != 2:
-        raise ValueError(f"probabilities must have shape (n_samples, n_labels), got {P.shape}.")
+    names = label_names_in(probabilities)
+    P = check_numbers(probabilities, "probabilities", ("n_samples", "n_labels")).astype(np.float64)
     if not ((P >= 0) & (P <= 1)).all():
         raise ValueError("probabilities must lie in [0, 1].")
     order = _Order.of(hierarchy, names, P.shape[1])

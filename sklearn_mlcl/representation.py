@@ -179,7 +179,11 @@ def positive_regularization_ratio(
     columns = z if candidates is None else _unit(candidates, "candidates")
     if W.ndim != 2 or W.shape[1] != len(columns):
         raise ValueError(f"weights must have {len(columns)} columns, got shape {tuple(W.shape)}")
-    log_b = 0.0 if repulsion is None else _tensor(repulsion, "repulsion").log()
+    log_b = torch.zeros(()) if repulsion is None else _tensor(repulsion, "repulsion").log()
+    if log_b.shape not in ((), (len(columns),)) or log_b.isnan().any():
+        raise ValueError(
+            f"repulsion must have {len(columns)} numbers that are not negative, got {repulsion!r}"
+        )
     repelled = positives = 0
     for rows in gen_batches(len(W), _BLOCK):
         s = z[rows] @ columns.T / temperature + log_b

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import scipy.sparse as sp
+import torch
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -121,6 +122,7 @@ DENSE: dict[str, Make] = {
     "strided": strided,
     "big-endian": lambda A: A.astype(A.dtype.newbyteorder(">")),
     "longdouble": lambda A: A.astype(np.longdouble),
+    "tensor": lambda A: torch.tensor(A),
     "CSC": sp.csc_matrix,
     "DIA": sp.dia_array,
     "BSR": sp.bsr_matrix,
@@ -266,6 +268,7 @@ W_GOOD: dict[str, Make] = {
     "Series": pd.Series,
     "nullable": lambda w: pd.Series(w, dtype="Float64"),
     "polars": pl.Series,
+    "tensor": torch.tensor,
     "longdouble": lambda w: w.astype(np.longdouble),
     "big-endian": lambda w: w.astype(">f4"),
     "object": lambda w: w.astype(object),
@@ -425,7 +428,7 @@ def _answers(model: Any, X: Any, y: Any, w: Any, names: list[str]) -> dict[str, 
             y, labels, missing_label=getattr(model, "missing_label", np.nan)
         )
     if hasattr(model, "partial_fit"):
-        more = {} if np.ndim(labels) == 2 else {"classes": np.unique(labels)}
+        more = {} if np.ndim(labels) == 2 else {"classes": model.classes_}
         model.partial_fit(X, y, sample_weight=w, **more)
         assert np.isfinite(model.predict_proba(X)).all(), "silent NaN after partial_fit"
     return found

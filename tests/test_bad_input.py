@@ -83,6 +83,26 @@ def test_groups(make: Any, label_data: Any, make_groups: Any, shape: str) -> Non
         small(make).fit(X, Y, groups=make_groups(len(X)))
 
 
+@every_net
+@pytest.mark.parametrize(
+    ("dtype", "missing"),
+    [(float, np.nan), (object, np.nan), (object, None), (object, pd.NA), ("M8[D]", "NaT")],
+)
+def test_groups_that_are_missing(make: Any, label_data: Any, dtype: Any, missing: Any) -> None:
+    X, Y = label_data
+    groups = np.arange(len(X)).astype(dtype)
+    groups[3] = missing
+    with pytest.raises(ValueError, match=r"groups must hold values .* none that are missing"):
+        small(make).fit(X, Y, groups=groups)
+
+
+@every_net
+def test_a_share_that_is_all(make: Any, label_data: Any) -> None:
+    X, Y = (part[:20] for part in label_data)
+    with pytest.raises(ValueError, match=r"validation=0.99 holds out all 20 samples"):
+        small(make, validation=0.99).fit(X, Y)
+
+
 @every_classifier
 def test_other_features_at_predict(make: Any, label_data: Any) -> None:
     X, Y = label_data
@@ -113,6 +133,8 @@ def test_threshold(make: Any, label_data: Any, threshold: Any) -> None:
         ("early_stopping", 0),
         ("device", "cuda:0"),
         ("callbacks", "loud"),
+        ("callbacks", [3]),
+        ("callbacks", [("name", "loud")]),
         ("loss_params", ["beta"]),
         ("net_params__optimizer", "lion"),
         ("net_params__schedule", "warp"),

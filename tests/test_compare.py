@@ -134,7 +134,7 @@ def test_scores_and_thresholds_that_are_asked_for(label_data: Any) -> None:
         X, Y, PAIR[:1], cv=0.3, random_state=0, threshold=0.5, scoring=["hamming_accuracy"]
     )
     assert table.loc["trees", "own"] == names.loc["trees", "hamming_accuracy"]
-    with pytest.raises(ValueError, match="name must be one of"):
+    with pytest.raises(ValueError, match="scoring must be a list of some of"):
         compare(X, Y, PAIR, scoring=["f2"])
     with pytest.raises(ValueError, match="different names"):
         compare(X, Y, [PAIR[0], PAIR[0]])

@@ -120,6 +120,21 @@ def test_odd_targets_work(make: Any, label_data: Any) -> None:
     assert_allclose(P[:, 3], (n + 0.5) / (n + 1), rtol=1e-6)
 
 
+@every_net
+def test_batches_without_a_known_label(make: Any, label_data: Any) -> None:
+    """They teach nothing, whatever the weights of the terms."""
+    X, Y = label_data[0][:40], label_data[1][:40].astype(float)
+    Y[8:] = np.nan
+    decay = {"loss_params__feature_decay": 0.1} if make is MultiLabelMLPClassifier else {}
+    for changes in ({}, {"lambda_contrastive": 100.0, "lambda_joint": 100.0}, decay):
+        known = make().get_params()
+        clf = small(
+            make, max_epochs=1, batch_size=4, **{k: v for k, v in changes.items() if k in known}
+        )
+        assert np.isfinite(clf.fit(X, Y).predict_proba(X)).all()
+    assert np.isfinite(clf.partial_fit(X, np.full(Y.shape, np.nan)).predict_proba(X)).all()
+
+
 @every_classifier
 def test_duplicate_samples_and_one_label(make: Any, label_data: Any) -> None:
     X, Y = (np.repeat(a[:5], 8, axis=0) for a in label_data)

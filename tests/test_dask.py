@@ -153,6 +153,20 @@ def test_blocks_of_other_kinds(label_data: Any) -> None:
         partial_fit_blocks(small(MultiLabelMLPClassifier), da.from_array(X, chunks=(50, -1)), Y)
 
 
+def test_blocks_that_a_filter_leaves_empty(label_data: Any) -> None:
+    X, Y = label_data
+    kept = np.arange(len(X)) >= 100
+    blocks = [da.from_array(part, chunks=(50, -1))[kept] for part in (X, Y)]
+    clf = partial_fit_blocks(small(MultiLabelMLPClassifier), *blocks).compute()
+    by_hand = small(MultiLabelMLPClassifier)
+    for rows in (slice(100, 150), slice(150, 200)):
+        by_hand.partial_fit(X[rows], Y[rows])
+    P = predict_proba_blocks(clf, blocks[0]).compute()
+    assert_allclose(P, by_hand.predict_proba(X[kept]), atol=1e-7)
+    with pytest.raises(TypeError, match="estimator must have partial_fit"):
+        partial_fit_blocks(MultiLabelLogisticRegression(), *blocks)
+
+
 def test_chunks_that_do_not_fit(label_data: Any) -> None:
     X, Y = label_data
     clf = small(MultiLabelMLPClassifier)

@@ -9,13 +9,21 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from sklearn_mlcl import MultiLabelLogisticRegression, MultiLabelThresholdClassifierCV
 from sklearn_mlcl.inspection import label_table
-from sklearn_mlcl.metrics import SCORERS, average_precision, f1_macro, f1_micro, get_scorer
+from sklearn_mlcl.metrics import (
+    SCORERS,
+    average_precision,
+    brier_score,
+    f1_macro,
+    f1_micro,
+    get_scorer,
+)
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold, MultiLabelVotingClassifierCV
 from sklearn_mlcl.utils.targets import check_label_names, label_places
 from sklearn_mlcl.utils.validation import check_weights
@@ -57,6 +65,25 @@ def test_nullable_targets_are_predicted_in_their_dtype(
     clf = MultiLabelLogisticRegression()
     assert clf.fit(X, pd.DataFrame(Y).astype(dtype)).predict(X).dtype == expected
     assert clf.fit(X, pd.Series(Y[:, 0]).astype(dtype)).predict(X).dtype == expected
+
+
+@every_classifier
+def test_tensors(make: Any, label_data: Any) -> None:
+    X, Y = label_data[0].astype(np.float32), label_data[1].astype(np.float32)
+    w, clf = np.linspace(0, 2, len(X)), small(make, max_epochs=1) if make in NETS else small(make)
+    P = clone(clf).fit(X, Y, sample_weight=w).predict_proba(X)
+    leaf = torch.tensor(w).requires_grad_()
+    tensors = torch.tensor(X), torch.tensor(Y).to_sparse(), leaf
+    for given in (tensors, (tensors[0], tensors[1].bfloat16(), leaf.float())):
+        clf.fit(given[0], given[1], sample_weight=given[2])
+        answer = clf.predict_proba(given[0])
+        assert answer.dtype == np.float32
+        assert_allclose(answer, P, atol=1e-5)
+    score = clf.score(given[0], given[1].float(), leaf)
+    assert score == clf.score(X, Y, w)
+    assert brier_score(Y, torch.tensor(P).requires_grad_(), sample_weight=leaf) == brier_score(
+        Y, P, sample_weight=w
+    )
 
 
 @pytest.mark.parametrize("name", SCORERS)

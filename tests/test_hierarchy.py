@@ -119,7 +119,8 @@ def test_wrong_hierarchies(hierarchy: Any, error: type[Exception], message: str)
     [
         ({"probabilities": np.array([[0.5, 2.0]])}, r"must lie in \[0, 1\]"),
         ({"probabilities": np.array([0.5, 0.2])}, "must have shape"),
-        ({"probabilities": np.array([[0.5, np.nan]])}, r"must lie in \[0, 1\]"),
+        ({"probabilities": np.array([[0.5, np.nan]])}, "probabilities holds NaN"),
+        ({"probabilities": "x"}, "probabilities must hold real numbers"),
         ({"threshold": 0.0}, r"inside \(0, 1\), got 0.0"),
         ({"threshold": [0.5] * 3}, "threshold"),
     ],

@@ -134,7 +134,8 @@ def test_tensors_are_checked_where_they_are() -> None:
     with pytest.raises(ValueError, match=r"Y must hold 0, 1 .* got also \[7.0\]"):
         check_indicator_values(torch.full((3, 2), 7), "Y")
     weight = torch.rand(40, 5, dtype=torch.float32)
-    assert torch.equal(check_weights(weight, 40, 5), weight.double())
+    assert torch.equal(check_weights(weight, 40, 5, tensors=True), weight.double())
+    assert_array_equal(check_weights(weight, 40, 5), weight.double().numpy())
 
 
 def test_weights_of_one_label_are_weights_of_samples() -> None:

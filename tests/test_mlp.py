@@ -193,3 +193,9 @@ def test_tuned_threshold_lifts_micro_f1(yeast: Any) -> None:
     tuned = clf.fit(X_train, Y_train).predict(X_test)
     usual = clf.set_params(threshold=0.5).predict(X_test)
     assert f1_score(Y_test, tuned, average="micro") > f1_score(Y_test, usual, average="micro")
+
+
+def test_a_frame_needs_two_labels(label_data: Any) -> None:
+    X, Y = label_data
+    with pytest.raises(ValueError, match=r"classifier='etf' .* needs 2 labels at least, got one"):
+        plain(MultiLabelMLPClassifier, classifier="etf").fit(X, Y[:, 0])

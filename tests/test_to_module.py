@@ -49,6 +49,21 @@ def test_it_says_what_predict_proba_says(name: str) -> None:
     assert (probabilities > 0).all() and (probabilities < 1).all()
 
 
+@every_net
+@pytest.mark.parametrize("head", ["default", "logistic"])
+def test_the_predictor_gives_their_log_odds(make: Any, head: str, label_data: Any) -> None:
+    """Also where a head of float64 stands on an encoder of float32."""
+    X, Y = label_data
+    heads = {"head": "logistic"} if head == "logistic" else {}
+    wanted = heads | {"neighbor_weight": 0.3, "linear_weight": 0.3}
+    known = make().get_params()
+    clf = small(make, **{name: value for name, value in wanted.items() if name in known})
+    X = X.astype(np.float32)
+    with torch.no_grad():
+        log_odds = clf.fit(X, Y).predictor_(torch.from_numpy(X))
+    assert_allclose(torch.sigmoid(log_odds), clf.predict_proba(X), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", sorted(CASES.keys() - WITHOUT))
 def test_gradients_are_those_of_the_probabilities(name: str) -> None:
     """In float64, of every sample by its own features, as central differences have it."""

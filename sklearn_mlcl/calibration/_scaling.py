@@ -10,7 +10,7 @@ import numpy as np
 from sklearn_mlcl.utils.answers import logit, sigmoid
 from sklearn_mlcl.utils.docstrings import document
 from sklearn_mlcl.utils.samples import chunks
-from sklearn_mlcl.utils.validation import LabelEntries, check_scores
+from sklearn_mlcl.utils.validation import LabelEntries, check_numbers, check_scores, read_values
 
 METHODS = ("platt", "temperature")
 LABELS_PER_BLOCK = 64
@@ -64,7 +64,8 @@ class LabelCalibration:
         ndarray of shape (n, L)
             In the dtype of the given ones.
         """
-        dtype = np.result_type(np.asarray(logits).dtype, np.float32)
+        logits = check_numbers(logits, "logits", ("n_samples", len(self.slope)))
+        dtype = np.result_type(logits.dtype, np.float32)
         return self.slope.astype(dtype) * logits + self.offset.astype(dtype)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -141,7 +142,7 @@ def fit_calibration(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
-    entries = check_scores(y_true, logits, sample_weight, missing_label)
+    entries = read_values(y_true, logits, "logits", sample_weight, missing_label).whole()
     blocks = [
         _fit_block(entries.take(labels=block), method)
         for block in chunks(entries.shape[1], LABELS_PER_BLOCK)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike
+
+from sklearn_mlcl.collapse._label_sets import complete_labels
+from sklearn_mlcl.utils.parameters import check_arguments
+from sklearn_mlcl.utils.validation import check_numbers
 
 
 def phi_matrix(label_sets: Any, other: Any = None) -> np.ndarray:
@@ -42,8 +45,8 @@ def phi_matrix(label_sets: Any, other: Any = None) -> np.ndarray:
     >>> phi_matrix([[1, 1, 0, 0]], [[0, 0, 1, 1], [1, 0, 1, 0]])
     array([[-1.,  0.]])
     """
-    A = sp.csr_array(label_sets, dtype=np.float64)
-    B = A if other is None else sp.csr_array(other, dtype=np.float64)
+    A = complete_labels(label_sets, "label_sets")
+    B = A if other is None else complete_labels(other, "other")
     L = A.shape[1]
     if B.shape[1] != L:
         raise ValueError(f"other has {B.shape[1]} labels where label_sets has {L}.")
@@ -88,8 +91,9 @@ def etf_deviation(A: ArrayLike, B: ArrayLike | None = None, *, center: bool = Tr
     ... )
     (0.0, 0.3204)
     """
-    left = np.asarray(A, dtype=np.float64)
-    right = left if B is None else np.asarray(B, dtype=np.float64)
+    check_arguments("etf_deviation", center=(center, "boolean"))
+    left = check_numbers(A, "A", ("L", "d")).astype(np.float64)
+    right = left if B is None else check_numbers(B, "B", left.shape).astype(np.float64)
     L = len(left)
     if L < 2:
         return float("nan")

@@ -64,7 +64,7 @@ def as_rows(array: Any, name: str = "features") -> Any:
 
 
 def row_blocks(
-    features: Any, rows: np.ndarray | None = None, width: int = 0
+    features: Any, rows: np.ndarray | None = None, width: int = 0, name: str = "features"
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (row indices, float64 block); `width` columns bound the block if more than d.
 
@@ -72,7 +72,7 @@ def row_blocks(
     """
     rows = np.arange(features.shape[0]) if rows is None else rows
     for part in block_slices(max(len(rows), 1), max(features.shape[1], width)):
-        yield rows[part], as_float64(features[rows[part]])
+        yield rows[part], as_float64(features[rows[part]], name)
 
 
 def as_float64(array: Any, name: str = "features") -> np.ndarray:
@@ -83,6 +83,14 @@ def as_float64(array: Any, name: str = "features") -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{name} contain NaN or infinity; finite values are expected.")
     return array
+
+
+def complete_labels(Y: Any, name: str) -> sp.csr_array:
+    """Return indicator rows without missing labels as CSR."""
+    labels = sp.csr_array(as_label_matrix(Y, name=name), dtype=np.float64)
+    if np.isnan(labels.data).any():
+        raise ValueError(f"{name} holds NaN; expected 0 and 1.")
+    return labels
 
 
 def label_sets(Y: Any, sample_weight: Any = None) -> LabelSets:

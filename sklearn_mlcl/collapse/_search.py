@@ -16,8 +16,10 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from scipy.special import softmax
 
-from sklearn_mlcl.collapse._label_sets import block_slices, row_blocks
+from sklearn_mlcl.collapse._label_sets import as_rows, block_slices, complete_labels, row_blocks
+from sklearn_mlcl.utils.parameters import AT_LEAST_0, check_arguments
 from sklearn_mlcl.utils.topk import largest_to_csr, members_to_csr, top_labels, top_values
+from sklearn_mlcl.utils.validation import check_numbers
 
 #: Sets as indicator rows, and the distance of each sample to its set.
 Found = tuple[sp.csr_array, np.ndarray]
@@ -59,8 +61,25 @@ def nearest_equinorm(
     >>> sets.toarray(), np.round(D, 2)
     (array([[1, 1, 0]], dtype=int8), array([-5.44]))
     """
-    costs, slopes = np.asarray(costs), np.asarray(slopes)
-    return _best_prefix(scores, np.asarray(sizes), lambda sums: costs - 2 * slopes * sums)
+    s = check_numbers(scores, "scores", ("n_samples", "n_labels"))
+    m = _check_sizes(sizes, s.shape[1])
+    a, q = _of_sizes(slopes, "slopes", m), _of_sizes(costs, "costs", m, finite=False)
+    return _best_prefix(s, m, lambda sums: q - 2 * a * sums)
+
+
+def _check_sizes(sizes: Any, largest: int) -> np.ndarray:
+    """Return sizes of label sets, ascending."""
+    given = np.asarray(sizes)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or not len(given):
+        raise ValueError(f"sizes must hold integers, one at least, got {sizes!r}.")
+    if given[0] < 1 or given[-1] > largest or (np.diff(given) <= 0).any():
+        raise ValueError(f"sizes must ascend in 1..{largest}, got {sizes!r}.")
+    return given
+
+
+def _of_sizes(values: Any, name: str, sizes: np.ndarray, finite: bool = True) -> np.ndarray:
+    """Return numbers, one for each size."""
+    return check_numbers(values, name, (len(sizes),), finite=finite)
 
 
 def _best_prefix(
@@ -107,11 +126,12 @@ def nearest_cosine(scores: np.ndarray, sizes: ArrayLike | None = None) -> Found:
     >>> nearest_cosine(np.array([[4.0, 3.5, -1.0, 0.0]]))[0].toarray()
     array([[1, 1, 0, 0]], dtype=int8)
     """
+    scores = as_rows(scores, "scores")
     L = scores.shape[1]
     if L < 2:
         raise ValueError("scores has one label; the cosine rule needs at least 2.")
-    sizes = np.arange(1, L) if sizes is None else np.asarray(sizes)
-    found = [_cosine_block(block, sizes) for _, block in row_blocks(scores)]
+    m = np.arange(1, L) if sizes is None else _check_sizes(sizes, L - 1)
+    found = [_cosine_block(block, m) for _, block in row_blocks(scores, name="scores")]
     sets, distances = zip(*found, strict=True)
     return sp.csr_array(sp.vstack(sets, format="csr")), np.concatenate(distances)
 
@@ -167,10 +187,14 @@ def nearest_tags(
     >>> nearest_tags(h @ T.T, T @ T.T, [1, 2], [1.0, 1.0], [0.0, 0.0])[0].toarray()
     array([[1, 0, 1]], dtype=int8)
     """
-    sizes, scales, costs = np.asarray(sizes), np.asarray(scales), np.asarray(costs)
-    if sum(comb(scores.shape[1], int(m)) for m in sizes) <= max_candidates:
-        return _nearest_listed(scores, gram, sizes, scales, costs)
-    return _nearest_by_swaps(scores, gram, sizes, scales, costs)
+    check_arguments("nearest_tags", max_candidates=(max_candidates, AT_LEAST_0))
+    s = check_numbers(scores, "scores", ("n_samples", "n_labels"))
+    L = s.shape[1]
+    G, sizes = check_numbers(gram, "gram", (L, L)), _check_sizes(sizes, L)
+    scales, costs = _of_sizes(scales, "scales", sizes), _of_sizes(costs, "costs", sizes, False)
+    if sum(comb(L, int(m)) for m in sizes) <= max_candidates:
+        return _nearest_listed(s, G, sizes, scales, costs)
+    return _nearest_by_swaps(s, G, sizes, scales, costs)
 
 
 def _nearest_listed(
@@ -310,7 +334,13 @@ def nearest_prototype(
     >>> nearest_prototype(np.array([[1.0, 0.2]]), np.eye(2), np.zeros(2))
     (array([0]), array([-1.]))
     """
-    return _nearest(features, prototypes, (prototypes**2).sum(axis=1) + costs)
+    h = check_numbers(features, "features", ("n_samples", "n_features"))
+    P = check_numbers(prototypes, "prototypes", ("n_prototypes", h.shape[1]))
+    if not len(P):
+        raise ValueError("prototypes must have one row at least, got none.")
+    return _nearest(
+        h, P, (P**2).sum(axis=1) + check_numbers(costs, "costs", (len(P),), finite=False)
+    )
 
 
 def subset_marginals(
@@ -353,11 +383,12 @@ def subset_marginals(
     >>> np.round(p, 6), np.round(np.exp(log_mass), 6)
     (array([[[0.666667, 0.666667, 0.666667]]]), array([[3.]]))
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    per_size = zip(np.asarray(sizes).tolist(), np.asarray(slopes).tolist(), strict=True)
-    parts = [_one_size(b * scores, m) for m, b in per_size]
+    s = check_numbers(scores, "scores", ("n_samples", "n_labels")).astype(np.float64)
+    m = _check_sizes(sizes, s.shape[1])
+    b, o = _of_sizes(slopes, "slopes", m), _of_sizes(offsets, "offsets", m, finite=False)
+    parts = [_one_size(slope * s, size) for size, slope in zip(m.tolist(), b.tolist(), strict=True)]
     marginals = np.stack([p for p, _ in parts], axis=1)
-    return marginals, np.stack([e for _, e in parts], axis=1) + np.asarray(offsets)
+    return marginals, np.stack([e for _, e in parts], axis=1) + o
 
 
 def _one_size(log_x: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
@@ -406,5 +437,7 @@ def observed_marginals(log_weights: np.ndarray, label_sets: Any) -> np.ndarray:
     >>> observed_marginals(np.log([[0.25, 0.75]]), np.array([[1, 0], [1, 1]]))
     array([[1.  , 0.75]])
     """
-    sets = sp.csr_array(label_sets, dtype=np.float64)
+    sets = complete_labels(label_sets, "label_sets")
+    shape = ("n_samples", sets.shape[0])
+    log_weights = check_numbers(log_weights, "log_weights", shape, finite=False)
     return (sets.T @ softmax(log_weights, axis=1).T).T

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
+
+from sklearn_mlcl.utils._sklearn_compat import StrOptions
+from sklearn_mlcl.utils.parameters import ABOVE_0, SHARE, Interval, check_arguments
 
 GAMMAS: Mapping[Any, float] = {"sum": 0.0, "mean": 1.0}
 
@@ -96,14 +100,15 @@ def ufm_scaling(
     >>> round(optimum.omega2, 6), round(optimum.c[2], 6)
     (2.027847, 1.916968)
     """
+    check_arguments(
+        "ufm_scaling",
+        n_labels=(n_labels, Interval(Integral, 2, None, closed="left")),
+        counts=(counts, Mapping),
+        lam_w=(lam_w, ABOVE_0),
+        lam_h=(lam_h, ABOVE_0),
+        norm=(norm, StrOptions(set(GAMMAS)), SHARE),
+    )
     L, gamma = n_labels, GAMMAS.get(norm, norm)
-    if L < 2 or not (lam_w > 0 and lam_h > 0):
-        raise ValueError(
-            "n_labels must be at least 2, lam_w and lam_h positive; got "
-            f"n_labels={n_labels!r}, lam_w={lam_w!r}, lam_h={lam_h!r}."
-        )
-    if isinstance(gamma, str) or not 0 <= gamma <= 1:
-        raise ValueError(f'norm must be "sum", "mean" or a float in [0, 1], got {norm!r}.')
     if any(not 1 <= m <= L or n < 0 for m, n in counts.items()):
         raise ValueError(f"counts must map multiplicities in 1..{L} to counts, got {counts!r}.")
     of_size = {m: n for m, n in sorted(counts.items()) if n > 0 and m < L}

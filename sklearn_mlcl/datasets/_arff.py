@@ -248,9 +248,10 @@ def _read_data(
 
 def _columns_of(labels: Sequence[str], names: list[str]) -> list[int]:
     column = {name: j for j, name in enumerate(names)}
-    unknown = [label for label in labels if label not in column]
-    if unknown or len(set(labels)) < len(labels):
-        raise ValueError(f"label names must differ and be attributes of the file; not: {unknown}")
+    if unknown := [label for label in labels if label not in column]:
+        raise ValueError(f"label names must be attributes of the file; not: {unknown}")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"label names must differ, got {list(labels)}")
     return [column[label] for label in labels]
 
 

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.utils import Bunch
 
 from sklearn_mlcl.utils.extras import import_extra
+from sklearn_mlcl.utils.parameters import check_arguments
 
 SUBSETS = {"train": "train_idx", "validation": "val_idx", "test": "test_idx"}
 TRUTH = {"false": 0, "true": 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1}
@@ -51,6 +52,8 @@ def make_bunch(
         for key in whole.keys() - SUBSETS.values():
             is_array = hasattr(whole[key], "shape")
             bunch[key] = whole[key][samples] if is_array else whole[key]
+    kinds = {"return_X_y": (return_X_y, "boolean"), "as_frame": (as_frame, "boolean")}
+    check_arguments("a reader", **kinds)
     if as_frame:
         bunch.data = _as_frame(bunch.data, bunch.feature_names, samples)
         bunch.target = _as_frame(bunch.target, bunch.target_names, samples)

@@ -13,6 +13,7 @@ from sklearn.utils import Bunch
 from sklearn_mlcl.datasets._base import as_indicator, check_subset, make_bunch
 from sklearn_mlcl.datasets._npz import DATA_ENV, local_data_home, read_npz
 from sklearn_mlcl.model_selection import MultilabelStratifiedShuffleSplit
+from sklearn_mlcl.utils.parameters import check_arguments
 
 OPENML_SETS = {"emotions": 40589, "reuters": 40594, "scene": 40595, "yeast": 40597}
 SPLIT_MADE = "made by fetch_multilabel: iterative stratification, one third test samples, seed 0"
@@ -138,6 +139,11 @@ def fetch_multilabel(
     """
     if not isinstance(name, str) or not name or name != Path(name).name:
         raise ValueError(f"name must be the plain name of a set such as 'yeast', got {name!r}.")
+    check_arguments(
+        "fetch_multilabel",
+        data_home=(data_home, str, PathLike, None),
+        download_if_missing=(download_if_missing, "boolean"),
+    )
     check_subset(subset)
     home = local_data_home(data_home)
     if home is not None and (home / f"{name}.npz").is_file():

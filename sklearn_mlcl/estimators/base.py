@@ -24,7 +24,7 @@ from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
 from sklearn_mlcl.utils.answers import in_chosen_container, sigmoid
-from sklearn_mlcl.utils.runtime import call_waiting_handlers, torch_defaults
+from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.samples import (
     Features,
     check_features,
@@ -42,19 +42,6 @@ _OF_TORCH: tuple[type[Exception]] = (torch.linalg.LinAlgError,)  # type: ignore[
 _NO_MEMORY = re.compile("allocate memory|out of memory|size calculation overflow", re.IGNORECASE)
 #: Samples that a fit is tried on at its end, at most.
 CHECKED_SAMPLES = 32
-
-
-@contextmanager
-def rollback_on_error(estimator: BaseEstimator) -> Iterator[None]:
-    """Put the attributes of an estimator back if the block fails: no half-fitted state."""
-    before = dict(vars(estimator))
-    try:
-        yield
-        call_waiting_handlers()
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 @contextmanager

@@ -30,11 +30,12 @@ from sklearn_mlcl.calibration._voting import VOTE
 from sklearn_mlcl.estimators.contrastive import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.estimators.logistic import MultiLabelLogisticRegression
 from sklearn_mlcl.estimators.mlp import MultiLabelMLPClassifier
-from sklearn_mlcl.metrics import get_scorer
+from sklearn_mlcl.metrics import get_scorer, get_scorer_names
 from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
 from sklearn_mlcl.utils._sklearn_compat import safe_indexing
 from sklearn_mlcl.utils.answers import infer_format
 from sklearn_mlcl.utils.extras import import_extra
+from sklearn_mlcl.utils.parameters import check_arguments
 from sklearn_mlcl.utils.response import label_scores
 from sklearn_mlcl.utils.targets import label_names_in
 from sklearn_mlcl.utils.validation import check_threshold
@@ -152,11 +153,13 @@ def compare(
     ['logistic', 'trees', 'vote']
     """
     pd = import_extra("pandas", "A table", "plot")
-    scorers: Scorers = (
-        dict(scoring)
-        if isinstance(scoring, Mapping)
-        else {name: get_scorer(name) for name in scoring}
+    check_arguments(
+        "compare",
+        estimators=(estimators, list, tuple, None),
+        n_jobs=(n_jobs, Integral, None),
+        verbose=(verbose, "verbose"),
     )
+    scorers = _scorers(scoring)
     X, Y, groups = indexable(X, Y, groups)
     names, Y = label_names_in(Y), _plain(Y, missing_label)
     if not isinstance(threshold, str):
@@ -164,7 +167,8 @@ def compare(
     named = list(_default_models(X, random_state) if estimators is None else estimators)
     pairs = [pair for pair in named if isinstance(pair, tuple | list) and len(pair) == 2]
     if len(pairs) < len(named) or not all(
-        isinstance(name, str) and hasattr(model, "fit") for name, model in pairs
+        isinstance(name, str) and hasattr(model, "fit") and not isinstance(model, type)
+        for name, model in pairs
     ):
         raise ValueError(f"estimators must be a list of (name, classifier), got {estimators!r}.")
     models = dict(named)
@@ -205,6 +209,19 @@ def compare(
             records.append({"model": name} | _judged(each, *test_part, threshold, scorers))
     progress.end()
     return _table(pd, [r for r in records if r["model"] not in failed], list(models), list(scorers))
+
+
+def _scorers(scoring: Any) -> Scorers:
+    """Return scorers by name."""
+    if isinstance(scoring, Mapping) and scoring and all(map(callable, scoring.values())):
+        return dict(scoring)
+    names = get_scorer_names()
+    if not isinstance(scoring, list | tuple) or not scoring or not set(scoring) <= set(names):
+        raise ValueError(
+            f"scoring must be a list of some of {names}, or a dict of scorers by name, got "
+            f"{scoring!r}."
+        )
+    return {name: get_scorer(name) for name in scoring}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite
 from sklearn_mlcl.heads.evaluation import tree_labels, tree_log_odds, tree_topk
 from sklearn_mlcl.heads.logistic import C_of_labels, fit_heads, tolerance, wants_tree
 from sklearn_mlcl.heads.predictor import AffineHead
@@ -36,7 +36,7 @@ from sklearn_mlcl.utils.parameters import (
     named_in_errors,
     param,
 )
-from sklearn_mlcl.utils.runtime import torch_defaults
+from sklearn_mlcl.utils.runtime import rollback_on_error, torch_defaults
 from sklearn_mlcl.utils.samples import Features
 from sklearn_mlcl.utils.state import check_arrays
 from sklearn_mlcl.utils.targets import warn_constant_labels

@@ -173,6 +173,11 @@ def _modules(clf: MultiLabelMLPClassifier, task: Task) -> tuple[nn.Module, Logit
     width = embedding_width(encoder, probe_of(clf, data), int(clf.n_estimators))
     head: Head
     if clf.classifier == "etf":
+        if data.n_labels < 2:
+            raise ValueError(
+                "classifier='etf' has a vertex for each label and needs 2 labels at least, got "
+                "one. Use classifier='linear'."
+            )
         head = etf_head(width, log_odds, learn_scale=clf.loss != "pal")
     else:
         head = linear_head(width, log_odds, int(clf.n_estimators))

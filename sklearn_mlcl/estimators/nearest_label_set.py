@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from sklearn_mlcl.collapse import VARIANTS, ONNDecoder, fit_onn_decoder
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite
 from sklearn_mlcl.heads.evaluation import outputs
 from sklearn_mlcl.heads.held_out import tune_onn_prior
 from sklearn_mlcl.heads.predictor import DecoderHead
@@ -26,6 +26,7 @@ from sklearn_mlcl.utils.parameters import (
     named_in_errors,
     param,
 )
+from sklearn_mlcl.utils.runtime import rollback_on_error
 from sklearn_mlcl.utils.samples import Features, check_features, check_sizes
 from sklearn_mlcl.utils.targets import warn_constant_labels
 

@@ -17,7 +17,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite, rollback_on_error
+from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite
 from sklearn_mlcl.estimators.identity import traits_of_call, traits_of_fit
 from sklearn_mlcl.estimators.judge import DEFAULT_THRESHOLD, Judge, Trained, choose, objective_of
 from sklearn_mlcl.estimators.net_parameters import NetParameters
@@ -64,7 +64,13 @@ from sklearn_mlcl.utils._sklearn_compat import (
 from sklearn_mlcl.utils.answers import EmbeddingFrames, in_chosen_container, set_format, sigmoid
 from sklearn_mlcl.utils.fit_data import FitData, check_fit_data, warn_weightless
 from sklearn_mlcl.utils.parameters import check_some, setting
-from sklearn_mlcl.utils.runtime import resolve_device, seeded, threads_for, torch_defaults
+from sklearn_mlcl.utils.runtime import (
+    resolve_device,
+    rollback_on_error,
+    seeded,
+    threads_for,
+    torch_defaults,
+)
 from sklearn_mlcl.utils.samples import (
     Features,
     check_features,

@@ -221,7 +221,8 @@ class NetParameters(DeclaredParameters):
     label_names_ : ndarray of str
         Column names of y; only if y was a DataFrame.
     predictor_ : torch.nn.Module
-        Module from samples to log-odds, with encoder, head, neighbours and linear part.
+        Module from samples, in float32, to log-odds: with encoder, head, neighbours and linear
+        part.
     label_counts_ : ndarray of shape (2, n_labels)
         Numbers of training samples with and without each label, over all calls of
         :meth:`partial_fit`.

@@ -382,10 +382,12 @@ class AffineHead(nn.Module):
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return log-odds (n, L) of embeddings (n, h)."""
-        return functional.linear(embedding, self.weight, self.bias)
+        # An encoder computes in float32, heads that were fitted on its embeddings in float64.
+        return functional.linear(embedding.to(self.weight.dtype), self.weight, self.bias)
 
     def at(self, embedding: Tensor, labels: Tensor) -> Tensor:
         """Return the log-odds of some labels (n, c) of each sample."""
+        embedding = embedding.to(self.weight.dtype)
         products = torch.bmm(self.weight[labels], embedding[:, :, None])
         return products[:, :, 0] + self.bias[labels]
 

@@ -14,6 +14,7 @@ from sklearn_mlcl.inspection._drawing import (
     COLOURS,
     QUIET,
     Options,
+    as_options,
     despine,
     draw_matrix,
     figure_and_axes,
@@ -199,7 +200,7 @@ class CollapseDisplay:
             The display, drawn.
         """
         draw = getattr(self, f"_draw_{self.kind}")
-        self.artists_: dict[str, Any] = draw(ax, plot_kwargs or {})
+        self.artists_: dict[str, Any] = draw(ax, as_options(plot_kwargs, "plot_kwargs"))
         return self
 
     def _draw_tags(self, ax: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,13 @@ LINE_STYLES = ("-", "--", ":", "-.")
 MAX_LETTERS, MAX_NAMES = 28, 40
 
 
+def as_options(given: Any, name: str) -> dict[str, Any]:
+    """Return further arguments of a function of matplotlib."""
+    if not (given is None or isinstance(given, Mapping)):
+        raise TypeError(f"{name} must be a dict of arguments of matplotlib, got {given!r}.")
+    return dict(given or {})
+
+
 def figure_and_axes(ax: Any, n_panels: int | None = None, **figure: Any) -> tuple[Any, Any]:
     """Return the axes given and their figure, or new ones.
 
@@ -133,7 +140,7 @@ def draw_matrix(ax: Any, matrix: np.ndarray, largest: float, image_kwargs: Optio
     """Draw a matrix of labels in red and blue up to the largest size; NaN is grey."""
     ax.set_facecolor(UNDEFINED)
     style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
-    return ax.imshow(matrix, **{**style, **(image_kwargs or {})})
+    return ax.imshow(matrix, **{**style, **as_options(image_kwargs, "image_kwargs")})
 
 
 def write_values(ax: Any, image: Any, digits: int, fontsize: float) -> np.ndarray:

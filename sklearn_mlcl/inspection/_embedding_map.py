@@ -16,6 +16,7 @@ from sklearn_mlcl.inspection._drawing import (
     ACCENT,
     QUIET,
     Options,
+    as_options,
     figure_and_axes,
     legend_beside,
     shortened,
@@ -177,7 +178,7 @@ class EmbeddingDisplay:
         style = {"s": size, "linewidths": 0, "rasterized": True}
         self.colorbar_ = None
         draw = self._draw_counts if self.label is None else self._draw_label
-        draw(style, scatter_kwargs or {})
+        draw(style, as_options(scatter_kwargs, "scatter_kwargs"))
         self.ax_.set(xticks=[], yticks=[], xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         return self
 

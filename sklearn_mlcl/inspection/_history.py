@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from sklearn_mlcl.inspection._drawing import (
     COLOURS,
     LINE_STYLES,
     Options,
+    as_options,
     curve_style,
     despine,
     figure_and_axes,
@@ -145,6 +146,8 @@ class TrainingCurveDisplay:
         ValueError
             If the log lacks the records.
         """
+        if isinstance(metrics, str) or not isinstance(metrics, Collection | None):
+            raise TypeError(f"metrics must be a sequence of names, got {metrics!r}.")
         names = cls._chosen(list(history), metrics)
         table = np.array([history[name] for name in names], dtype=np.float64)
         measured = ~np.isnan(table).all(axis=0)
@@ -165,12 +168,13 @@ class TrainingCurveDisplay:
         display : object
             The display, drawn.
         """
+        wanted = as_options(line_kwargs, "line_kwargs")
         self.figure_, self.ax_ = figure_and_axes(ax, figsize=(7.0, 3.8))
         self.lines_ = {}
         for name, (value, style) in self._curves().items():
             known = ~np.isnan(value)
             (self.lines_[name],) = self.ax_.plot(
-                self.epochs[known], value[known], **{**style, **(line_kwargs or {})}
+                self.epochs[known], value[known], **{**style, **wanted}
             )
         self._finish()
         self.ax_.set_xlabel("epoch")
@@ -184,8 +188,8 @@ class TrainingCurveDisplay:
         names = [n for n in LOSSES if n in recorded] if metrics is None else list(metrics)
         lacking = [name for name in names if name not in recorded]
         if lacking or not names:
-            missing = " or ".join(lacking or LOSSES)
-            raise ValueError(f"The history has no {missing}; it has {recorded}.")
+            missing = " or ".join(map(str, lacking or LOSSES))
+            raise ValueError(f"metrics: the history has no {missing}; it has {recorded}.")
         return names
 
     def _curves(self) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,16 +41,25 @@ def label_names_of(
     A DataFrame must have the labels of the fit in the same order.
     """
     check_fitted_names(estimator, y)
-    if label_names is None and hasattr(y, "columns"):
-        label_names = list(y.columns)
-    if label_names is None:
-        part = find_fitted_part(estimator, "label_names_")
-        label_names = getattr(part, "label_names_", None)
-    if label_names is None:
+    if label_names is not None:
+        if isinstance(label_names, str) or not isinstance(label_names, Collection | np.ndarray):
+            raise TypeError(f"label_names must be a sequence of names, got {label_names!r}.")
+        if len(label_names) != n_labels:
+            raise ValueError(
+                f"label_names must name {n_labels} labels, got {len(label_names)} names."
+            )
+        return [str(name) for name in label_names]
+    if hasattr(y, "columns"):
+        return [str(name) for name in y.columns]
+    fitted = getattr(find_fitted_part(estimator, "label_names_"), "label_names_", None)
+    if fitted is None:
         return [str(k) for k in range(n_labels)]
-    if len(label_names) != n_labels:
-        raise ValueError(f"label_names must name {n_labels} labels, got {len(label_names)} names.")
-    return [str(name) for name in label_names]
+    if len(fitted) != n_labels:
+        raise ValueError(
+            f"y must have {len(fitted)} columns, the labels {list(fitted)} of the fit, got "
+            f"{n_labels}."
+        )
+    return [str(name) for name in fitted]
 
 
 def label_indices(labels: Sequence[Any], names: Sequence[str]) -> np.ndarray:

@@ -11,6 +11,7 @@ from sklearn.metrics import precision_recall_curve
 
 from sklearn_mlcl.inspection._drawing import (
     Options,
+    as_options,
     despine,
     draw_curves,
     draw_macro,
@@ -161,7 +162,7 @@ class MultiLabelPrecisionRecallDisplay(ScoresDisplay):
         names = self.label_names
         texts = {int(k): f"{shortened(names[k])} ({areas[k]:.2f})" for k in self.named}
         curves = list(zip(self.recall, self.precision, strict=True))
-        style = {"drawstyle": "steps-post", **(line_kwargs or {})}
+        style = {"drawstyle": "steps-post", **as_options(line_kwargs, "line_kwargs")}
         drawn = [_from_first_hit(*curve) for curve in curves]
         self.lines_, self.others_ = draw_curves(self.ax_, drawn, texts, **style)
         macro = np.mean(

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn_mlcl.inspection._drawing import (
     QUIET,
     Options,
+    as_options,
     despine,
     draw_curves,
     draw_macro,
@@ -24,6 +25,7 @@ from sklearn_mlcl.inspection._labels import (
 )
 from sklearn_mlcl.inspection._scores import ScoresDisplay
 from sklearn_mlcl.metrics import reliability_curve
+from sklearn_mlcl.utils.parameters import AT_LEAST_0, check_arguments
 
 
 @dataclass(eq=False, repr=False)
@@ -168,10 +170,11 @@ class MultiLabelReliabilityDisplay(ScoresDisplay):
         errors = self.calibration_error
         names = self.label_names
         texts = {int(k): f"{shortened(names[k])} ({errors[k]:.3f})" for k in self.named}
+        check_arguments("plot", min_samples=(min_samples, AT_LEAST_0))
         enough = self.mass >= max(min_samples, np.finfo(np.float64).tiny)
         # NaN parts the points with a bin of too few samples between them.
         x, y = (np.where(enough, v, np.nan) for v in (self.confidence, self.frequency))
-        style = {"marker": "o", "markersize": 3, **(line_kwargs or {})}
+        style = {"marker": "o", "markersize": 3, **as_options(line_kwargs, "line_kwargs")}
         self.lines_, self.others_ = draw_curves(
             self.ax_, list(zip(x, y, strict=True)), texts, **style
         )

@@ -61,7 +61,7 @@ class ScoresDisplay:
         display : object
             The display, drawn.
         """
-        scores = scores_of(estimator, X, y, response_method, cls._methods)
         names = label_names_of(label_names, n_labels_of(y), y, estimator)
+        scores = scores_of(estimator, X, y, response_method, cls._methods)
         display: Self = cls.from_predictions(y, scores, label_names=names, **options)
         return display

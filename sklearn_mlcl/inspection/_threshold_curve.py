@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from sklearn_mlcl.inspection._drawing import (
     QUIET,
     Options,
+    as_options,
     despine,
     draw_curves,
     draw_macro,
@@ -26,6 +28,7 @@ from sklearn_mlcl.inspection._labels import (
 from sklearn_mlcl.inspection._scores import ScoresDisplay
 from sklearn_mlcl.metrics._decisions import f1_of_counts, outcomes
 from sklearn_mlcl.thresholds import threshold_score
+from sklearn_mlcl.utils.parameters import Interval, check_arguments
 from sklearn_mlcl.utils.response import final_estimator
 from sklearn_mlcl.utils.targets import label_names_in
 from sklearn_mlcl.utils.validation import LabelEntries, check_per_label, check_scores
@@ -184,8 +187,11 @@ class ThresholdCurveDisplay(ScoresDisplay):
             0, 1 and NaN, fewer than two thresholds, or an unknown label or objective. For an
             argument of the other kind of plot.
         """
-        if n_thresholds < 2:
-            raise ValueError(f"n_thresholds must be at least 2, got {n_thresholds!r}.")
+        check_arguments(
+            "ThresholdCurveDisplay",
+            n_thresholds=(n_thresholds, Interval(Integral, 2, None, closed="left")),
+            per_label=(per_label, "boolean"),
+        )
         for name, value, kind in (("objective", objective, False), ("labels", labels, True)):
             if value is not None and per_label is not kind:
                 raise ValueError(f"{name} is for per_label={kind} only, got {value!r}.")
@@ -200,6 +206,8 @@ class ThresholdCurveDisplay(ScoresDisplay):
         else:
             several = OBJECTIVES if objective is None else objective
             objectives = (several,) if isinstance(several, str) or callable(several) else several
+            if not isinstance(objectives, Collection) or not len(objectives):
+                raise ValueError(f"objective must name one or several, got {objective!r}.")
             names = [getattr(o, "__name__", str(o)) for o in objectives]
 
         def scores_at(cut: Any) -> list[float]:
@@ -242,7 +250,9 @@ class ThresholdCurveDisplay(ScoresDisplay):
         values = self.scores.max(axis=1) if self.fitted_scores is None else self.fitted_scores
         texts = {int(k): f"{shortened(self.names[k])} ({values[k]:.2f})" for k in shown}
         curves = [(self.thresholds, row) for row in self.scores]
-        self.lines_, self.others_ = draw_curves(self.ax_, curves, texts, **(line_kwargs or {}))
+        self.lines_, self.others_ = draw_curves(
+            self.ax_, curves, texts, **as_options(line_kwargs, "line_kwargs")
+        )
         self.macro_line_ = None
         if of_labels:
             mean = np.nanmean(self.scores, axis=0)

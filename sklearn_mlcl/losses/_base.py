@@ -25,6 +25,7 @@ from sklearn_mlcl.losses._inputs import (
     check_parameters,
     check_sample_weight,
     check_shape,
+    check_tensor,
     indicator,
     sample_negatives,
     weight_per_sample,
@@ -307,8 +308,13 @@ class ContrastiveLoss(nn.Module):
     ) -> None:
         """Raise unless the arguments fit each other and the loss."""
         name = type(self).__name__
-        if not isinstance(embeddings, Tensor):
-            raise TypeError(f"embeddings must be a tensor, got {type(embeddings).__name__}")
+        check_tensor(embeddings, "embeddings")
+        if not isinstance(labels, LabelIndices | SampledLabels):
+            check_tensor(labels, "labels")
+        optional = {"prototypes": prototypes, "queue": queue, "queue_labels": queue_labels}
+        for argument, value in optional.items():
+            if not (value is None or isinstance(value, LabelIndices)):
+                check_tensor(value, argument)
         if embeddings.ndim not in (2, 3) or not embeddings.is_floating_point():
             raise ValueError(
                 "embeddings must be a floating tensor of shape (n, d) or (M, n, d), got "

@@ -42,10 +42,17 @@ def check_parameters(owner: Any, parameters: dict[str, Any]) -> None:
             setattr(owner, name, plain_number(value))
 
 
+def check_tensor(value: Any, name: str) -> None:
+    """Raise unless an argument is a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+
+
 def check_sample_weight(sample_weight: Tensor | None, shape: tuple[int, ...]) -> None:
     """Raise unless there is one weight per sample, or one per entry of labels of this shape."""
     if sample_weight is None:
         return
+    check_tensor(sample_weight, "sample_weight")
     check_shape("sample_weight", sample_weight.shape, shape[:-1], shape)
     if _looks() and not bool(((sample_weight >= 0) & (sample_weight < float("inf"))).all()):
         raise ValueError("sample_weight must be finite and not negative.")
@@ -158,7 +165,15 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
     """Sum of weight * value over the sum of weights; 0 if that sum is 0."""
     if weight is None:
         return values.mean()
-    return (values * weight).sum() / weight.sum().clamp_min(torch.finfo(values.dtype).tiny)
+    return (values * weight).sum() / divisor(weight.sum())
+
+
+def divisor(total: Tensor) -> Tensor:
+    """Return sums of weights to divide by: 1 where there is nothing to share out.
+
+    A tiny number in its place would give gradients that overflow, and those times 0 are NaN.
+    """
+    return total.masked_fill(total < torch.finfo(total.dtype).tiny, 1.0)
 
 
 # ---------------------------------------------------------------------- labels as index lists

@@ -18,6 +18,7 @@ from sklearn_mlcl.losses._inputs import (
     check_parameters,
     check_sample_weight,
     check_shape,
+    check_tensor,
     may_be_missing,
     missing_entries,
     weight_per_entry,
@@ -82,8 +83,8 @@ class _LogitLoss(nn.Module):
             If the shapes of ``labels`` or ``sample_weight`` do not match ``logits``, or these have
             values that they cannot have.
         """
-        if not isinstance(logits, Tensor):
-            raise TypeError(f"logits must be a tensor, got {type(logits).__name__}")
+        check_tensor(logits, "logits")
+        check_tensor(labels, "labels")
         if logits.ndim != 2 or not logits.is_floating_point():
             raise ValueError(
                 f"logits must be a floating tensor of shape (B, L), got {logits.dtype} of shape "

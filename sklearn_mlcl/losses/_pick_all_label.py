@@ -13,6 +13,7 @@ from sklearn_mlcl.losses._inputs import (
     check_labels,
     check_parameters,
     check_sample_weight,
+    check_tensor,
     mean_entry_weight,
     missing_entries,
 )
@@ -168,6 +169,7 @@ class PickAllLabelLoss(nn.Module):
         if not isinstance(logits, Tensor) or not logits.is_floating_point():
             kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
             raise TypeError(f"logits must be a floating tensor, got {kind}")
+        check_tensor(labels, "labels")
         n_extra = int(self.empty_rows == "none_class")
         if labels.ndim != 2 or logits.shape != (labels.shape[0], labels.shape[1] + n_extra):
             raise ValueError(

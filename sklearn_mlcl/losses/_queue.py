@@ -13,6 +13,7 @@ from sklearn_mlcl.losses._inputs import (
     check_labels,
     check_parameters,
     check_shape,
+    check_tensor,
 )
 
 
@@ -116,8 +117,11 @@ class MemoryQueue(nn.Module):
         ValueError
             If the shapes do not fit the queue, or labels have other entries than 0, 1 and NaN.
         TypeError
-            If labels are floating (NaN possible) and the queue's label dtype is not.
+            If an argument is no tensor. If labels are floating (NaN possible) and the queue's
+            label dtype is not.
         """
+        check_tensor(embeddings, "embeddings")
+        check_tensor(labels, "labels")
         members = self._embeddings.shape[:-2]
         n_samples = labels.shape[-2]
         check_shape("embeddings", embeddings.shape, (*members, n_samples, self.embedding_dim))

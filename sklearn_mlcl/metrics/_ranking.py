@@ -361,7 +361,7 @@ def propensity_scored_precision_at_k(
     p = check_per_label(propensities, L, label_names_in(y_true), "propensities")
     if p.shape != (L,) or not ((p > 0) & (p <= 1)).all():
         raise ValueError(
-            f"propensities must have shape ({L},) with values in (0, 1], got shape {p.shape}."
+            f"propensities must have shape ({L},) with values in (0, 1], got {propensities!r}."
         )
     reached = best = 0.0
     for block in source.blocks():

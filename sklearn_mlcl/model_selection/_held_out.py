@@ -17,6 +17,7 @@ from sklearn_mlcl.model_selection._splitters import (
 )
 from sklearn_mlcl.utils._sklearn_compat import check_method_params, num_samples, safe_indexing
 from sklearn_mlcl.utils.answers import infer_format
+from sklearn_mlcl.utils.parameters import check_arguments
 from sklearn_mlcl.utils.response import METHODS, label_scores
 
 
@@ -208,6 +209,9 @@ def cross_val_predict(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
+    check_arguments(
+        "cross_val_predict", params=(params, dict, None), n_jobs=(n_jobs, Integral, None)
+    )
     X, y = indexable(X, y)
     target_format = infer_format(y, missing_label=missing_label)
     if target_format.kind != "multilabel":

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import ceil
 from numbers import Real
 from typing import Any
 
@@ -359,6 +360,11 @@ def common_share(data: FitData, share: float, seed: int) -> Folds:
     units = unit_labels(data.Y, group)
     if units.shape[0] < 2:
         return no_folds(data.n_samples)
+    if ceil(share * units.shape[0]) >= units.shape[0]:
+        raise ValueError(
+            f"validation={share:g} holds out all {units.shape[0]} samples, where equal ones and "
+            "those of a group count once; expected a smaller share."
+        )
     splitter = MultilabelStratifiedShuffleSplit(1, test_size=share, random_state=seed)
     _, test = next(splitter.split(np.empty((units.shape[0], 0)), units))
     fold = np.full(units.shape[0], -1)

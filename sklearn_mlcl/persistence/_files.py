@@ -10,12 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from sklearn_mlcl.utils.parameters import check_arguments
 
 try:
     import fcntl
 except ImportError:  # Windows, where no open file can be removed: no lock is needed
     fcntl = None  # type: ignore[assignment]
+
+
+def check_path(path: Any, caller: str) -> None:
+    """Raise unless a path is a text or path-like."""
+    check_arguments(caller, path=(path, str, os.PathLike))
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
@@ -28,9 +35,15 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     ------
     ValueError
         If there is something that is no regular file: a folder, a device, a pipe.
+    FileNotFoundError
+        If the folder is not there.
     """
     target = Path(os.path.realpath(path))
     mode = _mode_of(target, path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {str(target.parent)!r} to write {str(path)!r} in."
+        )
     _remove_dead_drafts(target)
     with _draft_of(target, 0o666 if mode is None else mode) as (draft, file):
         file.write(data)
@@ -109,7 +122,10 @@ def _draft_of(target: Path, mode: int) -> Iterator[tuple[Path, BinaryIO]]:
     """Open an empty file beside the target, locked as long as this process works on it."""
     while True:
         draft = target.with_name(f"{_draft_prefix(target)}{uuid.uuid4().hex}.draft")
-        file = open(draft, "xb", opener=partial(os.open, mode=mode))  # noqa: SIM115
+        try:
+            file = open(draft, "xb", opener=partial(os.open, mode=mode))  # noqa: SIM115
+        except OSError as error:  # it names the draft, of which the caller knows nothing
+            raise OSError(error.errno, error.strerror, str(target)) from error
         # Between the two calls another process may have taken it for one that was left behind.
         if _lock(file.fileno()) is not False and draft.exists():
             break

@@ -105,7 +105,8 @@ def read_file(path: str | os.PathLike[str]) -> Content:
         If the file is not of this format, of a newer version of it, or damaged.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+        other = ": it is a folder" if Path(path).is_dir() else ""
+        raise FileNotFoundError(f"There is no file {str(path)!r}{other}.")
     with open(path, "rb") as start:
         n_bytes = int.from_bytes(start.read(8), "little")
     try:

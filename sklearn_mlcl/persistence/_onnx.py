@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sklearn_mlcl._version import __version__
-from sklearn_mlcl.persistence._files import write_whole
+from sklearn_mlcl.persistence._files import check_path, write_whole
 from sklearn_mlcl.utils.extras import import_extra
 from sklearn_mlcl.utils.samples import Inputs, tensors_of
 
@@ -147,6 +147,7 @@ class OnnxExport:
         ValueError
             If the graph has more than 2 GiB, or ONNX has no operations for the prediction.
         """
+        check_path(path, "to_onnx")
         check_is_fitted(self)
         names = getattr(self, "label_names_", None)
         metadata = {} if names is None else {"label_names": json.dumps([str(n) for n in names])}

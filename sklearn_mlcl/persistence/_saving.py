@@ -9,12 +9,14 @@ from typing import Any, Self
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_mlcl._version import __version__
+from sklearn_mlcl.persistence._files import check_path
 from sklearn_mlcl.persistence._format import Content, ModelFileError, read_file, write_file
 from sklearn_mlcl.persistence._objects import decode, encode, kept_in_files
 from sklearn_mlcl.persistence._registry import is_registered, registered
 from sklearn_mlcl.persistence._skops import decode_torch, encode_torch
 from sklearn_mlcl.persistence._state import unsavable
 from sklearn_mlcl.utils._sklearn_compat import validate_parameters
+from sklearn_mlcl.utils.parameters import check_arguments
 from sklearn_mlcl.utils.runtime import torch_defaults
 
 
@@ -47,6 +49,8 @@ def save(estimator: Any, path: str | os.PathLike[str], *, optimizer: bool = Fals
     ValueError
         If a parameter has a value that ``fit`` would refuse, or the path is that of a folder or a
         device.
+    FileNotFoundError
+        If the folder is not there.
 
     See Also
     --------
@@ -65,6 +69,8 @@ def save(estimator: Any, path: str | os.PathLike[str], *, optimizer: bool = Fals
     ...     load(path)
     MultiLabelLogisticRegression()
     """
+    check_path(path, "save")
+    check_arguments("save", optimizer=(optimizer, "boolean"))
     cls = type(estimator)
     if not is_registered("object", cls):
         raise TypeError(unsavable(estimator, "estimator"))
@@ -119,6 +125,7 @@ def load(path: str | os.PathLike[str], *, module: Any = None) -> Any:
 
 def _loaded(path: str | os.PathLike[str], cls: type | None, module: Any) -> Any:
     """Return the estimator in a file, which must be of a class if one is given."""
+    check_path(path, "load")
     written_by = ""
     try:
         content = read_file(path)
@@ -181,6 +188,8 @@ class Persistent:
         ValueError
             If a parameter has a value that ``fit`` would refuse, or the path is that of a folder
             or a device.
+        FileNotFoundError
+            If the folder is not there.
 
         See Also
         --------

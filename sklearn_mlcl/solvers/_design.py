@@ -80,7 +80,7 @@ def as_sample_weight(
     The largest weight is from 1 to 2 and the unit a power of two: so no product of weights leaves
     the range of single precision, and nothing is rounded.
     """
-    weight = check_weights(weight, *shape)
+    weight = check_weights(weight, *shape, tensors=True)
     if weight is None:
         return None, torch.ones(1, dtype=torch.float64, device=device)
     s = _as_tensor(weight).to(device).reshape(shape[0], -1)

@@ -37,6 +37,7 @@ from sklearn_mlcl.utils.parameters import (
     required,
 )
 from sklearn_mlcl.utils.response import METHODS, check_fitted_names, first_method, label_scores
+from sklearn_mlcl.utils.runtime import rollback_on_error
 from sklearn_mlcl.utils.targets import as_1d_target
 from sklearn_mlcl.utils.validation import check_weights
 
@@ -125,7 +126,7 @@ class CrossFittedClassifier(
         Returns
         -------
         self : object
-            The fitted meta-estimator.
+            The fitted meta-estimator. If the fit fails, an earlier fit stays as it was.
 
         Raises
         ------
@@ -138,6 +139,11 @@ class CrossFittedClassifier(
                 f"This {type(self).__name__} estimator requires y to be passed, "
                 "but the target y is None."
             )
+        with rollback_on_error(self):
+            self._fit(X, y, sample_weight, params)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> None:
         estimators = self._named()
         X, y = indexable(X, y)
         set_format(self, infer_format(y, missing_label=self.missing_label))
@@ -162,10 +168,10 @@ class CrossFittedClassifier(
             self._evidence = learnt_from
         self._learn(*learnt_from)
         for name in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)  # of an earlier fit
             known = [getattr(estimator, name) for estimator in fitted if hasattr(estimator, name)]
             if known:
                 setattr(self, name, known[0])
-        return self
 
     def _choose_again(self) -> None:
         validate_parameters(self)

@@ -9,18 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_mlcl.utils.parameters import STRENGTH_OR_0, check_arguments
+from sklearn_mlcl.utils.targets import as_label_matrix, label_names_in
 from sklearn_mlcl.utils.topk import topk_decision
-from sklearn_mlcl.utils.validation import check_decisions, check_per_label
+from sklearn_mlcl.utils.validation import check_decisions, check_numbers, check_per_label
 
 SCORINGS = ("f1_micro", "f1_macro", "f1_samples")
 
 
-def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.ndarray:
+def threshold_decision(probabilities: Any, threshold: ArrayLike) -> np.ndarray:
     """Predict the labels with a probability of at least the threshold.
 
     Parameters
     ----------
-    probabilities : ndarray of shape (n, L)
+    probabilities : {array-like, DataFrame} of shape (n, L)
         Probabilities or any scores.
     threshold : float or array-like of shape (L,)
         One threshold, or one for each label.
@@ -42,10 +43,12 @@ def threshold_decision(probabilities: np.ndarray, threshold: ArrayLike) -> np.nd
     >>> threshold_decision(np.array([[0.4, 0.6]]), [0.3, 0.7])
     array([[ True, False]])
     """
-    cuts = check_per_label(threshold, probabilities.shape[1], None, "threshold")
+    p = check_numbers(probabilities, "probabilities", ("n_samples", "n_labels"), finite=False)
+    names = label_names_in(probabilities)
+    cuts = check_per_label(threshold, p.shape[1], names, "threshold")
     if np.isnan(cuts).any():
         raise ValueError(f"threshold must hold numbers, got {threshold!r}.")
-    return probabilities >= cuts
+    return np.asarray(p >= cuts)
 
 
 def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
@@ -75,7 +78,8 @@ def tune_topk(scores: ArrayLike, Y: Any, *, scoring: str = "f1_micro") -> int:
     ... )
     2
     """
-    ks = range(1, np.asarray(scores).shape[1] + 1)
+    scores = check_numbers(scores, "scores", _check_labels(Y, "Y"), finite=False)
+    ks = range(1, scores.shape[1] + 1)
     values = [score_and_influence(topk_decision(scores, k), Y, scoring)[0] for k in ks]
     return 1 + int(np.argmax(values))
 
@@ -122,8 +126,13 @@ def choose_decision(
     'onn'
     """
     check_arguments("choose_decision", n_se=(n_se, STRENGTH_OR_0))
+    check_arguments("choose_decision", predictions=(predictions, Mapping))
     if not predictions:
         raise ValueError("predictions is empty; at least one rule is expected.")
+    shape = _check_labels(Y, "Y")
+    for name, P in predictions.items():
+        if (found := _check_labels(P, f"predictions[{name!r}]")) != shape:
+            raise ValueError(f"predictions[{name!r}] must have shape {shape} of Y, got {found}.")
     parts = {name: score_and_influence(P, Y, scoring) for name, P in predictions.items()}
     names = list(parts)
     base_score, base_influence = parts[names[0]]
@@ -134,6 +143,12 @@ def choose_decision(
         if score - base_score > n_se * error and score > parts[best][0]:
             best = name
     return best, {name: score for name, (score, _) in parts.items()}
+
+
+def _check_labels(Y: Any, name: str) -> tuple[int, ...]:
+    """Return the shape of a label matrix; raise for what is none."""
+    shape: tuple[int, ...] = as_label_matrix(Y, name=name).shape
+    return shape
 
 
 def score_and_influence(prediction: Any, Y: Any, scoring: str) -> tuple[float, np.ndarray]:

@@ -121,6 +121,7 @@ def tune_thresholds(
     >>> tune_thresholds(Y, scores, objective="f1_macro", per_label=False)
     array([0.25, 0.25])
     """
+    check_arguments("tune_thresholds", per_label=(per_label, "boolean"))
     automatic = isinstance(objective, str) and objective == "auto"
     if automatic and per_label:
         raise ValueError("objective='auto' is a common threshold: it needs per_label=False.")

@@ -24,6 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sklearn_mlcl.losses._inputs import divisor
 from sklearn_mlcl.training._torch_compat import timeout_of_world
 from sklearn_mlcl.training.chunked import batch_norms
 from sklearn_mlcl.utils.runtime import streams_of_fit
@@ -91,7 +92,7 @@ class Processes:
     def share(self, total: Tensor, weight: Tensor) -> Tensor:
         """Return the own share of a mean: a total over the weights of all processes, or 0."""
         weight = self.add(weight.detach().to(total.dtype).clone())
-        return total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
+        return total / divisor(weight)
 
     def gathered(self, rows: Tensor) -> Tensor:
         """Return rows (..., n, d) of all samples of the batch from those of :meth:`samples`."""

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -270,6 +270,18 @@ class IndexBatchNet(NeuralNet):
         if any(getattr(self, name) is not value for name, value in listeners.items()):
             self.__dict__.update(listeners)
             self.initialize_callbacks()
+
+    def initialize_callbacks(self) -> Self:
+        """Check the callbacks and initialise them."""
+        for given in self.callbacks or ():
+            callback = given[-1] if isinstance(given, tuple) and len(given) == 2 else given
+            if callback is not None and not hasattr(callback, "initialize"):
+                raise ValueError(
+                    f"callbacks must hold callbacks of skorch, or pairs of a name and one, got "
+                    f"{given!r}."
+                )
+        super().initialize_callbacks()
+        return self
 
     def get_default_callbacks(self) -> list[tuple[str, Any]]:
         timer = [("epoch_timer", EpochTimer())]

@@ -16,7 +16,7 @@ from sklearn_mlcl.losses import (
     MemoryQueue,
     PickAllLabelLoss,
 )
-from sklearn_mlcl.losses._inputs import SampledLabels, labels_complete, weight_per_sample
+from sklearn_mlcl.losses._inputs import SampledLabels, divisor, labels_complete, weight_per_sample
 from sklearn_mlcl.modules._encoder import Head, logits_of
 from sklearn_mlcl.training._parallel import alone, equal_share, own_rows, processes_of_fit
 
@@ -81,7 +81,7 @@ def _mean_over_samples(values: Tensor, labels: Tensor, sample_weight: Tensor | N
         return values.mean() * _share_of_samples(values.shape[-1])
     weight = weight.expand(values.shape)
     total, weight = (values * weight).sum(-1), weight.sum(-1)
-    return (total / weight if processes is None else processes.share(total, weight)).mean()
+    return (total / divisor(weight) if processes is None else processes.share(total, weight)).mean()
 
 
 def _share_of_samples(n_own: int) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklearn_mlcl.losses._inputs import values_checked, weight_per_sample
+from sklearn_mlcl.losses._inputs import divisor, values_checked, weight_per_sample
 from sklearn_mlcl.modules import GaussianMixtureVAE, mixture_kl
 from sklearn_mlcl.modules._gaussian_mixture import gaussian_sample, segment_mean
 from sklearn_mlcl.training._gmvae_terms import LabelColumns, label_terms
@@ -149,7 +149,7 @@ def _means(weights: list[Tensor]) -> list[Callable[[Tensor], Tensor]]:
     totals = torch.stack(weights).sum(1)
     if (processes := processes_of_fit()) is not None:
         totals = processes.add(totals)
-    totals = totals.clamp_min(torch.finfo(totals.dtype).tiny)
+    totals = divisor(totals)
 
     def mean(weight: Tensor, total: Tensor, values: Tensor) -> Tensor:
         return (values * weight).sum() / total

@@ -29,7 +29,7 @@ from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _num_samples as num_samples
 
 from sklearn_mlcl.utils.doc_links import page_address
-from sklearn_mlcl.utils.runtime import signals_reach_caller
+from sklearn_mlcl.utils.runtime import rollback_on_error, signals_reach_caller
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -166,7 +166,8 @@ class NamedEstimators(_BaseComposition):
         self : estimator
             The estimator itself.
         """
-        self._set_params("estimators", **params)
+        with rollback_on_error(self):
+            self._set_params("estimators", **params)
         return self
 
     def _used_estimators(self) -> dict[str, Any]:

@@ -122,6 +122,19 @@ class TargetFormat:
             )
         return one_hot(y, self.classes)
 
+    def check_classes(self, classes: Any) -> None:
+        """Raise for ``classes`` of ``partial_fit`` other than those of the targets."""
+        given, allowed = classes, [self.classes]
+        if self.kind == "multilabel":
+            of_each = np.tile([0, 1], (self.n_labels, 1))  # as MultiOutputClassifier takes them
+            allowed += [of_each] if self.label_names is None else [of_each, self.label_names]
+            expected = f"the numbers of the {self.n_labels} labels, or None for a label matrix"
+        else:
+            given = np.unique(as_1d_target(classes, "classes"))
+            expected = f"the classes of the first call, {self.classes.tolist()}"
+        if not any(np.array_equal(given, known) for known in allowed):
+            raise ValueError(f"classes must be {expected}, got {classes!r}.")
+
     def decisions(self, logits: np.ndarray) -> np.ndarray:
         """Return logits in scikit-learn's shape: 1-D for binary targets."""
         return logits.ravel() if self.kind == "binary" else logits

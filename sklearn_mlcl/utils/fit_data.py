@@ -225,6 +225,8 @@ def check_fit_data(
     X = as_memmap_view(X) if on_disk else X
     found = infer_format(y, classes, estimator.missing_label) if known is None else known
     found = replace(found, missing_label=estimator.missing_label)
+    if classes is not None:
+        found.check_classes(classes)
     Y = found.indicator(y)
     if Y.shape[1] != found.n_labels:
         raise ValueError(
@@ -253,6 +255,8 @@ def _numbered(groups: Any, n_samples: int) -> np.ndarray:
             f"{type(groups).__name__} of shape {values.shape}."
         )
     try:
+        if (values != values).any():
+            raise TypeError("some are NaN or NaT")
         return np.unique(values.ravel(), return_inverse=True)[1]
     except TypeError as error:
         raise ValueError(

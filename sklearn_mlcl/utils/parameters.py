@@ -28,6 +28,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn_mlcl.utils.runtime import rollback_on_error
 
 
 class Interval(AnyInterval):
@@ -212,17 +213,19 @@ class DeclaredParameters(CheckedParameters):
         Raises
         ------
         ValueError
-            For a name that is no parameter, or a key that the dict does not take.
+            For a name that is no parameter, or a key that the dict does not take. Then nothing is
+            set.
         """
         # A subclass with an ``__init__`` of its own may not have them all.
         own = super().get_params(deep=False)
         dicts = {name: p for name, p in dict_parameters(self).items() if name in own}
         by_key = {k: v for k, v in params.items() if k.partition("__")[0] in dicts and "__" in k}
-        super().set_params(**{k: v for k, v in params.items() if k not in by_key})
-        for name, value in by_key.items():
-            parent, _, key = name.partition("__")
-            _check_keys(type(self).__name__, parent, (key,), dicts[parent].keys)
-            setattr(self, parent, {**(getattr(self, parent) or {}), key: value})
+        with rollback_on_error(self):
+            super().set_params(**{k: v for k, v in params.items() if k not in by_key})
+            for name, value in by_key.items():
+                parent, _, key = name.partition("__")
+                _check_keys(type(self).__name__, parent, (key,), dicts[parent].keys)
+                setattr(self, parent, {**(getattr(self, parent) or {}), key: value})
         return self
 
     def _check_parameters(self) -> None:

@@ -560,3 +560,16 @@ def is_from_signal(error: BaseException) -> bool:
     """
     raised = [] if _InForce.handlers is None else _InForce.handlers.raised
     return any(_is_behind(known, error) for known in raised)
+
+
+@contextmanager
+def rollback_on_error(estimator: Any) -> Iterator[None]:
+    """Put the attributes of an estimator back if the block fails: no half-fitted state."""
+    before = dict(vars(estimator))
+    try:
+        yield
+        call_waiting_handlers()
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

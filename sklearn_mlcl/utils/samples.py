@@ -358,7 +358,7 @@ FLOATS = (np.float64, np.float32)
 #: Errors of the libraries below about X that do not say so.
 _WITHOUT_NAME = re.compile(
     r"could not convert|float\(\) argument|setting an array element|Cannot cast|int too large|"
-    r"Expected unique column names|Can't call numpy|Got unsupported"
+    r"Expected unique column names|[Cc]an't c|Got unsupported"
 )
 
 
@@ -393,6 +393,8 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
     if _holds_times(X):
         raise ValueError("X must hold numbers, got dates or durations.")
     try:
+        # scikit-learn takes the dtype of a tensor for none, and would make float64 of it.
+        X = np.asarray(X) if isinstance(X, Tensor) else X
         X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype=FLOATS)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         if not _WITHOUT_NAME.match(str(error)):

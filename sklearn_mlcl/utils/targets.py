@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from sklearn.utils.validation import assert_all_finite, column_or_1d
+from torch import Tensor
 
 from sklearn_mlcl.utils.samples import canonical, chunks
 
@@ -212,8 +214,11 @@ def as_array(values: Any) -> np.ndarray:
     """Return a plain array of numbers, or of objects where there are others.
 
     Columns of pandas' own dtypes (nullable, categories, strings, Arrow) get the dtype of their
-    values, floating with NaN where one is missing.
+    values, floating with NaN where one is missing. A torch tensor may be on any device.
     """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().to_dense()
+        values = values.float() if values.dtype == torch.bfloat16 else values
     if not hasattr(values, "iloc"):
         array = np.asarray(values)
         return array.astype(object) if array.dtype.kind == "T" else array

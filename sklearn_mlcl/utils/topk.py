@@ -9,6 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
+from sklearn_mlcl.utils.validation import check_numbers
+
 
 def check_k(k: Any, n_labels: int) -> int:
     """Return ``k`` if it is a number of labels."""
@@ -107,7 +109,7 @@ def topk_decision(scores: ArrayLike, k: ArrayLike) -> sp.csr_array:
     >>> topk_decision(np.array([[0.1, 0.7, 0.2]]), 2).toarray()
     array([[0, 1, 1]], dtype=int8)
     """
-    scores = np.asarray(scores)
+    scores = check_numbers(scores, "scores", ("n_samples", "n_labels"), finite=False)
     n, L = scores.shape
     given = np.asarray(k)
     whole = given.dtype.kind in "iu" and given.shape in ((), (n,))

@@ -259,8 +259,15 @@ def read_scores(
     <sample_weight>
     <missing_label>
     """
+    return read_values(y_true, y_score, "y_score", sample_weight, missing_label)
+
+
+def read_values(
+    y_true: Any, values: Any, name: str, sample_weight: Any, missing_label: float
+) -> EntrySource:
+    """Read targets and scores, which messages call by a name."""
     names = label_names_in(y_true)
-    check_label_names(names, label_names_in(y_score), "y_score")
+    check_label_names(names, label_names_in(values), name)
     if holds_strings(y_true):
         truth = as_1d_target(y_true, "y_true")
         classes = np.unique(truth)
@@ -270,13 +277,13 @@ def read_scores(
                 "are of. Expected two classes at least, or an indicator matrix."
             )
         y_true = one_hot(truth, classes)
-    scores = canonical(sp.csr_array(y_score)) if sp.issparse(y_score) else as_array(y_score)
+    scores = canonical(sp.csr_array(values)) if sp.issparse(values) else as_array(values)
     scores = scores.reshape(-1, 1) if scores.ndim == 1 else scores
     if scores.dtype not in (np.float32, np.float64):
-        scores = as_floats(scores, "y_score")
+        scores = as_floats(scores, name)
     if not np.isfinite(scores.data if sp.issparse(scores) else scores).all():
-        raise ValueError("y_score holds NaN or inf; expected finite scores.")
-    return _source(y_true, scores, "y_score", sample_weight, missing_label, names)
+        raise ValueError(f"{name} holds NaN or inf; expected finite scores.")
+    return _source(y_true, scores, name, sample_weight, missing_label, names)
 
 
 @document(read_decisions)
@@ -293,7 +300,7 @@ def read_probabilities(
     <sample_weight>
     <missing_label>
     """
-    source = read_scores(y_true, y_proba, sample_weight, missing_label)
+    source = read_values(y_true, y_proba, "y_proba", sample_weight, missing_label)
     lowest, highest = source.values.min(), source.values.max()
     if lowest < 0 or highest > 1:
         raise ValueError(f"y_proba must lie in [0, 1], got values from {lowest:g} to {highest:g}.")
@@ -387,32 +394,42 @@ def _source(
     label_names: Any,
 ) -> EntrySource:
     labels = _as_labels(y_true, missing_label)
-    if labels.shape != values.shape or 0 in labels.shape:
+    if labels.shape[0] == 0:
+        raise ValueError(f"y_true must have one sample or more, got shape {labels.shape}.")
+    if labels.shape != values.shape:
         raise ValueError(
             f"y_true and {name} must have one shape (n_samples, n_labels), got "
             f"{labels.shape} and {values.shape}."
         )
     n, L = labels.shape
     weight = check_weights(sample_weight, n, L, label_names)
-    weight = weight.cpu().numpy() if isinstance(weight, Tensor) else weight
     if weight is None or weight.all():
         return EntrySource(labels, values, weight, None)
     kept = np.flatnonzero(weight if weight.ndim == 1 else weight.any(axis=1))
     return EntrySource(labels, values, weight, kept)
 
 
-def check_weights(sample_weight: Any, n: int, n_labels: int | None, label_names: Any = None) -> Any:
+def check_weights(
+    sample_weight: Any,
+    n: int,
+    n_labels: int | None,
+    label_names: Any = None,
+    *,
+    tensors: bool = False,
+) -> Any:
     """Return weights of samples (n,) or of entries (n, n_labels) in float64, None for None.
 
-    A number is the weight of every sample. Tensors stay tensors, on their device. With one label,
-    (n, 1) becomes (n,). Where ``n_labels`` is None, only weights of samples will do. A DataFrame
-    must have the labels in their order.
+    A number is the weight of every sample. With ``tensors`` a tensor stays one, on its device. With
+    one label, (n, 1) becomes (n,). Where ``n_labels`` is None, only weights of samples will do. A
+    DataFrame must have the labels in their order.
     """
     if sample_weight is None:
         return None
     name = "sample_weight"
     check_label_names(label_names, label_names_in(sample_weight), name)
     weight = sample_weight
+    if isinstance(weight, Tensor) and not tensors:
+        weight = as_array(weight)
     if sp.issparse(weight):
         weight = weight.toarray()
     elif isinstance(weight, Real):
@@ -445,6 +462,36 @@ def as_floats(values: np.ndarray, name: str) -> np.ndarray:
         return values.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must hold real numbers: {error}.") from error
+
+
+def check_numbers(
+    values: Any, name: str, shape: tuple[int | str, ...], *, finite: bool = True
+) -> np.ndarray:
+    """Return a dense array of real numbers, in float64 or in float32 if it is.
+
+    Parameters
+    ----------
+    values : {array-like, DataFrame, Tensor, sparse matrix}
+        The numbers.
+    name : str
+        How messages call them.
+    shape : tuple of int or str
+        The length of each dimension; a text is the name of any length.
+    finite : bool, default=True
+        Whether infinity is refused. NaN always is.
+    """
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked entries, expected a number for each.")
+    array = values.toarray() if sp.issparse(values) else as_array(values)
+    array = array if array.dtype in (np.float32, np.float64) else as_floats(array, name)
+    fits = [isinstance(n, str) or n == found for n, found in zip(shape, array.shape, strict=False)]
+    if array.ndim != len(shape) or not all(fits):
+        raise ValueError(
+            f"{name} must have shape ({', '.join(map(str, shape))}), got {array.shape}."
+        )
+    if np.isnan(array).any() or (finite and np.isinf(array).any()):
+        raise ValueError(f"{name} holds NaN{' or infinity' if finite else ''}; expected numbers.")
+    return array
 
 
 def check_per_label(value: Any, n_labels: int, label_names: Any, name: str) -> np.ndarray:

@@ -87,6 +87,26 @@ def test_names_are_given_or_of_the_frame_or_of_the_fit(
         display_class.from_predictions(Y, proba, label_names=["a", "b"])
 
 
+@of_scores
+def test_another_number_of_labels_is_one_of_y(
+    display_class: Any, heads: Any, named_data: Any
+) -> None:
+    X, Y = named_data
+    with pytest.raises(ValueError, match=r"y must have 5 columns, the labels \['beach'.* got 3"):
+        display_class.from_estimator(heads, X, Y.to_numpy()[:, :3], response_method="auto")
+
+
+@curves
+@pytest.mark.parametrize(
+    "given",
+    [{"label_names": 3}, {"label_names": "abcde"}, {"line_kwargs": 3}, {"line_kwargs": ["a"]}],
+)
+def test_arguments_of_curves_are_named(display_class: Any, given: Any, named_data: Any) -> None:
+    (name,) = given
+    with pytest.raises(TypeError, match=f"^{name} must be a "):
+        display_class.from_predictions(named_data[1], named_data[1].to_numpy() * 0.5, **given)
+
+
 @curves
 def test_few_labels_all_have_a_name(display_class: Any, named_data: Any, heads: Any) -> None:
     X, Y = named_data

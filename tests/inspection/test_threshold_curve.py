@@ -171,8 +171,10 @@ def test_arguments_are_checked(scored: Any) -> None:
     for message, arguments in {
         "objective is for per_label=False only": {"objective": "f1_macro", "per_label": True},
         "labels is for per_label=True only": {"labels": [0]},
-        "n_thresholds must be at least 2, got 1": {"n_thresholds": 1},
+        r"'n_thresholds' parameter .* range \[2, inf\). Got 1": {"n_thresholds": 1},
         "objective must be one of": {"objective": "f1"},
+        "'per_label' parameter": {"per_label": "yes"},
+        "objective must name one or several": {"objective": []},
         "fitted must be a number or have shape": {"fitted": [0.1, 0.2]},
     }.items():
         with pytest.raises(ValueError, match=message):

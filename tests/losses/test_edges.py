@@ -226,6 +226,28 @@ def test_labels_are_0_and_1(loss, code):
         loss()(x, y, *prototypes, sample_weight=torch.tensor([1.0, -1.0, 1.0, 1.0]))
 
 
+@pytest.mark.parametrize("loss", [*CONTRASTIVE_LOSSES.values(), *LOGIT_LOSSES.values()])
+def test_what_is_no_tensor_is_named(loss):
+    x, y = torch.randn(4, 3), torch.eye(4, 3)
+    more = {"prototypes": torch.eye(3)} if loss is PrototypeLoss else {}
+    for labels in (y.numpy(), y.tolist(), None):
+        with pytest.raises(TypeError, match="labels must be a tensor, got"):
+            loss()(x, labels, **more)
+    with pytest.raises(TypeError, match=r"(embeddings|logits) must be a .*tensor, got ndarray"):
+        loss()(x.numpy(), y, **more)
+    with pytest.raises(TypeError, match="sample_weight must be a tensor, got list"):
+        loss()(x, y, sample_weight=[1.0] * 4, **more)
+
+
+def test_other_arguments_that_are_no_tensor():
+    x, y = torch.randn(4, 3), torch.eye(4, 3)
+    for name in ("prototypes", "queue", "queue_labels"):
+        with pytest.raises(TypeError, match=f"{name} must be a tensor, got list"):
+            MSCLoss()(x, y, **{name: [1.0]})
+    with pytest.raises(TypeError, match="labels must be a tensor, got ndarray"):
+        MemoryQueue(3, embedding_dim=3, n_labels=3).push(x, y.numpy())
+
+
 def test_what_fit_has_checked_is_not_looked_at_again():
     with values_checked():
         assert BinaryCrossEntropyLoss()(torch.zeros(1, 2), torch.tensor([[2, -1]])).isfinite()

@@ -214,6 +214,18 @@ def test_finite(name, fill, dtype):
 
 
 @pytest.mark.parametrize("name", LOGIT_LOSSES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_no_known_label_no_gradient(name, dtype):
+    """Also where the loss is a term with a large weight: no division by a tiny number."""
+    x = torch.randn(4, 3, dtype=dtype).requires_grad_()
+    for labels, weight in ((torch.full((4, 3), np.nan), None), (torch.ones(4, 3), torch.zeros(4))):
+        value = LOGIT_LOSSES[name]()(x, labels, weight)
+        (1e3 * value).backward()
+        assert value == 0
+        assert not x.grad.any()
+
+
+@pytest.mark.parametrize("name", LOGIT_LOSSES)
 def test_boolean_labels(name):
     x, Y, _ = batch(5, 6, 4, 0.0)
     x, Y = torch.tensor(x), torch.tensor(Y)

@@ -214,6 +214,20 @@ def test_reliability_counts_known_entries_by_weight():
     np.testing.assert_allclose(mass.sum(axis=1), w @ ~np.isnan(Y), **EXACT)
 
 
+@pytest.mark.parametrize(
+    "metric", [metrics.multilabel_log_loss, metrics.brier_score, metrics.reliability_curve]
+)
+def test_probabilities_are_named(metric):
+    for given, message in (
+        ([[0.1], [0.2]], r"y_true and y_proba must have one shape .* \(2, 2\) and \(2, 1\)"),
+        ([["a", "b"], ["c", "d"]], "y_proba must hold real numbers"),
+        ([[0.1, np.nan], [0.2, 0.3]], "y_proba holds NaN or inf"),
+        ([[0.1, 1.5], [0.2, 0.3]], r"y_proba must lie in \[0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            metric([[1, 0], [0, 1]], given)
+
+
 def test_undefined_and_bad_input():
     with pytest.warns(UndefinedMetricWarning, match="roc_auc is undefined"):
         assert np.isnan(metrics.roc_auc(np.zeros((3, 2)), np.zeros((3, 2))))
@@ -225,7 +239,9 @@ def test_undefined_and_bad_input():
         metrics.brier_score([[0, 1]], [[0.1, 1.5]])
     with pytest.raises(ValueError, match="average"):
         metrics.average_precision([[0, 1]], [[0.1, 0.5]], average="samples")
-    with pytest.raises(ValueError, match="propensities"):
+    with pytest.raises(ValueError, match=r"y_true must have one sample or more, .* \(0, 2\)"):
+        metrics.coverage(np.zeros((0, 2)), np.zeros((0, 2)))
+    with pytest.raises(ValueError, match=r"propensities .* got \[0, 1\]"):
         metrics.propensity_scored_precision_at_k([[0, 1]], [[0.1, 0.5]], propensities=[0, 1])
     with pytest.raises(ValueError, match="3 known entries"):
         metrics.label_propensities([[1, 0], [0, 1]])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,31 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: Path) -> None:
             fitted("logistic").save(path)
     with pytest.raises(FileNotFoundError):
         sklearn_mlcl.load(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("path", [b"heads", None, 3, io.BytesIO()])
+def test_what_is_no_path_is_named(path: Any) -> None:
+    clf = fitted("logistic")
+    for call in (clf.save, clf.to_onnx, sklearn_mlcl.load, type(clf).load):
+        with pytest.raises(TypeError, match=r"'path' parameter of (save|load|to_onnx) must be"):
+            call(path)
+    with pytest.raises(ValueError, match="The 'optimizer' parameter of save must be"):
+        clf.save("heads", optimizer="yes")
+
+
+def test_folders_are_named(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "none" / "heads"
+    with pytest.raises(FileNotFoundError, match=rf"no folder '{path.parent}' .*'{path}'"):
+        fitted("logistic").save(path)
+    with pytest.raises(FileNotFoundError, match=f"'{tmp_path}': it is a folder"):
+        sklearn_mlcl.load(tmp_path)
+
+    def refuse(name: str, *given: Any, **named: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", name)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError, match=f"Permission denied: '{tmp_path / 'heads'}'"):
+        fitted("logistic").save(tmp_path / "heads")
 
 
 def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
