@@ -103,7 +103,8 @@ class NetParameters(DeclaredParameters):
     scale_input : bool
         Whether to scale the features. Dense features are scaled by median and quartiles, and
         outliers are bounded smoothly. Features of CSR are scaled to one size, but those that fewer
-        than some 300 samples have share a factor. If False,
+        than some 300 samples have share a factor. Their entries stay below four times the
+        geometric mean of their feature. If False,
         ``module`` gets samples as they are. They may have any shape (n, ...) and any dtype of
         numbers, or be several arrays: :func:`sklearn_mlcl.modules.pack_inputs`. Feature noise is
         off then, all members hold out the same samples, and mixup and the linear part are off
