@@ -71,6 +71,7 @@ from sklearn_mlcl.utils._sklearn_compat import (
     validate_parameters,
     with_callbacks,
 )
+from sklearn_mlcl.utils.class_weight import label_log_odds
 from sklearn_mlcl.utils.fit_data import (
     Features,
     FitData,
@@ -1012,7 +1013,12 @@ class NetClassifier(
         if blend.neighbor_weight > 0:
             kept = subsample(task.train, random_state)
             near = task.train.take(kept)
-            neighbors = NeighborHead(known.of(kept), near.Y, near.sample_weight, task.stats)
+            stats = task.stats
+            if before is not None:
+                # Labels that the latest samples do not know get the prior of all samples so far.
+                log_odds, _ = label_log_odds(*(stats.counts + before.counts))
+                stats = replace(stats, log_odds=log_odds)
+            neighbors = NeighborHead(known.of(kept), near.Y, near.sample_weight, stats)
         if blend.linear_weight > 0 and with_tree:
             # The net learns from all parts, a tree would forget those before.
             tree_before = None if before is None else before.linear
