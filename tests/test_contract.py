@@ -212,6 +212,18 @@ def test_partial_fit_learns_from_chunks(make: Any, label_data: Any) -> None:
 
 
 @every_net
+def test_neighbors_of_a_part_without_a_label_know_its_share(make: Any, label_data: Any) -> None:
+    """The vote of neighbours that do not know a label is its prior over all calls, not a half."""
+    X, Y = label_data[0], label_data[1].astype(float)
+    part = Y.copy()
+    part[:, 0] = np.nan
+    clf = small(make, neighbor_weight=1.0).partial_fit(X, Y).partial_fit(X, part)
+    share = (Y[:, 0].sum() + 0.5) / (len(Y) + 1)
+    votes = clf.predictor_.neighbors(torch.from_numpy(clf.transform(X[:3].astype(np.float32))))
+    assert_allclose(votes[:, 0], share, rtol=1e-6)
+
+
+@every_net
 def test_early_stopping_puts_the_best_weights_back(make: Any, label_data: Any) -> None:
     """The weights are those of a training that ends with the best epoch."""
     X, Y = label_data

@@ -31,7 +31,7 @@ from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_feature_tree
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.training._parallel import agreed, in_parts, processes_of_fit
 from sklearn_mlcl.utils.answers import logit
-from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.fit_data import FitData, LabelStats, label_log_odds
 from sklearn_mlcl.utils.parameters import setting
 from sklearn_mlcl.utils.samples import is_table
 
@@ -223,11 +223,14 @@ class Trained:
             linear, C = self.judge.linear
         return HeldOutParts(self.head_log_odds, votes, linear), C
 
-    def neighbors(self, random_state: np.random.RandomState) -> NeighborHead:
-        """Return the neighbours; ``random_state`` draws which, where there are too many."""
+    def neighbors(self, stats: LabelStats, random_state: np.random.RandomState) -> NeighborHead:
+        """Return the neighbours; ``random_state`` draws which, where there are too many.
+
+        ``stats`` says how frequent a label is that none of them knows.
+        """
         kept = self.task.train.subsample(random_state)
         near = self.task.train.take(kept)
-        return NeighborHead(self.known.of(kept), near.Y, near.sample_weight, self.task.stats)
+        return NeighborHead(self.known.of(kept), near.Y, near.sample_weight, stats)
 
     @property
     def _held_out(self) -> tuple[Judge, np.ndarray]:
@@ -278,7 +281,12 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
         blend = agreed(choose_blend(parts, judge.judged.judgement, blend, *asked, task.seed))
         whole = agreed(judge.for_ensemble(blend, trained.known, trained.heads.module))
     random_state = np.random.RandomState(task.seed)
-    neighbors = trained.neighbors(random_state) if blend.neighbor_weight > 0 else None
+    counts, stats = task.stats.counts, task.stats
+    if before is not None:
+        # Labels that the latest samples do not know get the prior of all samples so far.
+        counts = counts + before.counts
+        stats = replace(stats, log_odds=label_log_odds(*counts)[0])
+    neighbors = trained.neighbors(stats, random_state) if blend.neighbor_weight > 0 else None
     linear: nn.Module | None = None
     if blend.linear_weight > 0 and tree:
         kept = None if before is None else before.linear
@@ -288,7 +296,7 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
     predictor = Predictor(
         trained.net.module_,
         trained.heads.module,
-        task.stats.counts if before is None else task.stats.counts + before.counts,
+        counts,
         setting(clf, "pseudo_count"),
         neighbors=neighbors,
         linear=linear,
