@@ -74,6 +74,8 @@ def gap(make: Any, data: tuple[Any, Any] = (X, Y), fit: Any = None, **changes: A
     # C-GMVAE draws its codes: with a draw of 0 they are the means.
     with patch("sklearn_mlcl.modules._gaussian_mixture.standard_normal", torch.zeros_like):
         shared = small(make, **changes).fit(*data, **(fit or {}))
+        if dist.get_rank() == 1:  # one process is enough for the fit alone
+            return 0.0, digest(shared)
         alone = small(make, net_params__data_parallel=False, **changes).fit(*data, **(fit or {}))
     found = [abs(shared.predict_proba(data[0]) - alone.predict_proba(data[0])).max()]
     for name, known in alone.history_.items():

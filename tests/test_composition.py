@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.datasets import make_multilabel_classification
 from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
@@ -19,12 +18,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from sklearn_mlcl import (
-    MultiLabelMLPClassifier,
-)
 from sklearn_mlcl.inspection import training_history
 from sklearn_mlcl.metrics import get_scorer as get_label_scorer
 from sklearn_mlcl.model_selection import MultilabelStratifiedKFold
+from tests.processes import in_process
 from tests.small import every_classifier, every_net, small, with_sklearn_callbacks
 
 FOLDS = MultilabelStratifiedKFold(2)
@@ -107,33 +104,31 @@ def test_a_user_stops_nets_by_a_score_through_pipeline_and_search(
     assert search.best_estimator_[-1].n_iter_ == len(patience.scores[-1])
 
 
-def test_without_the_callbacks_of_1_9_the_nets_train_alike() -> None:
-    """scikit-learn 1.8 played: its callback module cannot be imported, all else is there."""
-    script = """
-        import sys
-        import sklearn.model_selection, sklearn.pipeline, sklearn.linear_model
-        import numpy as np
-        from sklearn.datasets import make_multilabel_classification
-
-        sys.modules["sklearn.callback"] = None
-        from sklearn_mlcl import MultiLabelMLPClassifier
-        from sklearn_mlcl.utils._sklearn_compat import CallbackSupportMixin
-
-        assert [name for name in vars(CallbackSupportMixin) if not name.startswith("__")] == []
-        X, Y = make_multilabel_classification(60, random_state=0)
-        clf = MultiLabelMLPClassifier(hidden_layer_sizes=(8,), max_epochs=2, random_state=0)
-        assert not hasattr(clf, "set_callbacks")
-        print(repr(float(clf.fit(X, Y).history_["train_loss"][-1])))
-    """
-    answer = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    from sklearn.datasets import make_multilabel_classification
+def last_loss() -> float:
+    """Train a net of the package as it was imported last."""
+    from sklearn_mlcl import MultiLabelMLPClassifier
 
     X, Y = make_multilabel_classification(60, random_state=0)
-    clf = MultiLabelMLPClassifier(hidden_layer_sizes=(8,), max_epochs=2, random_state=0).fit(X, Y)
-    assert_allclose(float(answer.stdout), clf.history_["train_loss"][-1], rtol=1e-5)
+    clf = MultiLabelMLPClassifier(hidden_layer_sizes=(8,), max_epochs=2, random_state=0)
+    return float(clf.fit(X, Y).history_["train_loss"][-1])
+
+
+def last_loss_without_callbacks() -> float:
+    """Import the package as if scikit-learn had no callbacks, and train."""
+    sys.modules["sklearn.callback"] = None
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn_mlcl"]:
+        del sys.modules[name]
+    from sklearn_mlcl import MultiLabelMLPClassifier
+    from sklearn_mlcl.utils._sklearn_compat import CallbackSupportMixin
+
+    assert [name for name in vars(CallbackSupportMixin) if not name.startswith("__")] == []
+    assert not hasattr(MultiLabelMLPClassifier, "set_callbacks")
+    return last_loss()
+
+
+def test_without_the_callbacks_of_1_9_the_nets_train_alike() -> None:
+    """scikit-learn 1.8 played: its callback module cannot be imported, all else is there."""
+    assert_allclose(in_process(last_loss_without_callbacks), last_loss(), rtol=1e-5)
 
 
 # ---------------------------------------------------------------------- metadata routing

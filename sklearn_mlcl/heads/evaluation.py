@@ -246,7 +246,7 @@ def placed(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mo
             made = t.detach().to(device, dtype if cast else None)
             # A parameter stays one: else torch.export tries two ways, and the second is slow.
             memo[id(t)] = nn.Parameter(made, False) if isinstance(t, nn.Parameter) else made
-        # Each module has ten dicts of hooks. Deep copies of them, mostly empty, take half the time.
+        # Each module has ten dicts of hooks. Deep copies of them take two fifths of the time.
         hooks = (value for value in vars(part).values() if type(value) is OrderedDict)
         memo |= {id(value): OrderedDict() for value in hooks if not value}
     return copy.deepcopy(module, memo).eval()

@@ -157,6 +157,12 @@ def test_curves_of_scikit_learn(average, weighted):
     np.testing.assert_allclose(metrics.roc_auc(Y, S, **keywords), auc, **EXACT)
 
 
+def test_positives_that_weigh_nothing_are_none():
+    Y, S, w = [[1, 1], [0, 0]], [[0.9, 0.9], [0.5, 0.5]], [[1, 0], [1, 1]]
+    found = metrics.average_precision(Y, S, average=None, sample_weight=w)
+    np.testing.assert_array_equal(found, [1, np.nan])
+
+
 def test_losses_oracle():
     Y, P, w = random_case(6)
     losses = {"multilabel_log_loss": [], "brier_score": []}
