@@ -101,3 +101,25 @@ def test_classes_other_than_those_of_the_first_call(label_data: Any) -> None:
     clf.partial_fit(X, y, classes=["maybe", "no", "yes"])
     with pytest.raises(ValueError, match=r"first call, \['maybe', 'no', 'yes'\], got \['no'"):
         clf.partial_fit(X, y, classes=["no", "yes"])
+
+
+@every_net
+def test_a_net_is_not_trained_on_with_other_parameters_than_it_was_built_with(
+    make: Any, label_data: Any
+) -> None:
+    X, Y = label_data
+    clf = small(make, warm_start=True, hidden_layer_sizes=(8,)).fit(X, Y)
+    same = {"hidden_layer_sizes": [np.int64(8)], "dropout": np.float64(clf.dropout)}
+    clf.set_params(**same, learning_rate=1e-4, batch_size=50).fit(X, Y)
+    before = clf.predict_proba(X)
+    others = {
+        "hidden_layer_sizes": (9,), "activation": "tanh", "dropout": 0.123, "weight_decay": 0.7,
+        "net_params__optimizer": "sgd",
+    }  # fmt: skip
+    for name, value in others.items():
+        other = clone(clf).fit(X, Y).set_params(**{name: value})
+        for train in (other.fit, other.partial_fit):
+            with pytest.raises(ValueError, match=f"^{name}=.* is not what the net was built with"):
+                train(X, Y)
+    assert_array_equal(clf.predict_proba(X), before)
+    other.set_params(warm_start=False).fit(X, Y)

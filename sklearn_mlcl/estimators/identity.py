@@ -19,6 +19,16 @@ from sklearn_mlcl.utils.samples import MemmapView
 _IRRELEVANT = {"checkpoint", "verbose"}
 #: Parameters that may be others in each of the processes that share a fit.
 _OF_PROCESS = {*_IRRELEVANT, "callbacks", "device"}
+#: Parameters, and keys of ``net_params``, that a net is built with: training on does not read them.
+_BUILT_IN = (
+    "activation", "classifier", "dropout", "feature_noise", "hidden_layer_sizes", "lambda_reg",
+    "loss", "loss_params", "module", "n_estimators", "scale_input", "temperature", "weight_decay",
+)  # fmt: skip
+_BUILT_IN_KEYS = (
+    "concat_input", "decoder_hidden", "embedding_dim", "feature_dim", "label_bias",
+    "label_hidden_layer_sizes", "latent_dim", "layer_norm", "mixup", "n_bins", "optimizer",
+    "optimizer_params", "projection_dim",
+)  # fmt: skip
 LONGEST_TEXT = 60
 #: Samples that are compared between processes.
 COMPARED_SAMPLES = 1_000
@@ -90,6 +100,36 @@ def traits_of_call(
                 traits[f"{part}{kind}"] = Trait(kept, kept)
             traits[f"groups{kind}"] = _trait("groups", some.groups, "other groups")
     return traits
+
+
+def digests_of_net(estimator: BaseEstimator) -> dict[str, str]:
+    """Return what tells the parameters that a net is built with from others, by name."""
+    return {name: trait.digest for name, trait in _traits_of_net(estimator).items()}
+
+
+def check_net(estimator: BaseEstimator, built_with: dict[str, str]) -> None:
+    """Raise if a parameter that the net of an estimator was built with is another now."""
+    for name, trait in _traits_of_net(estimator).items():
+        if built_with.get(name, trait.digest) != trait.digest:
+            raise ValueError(
+                f"{name}={trait.text} is not what the net was built with, and training on would "
+                "not read it. Set it back, or fit without warm_start, or a clone."
+            )
+
+
+def _traits_of_net(estimator: BaseEstimator) -> dict[str, Trait]:
+    own = estimator.get_params(deep=False)
+    keys = own["net_params"] or {}
+    built = {name: own[name] for name in _BUILT_IN if name in own}
+    built |= {f"net_params__{name}": keys.get(name, "default") for name in _BUILT_IN_KEYS}
+    return {name: _known_by_name(name, _plain(value)) for name, value in built.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers of NumPy as those of Python, and lists as tuples: they ask for the same."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _known_by_name(name: str, value: Any) -> Trait:

@@ -18,7 +18,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sklearn_mlcl.estimators.base import MultiLabelClassifier, finite
-from sklearn_mlcl.estimators.identity import traits_of_call, traits_of_fit
+from sklearn_mlcl.estimators.identity import (
+    check_net,
+    digests_of_net,
+    traits_of_call,
+    traits_of_fit,
+)
 from sklearn_mlcl.estimators.judge import DEFAULT_THRESHOLD, Judge, Trained, choose, objective_of
 from sklearn_mlcl.estimators.net_parameters import NetParameters
 from sklearn_mlcl.estimators.task import Heads, Judged, Specification, Task, has_tree, plan
@@ -287,7 +292,9 @@ class NetClassifier(
             raise ValueError(f"Of X_val, y_val and sample_weight_val: {error}") from error
 
     def _check_same(self, data: FitData, valid: FitData | None, continuing: bool) -> None:
-        """Raise if the processes that share this fit were given different things."""
+        """Raise for other processes of this fit, or another net, than parameters and data say."""
+        if continuing:
+            check_net(self, self._built_with)
         processes = processes_of_fit()
         if processes is not None:
             before = self.n_iter_ if continuing else 0
@@ -452,6 +459,8 @@ class NetClassifier(
         epochs = {np.shape(values) for values in self.history_.values()}
         if len(epochs) > 1 or any(len(shape) != 1 for shape in epochs):
             raise ValueError(f"its history has the shapes {sorted(epochs)}")
+        if not all(isinstance(part, str) for item in self._built_with.items() for part in item):
+            raise ValueError("what its net was built with is no dict of strings")
         members = () if self.net_.n_members == 1 else (self.net_.n_members,)
         width = self._n_features_out // self.net_.n_members
         if embedding.shape != (*members, 2, width):
@@ -639,6 +648,7 @@ def _attributes(
         "history_": epoch_log(net.history),
         "_n_features_out": known.of(np.arange(1)).shape[1],
         "_noise_seed": task.seed,
+        "_built_with": digests_of_net(clf),
         **fitted,
         **heads.fitted,
     }

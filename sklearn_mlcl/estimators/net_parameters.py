@@ -141,8 +141,9 @@ class NetParameters(DeclaredParameters):
     warm_start : bool
         Whether :meth:`fit` continues from the weights of the last fit. ``learning_rate``,
         ``batch_size``, ``callbacks``, ``verbose`` and the weights of the objective may change in
-        between, the architecture may not. If X, y and groups are the same, the same samples are
-        held out. With other data nothing is held out, and earlier choices stay.
+        between. Parameters that the net is built with may not, such as ``hidden_layer_sizes``. If
+        X, y and groups are the same, the same samples are held out. With other data nothing is held
+        out, and earlier choices stay.
     net_params : dict or None
         Rare settings of the net, by key; a grid reaches them as ``net_params__schedule``.
 
@@ -266,6 +267,8 @@ class NetParameters(DeclaredParameters):
     #: Samples, and their log-odds out of fold: of the estimators that callbacks score.
     _out_of_fold: tuple[Any, np.ndarray] | None = None
     _noise_seed: int
+    #: Digests of the parameters that the net was built with.
+    _built_with: dict[str, str]
     _n_features_out: int
     _evidence: Trained
 
