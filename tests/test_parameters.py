@@ -225,6 +225,8 @@ def test_what_is_set_after_a_fit_is_checked(make: Any, label_data: Any) -> None:
             message = f"'{name}' parameter of {make.__name__} must be"
             with pytest.raises(ValueError, match=message):
                 changed.predict_proba(X)
+            with pytest.raises(ValueError, match=message):
+                changed.predict(X)
             if name.startswith(("device", "net_params")):
                 with pytest.raises(ValueError, match=message):
                     changed.transform(X)

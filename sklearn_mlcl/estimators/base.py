@@ -24,6 +24,7 @@ from sklearn_mlcl.persistence._onnx import OnnxExport
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import DocumentationLinks
 from sklearn_mlcl.utils.answers import in_chosen_container, sigmoid
+from sklearn_mlcl.utils.parameters import check_some
 from sklearn_mlcl.utils.runtime import torch_defaults
 from sklearn_mlcl.utils.samples import (
     Features,
@@ -239,6 +240,7 @@ class MultiLabelClassifier(
 
     def _thresholds(self) -> float | np.ndarray:
         """Return the threshold in force: the parameter, or what was tuned in its place."""
+        check_some(self, ("threshold",))
         tuned = isinstance(self.threshold, str)
         return self._checked_threshold(self._tuned_threshold() if tuned else self.threshold)
 
