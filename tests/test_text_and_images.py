@@ -60,7 +60,7 @@ class SeenByTheClassifier(TransformerMixin, BaseEstimator):
 def test_words_to_labels_through_a_search(make: Any, notes: Any) -> None:
     texts, labels = notes
     epochs = (
-        {} if make is MultiLabelLogisticRegression else {"max_epochs": 12, "learning_rate": 0.02}
+        {} if make is MultiLabelLogisticRegression else {"max_epochs": 20, "learning_rate": 0.02}
     )
     named = small(make, **epochs).set_output(predict="pandas")
     steps = [("words", TfidfVectorizer()), ("csr", SeenByTheClassifier()), ("labels", named)]

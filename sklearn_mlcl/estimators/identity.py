@@ -22,7 +22,7 @@ _OF_PROCESS = {*_IRRELEVANT, "callbacks", "device"}
 #: Parameters, and keys of ``net_params``, that a net is built with: training on does not read them.
 _BUILT_IN = (
     "activation", "classifier", "dropout", "feature_noise", "hidden_layer_sizes", "lambda_reg",
-    "loss", "loss_params", "module", "n_estimators", "scale_input", "temperature", "weight_decay",
+    "loss", "loss_params", "n_estimators", "scale_input", "temperature", "weight_decay",
 )  # fmt: skip
 _BUILT_IN_KEYS = (
     "concat_input", "decoder_hidden", "embedding_dim", "feature_dim", "label_bias",

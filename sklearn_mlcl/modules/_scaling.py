@@ -83,7 +83,18 @@ class InputScaler(nn.Module):
         return not self.shift.any()
 
     def of_csr(self, X: Any) -> sp.csr_array:
-        """Return scaled rows of CSR, of floats, in their dtype; zeros have to stay zeros."""
+        """Return scaled rows of CSR; zeros have to stay zeros.
+
+        Parameters
+        ----------
+        X : CSR matrix of shape (n, n_features)
+            Rows of floats.
+
+        Returns
+        -------
+        scaled : csr_array of shape (n, n_features)
+            In the dtype of ``X``.
+        """
         scaled = sp.csr_array(X, copy=True)
         scaled.data *= _of_entries(self.factor, scaled)
         if self.limit is not None:
