@@ -14,7 +14,7 @@ from sklearn_mlcl.metrics import multilabel_log_loss
 from sklearn_mlcl.metrics._probabilities import held_out_scores
 from sklearn_mlcl.thresholds import choose_decision, threshold_decision, tune_thresholds, tune_topk
 from sklearn_mlcl.thresholds._decisions import score_and_influence
-from sklearn_mlcl.utils.answers import logit, sigmoid
+from sklearn_mlcl.utils.answers import Array, logit, sigmoid
 from sklearn_mlcl.utils.topk import topk_decision
 
 #: Weights that are tried.
@@ -53,6 +53,17 @@ class Blend:
     shift: float = 0.0
 
 
+def with_votes(log_odds: Array, votes: Array, weight: float) -> Array:
+    """Return log-odds in whose probabilities the votes of neighbours have a share."""
+    p = sigmoid(log_odds)
+    return logit(p + weight * (votes - p))
+
+
+def towards(log_odds: Array, linear: Array, weight: float) -> Array:
+    """Return log-odds in which those of the linear part have a share."""
+    return log_odds + weight * (linear - log_odds)
+
+
 class HeldOutParts(NamedTuple):
     """What each part says of samples that it never saw.
 
@@ -79,15 +90,14 @@ class HeldOutParts(NamedTuple):
         """Return the log-odds of head and neighbours, which have a share of the probability."""
         if self.neighbors is None or weight == 0:
             return self.head
-        p = sigmoid(self.head)
-        return logit(p + weight * (self.neighbors - p))
+        return with_votes(self.head, self.neighbors, weight)
 
     def blended(self, blend: Blend) -> np.ndarray:
         """Return the log-odds of the blend, scaled and shifted."""
         w = blend.linear_weight
         x = self.with_neighbors(blend.neighbor_weight)
         if self.linear is not None and w > 0:
-            x = x + w * (self.linear - x)
+            x = towards(x, self.linear, w)
         return blend.scale * x + blend.shift
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_mlcl.collapse import ONNDecoder
-from sklearn_mlcl.heads.held_out import Blend
+from sklearn_mlcl.heads.held_out import Blend, towards, with_votes
 from sklearn_mlcl.heads.label_tree import BEAM
 from sklearn_mlcl.heads.scaled_tree import ScaledTree
 from sklearn_mlcl.modules import side_by_side
@@ -213,10 +213,9 @@ class Predictor(nn.Module):
         """Return log-odds from those of the parts, of all labels or of some of each sample."""
         v, w = self.blend.neighbor_weight, self.blend.linear_weight
         if votes is not None:
-            p = sigmoid(net)
-            net = logit(p + v * (votes - p))
+            net = with_votes(net, votes, v)
         if linear is not None:
-            blend = net + w * (linear - net)
+            blend = towards(net, linear, w)
             if w < 1 and self.has_single:
                 p, q = sigmoid(net), sigmoid(linear)
                 either = logit(p + q - p * q)
