@@ -66,18 +66,14 @@ class InputScaler(nn.Module):
         if index is not None:
             shift, factor = shift.index_select(-1, index), factor.index_select(-1, index)
             limit = limit.index_select(-1, index) if limit is not None and limit.ndim else limit
-        # Difference first: shift * factor would cancel badly for a mean far from zero.
-        scaled = (X - shift) * factor
+        # Difference first: shift * factor would cancel badly for a mean far from zero. In place: rows
+        # of CSR are wide, and new memory costs more than the arithmetic.
+        scaled = (X - shift).mul_(factor)
         if limit is None:
             return scaled
-        # Outliers may be infinite by now, and infinity over infinity is no number.
-        scaled = scaled.clamp(-FAR * limit, FAR * limit)
-        u = scaled / limit
-        if not torch.compiler.is_compiling():
-            return scaled / torch.hypot(u, u.new_ones(()))
-        # ONNX has no hypotenuse. The larger leg is taken out, so that no square overflows.
-        larger, smaller = u.abs().clamp(min=1.0), u.abs().clamp(max=1.0)
-        return scaled / (larger * (1 + (smaller / larger).square()).sqrt())
+        # What is further out is at the limit, and neither infinite nor squared to infinity.
+        u = scaled.div_(limit).clamp_(-FAR, FAR)
+        return (u * limit).mul_(u.square().add_(1).rsqrt_())
 
     @property
     def keeps_zeros(self) -> bool:
@@ -258,7 +254,7 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
 #: Bound on a scaled dense feature, in standard deviations, and on one of CSR, in geometric means of
 #: its entries.
 LIMIT = 4.0
-#: A value of so many limits is brought in to the limit itself, in float64 too.
+#: A value of so many limits counts as one of more: float64 and float32 have its square.
 FAR = 1e18
 
 
