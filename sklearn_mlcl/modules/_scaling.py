@@ -66,8 +66,8 @@ class InputScaler(nn.Module):
         if index is not None:
             shift, factor = shift.index_select(-1, index), factor.index_select(-1, index)
             limit = limit.index_select(-1, index) if limit is not None and limit.ndim else limit
-        # Difference first: shift * factor would cancel badly for a mean far from zero. In place: rows
-        # of CSR are wide, and new memory costs more than the arithmetic.
+        # Difference first: shift * factor would cancel badly for a mean far from zero. In place:
+        # rows of CSR are wide, and new memory costs more than the arithmetic.
         scaled = (X - shift).mul_(factor)
         if limit is None:
             return scaled
