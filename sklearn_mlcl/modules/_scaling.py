@@ -254,7 +254,7 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
 #: Bound on a scaled dense feature, in standard deviations, and on one of CSR, in geometric means of
 #: its entries.
 LIMIT = 4.0
-#: A value of so many limits counts as one of more: float64 and float32 have its square.
+#: Values beyond so many limits count as that many, whose square float32 still holds.
 FAR = 1e18
 
 
