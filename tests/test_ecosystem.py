@@ -80,15 +80,18 @@ def test_cross_val_predict_equals_the_fits_of_the_folds(make: Any, label_data: A
             assert_allclose(predicted[test], getattr(fit, method)(X[test]), atol=1e-10)
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of any fork beside threads
 def test_two_processes_answer_as_one(label_data: Any) -> None:
+    """Those of loky import the package themselves, as spawned ones do."""
     X, Y = label_data
     options = {"cv": MultilabelStratifiedKFold(2), "scoring": ["f1_micro", "roc_auc"]}
-    # Not those of loky: each of them would import the package.
-    with joblib.parallel_config("multiprocessing"):
+    clf = small(CONTRASTIVE).fit(X, Y)
+    with joblib.parallel_config("loky"):
         alone, two = (cross_validate(small(CONTRASTIVE), X, Y, n_jobs=n, **options) for n in (1, 2))
+        found = joblib.Parallel(n_jobs=2)([joblib.delayed(clf.predict_proba)(X)] * 2)
     for name in ("test_f1_micro", "test_roc_auc"):
         assert_array_equal(two[name], alone[name])
+    for there in found:
+        assert_array_equal(there, clf.predict_proba(X))
 
 
 # ---------------------------------------------------------------------- scorers

@@ -109,12 +109,14 @@ def test_a_net_is_not_trained_on_with_other_parameters_than_it_was_built_with(
 ) -> None:
     X, Y = label_data
     clf = small(make, warm_start=True, hidden_layer_sizes=(8,)).fit(X, Y)
-    same = {"hidden_layer_sizes": [np.int64(8)], "dropout": np.float64(clf.dropout)}
-    clf.set_params(**same, learning_rate=1e-4, batch_size=50).fit(X, Y)
     before = clf.predict_proba(X)
+    is_mlp = make is MultiLabelMLPClassifier
+    key, share = (
+        ("loss_params__label_smoothing", 0.1) if is_mlp else ("loss_params__n_negatives", 3)
+    )
     others = {
         "hidden_layer_sizes": (9,), "activation": "tanh", "dropout": 0.123, "weight_decay": 0.7,
-        "net_params__optimizer": "sgd",
+        "net_params__optimizer": "sgd", key: share,
     }  # fmt: skip
     for name, value in others.items():
         other = clone(clf).fit(X, Y).set_params(**{name: value})
@@ -123,3 +125,28 @@ def test_a_net_is_not_trained_on_with_other_parameters_than_it_was_built_with(
                 train(X, Y)
     assert_array_equal(clf.predict_proba(X), before)
     other.set_params(warm_start=False).fit(X, Y)
+    with pytest.raises(ValueError, match=f"^{key}=.* is not what the net was built with"):
+        other.set_params(warm_start=True, loss_params=None).fit(X, Y)
+
+
+@every_net
+def test_the_same_parameters_in_other_words_train_on(make: Any, label_data: Any) -> None:
+    class Narrow(make):
+        """A subclass whose constructor has parameters of its own."""
+
+        def __init__(self, width: int = 8, warm_start: bool = True) -> None:
+            self.width = width
+            super().__init__(
+                hidden_layer_sizes=(width,), max_epochs=1, warm_start=warm_start, random_state=0
+            )
+
+    X, Y = label_data
+    other_words = {
+        "hidden_layer_sizes": [np.int64(8)], "feature_noise": 0, "loss_params": {},
+        "net_params__optimizer_params": {},
+    }  # fmt: skip
+    clf = small(make, warm_start=True, hidden_layer_sizes=(8,), feature_noise=0.0).fit(X, Y)
+    clf.set_params(**other_words, learning_rate=1e-4, batch_size=50).fit(X, Y)
+    clf.set_params(**clf.get_params()).fit(X, Y)
+    clf.set_params(loss_params=None).partial_fit(X, Y)
+    Narrow().fit(X, Y).fit(X, Y).partial_fit(X, Y)

@@ -181,6 +181,24 @@ def test_a_word_said_a_thousand_times_is_brought_in_and_moves_no_other() -> None
     assert_allclose(np.delete(found, 5, 0), np.delete(plain, 5, 0), rtol=0.1)
 
 
+def test_features_of_sizes_far_apart_and_outliers_beyond_all_floats_stay_numbers() -> None:
+    """Their products with the factors and with the limits are beyond float32."""
+    counts = np.random.RandomState(0).poisson(1.0, (60, 3)).astype(np.float32)
+    X = counts * np.float32([1e-36, 0.01, 1e12])
+    samples = X[:2].copy()
+    samples[0, 1] = 3e38
+    for fitted, limit in [
+        (input_scaler(X, None), LIMIT),
+        (input_scaler(sp.csr_matrix(X), None), None),
+    ]:
+        limit = fitted.limit[1] if limit is None else limit
+        found = fitted(torch.from_numpy(samples)).numpy()
+        assert np.isfinite(found).all()
+        assert_allclose(found[0, 1], limit, rtol=1e-6)
+        if fitted.keeps_zeros:
+            assert_array_equal(fitted.of_csr(sp.csr_matrix(samples)).toarray(), found)
+
+
 def test_words_of_few_samples_share_a_factor_and_those_of_many_a_size() -> None:
     rng = np.random.default_rng(0)
     shares = np.array([1e-4, 2e-4, 0.2, 0.4, 0.4])

@@ -18,7 +18,7 @@ from sklearn_mlcl import MultiLabelMLPClassifier
 from sklearn_mlcl.collapse import NearestLabelSetClassifier, fit_onn_decoder
 from sklearn_mlcl.losses import LOGIT_LOSSES
 from sklearn_mlcl.thresholds import topk_decision, tune_thresholds, tune_topk
-from tests.small import plain
+from tests.small import plain, small
 
 HELD_OUT = ShuffleSplit(1, test_size=0.25, random_state=0)
 
@@ -199,3 +199,14 @@ def test_a_frame_needs_two_labels(label_data: Any) -> None:
     X, Y = label_data
     with pytest.raises(ValueError, match=r"classifier='etf' .* needs 2 labels at least, got one"):
         plain(MultiLabelMLPClassifier, classifier="etf").fit(X, Y[:, 0])
+
+
+def test_a_warm_start_with_a_decoder_of_nets_that_held_out_samples_of_their_own(
+    label_data: Any,
+) -> None:
+    """The decoder sees all members at once, so no sample is new to it."""
+    clf = small(MultiLabelMLPClassifier, warm_start=True, n_estimators=4).fit(*label_data)
+    clf.set_params(decision="onn")
+    with pytest.warns(UserWarning, match="decision='onn' needs held-out samples"):
+        clf.fit(*label_data)
+    assert clf.validation_scores_ == {} and clf.decoder_ is not None

@@ -8,21 +8,22 @@ from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from sklearn_mlcl.persistence._checkpoint import Trait
 from sklearn_mlcl.utils.fit_data import FitData
+from sklearn_mlcl.utils.parameters import DeclaredParameters, dict_parameters, options_of
 from sklearn_mlcl.utils.samples import MemmapView
 
 #: Parameters that change nothing of what is fitted.
 _IRRELEVANT = {"checkpoint", "verbose"}
 #: Parameters that may be others in each of the processes that share a fit.
 _OF_PROCESS = {*_IRRELEVANT, "callbacks", "device"}
-#: Parameters, and keys of ``net_params``, that a net is built with: training on does not read them.
+#: Parameters, and keys of ``net_params``, that a net is built with, beside all of ``loss_params``:
+#: training on does not read them.
 _BUILT_IN = (
     "activation", "classifier", "dropout", "feature_noise", "hidden_layer_sizes", "lambda_reg",
-    "loss", "loss_params", "n_estimators", "scale_input", "temperature", "weight_decay",
+    "loss", "n_estimators", "scale_input", "temperature", "weight_decay",
 )  # fmt: skip
 _BUILT_IN_KEYS = (
     "concat_input", "decoder_hidden", "embedding_dim", "feature_dim", "label_bias",
@@ -35,7 +36,7 @@ COMPARED_SAMPLES = 1_000
 
 
 def traits_of_fit(
-    estimator: BaseEstimator, data: FitData, valid: FitData | None, start: Any
+    estimator: DeclaredParameters, data: FitData, valid: FitData | None, start: Any
 ) -> dict[str, Trait]:
     """Return what tells a fit from others.
 
@@ -58,7 +59,7 @@ def traits_of_fit(
     traits = {"class": Trait(f"{type(estimator).__module__}.{name}", name)}
     for name, value in estimator.get_params(deep=False).items():
         if name not in _IRRELEVANT:
-            known = _of_parameter(name, value)
+            known = _of_parameter(name, _with_defaults(estimator, name, value))
             traits[name] = _trait(name, known, known if name == "callbacks" else value)
     for kind, samples in {"": data, "_val": valid}.items():
         if samples is not None:
@@ -67,7 +68,7 @@ def traits_of_fit(
 
 
 def traits_of_call(
-    estimator: BaseEstimator, data: FitData, valid: FitData | None, n_iter: int
+    estimator: DeclaredParameters, data: FitData, valid: FitData | None, n_iter: int
 ) -> dict[str, Trait]:
     """Return what must be the same in all processes that share a fit.
 
@@ -87,7 +88,8 @@ def traits_of_call(
     for name, value in estimator.get_params(deep=False).items():
         drawn = name == "random_state" and not isinstance(value, Integral)
         if name not in _OF_PROCESS and not drawn:
-            traits[name] = _known_by_name(name, value)
+            known = _known_by_name(name, _with_defaults(estimator, name, value))
+            traits[name] = Trait(known.digest, _text(value))
     for kind, samples in {"": data, "_val": valid}.items():
         if samples is not None:
             n = samples.n_samples
@@ -102,34 +104,46 @@ def traits_of_call(
     return traits
 
 
-def digests_of_net(estimator: BaseEstimator) -> dict[str, str]:
-    """Return what tells the parameters that a net is built with from others, by name."""
-    return {name: trait.digest for name, trait in _traits_of_net(estimator).items()}
+def digests_of_net(estimator: DeclaredParameters) -> dict[str, str]:
+    """Return what tells the parameters that a net is built with from others, by name.
+
+    Keys that are left out have no digest: another version may have another default.
+    """
+    _, given = _built_in(estimator)
+    return {name: _known_by_name(name, value).digest for name, value in given.items()}
 
 
-def check_net(estimator: BaseEstimator, built_with: dict[str, str]) -> None:
+def check_net(estimator: DeclaredParameters, built_with: dict[str, str]) -> None:
     """Raise if a parameter that the net of an estimator was built with is another now."""
-    for name, trait in _traits_of_net(estimator).items():
-        if built_with.get(name, trait.digest) != trait.digest:
+    usual, given = _built_in(estimator)
+    for name, default in usual.items():
+        value = given.get(name, default)
+        before = built_with.get(name) or _known_by_name(name, default).digest
+        if _known_by_name(name, value).digest != before:
             raise ValueError(
-                f"{name}={trait.text} is not what the net was built with, and training on would "
-                "not read it. Set it back, or fit without warm_start, or a clone."
+                f"{name}={repr(value)[:LONGEST_TEXT]} is not what the net was built with, and "
+                "training on would not read it. Set it back, or fit without warm_start, or a clone."
             )
 
 
-def _traits_of_net(estimator: BaseEstimator) -> dict[str, Trait]:
-    own = estimator.get_params(deep=False)
-    keys = own["net_params"] or {}
-    built = {name: own[name] for name in _BUILT_IN if name in own}
-    built |= {f"net_params__{name}": keys.get(name, "default") for name in _BUILT_IN_KEYS}
-    return {name: _known_by_name(name, _plain(value)) for name, value in built.items()}
+def _built_in(estimator: DeclaredParameters) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the defaults of all that a net is built with, and what the user gave of it."""
+    declared = estimator._declared
+    usual = {name: declared[name].default for name in _BUILT_IN if name in declared}
+    given = {name: getattr(estimator, name) for name in usual}
+    for parent, parameter in dict_parameters(estimator).items():
+        own = getattr(estimator, parent) or {}
+        for key, known in parameter.keys.items():
+            if parent == "loss_params" or key in _BUILT_IN_KEYS:
+                usual[f"{parent}__{key}"] = known.default
+                if key in own:
+                    given[f"{parent}__{key}"] = own[key]
+    return usual, given
 
 
-def _plain(value: Any) -> Any:
-    """Return numbers of NumPy as those of Python, and lists as tuples: they ask for the same."""
-    if isinstance(value, list | tuple | np.ndarray):
-        return tuple(map(_plain, value))
-    return value.item() if isinstance(value, np.generic) else value
+def _with_defaults(estimator: DeclaredParameters, name: str, value: Any) -> Any:
+    """Return a parameter; a dict of keys with the defaults of those that it leaves out."""
+    return options_of(estimator, name) if name in dict_parameters(estimator) else value
 
 
 def _known_by_name(name: str, value: Any) -> Trait:
@@ -160,27 +174,39 @@ def _traits_of_data(data: FitData) -> dict[str, Trait]:
 
 
 def _trait(name: str, value: Any, shown: Any) -> Trait:
-    text = shown if isinstance(shown, str) else repr(shown)
+    text = _text(shown)
     try:
-        return Trait(joblib.hash(value), text[:LONGEST_TEXT])
+        return Trait(joblib.hash(value), text)
     # Whatever a class of the user's raises where it cannot be pickled.
     except Exception as error:
         raise ValueError(
-            f"checkpoint needs parameters that can be compared: {name}={text[:LONGEST_TEXT]} can "
-            f"not be pickled ({error})."
+            f"checkpoint needs parameters that can be compared: {name}={text} can not be pickled "
+            f"({error})."
         ) from error
 
 
+def _text(shown: Any) -> str:
+    return (shown if isinstance(shown, str) else repr(shown))[:LONGEST_TEXT]
+
+
 def _comparable(value: Any) -> Any:
-    """Return a value with arrays for tensors, names for functions and classes."""
+    """Return a value so that those that ask for the same are equal.
+
+    Tensors are arrays, functions and classes names. Numbers and sequences of any kind are those of
+    Python, and an empty dict is None.
+    """
     if isinstance(value, Tensor):
         return value.detach().cpu().float().numpy()
     if isinstance(value, nn.Module):
         return type(value).__qualname__, repr(value), _comparable(value.state_dict())
     if isinstance(value, dict):
-        return {key: _comparable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [type(value).__name__, *map(_comparable, value)]
+        return {key: _comparable(item) for key, item in value.items()} or None
+    if isinstance(value, list | tuple | np.ndarray):
+        return list(map(_comparable, value))
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if inspect.isroutine(value) or inspect.isclass(value):
         return f"{value.__module__}.{value.__qualname__}"
     return value

@@ -321,7 +321,8 @@ def plan(
             dealt = Dealt.checked(digest, drawn, data.n_samples)
         elif clf._dealt is not None and clf._dealt.digest == digest:
             # Of others, the net may have learnt what it would hold out.
-            dealt = clf._dealt
+            by_member = clf._dealt.folds.n_folds > 1
+            dealt = clf._dealt if spec.members_hold_out or not by_member else None
     clf._dealt = dealt = agreed(dealt)
     if dealt is not None and dealt.part is not None:
         data = data.take(dealt.part)

@@ -337,6 +337,6 @@ def common_C(data: FitData) -> float:
 def _scaled(X: Any, scaler: InputScaler) -> Any:
     """Return scaled samples in float64; CSR stays CSR, as its scaler shifts nothing."""
     if sp.issparse(X):
-        return scaler.of_csr(X.astype(np.float64))
+        return scaler.of_csr(X, np.float64)
     with torch.inference_mode():
         return scaler(torch.from_numpy(np.array(X, dtype=np.float64))).numpy()

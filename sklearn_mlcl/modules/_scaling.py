@@ -66,46 +66,41 @@ class InputScaler(nn.Module):
         if index is not None:
             shift, factor = shift.index_select(-1, index), factor.index_select(-1, index)
             limit = limit.index_select(-1, index) if limit is not None and limit.ndim else limit
-        # Difference first: shift * factor would cancel badly for a mean far from zero.
-        scaled = (X - shift) * factor
+        # Difference first: shift * factor would cancel badly for a mean far from zero. In place:
+        # rows of CSR are wide, and new memory costs more than the arithmetic.
+        scaled = (X - shift).mul_(factor)
         if limit is None:
             return scaled
-        u = scaled / limit
-        if not torch.compiler.is_compiling():
-            return scaled / torch.hypot(u, u.new_ones(()))
-        # ONNX has no hypotenuse. The larger leg is taken out, so that no square overflows.
-        larger, smaller = u.abs().clamp(min=1.0), u.abs().clamp(max=1.0)
-        return scaled / (larger * (1 + (smaller / larger).square()).sqrt())
+        # What is further out is at the limit, and neither infinite nor squared to infinity.
+        u = scaled.div_(limit).clamp_(-FAR, FAR)
+        return (u * limit).mul_(u.square().add_(1).rsqrt_())
 
     @property
     def keeps_zeros(self) -> bool:
         """Whether zeros stay zeros."""
         return not self.shift.any()
 
-    def of_csr(self, X: Any) -> sp.csr_array:
+    def of_csr(self, X: Any, dtype: Any = None) -> sp.csr_array:
         """Return scaled rows of CSR; zeros have to stay zeros.
 
         Parameters
         ----------
         X : CSR matrix of shape (n, n_features)
             Rows of floats.
+        dtype : dtype, default=None
+            Of the result; None is that of ``X``.
 
         Returns
         -------
         scaled : csr_array of shape (n, n_features)
-            In the dtype of ``X``.
+            A copy.
         """
-        scaled = sp.csr_array(X, copy=True)
-        scaled.data *= _of_entries(self.factor, scaled)
-        if self.limit is not None:
-            scaled.data /= np.hypot(1, scaled.data / _of_entries(self.limit, scaled))
+        scaled = sp.csr_array(X, dtype=dtype, copy=True)
+        entries, features = torch.from_numpy(scaled.data), torch.from_numpy(scaled.indices)
+        device = self.factor.device
+        for part in chunks(scaled.nnz):
+            entries[part] = self(entries[part].to(device), features[part].to(device))
         return scaled
-
-
-def _of_entries(values: Tensor, X: sp.csr_array) -> np.ndarray:
-    """Return values of features, or one, for the stored entries of CSR, in its dtype."""
-    array = values.cpu().numpy().astype(X.dtype)
-    return array[X.indices] if array.ndim else array
 
 
 class FeatureNoise(nn.Module):
@@ -259,6 +254,8 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
 #: Bound on a scaled dense feature, in standard deviations, and on one of CSR, in geometric means of
 #: its entries.
 LIMIT = 4.0
+#: Values beyond so many limits count as that many, whose square float32 still holds.
+FAR = 1e18
 
 
 #: Root mean square of scaled sparse features, of which most are zero: next to the noise of
@@ -275,6 +272,8 @@ QUARTILE_ROWS = 50_000
 
 #: Below it float32 does not hold the factor; such a feature is constant beside others.
 SMALLEST_DEVIATION = 1e-37
+#: Below it float32 does not hold the limit; such a feature is as good as zero beside others.
+SMALLEST_LIMIT = 1e-37
 
 
 #: Distance of the quartiles of a normal variable, in standard deviations.
@@ -293,8 +292,8 @@ def input_scaler(X: Any, weights: np.ndarray | None, features: slice = ALL) -> I
     if sp.issparse(X):
         typical = typical_sizes(X)
         factor = sparse_factors(X, LIMIT * typical)
-        limit = _float32(LIMIT * typical * factor)
-        return InputScaler(_float32(np.zeros(X.shape[1])), _float32(factor), limit)
+        limit = np.maximum(LIMIT * typical * factor, SMALLEST_LIMIT)
+        return InputScaler(*map(_float32, (np.zeros(X.shape[1]), factor, limit)))
     low, median, high = quantiles(X, weights, (0.25, 0.5, 0.75), features)
     deviation = (high - low) / NORMAL_QUARTILES
     # Quartiles that float32 cannot tell apart coincide: their distance is rounding.
