@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import gmean
 
 from sklearn_mlcl import MultiLabelMLPClassifier
+from sklearn_mlcl.model_selection._splitters import Folds
 from sklearn_mlcl.modules import FeatureNoise, InputScaler, ScaledEncoder, _scaling
 from sklearn_mlcl.modules._scaling import LIMIT, NORMAL_QUARTILES, SPARSE_SIZE, input_scaler
 from tests.small import small
@@ -151,18 +152,22 @@ def test_quartiles_of_many_rows_are_those_of_evenly_spaced_ones(
 # ---------------------------------------------------------------------- sparse features
 
 
+@pytest.mark.parametrize("largest", [2.0, 50.0])
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
-def test_sparse_features_by_the_loop(unit: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zeros stay zeros, and the unit of X changes nothing."""
+def test_sparse_features_by_the_loop(
+    unit: float, largest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros stay zeros, and the unit of X changes nothing. Without outliers there is no limit."""
     monkeypatch.setattr(_scaling, "RARE", 7)
     X = sp.random(60, 9, density=0.2, random_state=0, format="csr")
+    X.data = 1 + (largest - 1) * X.data**4
     X = (X @ sp.diags(np.arange(1.0, 10.0)) * unit).tocsr()
     scaler = input_scaler(X, None)
     found = scaler.double()(torch.from_numpy(X.toarray())).numpy()
     bounded = X.toarray()
     for j in range(9):
         limit = LIMIT * gmean(X[:, [j]].data)
-        for i in range(60):
+        for i in range(60 if largest > LIMIT else 0):
             bounded[i, j] /= sqrt(1 + (bounded[i, j] / limit) ** 2)
     stored = np.square(bounded).sum() / X.nnz
     sizes = [np.square(bounded[:, j]).mean() + 7 / 60 * stored for j in range(9)]
@@ -170,6 +175,22 @@ def test_sparse_features_by_the_loop(unit: float, monkeypatch: pytest.MonkeyPatc
     expected *= SPARSE_SIZE / np.sqrt(np.square(expected).mean())
     assert_allclose(found, expected, rtol=1e-6)
     assert_allclose(scaler.of_csr(X).toarray(), found, rtol=1e-6)
+    assert (scaler.limit is None) == (largest < LIMIT)
+
+
+def test_members_with_and_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = Folds(np.arange(40) % 4, 4)
+    monkeypatch.setattr("sklearn_mlcl.estimators.task.member_folds", lambda *args: folds)
+    counts = np.random.RandomState(0).poisson(1.0, (40, 6)).clip(0, 1).astype(np.float64)
+    counts[3, 1] = 90
+    Y = (counts[:, :2] > 0).astype(int)
+    clf = small(MultiLabelMLPClassifier, n_estimators=4).fit(sp.csr_matrix(counts), Y)
+    scaler = clf.net_.module_.scaler
+    rows = torch.from_numpy(counts).float()
+    own = [input_scaler(sp.csr_matrix(counts[folds.learnt(k)]), None) for k in range(4)]
+    assert [of_member.limit is None for of_member in own] == [False, False, False, True]
+    for k, of_member in enumerate(own):
+        assert_allclose(scaler(rows)[k], of_member(rows), rtol=1e-6)
 
 
 def test_a_word_said_a_thousand_times_is_brought_in_and_moves_no_other() -> None:
@@ -184,6 +205,7 @@ def test_a_word_said_a_thousand_times_is_brought_in_and_moves_no_other() -> None
 def test_features_of_sizes_far_apart_and_outliers_beyond_all_floats_stay_numbers() -> None:
     """Their products with the factors and with the limits are beyond float32."""
     counts = np.random.RandomState(0).poisson(1.0, (60, 3)).astype(np.float32)
+    counts[5] = 20
     X = counts * np.float32([1e-36, 0.01, 1e12])
     samples = X[:2].copy()
     samples[0, 1] = 3e38

@@ -23,7 +23,7 @@ from sklearn_mlcl.modules import (
     linear,
 )
 from sklearn_mlcl.modules._encoder import head_arrays
-from sklearn_mlcl.modules._scaling import LIMIT, input_scaler, quantile_bins
+from sklearn_mlcl.modules._scaling import LIMIT, NO_LIMIT, input_scaler, quantile_bins
 from sklearn_mlcl.persistence._custom import custom_encoder
 from sklearn_mlcl.training import IndexBatchNet
 from sklearn_mlcl.training._parallel import in_parts
@@ -80,10 +80,12 @@ def scaler_of(task: Task) -> InputScaler:
         return feature_scaler(task.train, task.scaled)
     own = [feature_scaler(part, True) for part in task.parts()]
     shift, factor = (_of_members(own, name) for name in ("shift", "factor"))
-    limit = own[0].limit
-    if limit is not None and limit.ndim:
-        limit = _of_members(own, "limit")
-    return InputScaler(shift, factor, limit)
+    limits = [scaler.limit for scaler in own]
+    if sp.issparse(task.train.X) and any(limit is not None for limit in limits):
+        none = torch.full_like(own[0].factor, NO_LIMIT)
+        of_members = torch.stack([none if limit is None else limit for limit in limits])
+        return InputScaler(shift, factor, of_members[:, None])
+    return InputScaler(shift, factor, limits[0])
 
 
 def probe_of(clf: Any, data: FitData) -> Any:

@@ -254,6 +254,8 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
 #: Bound on a scaled dense feature, in standard deviations, and on one of CSR, in geometric means of
 #: its entries.
 LIMIT = 4.0
+#: The limit of members whose samples need none, where others have one.
+NO_LIMIT = 1e15
 #: Values beyond so many limits count as that many, whose square float32 still holds.
 FAR = 1e18
 
@@ -290,10 +292,12 @@ def input_scaler(X: Any, weights: np.ndarray | None, features: slice = ALL) -> I
     those of a dense X that are wanted.
     """
     if sp.issparse(X):
-        typical = typical_sizes(X)
-        factor = sparse_factors(X, LIMIT * typical)
-        limit = np.maximum(LIMIT * typical * factor, SMALLEST_LIMIT)
-        return InputScaler(*map(_float32, (np.zeros(X.shape[1]), factor, limit)))
+        shift, limits = np.zeros(X.shape[1]), LIMIT * typical_sizes(X)
+        if not _goes_beyond(X, limits):
+            return InputScaler(_float32(shift), _float32(sparse_factors(X, np.inf)))
+        factor = sparse_factors(X, limits)
+        limit = np.maximum(limits * factor, SMALLEST_LIMIT)
+        return InputScaler(*map(_float32, (shift, factor, limit)))
     low, median, high = quantiles(X, weights, (0.25, 0.5, 0.75), features)
     deviation = (high - low) / NORMAL_QUARTILES
     # Quartiles that float32 cannot tell apart coincide: their distance is rounding.
@@ -323,7 +327,16 @@ def typical_sizes(X: Any) -> np.ndarray:
     return np.exp(np.where(counts > 0, logs / np.maximum(counts, 1), overall))
 
 
-def sparse_factors(X: Any, limits: np.ndarray) -> np.ndarray:
+def _goes_beyond(X: Any, limits: np.ndarray) -> bool:
+    """Return whether an entry of CSR is beyond the limit of its feature.
+
+    If none is, as of indicators of words, a limit would change little and cost time.
+    """
+    parts = chunks(X.nnz)
+    return any((np.abs(X.data[part]) > limits[X.indices[part]]).any() for part in parts)
+
+
+def sparse_factors(X: Any, limits: np.ndarray | float) -> np.ndarray:
     r"""Return what the features (d,) of CSR are multiplied by; their entries have limits (d,).
 
     .. math::
@@ -334,7 +347,7 @@ def sparse_factors(X: Any, limits: np.ndarray) -> np.ndarray:
     samples have come out equally large, and rare words, which would drown them, as one.
     """
     n_samples, n_features = X.shape
-    squares = np.zeros(n_features)
+    squares, limits = np.zeros(n_features), np.broadcast_to(limits, n_features)
     for part in chunks(X.nnz):
         values, features = X.data[part].astype(np.float64), X.indices[part]
         values /= np.hypot(1, values / limits[features])
