@@ -100,7 +100,8 @@ def test_the_limit() -> None:
     assert_allclose(found[-4:, 0], [4, 4, 4, -4], rtol=1e-6)
     near = torch.linspace(-0.1, 0.1, 11)[:, None]
     assert_allclose(layer(near), near, rtol=1e-3)
-    assert torch.equal(InputScaler(torch.zeros(1), torch.ones(1))(X), X)
+    unbounded = InputScaler(torch.zeros(1), torch.ones(1))
+    assert torch.equal(unbounded(X), X.clamp(-1e18, 1e18))
 
 
 # ---------------------------------------------------------------------- features without a spread
@@ -209,6 +210,8 @@ def test_features_of_sizes_far_apart_and_outliers_beyond_all_floats_stay_numbers
     X = counts * np.float32([1e-36, 0.01, 1e12])
     samples = X[:2].copy()
     samples[0, 1] = 3e38
+    words = input_scaler(sp.csr_matrix(X > 0, dtype=np.float32), None)
+    assert words.limit is None and words(torch.from_numpy(samples)).isfinite().all()
     for fitted, limit in [
         (input_scaler(X, None), LIMIT),
         (input_scaler(sp.csr_matrix(X), None), None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from functools import partial
 from typing import Any
@@ -176,13 +177,21 @@ def test_matrices_decay_and_vectors_do_not() -> None:
         ("adam", torch.optim.Adam, True),
         ("sgd", torch.optim.SGD, True),
         (torch.optim.RMSprop, torch.optim.RMSprop, None),
+        (functools.partial(torch.optim.SGD, momentum=0.9), torch.optim.SGD, None),
     ],
 )
-def test_optimizers_by_name_and_by_class(optimizer: Any, expected: Any, fused: Any) -> None:
+def test_optimizers_by_name_by_class_and_by_what_makes_one(
+    optimizer: Any, expected: Any, fused: Any
+) -> None:
     made = make_optimizer(optimizer, nn.Linear(2, 2).parameters(), 0.3, 0.1)
     assert type(made) is expected
     assert {group["lr"] for group in made.param_groups} == {0.3}
     assert made.defaults.get("fused") is fused
+
+
+def test_what_makes_no_optimizer() -> None:
+    with pytest.raises(ValueError, match="optimizer must make an optimizer of torch, got int"):
+        make_optimizer(lambda groups, lr: 3, nn.Linear(2, 2).parameters(), 0.3, 0.1)
 
 
 def stepped(factory: Any, options: dict[str, Any], frozen: bool) -> tuple[list[Any], Any]:

@@ -103,8 +103,8 @@ class NetParameters(DeclaredParameters):
     scale_input : bool
         Whether to scale the features. Dense features are scaled by median and quartiles, and
         outliers are bounded smoothly. Features of CSR are scaled to one size, but those that fewer
-        than some 300 samples have share a factor. Their entries stay below four times the
-        geometric mean of their feature. If False,
+        than some 300 samples have share a factor. Outliers are brought in below four times
+        the geometric mean of the entries of their feature. If False,
         ``module`` gets samples as they are. They may have any shape (n, ...) and any dtype of
         numbers, or be several arrays: :func:`sklearn_mlcl.modules.pack_inputs`. Feature noise is
         off then, all members hold out the same samples, and mixup and the linear part are off
@@ -180,8 +180,9 @@ class NetParameters(DeclaredParameters):
           bin, beside the scaled value. "auto" is 16 for up to 16 features, 256 over their number
           for up to 85, and 0, none, for more. CSR, features that are not scaled, and ``module`` get
           none. See :class:`~sklearn_mlcl.modules.PiecewiseLinearEncoding`.
-        - ``optimizer`` : {"adamw", "adam", "sgd"} or torch optimizer class
-          The optimizer; its fused form if torch has one.
+        - ``optimizer`` : {"adamw", "adam", "sgd"}, torch optimizer class or callable
+          The optimizer; its fused form if torch has one. A callable gets groups of parameters and
+          ``lr``, and returns an optimizer.
         - ``optimizer_params`` : dict or None
           Further arguments of the optimizer, for example ``{"betas": (0.9, 0.99)}``.
         - ``precision`` : {"float32", "bf16"}

@@ -29,7 +29,8 @@ class InputScaler(nn.Module):
     factor : Tensor of the same shape
         The factor b.
     limit : float or Tensor of the shape of ``shift``, default=None
-        The bound c that :math:`|f|` stays below, one or of each feature; None is no bound.
+        The bound c that :math:`|f|` stays below, one or of each feature. None bounds it by 1e18
+        alone, whose square float32 still holds.
 
     Examples
     --------
@@ -70,7 +71,7 @@ class InputScaler(nn.Module):
         # rows of CSR are wide, and new memory costs more than the arithmetic.
         scaled = (X - shift).mul_(factor)
         if limit is None:
-            return scaled
+            return scaled.clamp_(-FAR, FAR)
         # What is further out is at the limit, and neither infinite nor squared to infinity.
         u = scaled.div_(limit).clamp_(-FAR, FAR)
         return (u * limit).mul_(u.square().add_(1).rsqrt_())
@@ -256,7 +257,7 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
 LIMIT = 4.0
 #: The limit of members whose samples need none, where others have one.
 NO_LIMIT = 1e15
-#: Values beyond so many limits count as that many, whose square float32 still holds.
+#: Scaled values, or limits, beyond so many count as that many, whose square float32 still holds.
 FAR = 1e18
 
 
@@ -288,7 +289,8 @@ def input_scaler(X: Any, weights: np.ndarray | None, features: slice = ALL) -> I
 
     A dense feature is centred at its median and divided by what its quartiles say its standard
     deviation is (where they coincide, by mean and deviation themselves); values beyond about LIMIT
-    are brought in. Centring would make CSR dense: see :func:`sparse_factors`. ``features`` are
+    are brought in. Centring would make CSR dense: see :func:`sparse_factors`. Its entries are
+    brought in below LIMIT geometric means of their feature, if any goes beyond. ``features`` are
     those of a dense X that are wanted.
     """
     if sp.issparse(X):

@@ -84,7 +84,7 @@ def parameter_groups(
 
 
 def make_optimizer(
-    optimizer: str | type[torch.optim.Optimizer],
+    optimizer: str | Callable[..., torch.optim.Optimizer],
     parameters: Iterable[nn.Parameter],
     learning_rate: float,
     weight_decay: float,
@@ -96,8 +96,8 @@ def make_optimizer(
 
     Parameters
     ----------
-    optimizer : str or type
-        A key of ``OPTIMIZERS`` or a class of torch.
+    optimizer : str, type or callable
+        A key of ``OPTIMIZERS``, a class of torch, or what makes one, as a partial does.
     parameters : iterable of torch.nn.Parameter
         What is trained.
     learning_rate, weight_decay : float
@@ -108,7 +108,9 @@ def make_optimizer(
         Further arguments of the optimizer.
     """
     factory: Any = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
-    if issubclass(factory, tuple(OPTIMIZERS.values())) and not _NOT_FUSED & options.keys():
+    name = getattr(factory, "__name__", repr(factory))
+    is_known = isinstance(factory, type) and issubclass(factory, tuple(OPTIMIZERS.values()))
+    if is_known and not _NOT_FUSED & options.keys():
         options = {"fused": True, **options}
     by_rate: dict[float, list[nn.Parameter]] = {}
     for p in parameters:
@@ -119,9 +121,14 @@ def make_optimizer(
         for group in parameter_groups(own, weight_decay)
     ]
     try:
-        return factory(groups, lr=learning_rate, **options)
+        made = factory(groups, lr=learning_rate, **options)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"optimizer_params do not fit {factory.__name__}: {error}.") from error
+        raise ValueError(f"optimizer_params do not fit {name}: {error}.") from error
+    if not isinstance(made, torch.optim.Optimizer):
+        raise ValueError(
+            f"optimizer must make an optimizer of torch, got {type(made).__name__} from {name}."
+        )
+    return made
 
 
 def checked_optimizer_state(
