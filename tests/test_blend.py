@@ -13,10 +13,8 @@ from torch import nn
 
 from sklearn_mlcl.heads.held_out import (
     MARGIN,
-    NOISE_EXPONENT,
     PRIOR_INFORMATION,
     SCALES,
-    SHIFT_KEPT,
     Blend,
     HeldOutParts,
     Judgement,
@@ -26,6 +24,7 @@ from sklearn_mlcl.heads.held_out import (
 from sklearn_mlcl.training.optimizers import WeightAverage
 
 HALF = Blend(0.5, 0.0)
+EVEN = np.zeros(3)
 
 
 def judgement(n: int = 60, n_labels: int = 4, missing: float = 0.2, weighted: bool = True) -> Any:
@@ -33,7 +32,8 @@ def judgement(n: int = 60, n_labels: int = 4, missing: float = 0.2, weighted: bo
     Y = (rng.random((n, n_labels)) < 0.3).astype(float)
     Y[rng.random(Y.shape) < missing] = np.nan
     weight = rng.uniform(0.5, 2, n) if weighted else None
-    return Judgement.of(Y, weight, np.arange(n_labels) < n_labels - 1)
+    center = np.linspace(-2, 1, n_labels)
+    return Judgement.of(Y, weight, np.arange(n_labels) < n_labels - 1, center)
 
 
 def log_odds(truth: Judgement, strength: float, noise: float, seed: int = 0) -> np.ndarray:
@@ -48,19 +48,19 @@ def log_odds(truth: Judgement, strength: float, noise: float, seed: int = 0) -> 
 def test_what_is_judged() -> None:
     Y = np.array([[0.0, 1.0, np.nan], [1.0, np.nan, 1.0]])
     judged = np.array([True, True, False])
-    one = Judgement.of(Y, None, judged)
+    one = Judgement.of(Y, None, judged, EVEN)
     assert one.weight.tolist() == [[1, 1, 0], [1, 0, 0]]
     assert one.Y.tolist() == [[0, 1, 0], [1, 0, 1]]
-    assert Judgement.of(Y, np.array([2.0, 3.0]), judged).weight.tolist() == [[2, 2, 0], [3, 0, 0]]
-    of_entries = Judgement.of(Y, np.arange(6.0).reshape(2, 3), judged)
+    weighted = Judgement.of(Y, np.array([2.0, 3.0]), judged, EVEN)
+    assert weighted.weight.tolist() == [[2, 2, 0], [3, 0, 0]]
+    of_entries = Judgement.of(Y, np.arange(6.0).reshape(2, 3), judged, EVEN)
     assert of_entries.weight.tolist() == [[0, 1, 0], [3, 0, 0]]
     assert one.informs
     assert not of_entries.informs  # no negative weighs anything
-    assert not Judgement.of(Y, None, ~judged).informs
+    assert not Judgement.of(Y, None, ~judged, EVEN).informs
     x = np.array([[0.5, -1.0, 9.0], [2.0, 9.0, 9.0]])
     p = 1 / (1 + np.exp(-x))
     expected = -np.array([2 * np.log(1 - p[0, 0]), 2 * np.log(p[0, 1]), 3 * np.log(p[1, 0])])
-    weighted = Judgement.of(Y, np.array([2.0, 3.0]), judged)
     assert weighted.log_loss(x) == pytest.approx(expected.sum() / 7)
     assert_allclose(weighted.losses(x), [expected[:2].sum() / 7, expected[2] / 7])
 
@@ -76,20 +76,38 @@ def test_scale_and_shift_have_the_smallest_loss(
     truth = judgement()
     x = log_odds(truth, strength, noise) + offset
     weight = truth.weight / truth.weight.sum()
-    prior = PRIOR_INFORMATION * np.square(weight).sum()
+    strength = PRIOR_INFORMATION * np.square(weight).sum()
 
     def objective(ab: np.ndarray) -> float:
-        s = ab[0] * x + ab[1]
+        s = ab[0] * (x - truth.center) + truth.center + ab[1]
         losses = weight * (np.logaddexp(0, s) - truth.Y * s)
-        return losses.sum() + prior / 2 * ((ab[0] - 1) ** 2 + ab[1] ** 2)
+        return losses.sum() + strength / 2 * ((ab[0] - 1) ** 2 + ab[1] ** 2)
 
     bounds = [SCALES, (None, None)]
     best = minimize(objective, [1.0, 0.0], bounds=bounds, method="L-BFGS-B", tol=1e-14)
     a, b, loss = truth.scaled(x)
     assert objective(np.array([a, b])) <= best.fun * (1 + 1e-9) + 1e-12
     assert_allclose([a, b], best.x, rtol=1e-3, atol=1e-3)
-    assert loss == pytest.approx(truth.log_loss(a * x + b))
+    calibrated = Blend(0.0, 0.0, a, b).calibrated(x, truth.center)
+    assert loss == pytest.approx(truth.log_loss(calibrated))
     assert truth.scaled_losses(x).sum() == pytest.approx(loss)
+
+
+def test_what_knows_nothing_says_the_frequency() -> None:
+    """However noisy a model is, the scale takes it to the center of each label."""
+    rng = np.random.default_rng(0)
+    frequency = np.array([-3.0, 0.0, 2.0])
+    Y = (rng.random((4000, 3)) < 1 / (1 + np.exp(-frequency))).astype(float)
+    truth = Judgement.of(Y, None, np.ones(3, dtype=bool), frequency)
+    noise = frequency + 3 * rng.normal(size=Y.shape)
+    a, b, loss = truth.scaled(noise)
+    assert a == SCALES[0]
+    assert abs(b) < 0.1
+    knows_frequency = truth.log_loss(np.broadcast_to(frequency, Y.shape))
+    assert loss == pytest.approx(knows_frequency, rel=0.1)
+    # About even odds, the same scale would say one half.
+    even = truth._replace(center=np.zeros(3))
+    assert even.scaled(noise)[2] > 1.2 * knows_frequency
 
 
 # ---------------------------------------------------------------------- weights of the parts
@@ -171,13 +189,14 @@ def test_the_mean_of_members_takes_a_larger_scale(linear_weight: float) -> None:
     M, signal, noise = 5, 1.0, 0.8
     rng = np.random.default_rng(0)
     members = signal * rng.normal(size=(20_000, 3)) + noise * rng.normal(size=(M, 20_000, 3))
+    members += [-4.0, 0.0, 4.0]  # what labels differ in is no noise
     ratio = (signal**2 + noise**2) / (signal**2 + noise**2 / M)
     share = 1 - linear_weight
     found = for_ensemble(Blend(0.5, linear_weight, scale=0.7, shift=-0.2), members)
-    expected = 0.7 * (1 + share * (ratio**NOISE_EXPONENT - 1))
+    expected = 0.7 * (1 + share * (np.sqrt(ratio) - 1))
     assert found.scale == pytest.approx(expected, rel=0.02)
-    assert found.shift == pytest.approx(-0.2 * (1 - share * (1 - SHIFT_KEPT)))
     assert (found.neighbor_weight, found.linear_weight) == (0.5, linear_weight)
+    assert found.shift == -0.2
 
 
 def test_members_that_agree_keep_their_scale() -> None:

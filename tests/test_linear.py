@@ -156,7 +156,7 @@ def test_out_of_fold_they_have_the_best_common_C(
     fold = np.arange(len(X)) % 3
     parts = [FitData(X[fold != k], Y[fold != k]) for k in range(3)]
     scalers = [feature_scaler(part, scaled=True) for part in parts]
-    judgement = Judgement.of(Y.astype(float), None, np.ones(5, dtype=bool))
+    judgement = Judgement.of(Y.astype(float), None, np.ones(5, dtype=bool), np.zeros(5))
     found, C = held_out_linear(parts, scalers, X, fold, judgement)
     by_C = {}
     for c in CS:

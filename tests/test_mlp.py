@@ -46,7 +46,7 @@ def test_pick_all_label_probabilities_are_marginals(label_data: Any) -> None:
     X, Y = label_data
     clf = heads_alone(loss="pal").fit(X, Y)
     marginals = clf.decoder_.marginals(clf.transform(X))
-    scaled = clf.blend_["scale"] * logit(marginals) + clf.blend_["shift"]
+    scaled = clf.predictor_.blend.calibrated(logit(marginals), clf.predictor_.center)
     assert_allclose(clf.decision_function(X), scaled, rtol=1e-6, atol=1e-6)
     # Marginals of label sets sum to the expected multiplicity, a softmax would sum to one.
     assert_allclose(marginals.sum(axis=1).mean(), Y.sum(axis=1).mean(), rtol=0.1)

@@ -78,7 +78,7 @@ def says(embedding: np.ndarray) -> Any:
 
 def chosen(trained: AffineHead) -> refit.RefittedHead:
     """What is chosen for a trained head, on the second half of the samples."""
-    judgement = Judgement.of(Y[120:].astype(float), None, np.ones(3, dtype=bool))
+    judgement = Judgement.of(Y[120:].astype(float), None, np.ones(3, dtype=bool), np.zeros(3))
     part = EmbeddedSamples(X[:120], Y[:120], None)
     with torch.no_grad():
         return refit.refitted(trained, [part], says(X[120:]), judgement)
@@ -95,7 +95,7 @@ def test_the_share_is_half_unless_another_one_is_clearly_better() -> None:
 def test_c_has_the_smallest_held_out_loss() -> None:
     """Of the blend of halves, here with a head that says nothing."""
     zero = AffineHead(np.zeros((3, 6), dtype=np.float32), np.zeros(3))
-    judgement = Judgement.of(Y[120:].astype(float), None, np.ones(3, dtype=bool))
+    judgement = Judgement.of(Y[120:].astype(float), None, np.ones(3, dtype=bool), np.zeros(3))
     losses = []
     for C in refit.CS:
         coef, intercept, _ = fit_embedding_heads(X[:120], Y[:120], None, C)

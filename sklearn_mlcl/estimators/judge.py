@@ -21,12 +21,13 @@ from sklearn_mlcl.heads.held_out import (
     Decision,
     HeldOut,
     HeldOutParts,
+    center,
     choose_blend,
     chosen,
     for_ensemble,
 )
 from sklearn_mlcl.heads.logistic import default_weight, fit_linear, has_linear, held_out_linear
-from sklearn_mlcl.heads.predictor import AffineHead, NeighborHead, Predictor
+from sklearn_mlcl.heads.predictor import AffineHead, NeighborHead, Predictor, rarity
 from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_feature_tree
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.training._parallel import agreed, in_parts, processes_of_fit
@@ -298,6 +299,7 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
         trained.heads.module,
         counts,
         setting(clf, "pseudo_count"),
+        center(stats.log_odds),
         neighbors=neighbors,
         linear=linear,
         blend=whole,
@@ -306,8 +308,8 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
         processes.hand_out(t for t in predictor.state_dict().values() if torch.is_tensor(t))
     held_out = None
     if judge is not None and parts is not None:
-        rare = predictor.get_buffer("shift").numpy() - whole.shift
-        log_odds = parts.blended(blend) + np.where(task.stats.constant, 0.0, rare)
+        log_odds = blend.calibrated(parts.blended(blend), predictor.center)
+        log_odds += rarity(counts, predictor.pseudo_count)
         held_out = judge.kept(log_odds.astype(np.float32))
     threshold, decision = agreed(_decided(clf, trained, held_out))
     kind = clf._format.kind

@@ -233,7 +233,8 @@ class NetParameters(DeclaredParameters):
         The threshold that :meth:`predict` uses.
     blend_ : dict of str to float
         Weights of the parts, chosen on held-out samples: ``net``, ``neighbors`` and ``linear`` sum
-        to 1. The log-odds are multiplied by ``scale``, and ``shift`` is added.
+        to 1. ``scale`` multiplies the distance of the log-odds from the center of each label: half
+        of its log-odds in the training samples. Then ``shift`` is added.
     oof_proba_ : ndarray of shape (n_samples, n_labels)
         Held-out probabilities of the training samples; NaN for samples that were not held out. A
         file of :meth:`save` does not keep them.

@@ -16,7 +16,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
-from sklearn_mlcl.heads.held_out import Judgement
+from sklearn_mlcl.heads.held_out import Judgement, center
 from sklearn_mlcl.heads.logistic import wants_tree
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.heads.scaled_tree import ScaledTree
@@ -218,7 +218,8 @@ class Task:
         known = np.asarray((counts >= fewest).all(axis=0))
         # Without class weights the best shift of the log-odds would take them out of the fit again.
         weight = weighted.sample_weight
-        judgement = Judgement.of(Y, None if weight is None else weight[samples], known)
+        weight = None if weight is None else weight[samples]
+        judgement = Judgement.of(Y, weight, known, center(self.stats.log_odds))
         return Judged(data, fold[samples], np.where(known, Y, np.float32(np.nan)), judgement)
 
 

@@ -28,8 +28,6 @@ MARGIN, STANDARD_ERRORS = 0.025, 2.0
 PRIOR_INFORMATION = 10.0
 #: Entries that the weights are chosen on at most, and those that the scale is fitted on.
 BLEND_ENTRIES, SCALE_ENTRIES = 2**17, 2**22
-#: What averaging members does to scale and shift; see :func:`for_ensemble`.
-NOISE_EXPONENT, SHIFT_KEPT = 1.4, 0.5
 #: Steps and tolerance of Newton's method, and bounds of the scale.
 N_STEPS, STEP_TOL = 30, 1e-7
 SCALES = (0.2, 5.0)
@@ -44,13 +42,28 @@ class Blend:
     neighbor_weight, linear_weight : float
         Shares of the neighbours and of the linear part, in [0, 1].
     scale, shift : float
-        The blended log-odds are multiplied by ``scale``, then ``shift`` is added.
+        See :meth:`calibrated`.
     """
 
     neighbor_weight: float
     linear_weight: float
     scale: float = 1.0
     shift: float = 0.0
+
+    def calibrated(self, log_odds: Any, center: Any) -> Any:
+        r"""Return :math:`c + \alpha (s - c) + \beta` with the :func:`center` c of each label."""
+        return self.scale * (log_odds - center) + (center + self.shift)
+
+
+def center(label_log_odds: np.ndarray) -> np.ndarray:
+    """Return the log-odds (L,) that a scale leaves as they are, from those of the labels.
+
+    A model that knows nothing of a label should say how frequent it is, not one half. The log loss
+    alone would take all of these log-odds where labels are frequent. But then rare labels hardly
+    reach a common threshold. Half of them is best on parts of the training samples of eleven sets:
+    example-F1, micro-F1 and macro-F1 rise by .002 each, the log loss falls on most.
+    """
+    return label_log_odds / 2
 
 
 def with_votes(log_odds: Array, votes: Array, weight: float) -> Array:
@@ -93,31 +106,39 @@ class HeldOutParts(NamedTuple):
         return with_votes(self.head, self.neighbors, weight)
 
     def blended(self, blend: Blend) -> np.ndarray:
-        """Return the log-odds of the blend, scaled and shifted."""
+        """Return the log-odds of the blend, before scale and shift."""
         w = blend.linear_weight
         x = self.with_neighbors(blend.neighbor_weight)
-        if self.linear is not None and w > 0:
-            x = towards(x, self.linear, w)
-        return blend.scale * x + blend.shift
+        return x if self.linear is None or w == 0 else towards(x, self.linear, w)
 
 
 class Judgement(NamedTuple):
-    """Labels and weights of held-out samples: 0 where an entry is not judged."""
+    """Labels of held-out samples, their weights, 0 where an entry is not judged, and centers.
+
+    A scale leaves the log-odds of the centers, (L,), as they are.
+    """
 
     Y: np.ndarray
     weight: np.ndarray
+    center: np.ndarray
 
     @classmethod
-    def of(cls, Y: np.ndarray, sample_weight: np.ndarray | None, judged: np.ndarray) -> Judgement:
+    def of(
+        cls,
+        Y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        judged: np.ndarray,
+        center: np.ndarray,
+    ) -> Judgement:
         """Leave out missing entries, and the labels that are not ``judged``, of shape (L,)."""
         known = ~np.isnan(Y) & judged
         weight = np.ones(len(Y)) if sample_weight is None else sample_weight
         weight = np.where(known, weight[:, None] if weight.ndim == 1 else weight, 0.0)
-        return cls(np.nan_to_num(Y.astype(np.float64)), weight)
+        return cls(np.nan_to_num(Y.astype(np.float64)), weight, center)
 
     def take(self, samples: Any) -> Judgement:
         """Return some samples."""
-        return Judgement(self.Y[samples], self.weight[samples])
+        return Judgement(self.Y[samples], self.weight[samples], self.center)
 
     @property
     def informs(self) -> bool:
@@ -134,19 +155,19 @@ class Judgement(NamedTuple):
         return float(self.losses(log_odds).sum())
 
     def scaled(self, log_odds: np.ndarray) -> tuple[float, float, float]:
-        r"""Return scale a and shift b of the smallest log loss of :math:`a s + b`, and that loss.
+        r"""Return the scale a and shift b of the smallest log loss, and that loss.
 
-        .. math:: \min_{a, b} \; \frac{1}{N} \sum \ell(a s + b, y)
+        .. math:: \min_{a, b} \; \frac{1}{N} \sum \ell(c + a (s - c) + b, y)
             + \frac{10}{2 N} \big((a - 1)^2 + b^2\big)
 
-        over N entries. Newton's method on a convex function of two numbers; the scale stays in
-        ``SCALES``.
+        over N entries, with the centers c of their labels. Newton's method on a convex function of
+        two numbers; the scale stays in ``SCALES``.
         """
-        s, weight = log_odds.astype(np.float64), self.weight / self.weight.sum()
+        s, weight = log_odds - self.center, self.weight / self.weight.sum()
         prior = PRIOR_INFORMATION * np.square(weight).sum()
         a, b = 1.0, 0.0
         for _ in range(N_STEPS):
-            p = sigmoid(a * s + b)
+            p = sigmoid(a * s + (self.center + b))
             residual, curvature = weight * (p - self.Y), weight * p * (1 - p)
             gradient = np.array([(residual * s).sum(), residual.sum()]) + prior * np.array(
                 [a - 1, b]
@@ -163,12 +184,12 @@ class Judgement(NamedTuple):
             a, b = float(np.clip(a - step[0], *SCALES)), float(b - step[1])
             if np.abs(step).max() < STEP_TOL:
                 break
-        return a, b, self.log_loss(a * s + b)
+        return a, b, self.log_loss(a * s + (self.center + b))
 
     def scaled_losses(self, log_odds: np.ndarray) -> np.ndarray:
         """Return the log loss (n,) of each sample at the best scale and shift."""
         scale, shift, _ = self.scaled(log_odds)
-        return self.losses(scale * log_odds + shift)
+        return self.losses(Blend(0.0, 0.0, scale, shift).calibrated(log_odds, self.center))
 
 
 def choose_blend(
@@ -180,6 +201,8 @@ def choose_blend(
     seed: int,
 ) -> Blend:
     """Choose weights, scale and shift by the held-out log loss.
+
+    Of the weights within one standard error of the best, those nearest the default are taken.
 
     Parameters
     ----------
@@ -215,7 +238,7 @@ def choose_blend(
         losses = {b: of_some.scaled_losses(mixed[b.neighbor_weight].blended(b)) for b in usable}
         best = min(losses, key=lambda b: (losses[b].sum(), b.neighbor_weight, b.linear_weight))
         if gains_clearly(losses[default], losses[best]):
-            default = best
+            default = _nearest_of_good(losses, best, default)
     many = _subsample(judgement, SCALE_ENTRIES, seed)
     scale, shift, _ = judgement.take(many).scaled(parts.take(many).blended(default))
     return replace(default, scale=scale, shift=shift)
@@ -224,8 +247,25 @@ def choose_blend(
 def gains_clearly(losses: np.ndarray, others: np.ndarray) -> bool:
     """Return whether other losses (n,) of the same samples are smaller by more than chance."""
     gains = losses - others
-    error = gains.std() * np.sqrt(len(gains))
-    return bool(gains.sum() > max(MARGIN * losses.sum(), STANDARD_ERRORS * error))
+    error = STANDARD_ERRORS * standard_error(gains)
+    return bool(gains.sum() > max(MARGIN * losses.sum(), error))
+
+
+def standard_error(gains: np.ndarray) -> float:
+    """Return the standard error of a sum over samples (n,)."""
+    return float(gains.std() * np.sqrt(len(gains)))
+
+
+def _nearest_of_good(losses: dict[Blend, np.ndarray], best: Blend, default: Blend) -> Blend:
+    """Return the blend nearest the default among those that chance may keep from being the best."""
+    gains = {b: own - losses[best] for b, own in losses.items()}
+    good = [b for b, gain in gains.items() if gain.sum() <= standard_error(gain)]
+
+    def distance(b: Blend) -> tuple[float, float]:
+        of_neighbors = abs(b.neighbor_weight - default.neighbor_weight)
+        return of_neighbors + abs(b.linear_weight - default.linear_weight), losses[b].sum()
+
+    return min(good, key=distance)
 
 
 def _subsample(judgement: Judgement, n_entries: int, seed: int) -> Any:
@@ -240,10 +280,9 @@ def for_ensemble(blend: Blend, member_log_odds: np.ndarray) -> Blend:
     r"""Return the blend of the mean of M members, from that of single ones.
 
     Held-out log-odds are those of single members, a prediction is their mean. The noise of a member
-    averages out, and with it goes what made the member over-confident. Log-odds of variance
-    :math:`v_1` in one member and :math:`v_M` in the mean take a scale that is larger by
-    :math:`(v_1 / v_M)^{1.4}`, and half of the shift: measured on parts of the training samples of
-    emotions, scene, yeast, sider and waterquality, where the variances alone would say 1.
+    averages out, and with it goes what made the member over-confident. The mean takes a scale that
+    is larger by :math:`\sqrt{v_1 / v_M}`, with the variance of the log-odds of a label over samples
+    in one member and in the mean: it spreads as widely as a member.
 
     Parameters
     ----------
@@ -252,13 +291,12 @@ def for_ensemble(blend: Blend, member_log_odds: np.ndarray) -> Blend:
     member_log_odds : ndarray of shape (M, n, L)
         Log-odds of the members for the same samples.
     """
-    of_one = np.mean([member.var() for member in member_log_odds])
-    of_mean = member_log_odds.mean(axis=0).var()
+    of_one = np.mean([member.var(axis=0) for member in member_log_odds])
+    of_mean = member_log_odds.mean(axis=0).var(axis=0).mean()
     # The linear part is no ensemble.
     share = 1 - blend.linear_weight
-    gain = (of_one / of_mean) ** NOISE_EXPONENT if of_mean > 0 else 1.0
-    scale = blend.scale * (1 + share * (float(gain) - 1))
-    return replace(blend, scale=scale, shift=blend.shift * (1 - share * (1 - SHIFT_KEPT)))
+    gain = float(np.sqrt(of_one / of_mean)) if of_mean > 0 else 1.0
+    return replace(blend, scale=blend.scale * (1 + share * (gain - 1)))
 
 
 # ---------------------------------------------------------------------- decisions

@@ -35,13 +35,14 @@ class Predictor(nn.Module):
 
     .. math::
         a = \mathrm{logit}\big((1 - v)\, \sigma(z) + v\, q\big), \qquad
-        s = \alpha\, \big((1 - w)\, a + w\, r\big) + \beta
-            + \log\frac{c + p}{c} - \log\frac{m + p}{m}
+        s = c + \alpha\, \big((1 - w)\, a + w\, r - c\big) + \beta
+            + \log\frac{n + p}{n} - \log\frac{m + p}{m}
 
     with the weights :math:`v, w` of the parts, a scale :math:`\alpha` and a shift :math:`\beta`,
-    :math:`c` samples that have the label, :math:`m` that lack it, and the pseudo-count :math:`p`.
-    The last two terms undo that regularised models
-    shrink a label of few samples towards its absence; they vanish among hundreds of samples. A
+    the :func:`~sklearn_mlcl.heads.held_out.center` :math:`c` of the label, :math:`n` samples that
+    have it, :math:`m` that lack it, and the pseudo-count :math:`p`. The last two terms undo that
+    regularised models shrink a label of few samples towards its absence; they vanish among hundreds
+    of samples. A
     label with one positive sample may have been learnt by the net or by the regressions: where
     both have a share, its probability is that of either of the two (noisy-or).
 
@@ -55,6 +56,8 @@ class Predictor(nn.Module):
         Samples that have each label, and samples that lack it.
     pseudo_count : float
         The p above; 0 adds nothing.
+    center : ndarray of shape (L,)
+        The log-odds c, which the scale leaves as they are.
     neighbors : NeighborHead or None, default=None
         Maps embeddings to probabilities.
     linear : torch.nn.Module or None, default=None
@@ -72,7 +75,8 @@ class Predictor(nn.Module):
         encoder: nn.Module,
         head: nn.Module,
         counts: np.ndarray,
-        pseudo_count: float = 0.0,
+        pseudo_count: float,
+        center: np.ndarray,
         *,
         neighbors: NeighborHead | None = None,
         linear: nn.Module | None = None,
@@ -82,13 +86,12 @@ class Predictor(nn.Module):
         self.encoder, self.head = encoder, head
         self.neighbors, self.linear = neighbors, linear
         self.blend = Blend(0.0, 0.0) if blend is None else blend
-        self.counts, self.pseudo_count = counts, pseudo_count
+        self.counts, self.pseudo_count, self.center = counts, pseudo_count, center
         # A label with a single value keeps its prior: neither scale nor shift is its own.
         several = (counts > 0).all(axis=0)
         scale = np.where(several, self.blend.scale, 1.0)
-        shift = np.where(several, self.blend.shift, 0.0)
-        positive, negative = np.log1p(pseudo_count / counts[:, several])
-        shift[several] += positive - negative
+        shift = np.where(several, self.blend.calibrated(0.0, center), 0.0)
+        shift += rarity(counts, pseudo_count)
         single = (counts[0] == 1) & (pseudo_count > 0)
         self.has_single = bool(single.any())
         self.register_buffer("scale", torch.from_numpy(scale))
@@ -266,6 +269,15 @@ def _at(head: nn.Module, embedding: Tensor, labels: Tensor) -> Tensor:
         return head.at(embedding, labels)
     log_odds: Tensor = head(embedding)
     return log_odds.gather(1, labels)
+
+
+def rarity(counts: np.ndarray, pseudo_count: float) -> np.ndarray:
+    """Return what labels of few samples gain in log-odds, (L,); 0 for those of a single value."""
+    several = (counts > 0).all(axis=0)
+    gain = np.zeros(counts.shape[1])
+    positive, negative = np.log1p(pseudo_count / counts[:, several])
+    gain[several] = positive - negative
+    return gain
 
 
 class BestLabels(nn.Module):
