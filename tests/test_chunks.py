@@ -85,7 +85,7 @@ def test_chunks_cover_the_rows() -> None:
 
 def test_chunks_shrink_when_memory_runs_out_and_stay_small() -> None:
     device = Full(room=3)
-    with pytest.warns(RuntimeWarning, match="ran out of memory at") as record:
+    with pytest.warns(RuntimeWarning, match="ran out of memory with") as record:
         answer = by_chunks(21, 10, device)
     assert [str(w.message).split(" at ", 1)[1] for w in record] == [
         "10 rows at once; going on with 5.",

@@ -163,7 +163,7 @@ def test_partial_fit_keeps_the_tree_of_a_fit() -> None:
         (MultiLabelMLPClassifier, {"linear_weight": 0.5}),
         (ContrastiveMultiLabelClassifier, LOGISTIC),
     ):
-        with pytest.raises(ValueError, match=r"fits no tree of labels.*label_tree=False"):
+        with pytest.raises(ValueError, match=r"cannot fit a tree of labels.*label_tree=False"):
             with_tree(make, **changes).partial_fit(X, Y)
 
 

@@ -334,8 +334,8 @@ def _modules(clf: CGMVAEClassifier, task: Task) -> tuple[nn.Module, nn.Module]:
         scaler = nn.Sequential(scaler_of(task), noise)
     elif setting(clf, "concat_input") and not is_table(data.X):
         raise ValueError(
-            f"net_params__concat_input=True needs rows of floats, got X of dtype "
-            f"{data.X.dtype} and shape {data.X.shape}."
+            "net_params__concat_input=True needs floats of shape (n_samples, n_features), got X of "
+            f"dtype {data.X.dtype} and shape {data.X.shape}."
         )
     encoder = _encoder(clf, clf.n_features_in_, probe)
     bias = None

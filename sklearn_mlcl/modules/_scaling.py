@@ -235,8 +235,7 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
         shape = tuple(getattr(embedding, "shape", ()))
         raise ValueError(
             "module must map n samples to embeddings of shape (n, n_embedding); "
-            f"for 2 rows it returned {type(embedding).__name__} of shape "
-            f"{shape}."
+            f"for 2 samples it returned {type(embedding).__name__} of shape {shape}."
         )
     if embedding.dtype not in (torch.float32, torch.get_default_dtype()):
         raise ValueError(
@@ -245,8 +244,8 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
         )
     if not embedding.requires_grad and any(p.requires_grad for p in module.parameters()):
         raise ValueError(
-            "module has parameters to train, but its embeddings carry no gradient: its forward "
-            "runs under torch.no_grad or detaches them. To keep parameters as they are, call "
+            "module has parameters to train, but its embeddings have no gradient: its forward runs "
+            "under torch.no_grad or detaches them. To freeze parameters, call "
             "requires_grad_(False) on them."
         )
     return embedding.shape[-1]

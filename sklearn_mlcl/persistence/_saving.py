@@ -134,7 +134,7 @@ def _loaded(path: str | os.PathLike[str], cls: type | None, module: Any) -> Any:
         known = registered("object", content.root)
         if cls is not None and not issubclass(known, cls):
             raise ValueError(
-                f"it holds a {content.root}, expected a {cls.__name__}; sklearn_mlcl.load reads any"
+                f"it holds a {content.root}, expected a {cls.__name__}; sklearn_mlcl.load reads all"
             )
         with torch_defaults():
             estimator = decode(content.tree, content.arrays, module)

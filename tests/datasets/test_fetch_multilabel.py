@@ -145,7 +145,7 @@ def test_unknown_name_tells_both_ways(openml, tmp_path):
 
 
 def test_no_download(openml):
-    with pytest.raises(OSError, match=r"(?s)downloads are off.*yeast\.npz.*OpenML has"):
+    with pytest.raises(OSError, match=r"(?s)download_if_missing is False.*yeast\.npz.*OpenML has"):
         fetch_multilabel("yeast", download_if_missing=False)
     assert not openml.calls
 
