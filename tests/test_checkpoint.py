@@ -544,5 +544,5 @@ def test_a_parameter_that_cannot_be_compared(tmp_path: Path) -> None:
             return 1
 
     clf = small(MultiLabelMLPClassifier, validation=Local(), checkpoint=tmp_path)
-    with pytest.raises(ValueError, match="checkpoint needs parameters that can be compared: valid"):
+    with pytest.raises(ValueError, match="checkpoint needs parameters that can be pickled: valid"):
         clf.fit(X, Y)

@@ -62,9 +62,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         \min_{w, b} \; \tfrac12 \|w\|^2
         + C \sum_i \log(1 + e^{-\tilde y_{il} (w \cdot h(x_i) + b)})
 
-    The probability of a label combines up to three parts: the head, the labels of the nearest
-    training samples (``neighbor_weight``), and a logistic regression on the features
-    (``linear_weight``).
+    The probability of a label combines up to three parts: the head, the nearest training samples
+    (``neighbor_weight``), and a logistic regression on the features (``linear_weight``).
 
     The default loss is the regularised one of [1]_ with label prototypes. ``lambda_reg=1`` removes
     the repulsion between positives from the gradient. :data:`sklearn_mlcl.recipes.TWO_STAGE` is the

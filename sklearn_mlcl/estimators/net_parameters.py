@@ -141,9 +141,9 @@ class NetParameters(DeclaredParameters):
     warm_start : bool
         Whether :meth:`fit` continues from the weights of the last fit. In between you may change
         ``learning_rate``, ``batch_size``, ``callbacks``, ``verbose`` and the weights of the loss
-        terms, but not the parameters that the net is built with, such as ``hidden_layer_sizes``. If
-        X, y and groups are the same, the same samples are held out. With other data nothing is held
-        out, and earlier choices stay.
+        terms. You may not change how the net is built, for example ``hidden_layer_sizes``. If X, y
+        and groups are the same, the same samples are held out. With other data nothing is held out,
+        and earlier choices stay.
     net_params : dict or None
         Rare settings of the net, by key; a grid reaches them as ``net_params__schedule``.
 
@@ -198,9 +198,9 @@ class NetParameters(DeclaredParameters):
           underestimate rare labels. 0 adds nothing.
         - ``refit_head`` : bool or "auto"
           Whether to add logistic regressions on the trained embedding to the head that was trained
-          with the encoder. On held-out samples the fit chooses one C for all labels, among 0.001,
-          0.01, 0.1 and 1, and the weight of the regressions in the log-odds. The weight is 0.5
-          unless another one is clearly better. Without held-out samples a warm start keeps its
+          with the encoder. The fit chooses one C for all labels on held-out samples, among 0.001,
+          0.01, 0.1 and 1. It also chooses the weight of the regressions in the log-odds, which is
+          0.5 unless another one is clearly better. Without held-out samples a warm start keeps its
           earlier choice, and another fit has the trained head only. So has :meth:`partial_fit`.
           "auto" is True for a ``module``, and False for the built-in encoder, where it gains
           nothing on average.

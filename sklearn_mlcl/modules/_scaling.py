@@ -380,15 +380,15 @@ SMALLEST_BIN = 0.01
 
 
 class PiecewiseLinearEncoding(nn.Module):
-    r"""Put beside each feature where it lies in each of its bins.
+    r"""Add the position of each feature within each of its bins to the features.
 
-    For a bin of centre c and half-width h that is
+    For a bin of centre c and half-width h the position is
 
     .. math:: g(x) = \min\Big(\max\Big(\frac{x - c}{h}, -1\Big), 1\Big)
 
-    so -1 below the bin, 1 above it, and a line inside. A linear layer of these is a piecewise
-    linear function of each feature: a net learns effects that rise and fall again, or that lie
-    between two thresholds, from few samples. It is the encoding of [1]_ on [-1, 1].
+    so -1 below the bin, 1 above it, and a line inside. A linear layer on these positions is a
+    piecewise linear function of each feature. So a net learns from few samples effects that rise
+    and fall again, or effects of a range. It is the encoding of [1]_ on [-1, 1].
 
     Parameters
     ----------

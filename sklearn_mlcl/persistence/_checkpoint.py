@@ -37,15 +37,15 @@ RESUMES = ("auto", "always", "never")
 
 @dataclass(frozen=True)
 class FitCheckpoint:
-    """Where a fit keeps its state while it runs, how often, and whether it goes on from one.
+    """Where and how often a fit keeps its state while it runs, and whether it continues from one.
 
-    The name of a folder in its place, ``checkpoint="states"``, takes the defaults.
+    The name of a folder, as in ``checkpoint="states"``, means the defaults.
 
     Each fit has its own file in the folder, named by the class, the parameters and the data. The
     clones of a search can therefore share a folder. The file is replaced in one step and removed
     when the fit ends. If the process dies, the same call continues from the file. The result equals
-    that of an undisturbed fit, bit for bit, on the CPU of the same machine with the same versions
-    and number of threads.
+    that of an undisturbed fit, bit for bit. This holds on the CPU of the same machine, with the
+    same versions and number of threads.
 
     Parameters
     ----------
