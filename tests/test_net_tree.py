@@ -181,7 +181,7 @@ def test_errors_name_the_parameters_that_a_class_has() -> None:
     net = with_tree(CGMVAEClassifier)
     with pytest.raises(ValueError, match=r"expected head='logistic'; got head='inner_product'\."):
         net.fit(X, Y)
-    message = r"alone\. Set a head that .* encoder, or .*=False; got head='logistic', 30 labels\."
+    message = r"samples\. Set a head that .* encoder, or .*=False; got head='logistic', 30 labels\."
     with pytest.raises(ValueError, match=message):
         net.set_params(head="logistic").partial_fit(X, Y)
     with pytest.raises(ValueError, match=r"as they are\); got linear_weight=0\.0\."):

@@ -229,7 +229,7 @@ def test_a_step_costs_what_the_module_costs() -> None:
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
-        (np.array([["a"], ["b"]] * 10), TypeError, r"module needs numbers.*<U1.*tokenizer"),
+        (np.array([["a"], ["b"]] * 10), TypeError, r"module needs numbers.*<U1.*token ids"),
         (np.zeros((20, 2), dtype=object), TypeError, "module needs numbers"),
         (np.zeros(20, dtype=int), ValueError, r"X must have shape \(n_samples, ...\), got \(20,\)"),
         (np.full((20, 1, 2), np.nan), ValueError, "X contains NaN or infinity"),

@@ -139,7 +139,7 @@ def test_frames_have_names(openml):
 
 
 def test_unknown_name_tells_both_ways(openml, tmp_path):
-    with pytest.raises(ValueError, match=r"(?s)No data set has the name 'nowhere'.*nowhere\.npz.*OpenML has"):
+    with pytest.raises(ValueError, match=r"(?s)the name 'nowhere'.*nowhere\.npz.*OpenML has"):
         fetch_multilabel("nowhere", data_home=tmp_path)
     assert not openml.calls
 
