@@ -2,8 +2,8 @@
 A budget of alarms
 ==================
 
-Somebody must look at each alarm, so there may be few a day. A threshold that is tuned for F1 knows
-no budget. This example chooses thresholds for at most five alarms per day and label, on held-out
+A person checks each alarm, so the number of alarms per day is limited. A threshold tuned for F1 ignores
+such a budget. This example chooses thresholds for at most five alarms per day and label, on held-out
 samples of the training. The model is not fitted again.
 """
 
@@ -39,8 +39,8 @@ print((Y[known].mean() * PER_DAY).round(1).rename("faults a day").to_string())
 # %%
 # The held-out probabilities of a fit
 # -----------------------------------
-# ``groups`` keeps a day together: it is held out as a whole. Four nets hold out a quarter of the
-# days each, so each sample of the training has a probability of a net that never saw its day.
+# ``groups`` holds out each day as a whole. Each of the four nets holds out a quarter of the days. So
+# each training sample has a probability from a net that never saw its day.
 
 classifier = MultiLabelMLPClassifier(
     n_estimators=4, max_epochs=FAST["max_epochs"], random_state=0
@@ -52,8 +52,8 @@ held_out = classifier.oof_proba_.reshape(-1, PER_DAY, len(FAULTS))
 # Thresholds for the budget
 # -------------------------
 # With a threshold just above the (k+1)-th largest probability of a day there are at most k alarms
-# on that day. The threshold of a label is the 90 % quantile over the held-out days. ``set_params``
-# takes effect at once. Below 0.2 nobody wants an alarm, whatever the budget.
+# on that day. The threshold of a label is the 90 % quantile over the held-out days, but at least 0.2.
+# ``set_params`` takes effect at once.
 
 next_largest = np.sort(held_out, axis=1)[:, -(BUDGET + 1)]
 thresholds = np.maximum(np.nanquantile(next_largest, 0.9, axis=0), 0.2)
@@ -68,9 +68,9 @@ classifier.set_params(threshold=thresholds)
 decisions["for the budget"] = classifier.predict(X[~known])
 
 # %%
-# If all reports of a day are there before anybody looks, a threshold is not needed. The k largest
-# probabilities of the day are a budget that is never exceeded. ``topk_decision`` chooses k labels
-# of a sample; of the transposed matrix it chooses k samples of a label.
+# If the check comes after the last report of the day, no threshold is needed. Alarms for the k largest
+# probabilities of the day never exceed the budget. ``topk_decision`` chooses k labels of a sample. On
+# the transposed matrix it chooses k samples of a label.
 
 by_day = classifier.predict_proba(X[~known]).reshape(-1, PER_DAY, len(FAULTS))
 five = [topk_decision(P.T, BUDGET).T.toarray() for P in by_day]
@@ -79,7 +79,7 @@ decisions["the five of the day"] = np.concatenate(five)
 # %%
 # New days
 # --------
-# The share of days with more alarms than the budget, and what is found.
+# The table has the share of days with more alarms than the budget, and the share of faults found.
 
 truth = Y[~known].to_numpy()
 rows = {}

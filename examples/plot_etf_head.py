@@ -3,8 +3,8 @@ A fixed simplex as the classifier
 =================================
 
 At neural collapse the rows of the last layer form a simplex equiangular tight frame (ETF). All rows
-have one length and the same, largest possible angles. ``classifier="etf"`` fixes them there from
-the start and trains the encoder only. The features then need only L - 1 dimensions for L labels, so
+have the same length, and all angles between them are equal and as large as possible.
+``classifier="etf"`` fixes the rows to such a frame and trains the encoder only. The features then need only L - 1 dimensions for L labels, so
 the layer before is smaller too. This example trains both heads on composed handwritten digits and
 compares parameters and scores.
 """

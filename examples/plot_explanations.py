@@ -4,13 +4,13 @@ Explanations: permutation importance, SHAP and LIME
 
 Which features does a label depend on, and why does this sample have it? Permutation importance and
 SHAP answer the first question for all labels. SHAP and LIME answer the second one for a sample.
-Here the true answer is known: the readings of a machine are made up, and so are their faults.
+Here the true answer is known, because the readings of a machine and its faults are simulated.
 """
 
 # %%
 # Readings and faults
 # -------------------
-# A fault depends on two readings each. Humidity and voltage mean nothing.
+# Each fault depends on two readings. No fault depends on humidity or voltage.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -151,8 +151,8 @@ lime = LimeTabularExplainer(
 )
 
 # %%
-# Both name heat and load. The SHAP values sum to the distance of this probability from the mean.
-# LIME's weights are slopes, of one standard deviation each.
+# Both find heat and load. The SHAP values sum to the difference between this probability and the mean
+# probability. A weight of LIME is the change for one standard deviation of the reading.
 
 weights = pd.DataFrame(
     {"SHAP": values[sample, :, column], "LIME": dict(lime.as_list())},

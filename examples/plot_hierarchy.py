@@ -69,8 +69,8 @@ print(
 )
 
 # %%
-# Three fits: on the samples with digits alone, on all labels as they were marked, and on the closed
-# ones. Missing labels are ignored.
+# Three fits: on the samples whose digits are marked, on all labels as they were marked, and on the
+# labels that ``with_ancestors`` returned. Missing labels are ignored.
 
 training = {
     "digits alone": (X[~coarse], closed[~coarse]),
@@ -85,8 +85,8 @@ fits = {
 }
 
 # %%
-# If a family is known alone, its digits are either absent or missing. So the probabilities of
-# digits come out too low. Thresholds per label correct this. They are tuned on held-out
+# If only the families of a sample are known, its digits are either absent or missing, never present. So
+# the probabilities of digits are too low. Thresholds per label correct this. They are tuned on held-out
 # probabilities of the samples whose digits are known.
 
 thresholds = {}
@@ -134,8 +134,8 @@ table = pd.DataFrame(rows).T
 print(table.round(3).to_string())
 
 # %%
-# Average precision of each label. Closing the labels gains for families and digits. The samples
-# whose families are known alone help with the families, and little with the digits.
+# Average precision of each label. ``with_ancestors`` gains for families and digits. The samples of
+# which only the families are known help with the families, and little with the digits.
 
 by_label = pd.DataFrame(
     {

@@ -2,9 +2,9 @@
 Wrong labels, found with cleanlab
 =================================
 
-Annotators make mistakes. cleanlab finds them by probabilities from fits that did not see the
-label. The net-based estimators hold out samples anyway: their ``oof_proba_`` is all that it needs.
-No extra cross-validation is run. A review of one entry in twenty-five then corrects most mistakes.
+Annotators make mistakes. cleanlab finds them, if it gets probabilities from fits that did not see the
+label. The net-based estimators have such probabilities, ``oof_proba_``, without extra
+cross-validation. A review of one entry in twenty-five then corrects most mistakes.
 """
 
 # %%
@@ -73,9 +73,9 @@ plt.show()
 # %%
 # After a review
 # --------------
-# Somebody looks at the doubtful entries, and at no others, and corrects them. Without a review they
-# could be marked as missing (NaN), which the fit ignores. That does not help here: half of them are
-# right, and they are the difficult ones. The test labels are right.
+# A person reviews and corrects the doubtful entries only. Without a review they could be marked as
+# missing (NaN), which the fit ignores. This does not help here, because half of these entries are
+# right, and they belong to the difficult samples. The test labels are right.
 
 labels = {
     "as given": Y,

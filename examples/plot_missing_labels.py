@@ -4,7 +4,7 @@ Missing labels
 
 Annotators often mark only some labels of a sample. The other labels are missing, and they may be
 positive. Here 40 % of the labels are hidden at random. The example compares two ways to treat them:
-ignore them (``missing_label``), or fill them with zeros, the usual practice.
+ignore them (``missing_label``), or fill them with zeros, as is often done.
 """
 
 # %%
@@ -47,8 +47,8 @@ print(
 # Fit and tune on the observed labels
 # -----------------------------------
 # The same net is fitted twice. Each fit has one threshold per label for macro-F1, tuned by
-# cross-fitting on its own labels. ``missing_label`` goes to the classifier and to the
-# meta-estimator that tunes it.
+# cross-validation on its own labels. ``missing_label`` is a parameter of the classifier and of the
+# meta-estimator that tunes it: set both.
 
 fast = {**recipes.FAST, "random_state": 0}
 models = {
@@ -105,9 +105,9 @@ plt.show()
 # %%
 # Scores on incomplete labels
 # ---------------------------
-# Test labels are rarely complete either. Metrics take ``missing_label`` too, and stay close to the
-# scores on complete labels. On filled labels every hit on a hidden positive counts as a false
-# positive.
+# Test labels are rarely complete either. Metrics take ``missing_label`` too, and their values stay close
+# to the scores on complete labels. On filled labels every correct prediction of a hidden positive counts
+# as a false positive.
 
 hidden_test = np.random.default_rng(1).random(Y_test.shape) < 0.4
 predicted = models["masked"].predict(X_test)

@@ -6,7 +6,7 @@ The file has numbers with gaps, categories, a date and free text, and twelve lab
 it in one line. A ``ColumnTransformer`` does the same by hand. The fitted pipeline is saved, loaded
 and served: by a function, by FastAPI, and as one ONNX graph.
 
-The table is made up: tickets of a help desk, with the reasons why somebody wrote.
+The table is simulated: tickets of a help desk, with the reasons for each ticket as labels.
 """
 
 # %%
@@ -157,9 +157,9 @@ automatic
 # %%
 # By hand
 # -------
-# The same with scikit-learn alone. A function takes the date apart; all other steps are in the
-# pipeline. Numbers are not scaled, because the net scales them. The words of the message get a
-# column each, so a single word can decide.
+# The same with scikit-learn only. A function turns the date into numbers; all other steps are in the
+# pipeline. Numbers are not scaled, because the net scales them. Each word of the message is a
+# column, so a single word can decide.
 
 NUMBERS = ["seats", "days_since_update", "day", "hour"]
 
@@ -218,8 +218,8 @@ plt.show()
 # %%
 # Saved and loaded
 # ----------------
-# joblib stores the whole pipeline. Loading such a file runs code, so load your own files alone.
-# :doc:`/saving` has ways that run none.
+# joblib stores the whole pipeline. Loading such a file runs code, so load only your own files.
+# :doc:`/saving` has formats that run no code.
 
 joblib.dump(by_hand, folder / "tickets.joblib")
 served = joblib.load(folder / "tickets.joblib")
@@ -245,7 +245,7 @@ print(reasons(new))
 # %%
 # A server
 # --------
-# The function is a route of FastAPI. ``uvicorn`` would serve it; here FastAPI's test client asks.
+# The function is a route of FastAPI. ``uvicorn`` would serve it; here FastAPI's test client calls it.
 
 app = FastAPI()
 app.post("/reasons")(reasons)
@@ -256,7 +256,7 @@ print(TestClient(app).post("/reasons", json=new).json())
 # --------------
 # ``to_onnx`` writes the net, and skl2onnx the ``ColumnTransformer``. Joined, they map the columns
 # to probabilities without Python. Each column is an input of its own. skl2onnx cannot convert
-# functions and skrub's encoders: what ``prepared`` does stays outside.
+# functions and skrub's encoders, so the function ``prepared`` is not part of the graph.
 
 by_hand[-1].to_onnx(folder / "net.onnx")
 net = onnx.load(folder / "net.onnx")

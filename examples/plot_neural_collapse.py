@@ -85,10 +85,10 @@ CollapseDisplay.from_report(report, kind="scale").plot(ax=axes[1])
 # %%
 # Decisions by the nearest point
 # ------------------------------
-# The softmax of a pick-all-label net is no probability of a label. With two digits shown, 1/2 for
-# each is a perfect answer. One threshold on it must serve samples with one digit and with three,
-# and must be tuned. The nearest label-set prototype finds the number of digits itself. The
-# threshold below is the best one on the test samples, which favours it.
+# The softmax of a pick-all-label net is not the probability of a label. With two digits shown, 1/2 for
+# each is a perfect answer. One threshold must serve samples with one digit and with three, and must be
+# tuned. The nearest label-set prototype needs no threshold. The threshold below was tuned on the test
+# samples, so its score is too good.
 
 with torch.inference_mode():
     embedding = torch.from_numpy(clf.transform(X_test).astype(np.float32))

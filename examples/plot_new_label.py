@@ -47,9 +47,8 @@ print(len(in_use.label_names_), "labels:", *in_use.label_names_[:3], "...")
 # %%
 # Eighty samples with the new label
 # ---------------------------------
-# Somebody looks at 80 samples and marks the new fault. The result is a classifier with twelve
-# labels. It is saved, loaded and exported as the one before. It has no use for the other labels of
-# these samples.
+# A person checks 80 samples and marks the new fault. The result is a classifier with twelve labels. You
+# can save, load and export it like the one before. The other labels of these samples are not needed.
 
 few = slice(0, 80)
 print(f"{Y_train[NEW][few].sum()} of 80 samples have the new label")
@@ -74,10 +73,10 @@ print(f"largest change of another probability: {difference:.0e}")
 # %%
 # How many samples are needed?
 # ----------------------------
-# The average precision of the new label, in the mean over five draws of the samples. Logistic
-# regressions on the sensors themselves are compared. A fit of all labels on all training samples is
-# what a new training could reach. The embedding helps because the new fault depends on the same
-# states as the others. For a label that has nothing to do with them, train again.
+# The figure has the average precision of the new label, the mean over five draws of the samples. It
+# compares the embedding with logistic regressions on the sensors themselves, and with a new training of
+# all labels on all training samples. The embedding helps because the new fault depends on the same
+# states as the others. For a label that does not depend on these states, train again.
 
 truth = Y_test[[NEW]].to_numpy()
 numbers = [40, 80, 160, 320]

@@ -133,9 +133,9 @@ def make_models(
 # %%
 # Fit and tune one model
 # ----------------------
-# Each model predicts at a threshold of 0.5, and at one common threshold. The latter has the best
-# macro-F1 on probabilities for training samples that were not used for the fit. Ours holds out
-# samples within its fit (``threshold="f1_macro"``); the others are fitted on folds for it.
+# Each model predicts at a threshold of 0.5, and at one tuned threshold. The tuned threshold has the best
+# macro-F1 on held-out probabilities of training samples. Ours holds out samples within its fit
+# (``threshold="f1_macro"``). For the others, extra fits on folds give these probabilities.
 
 
 @dataclass

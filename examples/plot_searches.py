@@ -2,9 +2,9 @@
 Searches: Optuna and successive halving
 =======================================
 
-Optuna proposes each candidate by the results of those before it, and stops poor ones early.
-``HalvingGridSearchCV`` gives all candidates few samples, and the best ones more. Both take our
-estimators as they are.
+Optuna proposes each candidate by the results of earlier ones, and stops poor candidates early.
+``HalvingGridSearchCV`` gives few samples to all candidates, and more to the best ones. Both work with
+our estimators.
 """
 
 # %%
@@ -39,8 +39,8 @@ scorer = SCORERS["average_precision_macro"]
 # %%
 # Optuna
 # ------
-# A trial reports the mean score after each fold. The pruner stops it if other trials had more by
-# then. Keys of ``net_params`` are parameters as any others.
+# A trial reports the mean score after each fold. The pruner stops a trial that is behind the others. The
+# keys of ``net_params`` are parameters, too.
 
 
 def mean_average_precision(trial):
@@ -76,9 +76,9 @@ print(pd.Series(study.best_params).round(4).to_string())
 # %%
 # Successive halving
 # ------------------
-# All candidates get a ninth of the samples. A third of them goes on to three times as many. Give
-# ``min_resources`` as a number: its default refuses label matrices. ``resource="max_epochs"`` works
-# too.
+# All candidates get a ninth of the samples. The best third continues with three times as many. Set
+# ``min_resources`` to a number, because its default refuses label matrices. ``resource="max_epochs"``
+# works too.
 
 search = HalvingGridSearchCV(
     classifier,
@@ -134,7 +134,7 @@ plt.show()
 # %%
 # The test samples
 # ----------------
-# Gains over the default are small: tune little, and late.
+# Optuna gains little over the default, and halving gains nothing.
 
 candidates = {
     "default": clone(classifier),

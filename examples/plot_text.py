@@ -2,8 +2,8 @@
 Text: TF-IDF, CSR and label names
 =================================
 
-A ``TfidfVectorizer`` turns text into CSR. The classifier makes it dense one batch at a time. The
-texts need no network: they are the prose of scikit-learn's docstrings. The labels are the
+A ``TfidfVectorizer`` turns text into CSR, a sparse matrix. The classifier makes it dense one batch at a
+time. The texts are the prose of scikit-learn's docstrings. The labels are the
 parameters of the function or class. ``tol`` and ``max_iter`` nearly always occur together; ``copy``
 is independent of both.
 """
@@ -97,8 +97,8 @@ search.best_estimator_
 # %%
 # Scores on test texts
 # --------------------
-# Logistic regressions on the same words, with a penalty chosen for each label, are compared. The
-# two rank about equally. At the threshold of 0.5 the net finds more of the rare labels.
+# The table also has logistic regressions on the same words, with a penalty chosen for each label. The
+# two have about the same mAP. At the threshold of 0.5 the net finds more of the rare labels.
 
 heads = Pipeline(
     [pipeline.steps[0], ("labels", MultiLabelLogisticRegression(C="cv"))]
@@ -116,8 +116,8 @@ print(pd.DataFrame(scores).T.round(3).to_string())
 # %%
 # Predictions with names
 # ----------------------
-# With ``set_output(predict="pandas")`` the classifier predicts DataFrames, and the pipeline passes
-# them on.
+# With ``set_output(predict="pandas")`` the classifier predicts DataFrames, and the pipeline returns
+# them.
 
 search.best_estimator_[-1].set_output(predict="pandas")
 asked = [

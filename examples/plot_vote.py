@@ -2,7 +2,7 @@
 A vote of several models, and a leaderboard
 ===========================================
 
-Trees and nets make different errors. :func:`sklearn_mlcl.model_selection.compare` scores several
+Trees and nets make different errors, so their mean is often better. :func:`sklearn_mlcl.model_selection.compare` scores several
 models and their vote on the same folds.
 :class:`sklearn_mlcl.model_selection.MultiLabelVotingClassifierCV` fits the vote.
 """
@@ -51,8 +51,8 @@ ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
 # %%
 # The vote
 # --------
-# The log-odds of the trees are made steeper: trees are less sure than they could be. The weights
-# have the smallest log loss on held-out samples. Each label has its own threshold.
+# The calibration multiplies the log-odds of the trees by more than 1, because trees are underconfident.
+# The weights have the smallest log loss on held-out samples. Each label has its own threshold.
 
 vote = MultiLabelVotingClassifierCV(models, cv=3, random_state=0).fit(X, Y)
 print(pd.DataFrame(vote.calibration_).round(2).to_string())

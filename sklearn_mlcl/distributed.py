@@ -263,8 +263,8 @@ def fit_label_shards(
 ) -> LabelShards:
     """Fit the logistic regressions of very many labels, a shard of them on each worker.
 
-    The problems of two labels have nothing in common but X, so the shards solve exactly what one
-    machine would.
+    The regression of a label does not depend on the other labels, so the shards give the same
+    solution as one machine.
 
     Parameters
     ----------

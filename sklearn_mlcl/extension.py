@@ -1,6 +1,6 @@
-"""A further label for a fitted classifier, learnt from few samples, without training its net again.
+"""A further label for a fitted classifier, learned from few samples; its net is not trained again.
 
-The embedding of the classifier stays as it is. The new label gets a logistic regression on it.
+The embedding of the classifier does not change. The new label gets a logistic regression on it.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def add_label(
     Parameters
     ----------
     classifier : estimator
-        A net-based classifier, fitted on a label matrix, or the result of an earlier call. It stays
-        as it is.
+        A net-based classifier, fitted on a label matrix, or the result of an earlier call. It does
+        not change.
     X : {array-like, CSR matrix} of shape (n_samples, n_features)
-        Samples for which the new label is known. Tens of them may do.
+        Samples for which the new label is known. Tens of samples may be enough.
     y : array-like of shape (n_samples,)
         1 where a sample has the new label, 0 where not. NaN, or ``missing_label`` of
         ``classifier``, where it is unknown.
@@ -67,7 +67,7 @@ def add_label(
     C : float or "cv", default=0.01
         Inverse regularisation; "cv" chooses it by cross-validation, which needs more samples.
     threshold : float, default=0.5
-        The new label is predicted from this probability on.
+        The new label is predicted if its probability is at least this threshold.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples.
 
@@ -112,7 +112,7 @@ def add_label(
 class ExtendedClassifier(
     ClassNamePrefixFeaturesOutMixin, EmbeddingFrames, DeclaredParameters, MultiLabelClassifier
 ):
-    """A fitted net-based classifier with further labels, learnt on its embedding.
+    """A fitted net-based classifier with further labels, learned on its embedding.
 
     Each new label gets a logistic regression on the embedding of the samples given. The net is not
     trained again, and the probabilities of the other labels do not change.
@@ -150,15 +150,15 @@ class ExtendedClassifier(
     Notes
     -----
     The embedding helps if the new label depends on what the others depend on. With 80 samples of a
-    label that was left out of the fit, its average precision was 0.67 on yeast and 0.76 on scene,
-    and that of logistic regressions on the features 0.60 and 0.59. On the digits, where a digit
-    says nothing about the others, the features were better.
+    label that was left out of the fit, its average precision was 0.67 on yeast and 0.76 on scene.
+    Logistic regressions on the features had 0.60 and 0.59. On the digits, where a digit does not
+    depend on the others, the features were better.
 
-    A probability refers to the frequency of the label among the samples given. If half of them are
-    positive, it is too high for samples of every day.
+    A probability refers to the frequency of the label among the samples given. If half of these are
+    positive, and fewer in new samples, the probability is too high.
 
-    ``estimator`` is not copied: fit it again, and fit this classifier again too. A clone is not
-    fitted, and neither is its ``estimator``.
+    ``estimator`` is not copied: after a new fit of it, fit this classifier again too. A clone is
+    not fitted, and neither is its ``estimator``.
 
     Examples
     --------
@@ -207,8 +207,8 @@ class ExtendedClassifier(
         if not isinstance(known, NetClassifier | ExtendedClassifier):
             raise TypeError(
                 "estimator must be a net-based classifier of this package, fitted on a label "
-                f"matrix, got {type(known).__name__}. Of a pipeline give the last step, and the "
-                "samples as the steps before it transform them."
+                f"matrix, got {type(known).__name__}. For a pipeline pass its last step, and the "
+                "samples that the steps before it transformed."
             )
         check_is_fitted(known)
         if known._format.kind != "multilabel":
@@ -234,7 +234,7 @@ class ExtendedClassifier(
             if isinstance(data.Y, np.ndarray):  # samples without a known label say nothing
                 data = data.take(np.flatnonzero(~np.isnan(data.Y).all(axis=1)))
             if not data.n_samples:
-                raise ValueError("y has no label that is known, expected 0 or 1 for some samples.")
+                raise ValueError("y has missing entries only, expected 0 or 1 for some samples.")
             C = C_of_labels(self.C, "C", new)
             check_threshold(self.threshold, new.n_labels, names)
             warn_weightless(data, names)
@@ -363,16 +363,16 @@ def _all_names(known: np.ndarray | None, new: np.ndarray | None) -> np.ndarray |
         if known is None:
             return None
         raise ValueError(
-            f"The labels of the classifier have names, {list(known)}: give names to new ones too, "
-            "by name= or by a DataFrame."
+            f"The labels of the classifier have names, {list(known)}: name the new labels too, by "
+            "name= or by a DataFrame."
         )
     if known is None:
         raise ValueError(
-            f"The labels of the classifier have no names, so the new ones, {list(new)}, can have "
-            "none."
+            f"The labels of the classifier have no names, so the new labels, {list(new)}, must "
+            "have none."
         )
     if taken := set(known) & set(new):
         raise ValueError(
-            f"The classifier already has labels of the names {sorted(map(str, taken))}."
+            f"The classifier already has labels with the names {sorted(map(str, taken))}."
         )
     return np.array([*known, *new], dtype=object)

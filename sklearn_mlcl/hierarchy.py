@@ -57,7 +57,7 @@ class _Order:
             order = list(TopologicalSorter(dict(enumerate(parents))).static_order())
         except CycleError as error:
             labels = [i if names is None else names[i] for i in error.args[1]]
-            raise ValueError(f"hierarchy goes in a circle: {labels}.") from error
+            raise ValueError(f"hierarchy must have no cycle, got {labels}.") from error
         return cls(parents, order)
 
     @property
@@ -97,7 +97,7 @@ def with_ancestors(y: Any, hierarchy: Any, *, missing_label: float = np.nan) -> 
     TypeError
         If the hierarchy is no dict.
     ValueError
-        If it names a label that is not there, or goes in a circle.
+        If the hierarchy has an unknown label or a cycle.
 
     Examples
     --------
@@ -156,8 +156,8 @@ def consistent_decision(probabilities: Any, hierarchy: Any, *, threshold: ArrayL
         \hat S = \arg\max_{S \text{ closed}} \sum_{l \in S}
         \big(\mathrm{logit}(p_l) - \mathrm{logit}(t_l)\big)
 
-    Without a hierarchy this is the decision by the threshold t. With one, a label is predicted if
-    the labels that it brings along are worth it in sum.
+    Without a hierarchy this is the decision by the threshold t. With a hierarchy, a label is
+    predicted together with its ancestors if this raises the sum.
 
     Parameters
     ----------
@@ -166,7 +166,8 @@ def consistent_decision(probabilities: Any, hierarchy: Any, *, threshold: ArrayL
     hierarchy : dict
         A label -> its parent or a list of parents, by name or number.
     threshold : float or array-like of shape (n_labels,), default=0.5
-        Probability from which on a label alone is predicted, inside (0, 1).
+        A label without parents and children is predicted if its probability is at least this
+        threshold, inside (0, 1).
 
     Returns
     -------
@@ -178,14 +179,13 @@ def consistent_decision(probabilities: Any, hierarchy: Any, *, threshold: ArrayL
     TypeError
         If the hierarchy is no dict.
     ValueError
-        If it names a label that is not there or goes in a circle, or a threshold is not inside
-        (0, 1).
+        If the hierarchy has an unknown label or a cycle, or a threshold is not inside (0, 1).
 
     Notes
     -----
-    Where no label has two parents a sum over each subtree finds the best set. Else it is a linear
-    programme with integral solutions, solved for the samples whose labels by the threshold are not
-    closed.
+    If no label has two parents, a sum over each subtree finds the best set. If some label has
+    several parents, a linear programme with integral solutions finds it. It is solved only for
+    samples whose labels by the threshold lack an ancestor.
 
     Examples
     --------

@@ -382,16 +382,16 @@ def test_a_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     kept = checkpoint.decode(content.tree, content.arrays)
     kept["state"]["module"]["1.linear.weight"] = torch.zeros(8, 7)
     checkpoint.write_file(path, checkpoint.Content("fit", *checkpoint.encode(kept, "it")))
-    with pytest.raises(ValueError, match=r"(?s)is none of this net .* Has the code of a module"):
+    with pytest.raises(ValueError, match=r"(?s)does not fit this net .* If the code of a module"):
         resumed(clf, tmp_path, plain_fit)
 
 
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        (("state", "epochs"), -(10**12), "none of this net .* epochs and .* steps of 9"),
-        (("state", "steps"), "many", "none of this net .* epochs and .* steps of 9"),
-        (("state", "draws"), {"cpu": torch.zeros(3, dtype=torch.uint8)}, "none of this net"),
+        (("state", "epochs"), -(10**12), "not fit this net .* epochs and .* steps of 9"),
+        (("state", "steps"), "many", "not fit this net .* epochs and .* steps of 9"),
+        (("state", "draws"), {"cpu": torch.zeros(3, dtype=torch.uint8)}, "not fit this net"),
         (("drawn", "seed"), "x", "has seed as str, expected int"),
         (("drawn", "held out"), (None, np.full(len(X), 7), 1), "holds out other samples"),
         (("drawn", "held out"), (np.array([999]), np.array([0]), 1), "holds out other samples"),
@@ -502,7 +502,7 @@ def test_what_a_callback_holds_and_no_file_does(tmp_path: Path) -> None:
 
     clf = small(MultiLabelMLPClassifier, callbacks=[Holds()], checkpoint=tmp_path)
     with pytest.warns(
-        UserWarning, match=r"does not keep Holds.lock_, lock: it begins anew"
+        UserWarning, match=r"does not keep Holds.lock_, lock: a fit that continues"
     ) as all_:
         clf.fit(X, Y)
     assert len(all_) == 1
@@ -544,5 +544,5 @@ def test_a_parameter_that_cannot_be_compared(tmp_path: Path) -> None:
             return 1
 
     clf = small(MultiLabelMLPClassifier, validation=Local(), checkpoint=tmp_path)
-    with pytest.raises(ValueError, match="checkpoint needs parameters that can be compared: valid"):
+    with pytest.raises(ValueError, match="checkpoint needs parameters that can be pickled: valid"):
         clf.fit(X, Y)

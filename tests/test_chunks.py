@@ -85,11 +85,11 @@ def test_chunks_cover_the_rows() -> None:
 
 def test_chunks_shrink_when_memory_runs_out_and_stay_small() -> None:
     device = Full(room=3)
-    with pytest.warns(RuntimeWarning, match="ran out of memory at") as record:
+    with pytest.warns(RuntimeWarning, match="ran out of memory with") as record:
         answer = by_chunks(21, 10, device)
-    assert [str(w.message).split(" at ", 1)[1] for w in record] == [
-        "10 rows at once; going on with 5.",
-        "5 rows at once; going on with 2.",
+    assert [str(w.message).split(" with ", 1)[1] for w in record] == [
+        "10 samples at once; continuing with 5.",
+        "5 samples at once; continuing with 2.",
     ]
     assert_array_equal(answer.ravel(), np.arange(21))
     assert device.sizes == [10, 5, *[2] * 10, 1]
@@ -97,7 +97,7 @@ def test_chunks_shrink_when_memory_runs_out_and_stay_small() -> None:
 
 def test_a_row_that_does_not_fit_is_an_error() -> None:
     with (
-        pytest.warns(RuntimeWarning, match="going on with 1"),
+        pytest.warns(RuntimeWarning, match="continuing with 1"),
         pytest.raises(torch.OutOfMemoryError),
     ):
         by_chunks(5, 2, Full(room=0))
@@ -110,7 +110,7 @@ def test_a_prediction_goes_on_in_smaller_chunks(label_data: Any) -> None:
     for method in ("predict_proba", "transform"):
         whole = getattr(clf, method)(X)
         Encoder.is_full = True
-        with pytest.warns(RuntimeWarning, match="going on with 100"):
+        with pytest.warns(RuntimeWarning, match="continuing with 100"):
             assert_allclose(getattr(clf, method)(X), whole, rtol=1e-6)
         assert_allclose(getattr(clf, method)(X), whole, rtol=1e-12)
 

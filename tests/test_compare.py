@@ -64,7 +64,9 @@ def test_rows_are_those_of_estimators_tuned_inside_each_training_part(label_data
 def test_a_model_that_fails_is_named_and_the_others_go_on(label_data: Any) -> None:
     X, Y = label_data
     broken = OneVsRestClassifier(LogisticRegression(C=-1))
-    with pytest.warns(UserWarning, match="'broken' failed in fold 1, and its row is NaN") as caught:
+    with pytest.warns(
+        UserWarning, match="'broken' failed in fold 1, so its scores are NaN"
+    ) as caught:
         table = compare(X, Y, [*PAIR, ("broken", broken)], cv=2)
     assert len(caught) == 1
     assert list(table.index)[-1] == "broken" and table.loc["broken"].isna().all()

@@ -113,7 +113,7 @@ def test_metrics_take_strings() -> None:
     assert average_precision(pd.Series(truth), [0.9, 0.1, 0.2, 0.8]) == average_precision(
         [1, 0, 1, 0], [0.9, 0.1, 0.2, 0.8]
     )
-    with pytest.raises(ValueError, match="open which class the scores are of"):
+    with pytest.raises(ValueError, match="may be the positive or the negative"):
         average_precision(["a", "a"], [0.1, 0.2])
 
 

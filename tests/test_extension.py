@@ -138,19 +138,19 @@ def test_what_cannot_be_extended_says_why(named: Any) -> None:
     few, y = X[FEW], Y[NAMES[4]][FEW]
     named_net = small(MultiLabelMLPClassifier).fit(X, Y[NAMES[:4]])
     nameless = small(MultiLabelMLPClassifier).fit(X, Y[NAMES[:4]].to_numpy())
-    with pytest.raises(ValueError, match="give names to new ones too"):
+    with pytest.raises(ValueError, match="name the new labels too"):
         add_label(named_net, few, y)
-    with pytest.raises(ValueError, match="already has labels of the names"):
+    with pytest.raises(ValueError, match="already has labels with the names"):
         add_label(named_net, few, y, NAMES[0])
-    with pytest.raises(ValueError, match="have no names, so the new ones"):
+    with pytest.raises(ValueError, match="have no names, so the new labels"):
         add_label(nameless, few, y, "new")
     with pytest.raises(ValueError, match=r"y must have shape \(n_samples,\)"):
         add_label(nameless, few, Y[FEW])
     with pytest.raises(ValueError, match="20 features"):
         add_label(nameless, few[:, :3], y)
-    with pytest.raises(ValueError, match="no label that is known"):
+    with pytest.raises(ValueError, match="missing entries only"):
         add_label(nameless, few, np.full(60, np.nan))
-    with pytest.raises(TypeError, match=r"got Pipeline\. Of a pipeline give the last step"):
+    with pytest.raises(TypeError, match=r"got Pipeline\. For a pipeline pass its last step"):
         add_label(make_pipeline(nameless), few, y)
     with pytest.raises(TypeError, match="net-based classifier"):
         add_label(MultiLabelLogisticRegression().fit(X, Y), few, y)

@@ -381,7 +381,7 @@ def test_few_members_hold_a_common_tenth_out(label_data: Any) -> None:
         ({"sample_weight_val": np.ones(2)}, "sample_weight_val was given without X_val"),
         (
             {"X_val": np.zeros((2, 20)), "y_val": np.zeros((2, 4))},
-            "Of X_val, y_val .* has 4 labels",
+            "X_val, y_val or .* has 4 labels",
         ),
         ({"X_val": np.zeros((2, 19)), "y_val": np.zeros((2, 5))}, "19 features"),
         ({"groups": np.zeros(3)}, "groups must have shape"),
@@ -480,7 +480,7 @@ def test_a_threshold_that_is_set_later_counts_at_once(
     loaded = load(tmp_path / "net.zip")
     assert_array_equal(loaded.predict(X), clf.predict(X))
     assert_array_equal(loaded.set_params(threshold=0.2).predict(X), p >= 0.2)
-    with pytest.raises(ValueError, match=r"was set after the fit.*a file was loaded"):
+    with pytest.raises(ValueError, match=r"was set after the fit.*loaded from a file"):
         loaded.set_params(threshold="f1_macro").predict(X)
     with pytest.raises(AttributeError, match="loaded from a file"):
         _ = loaded.oof_proba_

@@ -154,7 +154,7 @@ def test_cross_validation_with_codes(coded: Any) -> None:
     scorer = get_scorer("average_precision_macro", missing_label=-1)
     scores = cross_val_score(clf, X, Y, cv=folds, scoring=scorer)
     assert scores.shape == (3,) and (scores > 0.5).all()
-    with pytest.raises(ValueError, match="no partition"):
+    with pytest.raises(ValueError, match="each sample exactly once"):
         cross_val_predict(clf, X, Y, cv=0.3, missing_label=-1)
     with pytest.raises(ValueError, match="must be a label matrix"):
         cross_val_predict(clf, X, np.array(["a", "b"] * 100))

@@ -197,7 +197,7 @@ def test_tuned_threshold_lifts_micro_f1(yeast: Any) -> None:
 
 def test_a_frame_needs_two_labels(label_data: Any) -> None:
     X, Y = label_data
-    with pytest.raises(ValueError, match=r"classifier='etf' .* needs 2 labels at least, got one"):
+    with pytest.raises(ValueError, match=r"classifier='etf' needs at least 2 labels, got one"):
         plain(MultiLabelMLPClassifier, classifier="etf").fit(X, Y[:, 0])
 
 

@@ -104,7 +104,9 @@ def test_labels_without_names_are_numbered(estimator: Any, label_data: Any) -> N
 def test_containers_that_cannot_be(label_data: Any) -> None:
     X, Y = label_data
     clf = clone(HEADS).fit(X, sp.csr_array(Y)).set_output(predict="pandas")
-    with pytest.raises(ValueError, match=r"predict returns CSR, as y was CSR.*predict=\"default\""):
+    with pytest.raises(
+        ValueError, match=r"predict returns CSR, because y was CSR.*predict=\"default\""
+    ):
         clf.predict(X)
     assert isinstance(clf.predict_proba(X), pd.DataFrame)
     with pytest.raises(ValueError, match=r"predict must be one of \['default', 'pandas', 'polars'"):

@@ -163,7 +163,7 @@ def test_partial_fit_keeps_the_tree_of_a_fit() -> None:
         (MultiLabelMLPClassifier, {"linear_weight": 0.5}),
         (ContrastiveMultiLabelClassifier, LOGISTIC),
     ):
-        with pytest.raises(ValueError, match=r"fits no tree of labels.*label_tree=False"):
+        with pytest.raises(ValueError, match=r"cannot fit a tree of labels.*label_tree=False"):
             with_tree(make, **changes).partial_fit(X, Y)
 
 
@@ -181,7 +181,7 @@ def test_errors_name_the_parameters_that_a_class_has() -> None:
     net = with_tree(CGMVAEClassifier)
     with pytest.raises(ValueError, match=r"expected head='logistic'; got head='inner_product'\."):
         net.fit(X, Y)
-    message = r"alone\. Set a head that .* encoder, or .*=False; got head='logistic', 30 labels\."
+    message = r"samples\. Set a head that .* encoder, or .*=False; got head='logistic', 30 labels\."
     with pytest.raises(ValueError, match=message):
         net.set_params(head="logistic").partial_fit(X, Y)
     with pytest.raises(ValueError, match=r"as they are\); got linear_weight=0\.0\."):

@@ -35,7 +35,7 @@ def test_nets_train_alike_on_weights_of_any_size(make: Any, label_data: Any, fac
     for w in (weight, factor * weight):
         clf = small(make, early_stopping=False, **options)
         if w.sum() < 1e-10:
-            with pytest.warns(UserWarning, match="sample_weight of all labels amounts to nothing"):
+            with pytest.warns(UserWarning, match="sample_weight of all labels is too small"):
                 clf.fit(X, Y, w)
         else:
             clf.fit(X, Y, w)
@@ -133,7 +133,7 @@ def test_a_label_without_weight_is_named(make: Any, label_data: Any) -> None:
     X, Y = label_data
     weight = np.ones(Y.shape)
     weight[:, 2] = 1e-300
-    with pytest.warns(UserWarning, match=r"sample_weight of the labels \[2\] amounts to nothing"):
+    with pytest.warns(UserWarning, match=r"sample_weight of the labels \[2\] is too small"):
         clf = small(make).fit(X, Y, weight)
     probabilities(clf, X)
 

@@ -229,7 +229,7 @@ def test_a_step_costs_what_the_module_costs() -> None:
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
-        (np.array([["a"], ["b"]] * 10), TypeError, r"module needs numbers.*<U1.*tokenizer"),
+        (np.array([["a"], ["b"]] * 10), TypeError, r"module needs numbers.*<U1.*token ids"),
         (np.zeros((20, 2), dtype=object), TypeError, "module needs numbers"),
         (np.zeros(20, dtype=int), ValueError, r"X must have shape \(n_samples, ...\), got \(20,\)"),
         (np.full((20, 1, 2), np.nan), ValueError, "X contains NaN or infinity"),
@@ -313,8 +313,8 @@ def test_other_samples_than_those_of_the_fit() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"net_params__mixup": 0.5}, "net_params__mixup=0.5 mixes rows of floats, got X of dtype"),
-        ({"linear_weight": 0.5}, "linear_weight=0.5 needs rows of floats, got X of dtype int64"),
+        ({"net_params__mixup": 0.5}, "net_params__mixup=0.5 needs floats of shape"),
+        ({"linear_weight": 0.5}, "linear_weight=0.5 needs floats of .* got X of dtype int64"),
     ],
 )
 def test_what_needs_rows_of_floats(changes: dict[str, Any], message: str) -> None:
@@ -354,7 +354,7 @@ def test_a_module_that_is_made_without_storage_first() -> None:
 def test_cgmvae_decodes_rows_of_floats_alone() -> None:
     X, Y = images(np.float32)
     clf = classifier(CGMVAEClassifier, Images, net_params__concat_input=True)
-    with pytest.raises(ValueError, match=r"concat_input=True needs rows of floats, got X of dty"):
+    with pytest.raises(ValueError, match=r"concat_input=True needs floats of shape"):
         clf.fit(X, Y)
     clf.set_params(module=Rows).fit(X.reshape(200, -1), Y)
     assert clf.net_.module_.decoder.from_features.in_features == X[0].size
@@ -377,8 +377,8 @@ class Without(Words):
     [
         (Tensor.double, r"embeddings of torch\.float32, got torch\.float64: .* \.float\(\)"),
         (Tensor.bfloat16, r"embeddings of torch\.float32, got torch\.bfloat16"),
-        (Tensor.detach, r"parameters to train, but its embeddings carry no gradient"),
-        (lambda embedding: (embedding,), r"for 2 rows it returned tuple"),
+        (Tensor.detach, r"parameters to train, but its embeddings have no gradient"),
+        (lambda embedding: (embedding,), r"for 2 samples it returned tuple"),
     ],
 )
 def test_embeddings_that_no_head_can_use(make: Any, change: Any, message: str) -> None:

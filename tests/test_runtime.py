@@ -163,8 +163,8 @@ def test_a_named_device_is_taken_whatever_the_work() -> None:
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("warp", "device='warp' is no device that torch knows"),
-        (f"cuda:{torch.cuda.device_count()}", r"device='cuda:\d+' was asked for, but torch sees"),
+        ("warp", "device='warp' is unknown to torch"),
+        (f"cuda:{torch.cuda.device_count()}", r"device='cuda:\d+' is not there: torch sees"),
     ],
 )
 def test_devices_that_are_not_there(device: str, message: str, label_data: Any) -> None:

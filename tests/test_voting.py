@@ -341,15 +341,15 @@ def test_prefit_single_splits_repeated_folds_and_threads(data):
 @pytest.mark.parametrize(
     ("estimators", "message"),
     [
-        ([], "with one at least"),
-        ([TREES], "list of \\(name, estimator\\)"),
+        ([], "list of at least one"),
+        ([TREES], "list of at least one \\(name, estimator\\)"),
         ([("a", "drop")], "All estimators are dropped"),
         ([("a", TREES), ("a", HEADS)], "not unique"),
         ([("a__b", TREES)], "must not contain __"),
         ([("cv", TREES)], "conflict with constructor arguments"),
         ([("a", ExtraTreesClassifier)], "The estimator 'a' must be a classifier or 'drop'"),
         ([("a", None)], "The estimator 'a' must be a classifier or 'drop', got None"),
-        ([("vote", TREES)], "No estimator may have the name 'vote'"),
+        ([("vote", TREES)], "estimators must not have the name 'vote'"),
     ],
 )
 def test_lists_that_are_none(estimators, message, data):

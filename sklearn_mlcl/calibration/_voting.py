@@ -33,9 +33,10 @@ VOTE = "vote"
 class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
     r"""Soft vote of any classifiers, with weights and thresholds from held-out samples.
 
-    The probability is a weighted mean of those of the estimators, after calibration. Each is fitted
-    on the training part of every fold and scores the other part. Calibration, weights and
-    thresholds come from all held-out probabilities together. Then each is fitted on all samples.
+    The probability is a weighted mean of the calibrated probabilities of the estimators. Each
+    estimator is fitted on the training part of every fold and predicts the other part. Calibration,
+    weights and thresholds come from all held-out probabilities together. Then each estimator is
+    fitted on all samples.
     scikit-learn's ``VotingClassifier`` refuses label matrices.
 
     Parameters
@@ -49,14 +50,14 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         labels, as in Platt scaling. It is done if it lowers the log loss of the estimator by 3 %.
         Without it, the weight of an underconfident estimator, such as a forest, is too small.
     weights : "auto", array-like of shape (n_estimators,) or None
-        "auto" has the smallest log loss on the held-out samples; see Notes. None is equal weights.
+        "auto" minimises the log loss of the held-out samples; see Notes. None is equal weights.
         Given weights are divided by their sum.
     shrinkage : float
-        Moves the weights of "auto" towards equal ones. The effect is that of this number of entries
-        of y on which all estimators agree.
+        Moves the weights of "auto" towards equal weights, as if all estimators agreed on this
+        number of further entries of y.
     threshold : "auto", float, array-like of shape (L,) or str
         "auto" is one threshold per label; see Notes. It is 0.5 for a binary target. The name of an
-        objective, such as "f1_micro", is the common threshold that is best for it; see
+        objective, such as "f1_micro", means the best common threshold for this objective; see
         :func:`~sklearn_mlcl.thresholds.tune_thresholds`. A change after ``fit`` takes effect at
         once; a name needs ``store_oof_proba``.
     store_oof_proba : bool
@@ -102,9 +103,9 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
 
     A common threshold loses on rare labels, because the confidence of the estimators differs there.
     The threshold "auto" of a label is therefore :math:`(p\, t_l + 200\, t) / (p + 200)`. Here
-    :math:`t_l` is best for the F1 of the label, t is the common threshold that is best for
-    micro-F1, and p is the weight of the positives. On held-out training samples of nine data sets,
-    "auto" raised the macro-F1 of a vote by 0.006. Example-F1 and micro-F1 were equal.
+    :math:`t_l` is the best threshold for the F1 of the label, and t the best common threshold for
+    micro-F1. The number p is the weight of the positives. On held-out training samples of nine data
+    sets, "auto" raised the macro-F1 of a vote by 0.006. Example-F1 and micro-F1 were equal.
 
     Examples
     --------
@@ -142,7 +143,7 @@ class MultiLabelVotingClassifierCV(NamedEstimators, CrossFittedClassifier):
         named = self._used_estimators()
         if VOTE in named:
             raise ValueError(
-                f"No estimator may have the name {VOTE!r}: so the scores call the vote."
+                f"estimators must not have the name {VOTE!r}, which names the vote in the scores."
             )
         return named
 

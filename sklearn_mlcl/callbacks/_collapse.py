@@ -151,8 +151,8 @@ def _stratified_rows(
     known = np.flatnonzero(~np.isnan(sizes))
     if not ((sizes[known] > 0) & (sizes[known] < Y.shape[1])).any():
         raise ValueError(
-            "NeuralCollapseMonitor needs rows with all labels known, of which some have a label "
-            f"but not all; there is none among {Y.shape[0]} rows with {Y.shape[1]} labels."
+            "NeuralCollapseMonitor needs samples that have some of the labels, but not all, and no "
+            f"missing label; there is none among {Y.shape[0]} samples with {Y.shape[1]} labels."
         )
     return np.sort(known[stratified(sizes[known], min(n_rows, len(known)), random_state)])
 

@@ -51,9 +51,9 @@ def _from_openml(name: str, data_home: Any, home: Path | None, download: bool) -
         f"{', '.join(sorted(OPENML_SETS))}. Looked in: {where}."
     )
     if name not in OPENML_SETS:
-        raise ValueError(f"No set named {name!r}. {ways}")
+        raise ValueError(f"No data set has the name {name!r}. {ways}")
     if not download:
-        raise OSError(f"{name} is not there and downloads are off. {ways}")
+        raise OSError(f"There is no file of {name}, and download_if_missing is False. {ways}")
     try:
         return _read_openml(name, data_home)
     except OSError as error:

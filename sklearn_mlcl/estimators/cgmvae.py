@@ -64,8 +64,8 @@ class CGMVAEClassifier(NetClassifier):
           \log \frac{e^{s^{(a)}_l / \tau}}{\sum_t e^{s^{(a)}_t / \tau}}
 
     where :math:`\ell_{bce}` is summed over the labels. The index a runs over draws 1, 2, ... of
-    :math:`q(z|x)` and over the label branch y, which decodes the mean of the :math:`\mu_l` of the
-    sample's labels. A prediction decodes the mean of :math:`q(z|x)`.
+    :math:`q(z|x)` and over the label branch y. This branch decodes the mean of the :math:`\mu_l` of
+    the labels of the sample. A prediction decodes the mean of :math:`q(z|x)`.
 
     With the weights of the release (:data:`sklearn_mlcl.recipes.CGMVAE_PAPER`) all Gaussians become
     equal, and the latent code has no information. The defaults prevent this.
@@ -334,8 +334,8 @@ def _modules(clf: CGMVAEClassifier, task: Task) -> tuple[nn.Module, nn.Module]:
         scaler = nn.Sequential(scaler_of(task), noise)
     elif setting(clf, "concat_input") and not is_table(data.X):
         raise ValueError(
-            f"net_params__concat_input=True needs rows of floats, got X of dtype "
-            f"{data.X.dtype} and shape {data.X.shape}."
+            "net_params__concat_input=True needs floats of shape (n_samples, n_features), got X of "
+            f"dtype {data.X.dtype} and shape {data.X.shape}."
         )
     encoder = _encoder(clf, clf.n_features_in_, probe)
     bias = None

@@ -198,7 +198,7 @@ def compare(
                 answers[name] = _answers(model, train_part, test_part[0], inner, n_jobs)
             except Exception as error:  # whatever it may be, the others go on
                 warnings.warn(
-                    f"{name!r} failed in fold {fold}, and its row is NaN: {error!r}",
+                    f"{name!r} failed in fold {fold}, so its scores are NaN: {error!r}",
                     UserWarning,
                     stacklevel=2,
                 )

@@ -62,9 +62,8 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         \min_{w, b} \; \tfrac12 \|w\|^2
         + C \sum_i \log(1 + e^{-\tilde y_{il} (w \cdot h(x_i) + b)})
 
-    The probability of a label is a blend of up to three parts. They are the head, a kernel
-    regression on the nearest training samples (``neighbor_weight``), and a logistic regression on
-    the features (``linear_weight``).
+    The probability of a label combines up to three parts: the head, the nearest training samples
+    (``neighbor_weight``), and a logistic regression on the features (``linear_weight``).
 
     The default loss is the regularised one of [1]_ with label prototypes. ``lambda_reg=1`` removes
     the repulsion between positives from the gradient. :data:`sklearn_mlcl.recipes.TWO_STAGE` is the
@@ -76,10 +75,10 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         Contrastive loss, by name: "reg", "jaccard", "any", "all", "multisupcon", "simdis",
         "mulsupcon", "proto" or "msc"; see :mod:`sklearn_mlcl.losses`. A module of your own is
         called as ``loss(projections, labels)``. ``prototypes=``, ``queue=`` and ``queue_labels=``,
-        and ``sample_weight=`` are added if they are used. Your module has its own temperature and
-        clamp.
+        and ``sample_weight=`` are added if they are used. ``temperature`` and ``lambda_reg`` do not
+        apply to it.
     temperature : float
-        Divides the cosine similarities.
+        Divisor of the cosine similarities in the contrastive loss.
     lambda_reg : float
         Share of the repulsion between positives that is removed from the gradient, for every loss.
         1 is the regularised loss as published, and 0 is the plain loss.
@@ -104,19 +103,19 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
         - ``joint_loss`` : {"bce", "asl"}
           Loss of the jointly trained head: binary cross-entropy or the asymmetric loss.
         - ``n_negatives`` : int, "auto" or None
-          Labels absent from a batch that are drawn for it ("reg", "msc", "proto"). Their
-          prototypes, and their logits of the joint loss, stand for those of all absent labels.
-          None takes all labels. "auto" takes all of up to 1,000, and draws 512 of more.
+          Number of labels that are drawn for each batch from those absent from it ("reg", "msc",
+          "proto"). Their prototypes, and their logits in the joint loss, represent all absent
+          labels. None uses all labels. "auto" uses all of up to 1,000, and draws 512 of more.
         - ``overlap_threshold`` : float
           Smallest Jaccard overlap of a positive in "multisupcon".
         - ``prototypes`` : {"auto"} or bool
           Whether label prototypes are candidates. "auto" depends on the loss.
         - ``queue_size`` : int
-          Number of projections of past batches that are candidates too.
+          Number of projections of earlier batches that are candidates too.
     head : {"auto", "joint", "logistic"}
         Head that predicts: the linear head that is trained with the encoder, or logistic
         regressions on the frozen embedding. "auto" is "joint" if ``lambda_joint > 0``, else
-        "logistic". With a ``module``, "auto" blends both (``refit_head`` of ``net_params``).
+        "logistic". With a ``module``, "auto" combines both (``refit_head`` of ``net_params``).
     net_params : dict or None
         - ``projection_dim`` : int or None
           Width of the projection. With None the loss compares the embeddings.
@@ -124,10 +123,10 @@ class ContrastiveMultiLabelClassifier(NetClassifier):
     Attributes
     ----------
     prototypes_ : ndarray of shape (n_labels, projection_dim)
-        Unit rows, the label prototypes, with the members in front if there are several; only for
-        losses that have them.
+        The label prototypes, of unit norm. With several members the shape is (n_estimators,
+        n_labels, projection_dim). Only for losses with prototypes.
     n_negatives_ : int or None
-        Absent labels that were drawn for each batch; None if all labels took part.
+        Number of absent labels that were drawn for each batch; None if all labels took part.
     head_C_ : ndarray of shape (n_labels,)
         The C of each logistic head, only with logistic or refitted heads.
     refit_weight_ : float

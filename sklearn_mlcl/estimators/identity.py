@@ -121,8 +121,9 @@ def check_net(estimator: DeclaredParameters, built_with: dict[str, str]) -> None
         before = built_with.get(name) or _known_by_name(name, default).digest
         if _known_by_name(name, value).digest != before:
             raise ValueError(
-                f"{name}={repr(value)[:LONGEST_TEXT]} is not what the net was built with, and "
-                "training on would not read it. Set it back, or fit without warm_start, or a clone."
+                f"{name}={repr(value)[:LONGEST_TEXT]} is not what the net was built with, and a "
+                "fit that continues cannot change it. Set it back, or set warm_start=False, or fit "
+                "a clone."
             )
 
 
@@ -180,7 +181,7 @@ def _trait(name: str, value: Any, shown: Any) -> Trait:
     # Whatever a class of the user's raises where it cannot be pickled.
     except Exception as error:
         raise ValueError(
-            f"checkpoint needs parameters that can be compared: {name}={text} can not be pickled "
+            f"checkpoint needs parameters that can be pickled: {name}={text} cannot be pickled "
             f"({error})."
         ) from error
 

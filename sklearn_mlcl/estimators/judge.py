@@ -358,8 +358,8 @@ def _with_linear(clf: Any, data: FitData, tree: bool) -> bool:
     asked = number(clf.linear_weight) or 0.0
     if asked > 0 and not is_table(data.X):
         raise ValueError(
-            f"linear_weight={asked} needs rows of floats, got X of dtype {data.X.dtype} and "
-            f"shape {data.X.shape}."
+            f"linear_weight={asked} needs floats of shape (n_samples, n_features), got X of dtype "
+            f"{data.X.dtype} and shape {data.X.shape}."
         )
     return asked > 0
 
@@ -383,8 +383,8 @@ def _decided(clf: Any, trained: Trained, held_out: HeldOut | None) -> tuple[Any,
         if asked:
             warnings.warn(
                 f"{' and '.join(asked)} needs held-out samples, but none could be held out: "
-                f"labels are predicted by threshold {threshold}. Give X_val and y_val, more "
-                "samples or another validation.",
+                f"the threshold is {threshold}. Pass X_val and y_val, more samples, or another "
+                "validation.",
                 UserWarning,
                 stacklevel=2,
             )

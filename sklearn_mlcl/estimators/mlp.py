@@ -175,8 +175,7 @@ def _modules(clf: MultiLabelMLPClassifier, task: Task) -> tuple[nn.Module, Logit
     if clf.classifier == "etf":
         if data.n_labels < 2:
             raise ValueError(
-                "classifier='etf' has a vertex for each label and needs 2 labels at least, got "
-                "one. Use classifier='linear'."
+                "classifier='etf' needs at least 2 labels, got one. Use classifier='linear'."
             )
         head = etf_head(width, log_odds, learn_scale=clf.loss != "pal")
     else:
@@ -192,8 +191,7 @@ def _loss(clf: MultiLabelMLPClassifier, n_labels: int) -> nn.Module:
         return LOGIT_LOSSES[clf.loss]()
     if n_labels < 2:
         raise ValueError(
-            "loss='pal' is a softmax over labels and constant for a single one; "
-            "expected at least 2 labels. Use loss='bce'."
+            "loss='pal' needs at least 2 labels, because it is constant for one. Use loss='bce'."
         )
     names = ("pal_norm", "empty_rows", "label_smoothing")
     return PickAllLabelLoss(*(setting(clf, name) for name in names))

@@ -226,8 +226,9 @@ class NetClassifier(
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on the samples given, at a constant learning rate.
 
-        The first call sets the architecture and the input scaling from its samples. The heads are
-        fitted on the latest samples. A label with a single value among them keeps its head.
+        The first call sets the architecture and the input scaling from its samples. Logistic heads
+        are fitted on the latest samples only. A label with a single value among these keeps its
+        head.
 
         Parameters
         ----------
@@ -250,8 +251,8 @@ class NetClassifier(
             validate_parameters(self)  # scikit-learn checks them at the first call alone
         if isinstance(self.class_weight, str):
             raise ValueError(
-                "class_weight='balanced' needs all samples at once, and partial_fit sees a part of "
-                "them: give the weights as numbers."
+                "class_weight='balanced' needs all samples at once, but partial_fit sees a part of "
+                "them: set the weights as numbers."
             )
         with self._all_or_nothing(continuing, checkpoint=None) as kept:
             data = self._read(X, y, sample_weight, continuing, classes=classes)
@@ -289,7 +290,7 @@ class NetClassifier(
         try:
             return self._read(X, y, sample_weight, continuing=True)
         except ValueError as error:
-            raise ValueError(f"Of X_val, y_val and sample_weight_val: {error}") from error
+            raise ValueError(f"X_val, y_val or sample_weight_val: {error}") from error
 
     def _check_same(self, data: FitData, valid: FitData | None, continuing: bool) -> None:
         """Raise for other processes of this fit, or another net, than parameters and data say."""
@@ -359,9 +360,8 @@ class NetClassifier(
         head = self.predictor_.head
         if not isinstance(head, AffineHead) or len(head.own_bias) == 1:
             raise ValueError(
-                "uncertainty is the spread over the members of an ensemble, with a head for each: "
-                f"expected n_estimators > 1, got n_estimators={self.n_estimators}, "
-                f"{type(head).__name__}."
+                "uncertainty needs an ensemble in which each member has its own head: expected "
+                f"n_estimators > 1, got n_estimators={self.n_estimators}, {type(head).__name__}."
             )
         spread = MemberSpread(self._current_predictor())
         return outputs(spread, check_features(self, X, reset=False), **self._inference)
@@ -405,9 +405,9 @@ class NetClassifier(
             return DEFAULT_THRESHOLD
         if self._held_out is None:
             raise ValueError(
-                f"threshold={self.threshold!r} was set after the fit, but its held-out samples are "
-                "not there: nothing was held out, or a file was loaded, which does not keep them. "
-                "Give a number, or fit again."
+                f"threshold={self.threshold!r} was set after the fit and needs its held-out "
+                "samples. There are none: the fit held out nothing, or the estimator was loaded "
+                "from a file. Set a number, or fit again."
             )
         return self._held_out.tuned(objective)
 
@@ -587,8 +587,8 @@ def _mixup(clf: NetClassifier, data: FitData) -> float:
     asked = (clf.net_params or {}).get("mixup", 0.0)
     if asked > 0 and not is_table(data.X):
         raise ValueError(
-            f"net_params__mixup={asked} mixes rows of floats, got X of dtype {data.X.dtype} "
-            f"and shape {data.X.shape}."
+            f"net_params__mixup={asked} needs floats of shape (n_samples, n_features), got X of "
+            f"dtype {data.X.dtype} and shape {data.X.shape}."
         )
     return asked
 

@@ -62,53 +62,53 @@ class NetParameters(DeclaredParameters):
         the width of the embedding.
     max_epochs : int or "auto"
         Largest number of passes over the training samples. "auto" is 40 for up to 2,000 samples.
-        With more samples it falls as one over the square root of their number, to 8 at least.
+        For more samples it falls in proportion to 1 / sqrt(n_samples), but not below 8.
     batch_size : int or "auto"
         Number of samples per step, at most all of them. "auto" is a power of two from 32 to 128,
         between a twelfth and a sixth of the samples. With more than 20,000 samples it is between a
         160th and an 80th of them, to 1,024 at most. With a ``module`` it stays 128.
     learning_rate : float
-        Peak of the schedule.
+        Learning rate of the optimizer; its largest value if ``schedule`` changes it.
     device : str or torch.device
-        Where to compute. "auto" takes a GPU that torch sees if it is estimated to be faster. A step
-        of m multiply-adds (three times the weights times ``batch_size``) counts m / 5e10 seconds on
-        the CPU. On the GPU it counts 0.001 + m / 5e12 seconds, and the first use in a process 2
-        seconds more. Predictions are estimated in the same way, for chunks of 2,048 samples.
+        Where to compute, for example "cpu" or "cuda". "auto" takes a GPU that torch sees if it is
+        estimated to be faster. The estimate for a step of m multiply-adds (three times the weights
+        times ``batch_size``) is m / 5e10 seconds on the CPU. On the GPU it is 0.001 + m / 5e12
+        seconds, and 2 seconds more for the first use in a process. Predictions are estimated in the
+        same way, for chunks of 2,048 samples.
     callbacks : list of skorch callbacks or None
-        They see the events and the history of ``net_``. A callback ends the training by raising
+        They get the events and the history of ``net_``. A callback ends the training by raising
         ``KeyboardInterrupt``. skorch's ``LRScheduler`` needs ``schedule="constant"``. To watch a
         score, use scikit-learn's ``ScoringMonitor`` through ``set_callbacks``.
     verbose : int
         If above 0, the losses of every epoch are printed, and a line every ten seconds of a longer
-        epoch. The time left is an estimate for all ``max_epochs``; early stopping may end the
-        training before.
+        epoch. The time left is an estimate for all ``max_epochs``. Early stopping may end the
+        training sooner.
     random_state : int, RandomState instance or None
-        Seeds initialisation, batches, dropout and splits. The global generators and the number of
-        threads of torch do not change.
+        Seeds initialisation, batches, dropout and splits. ``fit`` does not use global generators.
     head_C : float, array-like of shape (n_labels,) or "cv"
         Inverse regularisation of the logistic heads. "cv" chooses it per label by
         cross-validation on the embedding.
     n_estimators : int
-        Number of nets in the ensemble. They are trained together, on the same batches, in one set
-        of tensors. A logit is the mean of their logits.
+        Number of nets (members) in the ensemble. They are trained together. The logit of a label is
+        the mean of their logits.
 
     Other Parameters
     ----------------
     module : callable or None
-        A torch module class of your own in place of the built-in encoder. It is called with
-        ``n_features``, or without arguments if it takes none. The module maps samples
-        (n, n_features) to embeddings (n, n_embedding). For wide CSR, ``n_features`` is 8,192, and
-        the module gets the features that most samples have. Frozen parameters
-        (``requires_grad=False``) stay as they are.
+        A torch module class, or a function that returns a torch module, in place of the built-in
+        encoder. It is called with ``n_features``, or without arguments if it takes none. The module
+        maps samples (n, n_features) to embeddings (n, n_embedding). For wide CSR, ``n_features`` is
+        8,192, and the module gets the features that most samples have. Frozen parameters
+        (``requires_grad=False``) stay as they are. See :doc:`/encoders`.
     scale_input : bool
         Whether to scale the features. Dense features are scaled by median and quartiles, and
-        outliers are bounded smoothly. Features of CSR are scaled to one size, but those that fewer
-        than some 300 samples have share a factor. Outliers are brought in below four times
-        the geometric mean of the entries of their feature. If False,
-        ``module`` gets samples as they are. They may have any shape (n, ...) and any dtype of
-        numbers, or be several arrays: :func:`sklearn_mlcl.modules.pack_inputs`. Feature noise is
-        off then, all members hold out the same samples, and mixup and the linear part are off
-        unless you set them.
+        outliers are bounded smoothly. Features of CSR are divided by their root mean square, but
+        those of fewer than about 300 samples share one factor. Large entries are bounded smoothly
+        by four times the geometric mean of their feature. If False, ``module`` gets the samples
+        as they are. They may have any shape (n, ...) and any dtype of numbers, or be several
+        arrays: :func:`sklearn_mlcl.modules.pack_inputs`. Then there is no feature noise, all
+        members hold out the same samples, and mixup and the linear part are off unless you set
+        them.
     activation : {"silu", "relu", "gelu", "tanh"}
         Non-linearity of the encoder.
     dropout : float
@@ -116,95 +116,98 @@ class NetParameters(DeclaredParameters):
     feature_noise : float
         Standard deviation of Gaussian noise on the scaled features during training.
     weight_decay : float
-        Decoupled decay of all matrices; biases and norms are not decayed.
+        Decoupled weight decay of all matrices, but not of biases and normalisation layers.
     validation : "folds", float, splitter or None
-        Samples that are held out of the training, stratified over the labels. Epochs, weights of
-        the parts, scale and threshold are chosen on them. With "folds", each of four or more
-        members holds out a fold of its own. With fewer members, or more than 20,000 samples, all
-        members hold out a common tenth, at most 20,000 samples. A float is a common share, and a
-        splitter gives its first split. None holds out nothing and chooses nothing. Equal samples,
-        and samples of one group, are held out together.
+        Samples that are held out of the training, stratified over the labels. The fit chooses the
+        number of epochs, the weights of the parts, scale and threshold on them. With "folds", each
+        of four or more members holds out a fold of its own. With fewer members, or more than 20,000
+        samples, all members hold out a common tenth, at most 20,000 samples. A float is a common
+        share. Of a splitter the first split is used. None holds out nothing and chooses nothing.
+        Equal samples, and samples of one group, are held out together.
     early_stopping : bool or int
         True compares an eighth, a quarter, a half and all of ``max_epochs`` by the log loss of
         held-out samples. It takes the longest training within 5 % of the best. A number n stops
         when the loss has not improved for n epochs, and restores the best weights. False trains all
         epochs.
     neighbor_weight : float or "auto"
-        Share of the neighbours in the probability, in [0, 1]. The rest is the share of the head.
-        The neighbours are a kernel regression of the training labels on cosines of embeddings. With
-        0 there are none, and no training samples are stored. "auto" chooses the share on held-out
-        samples; it is 0.5 if there are none.
+        Weight of the neighbours in the probability, in [0, 1]. The rest is the weight of the head.
+        The neighbours are training samples, at most 20,000. They predict the mean of their labels,
+        weighted by the cosines of the embeddings. With 0 there are none, and no training samples
+        are stored. "auto" chooses the weight on held-out samples; it is 0.5 if there are none.
     checkpoint : str, path-like, FitCheckpoint or None
         A folder where :meth:`fit` keeps its state while it runs. If the process dies, the same
         call continues from there, and its result equals that of an undisturbed fit. See
         :class:`sklearn_mlcl.persistence.FitCheckpoint`.
     warm_start : bool
-        Whether :meth:`fit` continues from the weights of the last fit. ``learning_rate``,
-        ``batch_size``, ``callbacks``, ``verbose`` and the weights of the objective may change in
-        between. Parameters that the net is built with may not, such as ``hidden_layer_sizes``. If
-        X, y and groups are the same, the same samples are held out. With other data nothing is held
-        out, and earlier choices stay.
+        Whether :meth:`fit` continues from the weights of the last fit. In between you may change
+        ``learning_rate``, ``batch_size``, ``callbacks``, ``verbose`` and the weights of the loss
+        terms. You may not change how the net is built, for example ``hidden_layer_sizes``. If X, y
+        and groups are the same, the same samples are held out. With other data nothing is held out,
+        and earlier choices stay.
     net_params : dict or None
         Rare settings of the net, by key; a grid reaches them as ``net_params__schedule``.
 
         - ``chunk_size`` : int or None
-          Samples of a batch that the encoder sees at a time while training. The gradient is that
-          of the whole batch, and the memory that of a chunk. The encoder runs forward twice. Layers
-          that normalise over the batch are refused. None takes the batch at once.
+          Number of samples of a batch that the encoder sees at a time while training. The gradient
+          is that of the whole batch, and the memory that of a chunk. The encoder runs forward
+          twice. Layers that normalise over the batch raise an error. None takes the whole batch.
         - ``compile`` : bool
           Train the encoder under ``torch.compile``. The first batch takes tens of seconds longer.
           On the CPU a C++ compiler is needed.
         - ``data_parallel`` : bool
-          Whether to take part if there is a ``torch.distributed`` process group. Then all its
-          processes share this fit, and end with the same estimator; see :doc:`/cluster`. False fits
-          in this process alone.
+          Whether to share this fit with the other processes of a ``torch.distributed`` process
+          group, if there is one. All processes end with the same estimator; see :doc:`/cluster`.
+          With False this process fits by itself.
         - ``encoder_lr`` : float or None
-          Learning rate of the encoder, as a pretrained one needs; None is ``learning_rate``. The
+          Learning rate of the encoder, for pretrained encoders; None is ``learning_rate``. The
           schedule multiplies both.
         - ``grad_clip`` : float or None
-          Largest norm of all gradients together; longer ones are shortened.
+          Largest norm of all gradients together; larger gradients are scaled down to it.
         - ``label_tree`` : bool or "auto"
-          Whether logistic regressions are a tree of clusters of labels, as in
-          :class:`MultiLabelLogisticRegression`: those on the features (``linear_weight``), or those
-          of ``head="logistic"`` on the embedding. :meth:`predict_topk` searches it. All members
-          hold out the same samples then, "auto" for ``neighbor_weight`` is 0, and "auto" for
-          ``linear_weight`` is 1 unless the net is clearly better. "auto" is True for more than
-          10,000 labels; see :ref:`label-tree`.
+          Whether a tree of labels replaces one logistic regression per label, as in
+          :class:`MultiLabelLogisticRegression`. This concerns the regressions on the features
+          (``linear_weight``), and those on the embedding (``head="logistic"``).
+          :meth:`predict_topk` searches the tree. With a tree all members hold out the same samples.
+          "auto" for ``neighbor_weight`` is then 0, and for ``linear_weight`` 1 unless the net is
+          clearly better. "auto" is True for more than 10,000 labels; see :ref:`label-tree`.
         - ``max_seconds`` : float or None
-          The training ends before an epoch that would exceed so many seconds.
+          The training ends before an epoch that would exceed this number of seconds.
         - ``mixup`` : float
           If above 0, each sample of a batch is mixed with another one, features and labels alike.
-          The shares are from Beta(mixup, mixup); see :func:`sklearn_mlcl.training.mixed`.
+          The shares are drawn from Beta(mixup, mixup).
         - ``n_bins`` : int or "auto"
-          Quantile bins of each dense feature. The built-in encoder sees where a value lies in each
-          bin, beside the scaled value. "auto" is 16 for up to 16 features, 256 over their number
-          for up to 85, and 0, none, for more. CSR, features that are not scaled, and ``module`` get
-          none. See :class:`~sklearn_mlcl.modules.PiecewiseLinearEncoding`.
+          Number of quantile bins of each dense feature. The built-in encoder sees where a value
+          lies in each bin, beside the scaled value. "auto" is 16 for up to 16 features, 256 over
+          their number for up to 85, and 0, no bins, for more. CSR, features that are not scaled,
+          and ``module`` have no bins. See
+          :class:`~sklearn_mlcl.modules.PiecewiseLinearEncoding`.
         - ``optimizer`` : {"adamw", "adam", "sgd"}, torch optimizer class or callable
-          The optimizer; its fused form if torch has one. A callable gets groups of parameters and
-          ``lr``, and returns an optimizer.
+          The optimizer, in its fused form if torch has one. A callable gets groups of parameters
+          and ``lr``, and returns an optimizer.
         - ``optimizer_params`` : dict or None
           Further arguments of the optimizer, for example ``{"betas": (0.9, 0.99)}``.
         - ``precision`` : {"float32", "bf16"}
           "bf16" trains the encoder under autocast to bfloat16. Losses, heads and predictions
           stay float32.
         - ``predict_precision`` : {"float32", "bf16"}
-          "bf16" runs the encoder so in predictions and :meth:`transform`, after the fit; a change
-          takes effect at once. float64 samples are computed in float64.
+          "bf16" runs the encoder in bfloat16 in predictions and :meth:`transform`. A change after
+          ``fit`` takes effect at once. float64 samples are computed in float64.
         - ``pseudo_count`` : float
           The p in log((c + p) / c) - log((m + p) / m), which is added to the log-odds of a label.
           Here c samples have the label, and m do not. It corrects regularised models, which
           underestimate rare labels. 0 adds nothing.
         - ``refit_head`` : bool or "auto"
-          Whether logistic regressions on the trained embedding are blended into the head that was
-          trained with the encoder. C, one for all labels among 0.001, 0.01, 0.1, 1, and their share
-          in the log-odds, 0.5 unless another one is clearly better, are chosen on held-out samples.
-          If there are none, the choice of the fit before stays in a warm start, else the trained
-          head stands alone; so it does after :meth:`partial_fit`. "auto" does so for a ``module``.
-          It does not for the built-in encoder, where it gains nothing on average.
+          Whether to add logistic regressions on the trained embedding to the head that was trained
+          with the encoder. The fit chooses one C for all labels on held-out samples, among 0.001,
+          0.01, 0.1 and 1. It also chooses the weight of the regressions in the log-odds, which is
+          0.5 unless another one is clearly better. Without held-out samples a warm start keeps its
+          earlier choice, and another fit has the trained head only. So has :meth:`partial_fit`.
+          "auto" is True for a ``module``, and False for the built-in encoder, where it gains
+          nothing on average.
         - ``schedule`` : {"averaged", "one_cycle", "cosine", "constant", "warm_restarts"}
           Schedule of the learning rate. "averaged" keeps it constant and averages the weights over
-          about the last two epochs. Each epoch is then as good as a training that ends there.
+          about the last two epochs. Then the weights of each epoch are as good as those of a
+          training that ends there.
           "warm_restarts" follows a cosine from the peak to a tenth of it, and restarts after 50,
           150, 350, ... epochs.
     linear_weight : float or "auto"
@@ -213,9 +216,9 @@ class NetParameters(DeclaredParameters):
         helps if single features decide, as rare words do. With 0 there is none. "auto" chooses the
         weight on held-out samples; if there are none, it is 0.3 for CSR and 0 for dense features.
         "auto" fits no regressions if labels times features exceed 1e7. The same holds if labels
-        times stored entries of a CSR X exceed 2e9, or labels times entries of a dense X 2e8. C is
-        chosen for all labels among 0.001, 0.01, 0.1, 1 by the held-out log loss. A tree of labels
-        (``label_tree`` of ``net_params``) has no such bounds, and C is 1.
+        times stored entries of a CSR X exceed 2e9, or labels times entries of a dense X 2e8. The
+        fit chooses one C for all labels, among 0.001, 0.01, 0.1 and 1, by the held-out log loss. A
+        tree of labels (``label_tree`` of ``net_params``) has no such bounds, and C is 1.
     """
 
     _shared_attributes: ClassVar[str] = """
@@ -224,7 +227,7 @@ class NetParameters(DeclaredParameters):
     label_names_ : ndarray of str
         Column names of y; only if y was a DataFrame.
     predictor_ : torch.nn.Module
-        Module from samples, in float32, to log-odds: with encoder, head, neighbours and linear
+        Module from samples, in float32, to log-odds, with encoder, head, neighbours and linear
         part.
     label_counts_ : ndarray of shape (2, n_labels)
         Numbers of training samples with and without each label, over all calls of
@@ -236,8 +239,8 @@ class NetParameters(DeclaredParameters):
         to 1. ``scale`` multiplies the distance of the log-odds from the center of each label: half
         of its log-odds in the training samples. Then ``shift`` is added.
     oof_proba_ : ndarray of shape (n_samples, n_labels)
-        Held-out probabilities of the training samples; NaN for samples that were not held out. A
-        file of :meth:`save` does not keep them.
+        Out-of-fold probabilities: of each training sample, by a net that did not learn from it. NaN
+        for samples that were not held out. A file of :meth:`save` does not have them.
     validation_scores_ : dict of str to float
         Scores of the held-out samples at ``threshold_``: ``log_loss``, ``average_precision``,
         ``f1_micro``, ``f1_macro``, ``f1_samples``; ``log_loss`` and ``accuracy`` for 1-D targets.
@@ -245,7 +248,8 @@ class NetParameters(DeclaredParameters):
     net_ : skorch net
         The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
     history_ : dict of ndarray of shape (n_epochs,)
-        Records of each epoch: ``train_loss``, ``valid_loss``, ``dur`` in seconds.
+        Records of each epoch: ``train_loss`` and ``dur`` in seconds, and ``valid_loss`` and
+        ``valid_f1_micro`` if samples are held out.
     n_iter_ : int
         Number of epochs that trained the weights.
     n_features_in_ : int
@@ -342,7 +346,7 @@ class NetParameters(DeclaredParameters):
         if self._held_out is None or self._held_out.samples is None:
             raise AttributeError(
                 "There is no oof_proba_: the fit held out no training samples, or the estimator "
-                "was loaded from a file, which does not keep them."
+                "was loaded from a file."
             )
         return self._held_out.of_given()
 

@@ -430,8 +430,8 @@ def _check_tree_of_part(clf: Any, spec: Specification) -> None:
         }
         texts, given = _known(clf, needed)
         raise ValueError(
-            "partial_fit fits no tree of labels: it would know those of the latest samples "
-            f"alone. Set {' and '.join(texts)}, or net_params__label_tree=False; got {given}, "
+            "partial_fit cannot fit a tree of labels, because it sees only a part of the samples. "
+            f"Set {' and '.join(texts)}, or net_params__label_tree=False; got {given}, "
             f"{clf._format.n_labels} labels."
         )
 

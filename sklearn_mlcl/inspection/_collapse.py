@@ -42,8 +42,8 @@ class CollapseDisplay:
     \sum_{k \in S} t_k`. Four kinds of plots show how close the embedding is to collapse:
 
     - ``"tags"``: means of label sets in the plane of the tags of three labels (the best plane for
-      more). Only sets of these labels are shown. At collapse the tags form a regular figure, the
-      samples of a set are one point, and its mean lies on the ray of the sum of its tags.
+      more). Only sets of these labels are shown. At collapse the tags form a regular figure, and
+      the samples of a set are one point. It lies on the ray of the sum of the tags of the set.
     - ``"gram"``: cosines of the tags, minus :math:`-1/(L-1)` of the simplex ETF. Blue pairs are
       further apart than at collapse. Red pairs are closer: the encoder confuses these labels, or
       they occur together.

@@ -46,8 +46,9 @@ class TrainingCurveDisplay:
 
     The training loss of an epoch is the mean over its batches, while the weights change and
     dropout is on. The validation loss is taken at the end of the epoch, without dropout, so that
-    it may be lower. Its lowest epoch is marked: with ``early_stopping`` the net that is used is
-    that of this epoch, up to the tolerance of the stopping rule.
+    it may be lower. The epoch with the lowest validation loss is marked. A fit with a number as
+    ``early_stopping`` uses the net of this epoch. By default ``n_iter_`` is the number of epochs of
+    the net in use.
 
     Make one by :meth:`from_estimator`, or by :meth:`from_history` from a log.
 

@@ -144,7 +144,7 @@ class LabelEmbeddingDisplay:
             If the display was made without labels.
         """
         if self.correlation is None:
-            raise ValueError("There is nothing to agree with: the display was made without y.")
+            raise ValueError("The display was made without y, so there is nothing to compare with.")
         pairs = np.triu_indices(len(self.similarity), 1)
         both = np.column_stack([self.similarity[pairs], self.correlation[pairs]])
         both = both[np.isfinite(both).all(axis=1)]

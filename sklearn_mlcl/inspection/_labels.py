@@ -95,7 +95,7 @@ def named_labels(
     lacking = chosen[~has_curve[chosen]]
     if len(lacking):
         raise ValueError(
-            f"Label {names[lacking[0]]!r} has no curve: y_true holds too little of it "
-            "(expected a positive, for reliability any entry that is not missing)."
+            f"Label {names[lacking[0]]!r} has no curve: y_true must have a positive of it (for "
+            "reliability, an entry that is not missing)."
         )
     return chosen

@@ -112,7 +112,7 @@ def training_history(estimator: Any) -> pd.DataFrame:
     Returns
     -------
     history : DataFrame of shape (n_epochs, n_records)
-        ``train_loss``, ``dur`` in seconds, with early stopping ``valid_loss``, and what callbacks
+        ``train_loss``, ``dur`` in seconds, with held-out samples ``valid_loss``, and what callbacks
         recorded; NaN where an epoch has no record. The index, ``epoch``, counts from 1.
 
     Raises

@@ -293,8 +293,8 @@ def f1_macro(
 ) -> float:
     """Mean of the labels' F1 over the labels that have a positive in ``y_true``.
 
-    A label without a positive has no hits. scikit-learn counts it
-    as 0, so that its macro-F1 depends on how many labels have no positive in the split.
+    scikit-learn counts a label without a positive as 0. Its macro-F1 therefore depends on how many
+    labels have no positive in the split.
 
     Parameters
     ----------

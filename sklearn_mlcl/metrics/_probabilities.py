@@ -292,8 +292,8 @@ def reliability_curve(
     <y_true>
     <y_proba>
     n_bins : int, default=10
-        From 1 to 10,000.
-        Bins of [0, 1]. A probability on an edge belongs to the bin below, 0 to the first.
+        Number of bins of [0, 1], from 1 to 10,000. A probability on an edge belongs to the bin
+        below, and 0 to the first bin.
     <sample_weight>
     <missing_label>
 

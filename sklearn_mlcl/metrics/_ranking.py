@@ -298,7 +298,7 @@ def label_propensities(
     check_arguments("label_propensities", A=(A, AT_LEAST_0), B=(B, AT_LEAST_0))
     positives, n = positives_and_known_of_labels(y_train, missing_label, "y_train")
     if n.min() < 3:
-        raise ValueError(f"y_train must have 3 known entries or more a label, got {n.min()}.")
+        raise ValueError(f"y_train must have at least 3 known entries per label, got {n.min()}.")
     C = (np.log(n) - 1) * (B + 1) ** A
     return 1 / (1 + C * (positives + B) ** -A)
 

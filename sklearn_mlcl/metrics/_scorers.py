@@ -28,9 +28,9 @@ _RESPONSES = {"decision": METHODS[::-1], "proba": METHODS[:1]}
 class MultiLabelScorer(ScorerMixin, DeclaredParameters):
     """Scorer ``scorer(estimator, X, y, sample_weight=None)`` made from a metric.
 
-    It asks the estimator for decisions, scores or probabilities of shape (n, L). Their form may be
-    one matrix, or a list of arrays as forests return, also with a label of a single value in
-    training. scikit-learn's scorers guess that form from ``classes_``, and refuse NaN in y.
+    It asks the estimator for decisions, scores or probabilities of shape (n, L). These may be one
+    matrix, or a list of arrays as scikit-learn's forests return, also if a label had a single value
+    in training. Missing labels (NaN in y) are allowed.
 
     Parameters
     ----------

@@ -216,13 +216,13 @@ def cross_val_predict(
     target_format = infer_format(y, missing_label=missing_label)
     if target_format.kind != "multilabel":
         raise ValueError(
-            f"y must be a label matrix, got {target_format.kind} classes; for those there is "
-            "sklearn.model_selection.cross_val_predict."
+            f"y must be a label matrix, got {target_format.kind} classes. Use "
+            "sklearn.model_selection.cross_val_predict for these."
         )
     splits = splits_of(cv, X, y, missing_label=missing_label)
     tested = np.sort(np.concatenate([np.asarray(test) for _, test in splits]))
     if not np.array_equal(tested, np.arange(num_samples(X))):
-        raise ValueError("The test parts of cv must hold each row once: they are no partition.")
+        raise ValueError("The test parts of cv must contain each sample exactly once.")
     response = {"n_labels": target_format.n_labels, "method": method}
     task = (estimator, params or {})
     return cross_fit([task], X, y, splits, n_jobs, refit=False, **response)[2][0]

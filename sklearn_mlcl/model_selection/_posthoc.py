@@ -21,10 +21,10 @@ from sklearn_mlcl.utils.parameters import named_in_errors
 class PosthocSearchCV(DocumentationLinks, OneFitSearch):
     """Grid search over parameters that need no fit of their own: one fit a fold for all points.
 
-    It is ``GridSearchCV`` for parameters that a fit of this package uses after its training. Each
-    fold is fitted once. Then every point of the grid is set, and what depends on it is chosen anew
-    on the held-out samples of that fit. The scores equal those of ``GridSearchCV``. Its other
-    results, methods and metadata are the same too.
+    It replaces ``GridSearchCV`` for parameters that a fit of this package uses after its training.
+    The search makes one fit for each fold. Then it sets every point of the grid, and the estimator
+    chooses anew on its held-out samples what depends on the point. The scores, the other results,
+    the methods and the metadata are those of ``GridSearchCV``.
 
     Parameters
     ----------
@@ -85,9 +85,9 @@ class PosthocSearchCV(DocumentationLinks, OneFitSearch):
 
     Notes
     -----
-    The epochs of a net are chosen by its head or its neighbours alone, whatever their weights. A
+    The number of epochs of a net does not depend on ``neighbor_weight`` and ``linear_weight``. A
     callback that ends a training by a score sees the parameters of ``estimator``, not those of
-    the points; ``GridSearchCV`` then finds other epochs.
+    the points. ``GridSearchCV`` then finds other numbers of epochs.
 
     Examples
     --------

@@ -177,8 +177,8 @@ class MultilabelStratifiedKFold(_LabelStratified, KFold):
     n_splits : int, default=5
         Number of folds, at least 2 and at most the number of samples.
     shuffle : bool, default=False
-        Whether to shuffle the samples before they are dealt out. If False, the folds depend on the
-        data alone; they are no consecutive blocks even then.
+        Whether to shuffle the samples before they are split. If False, the folds depend on the data
+        only; even then they are not consecutive blocks.
     random_state : int, RandomState instance or None, default=None
         Seeds the shuffling; only with ``shuffle=True``.
     missing_label : float, default=NaN
@@ -362,8 +362,8 @@ def common_share(data: FitData, share: float, seed: int) -> Folds:
         return no_folds(data.n_samples)
     if ceil(share * units.shape[0]) >= units.shape[0]:
         raise ValueError(
-            f"validation={share:g} holds out all {units.shape[0]} samples, where equal ones and "
-            "those of a group count once; expected a smaller share."
+            f"validation={share:g} holds out all {units.shape[0]} samples (equal samples, and "
+            "those of a group, count once); expected a smaller share."
         )
     splitter = MultilabelStratifiedShuffleSplit(1, test_size=share, random_state=seed)
     _, test = next(splitter.split(np.empty((units.shape[0], 0)), units))

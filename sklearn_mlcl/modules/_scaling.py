@@ -235,8 +235,7 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
         shape = tuple(getattr(embedding, "shape", ()))
         raise ValueError(
             "module must map n samples to embeddings of shape (n, n_embedding); "
-            f"for 2 rows it returned {type(embedding).__name__} of shape "
-            f"{shape}."
+            f"for 2 samples it returned {type(embedding).__name__} of shape {shape}."
         )
     if embedding.dtype not in (torch.float32, torch.get_default_dtype()):
         raise ValueError(
@@ -245,8 +244,8 @@ def embedding_width(module: nn.Module, n_features: Any, n_members: int = 1) -> i
         )
     if not embedding.requires_grad and any(p.requires_grad for p in module.parameters()):
         raise ValueError(
-            "module has parameters to train, but its embeddings carry no gradient: its forward "
-            "runs under torch.no_grad or detaches them. To keep parameters as they are, call "
+            "module has parameters to train, but its embeddings have no gradient: its forward runs "
+            "under torch.no_grad or detaches them. To freeze parameters, call "
             "requires_grad_(False) on them."
         )
     return embedding.shape[-1]
@@ -381,15 +380,15 @@ SMALLEST_BIN = 0.01
 
 
 class PiecewiseLinearEncoding(nn.Module):
-    r"""Put beside each feature where it lies in each of its bins.
+    r"""Add the position of each feature within each of its bins to the features.
 
-    For a bin of centre c and half-width h that is
+    For a bin of centre c and half-width h the position is
 
     .. math:: g(x) = \min\Big(\max\Big(\frac{x - c}{h}, -1\Big), 1\Big)
 
-    so -1 below the bin, 1 above it, and a line inside. A linear layer of these is a piecewise
-    linear function of each feature: a net learns effects that rise and fall again, or that lie
-    between two thresholds, from few samples. It is the encoding of [1]_ on [-1, 1].
+    so -1 below the bin, 1 above it, and a line inside. A linear layer on these positions is a
+    piecewise linear function of each feature. So a net learns from few samples effects that rise
+    and fall again, or effects of a range. It is the encoding of [1]_ on [-1, 1].
 
     Parameters
     ----------

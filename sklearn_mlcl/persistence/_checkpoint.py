@@ -37,15 +37,15 @@ RESUMES = ("auto", "always", "never")
 
 @dataclass(frozen=True)
 class FitCheckpoint:
-    """Where a fit keeps its state while it runs, how often, and whether it goes on from one.
+    """Where and how often a fit keeps its state while it runs, and whether it continues from one.
 
-    The name of a folder in its place, ``checkpoint="states"``, takes the defaults.
+    The name of a folder, as in ``checkpoint="states"``, means the defaults.
 
     Each fit has its own file in the folder, named by the class, the parameters and the data. The
     clones of a search can therefore share a folder. The file is replaced in one step and removed
     when the fit ends. If the process dies, the same call continues from the file. The result equals
-    that of an undisturbed fit, bit for bit, on the CPU of the same machine with the same versions
-    and number of threads.
+    that of an undisturbed fit, bit for bit. This holds on the CPU of the same machine, with the
+    same versions and number of threads.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class KeptFit:
         try:
             content = read_file(path)
             if content.root != ROOT:
-                raise ValueError(f"it holds {content.root!r}, no state of a fit")
+                raise ValueError(f"it holds {content.root!r}, not the state of a fit")
             kept = decode(content.tree, content.arrays)
             here, there = self._known["here"], dict(kept["here"])
             state, is_last, drawn = dict(kept["state"]), kept["is last"], dict(kept["drawn"])
@@ -239,9 +239,9 @@ class KeptFit:
         other = [f"{n} {there.get(n)} (here {here[n]})" for n in here if there.get(n) != here[n]]
         if other:
             raise ValueError(
-                f"checkpoint: the state in {str(path)!r} was kept with {', '.join(other)}: from it "
-                "the fit would not end as it would have. Restore that, or begin anew with "
-                "checkpoint=FitCheckpoint(..., resume='never')."
+                f"checkpoint: the state in {str(path)!r} was kept with {', '.join(other)}: a fit "
+                "that continues from it would have another result. Restore that, or start a new "
+                "fit with checkpoint=FitCheckpoint(..., resume='never')."
             )
         self.state, self.is_last = state, is_last
         self._drawn.update(drawn)
@@ -275,8 +275,9 @@ class KeptFit:
             if name not in self._warned:
                 self._warned.add(name)
                 warnings.warn(
-                    f"checkpoint= does not keep {name}, {type(value).__name__}: it begins anew in "
-                    "a fit that goes on. Give the callback state_dict and load_state_dict.",
+                    f"checkpoint= does not keep {name}, {type(value).__name__}: a fit that "
+                    "continues loses its value. Define state_dict and load_state_dict in the "
+                    "callback.",
                     UserWarning,
                     stacklevel=2,
                 )

@@ -27,9 +27,8 @@ def custom_encoder(factory: Callable[[int], nn.Module], n_features: int) -> nn.M
     """
     if isinstance(factory, nn.Module):
         raise TypeError(
-            f"module must be a class or a function that returns a module, got a module of the "
-            f"class {type(factory).__name__}: each fit, and each member, needs one of its own. "
-            "Give the class, or a function or functools.partial that makes one."
+            "module must be a class or a function that returns a module, got a module of the "
+            f"class {type(factory).__name__}. Each fit, and each member, needs a module of its own."
         )
     module = factory(n_features) if _takes_arguments(factory) else factory()  # type: ignore
     if isinstance(module, nn.Module):
@@ -80,8 +79,8 @@ def custom_codecs(given: Any) -> dict[str, Codec]:
     def factory_of(header: dict[str, Node], fields: dict[str, Any]) -> Any:
         if given is None:
             raise ValueError(
-                f"it was fitted with module={header['name']}, and no name in a file is imported: "
-                "give the class to load(path, module=...)"
+                f"it was fitted with module={header['name']}, and load imports no name of a file: "
+                "pass the class, load(path, module=...)"
             )
         return given
 

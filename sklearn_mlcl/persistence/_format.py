@@ -117,7 +117,7 @@ def read_file(path: str | os.PathLike[str]) -> Content:
             names = list(file.keys()) if header.get("format") == FORMAT else []
             arrays = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"it is cut short, damaged, or no file of save(): {error}") from error
+        raise ValueError(f"it is incomplete, damaged, or not a file of save(): {error}") from error
     _check_version(header)
     if header.get("sha256") != _digest(header, arrays):
         raise ValueError("it is damaged: it does not match its checksum")
@@ -150,7 +150,7 @@ def _check_tree(text: str) -> None:
 
 def _check_version(header: dict[str, str]) -> None:
     if header.get("format") != FORMAT:
-        raise ValueError("it is a safetensors file, but none that save() wrote")
+        raise ValueError("it is a safetensors file, but save() did not write it")
     version = header.get("format_version", "")
     if version.isdecimal() and int(version) > FORMAT_VERSION:
         raise ValueError(

@@ -50,8 +50,7 @@ def write_onnx(graph: nn.Module, samples: Inputs, path: Any, metadata: dict[str,
     if size > LARGEST:
         raise ValueError(
             f"The graph has {size / 2**30:.1f} GiB of constants, more than the 2 GiB of an ONNX "
-            "file. The rows of the vote are most of it where there are many labels: fit with "
-            "neighbor_weight=0."
+            "file. With many labels most of it are the neighbours: fit with neighbor_weight=0."
         )
     program = _exported(graph, samples)
     program.model.metadata_props.update({"sklearn_mlcl": __version__, **metadata})
@@ -105,8 +104,8 @@ def _exported(graph: nn.Module, samples: Inputs) -> Any:
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise ValueError(
-            f"to_onnx: torch cannot export what predicts ({type(error).__name__}: {reason}). Is "
-            "there a step in your module that ONNX has no operation for, or that depends on values?"
+            f"to_onnx: torch cannot export the prediction ({type(error).__name__}: {reason}). Your "
+            "module may have a step that depends on values, or that ONNX has no operation for."
         ) from error
     finally:
         log.setLevel(level)

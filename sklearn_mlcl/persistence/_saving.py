@@ -24,9 +24,9 @@ def save(estimator: Any, path: str | os.PathLike[str], *, optimizer: bool = Fals
     """Write a fitted estimator to a file that loads without running code.
 
     The file is in the safetensors format: all arrays, and in its header the rest as JSON, with
-    versions and checksums. It holds all of the estimator, with what ``partial_fit`` and warm starts
-    go on from: the weights, the history, and the state of the optimizer if you ask for it.
-    ``compile`` of ``net_params`` is left out, so that no file starts a compiler.
+    versions and checksums. It has everything that predictions, ``partial_fit`` and warm starts
+    need. The state of the optimizer is optional, and held-out probabilities are left out. So is
+    ``compile`` of ``net_params``, so that no file starts a compiler.
 
     Parameters
     ----------
@@ -83,16 +83,16 @@ def save(estimator: Any, path: str | os.PathLike[str], *, optimizer: bool = Fals
 def load(path: str | os.PathLike[str], *, module: Any = None) -> Any:
     """Return the estimator in a file that :func:`save` wrote.
 
-    Nothing in the file is run: it is data, and only classes of this package are made from it. What
-    is in it is checked first, against nets that are built anew from the parameters in it.
+    No code of the file is run. ``load`` makes only instances of known classes from it, and checks
+    the content first, against nets that it builds from the parameters in the file.
 
     Parameters
     ----------
     path : str or path-like
         The file.
     module : callable, default=None
-        What the estimator was given as ``module=``, if it had a module class of your own. A file
-        has its name, and no name in a file is imported.
+        The ``module=`` of the estimator, if it had a module class of your own. A file has its name
+        only, and ``load`` imports no name of a file.
 
     Returns
     -------
@@ -105,8 +105,9 @@ def load(path: str | os.PathLike[str], *, module: Any = None) -> Any:
     FileNotFoundError
         If there is no such file.
     ModelFileError
-        If the file is damaged or cut short, of a newer format version or of another format, holds
-        what no estimator does, or needs ``module``. It is a ``ValueError`` that names the file.
+        If the file is damaged or incomplete, or has another format or a newer version of it. Also
+        if its content is not that of an estimator, or it needs ``module``. It is a ``ValueError``
+        that names the file.
 
     See Also
     --------
@@ -134,7 +135,7 @@ def _loaded(path: str | os.PathLike[str], cls: type | None, module: Any) -> Any:
         known = registered("object", content.root)
         if cls is not None and not issubclass(known, cls):
             raise ValueError(
-                f"it holds a {content.root}, expected a {cls.__name__}; sklearn_mlcl.load reads any"
+                f"it holds a {content.root}, expected a {cls.__name__}; sklearn_mlcl.load reads all"
             )
         with torch_defaults():
             estimator = decode(content.tree, content.arrays, module)

@@ -213,9 +213,9 @@ class Reader:
 def unsavable(value: Any, where: str) -> str:
     """Say that a value cannot be saved, and what to do instead."""
     cls = value if isinstance(value, type) else type(value)
+    remedy = ", or set_params(callbacks=None)" if "callbacks" in where else ""
     return (
         f"{where} holds {cls.__module__}.{cls.__qualname__}, which cannot be saved: files that "
         "load without running code hold arrays, plain values and classes of sklearn_mlcl only. "
-        "Pickle the estimator instead. Callbacks are no part of a model: detach them first "
-        "(callbacks=None)."
+        f"Pickle the estimator instead{remedy}."
     )

@@ -67,7 +67,7 @@ class CrossFittedClassifier(
     n_jobs : int or None
         Number of fits at the same time.
     random_state : int, RandomState instance or None
-        Shuffles the samples before they are dealt to folds; None keeps their order.
+        Shuffles the samples before they are split into folds; None keeps their order.
     missing_label : float
         Value that marks a missing entry of y beside NaN, for example -1. An estimator gets y as it
         is and needs a ``missing_label`` of its own. So does a splitter or scorer given here.
@@ -79,7 +79,7 @@ class CrossFittedClassifier(
     label_names_ : ndarray of str
         Column names of a DataFrame y.
     n_features_in_, feature_names_in_
-        As the first estimator that knows them has them.
+        Those of the first estimator that has them.
     """
 
     cv: Any = param(

@@ -95,8 +95,8 @@ def tune_thresholds(
     thresholds : ndarray of float64, shape (L,)
         Each is halfway between two neighbouring scores, the highest among equally good ones. All
         are equal with ``per_label=False``. A label without a positive gets the common threshold,
-        for "f1_macro" that of "f1_micro". So does a label that is best never predicted, or a
-        threshold just above its scores if that is higher.
+        for "f1_macro" that of "f1_micro". So does a label that is best never predicted, but its
+        threshold is also above all its scores.
 
     Raises
     ------

@@ -161,8 +161,8 @@ class Processes:
         n_learning = sum(p.grad is not None for p in of_all)
         if n_learning > sum(p.grad is not None for p in parameters):
             raise RuntimeError(
-                "A parameter had no gradient in the first step and has one now: processes that "
-                f"share a fit cannot follow that. Fit with {OFF}."
+                "A parameter had no gradient in the first step and has one now. A fit by several "
+                f"processes cannot handle this. Set {OFF}."
             )
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         loss = loss.detach().clone()
@@ -206,9 +206,9 @@ class Processes:
                 if first[0] != here[0]:
                     raise ValueError(
                         f"{name} must be the same in all processes of the torch.distributed group, "
-                        f"got {first[1]} in process 0 and {here[1]} in process {k}. Each process "
-                        "takes its part of the samples by itself. For fits that have nothing to do "
-                        f"with each other, set {OFF}."
+                        f"got {first[1]} in process 0 and {here[1]} in process {k}. Pass all "
+                        "samples to each process, which takes its part by itself. For a separate "
+                        f"fit in each process, set {OFF}."
                     )
 
     def wait(self) -> None:

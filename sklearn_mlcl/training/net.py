@@ -511,8 +511,8 @@ class IndexBatchNet(NeuralNet):
             self._epochs_done, self._steps_done = epochs, steps
         except Exception as error:
             raise ValueError(
-                f"checkpoint: the state that was kept is none of this net ({error}). Has the code "
-                "of a module, loss or callback changed? Begin anew with "
+                f"checkpoint: the state that was kept does not fit this net ({error}). If the code "
+                "of a module, loss or callback has changed, start a new fit with "
                 "checkpoint=FitCheckpoint(..., resume='never')."
             ) from error
 
@@ -752,9 +752,9 @@ class IndexBatchNet(NeuralNet):
         step: dict[str, Any] = self.validation_step(batch)
         if "probabilities" not in step:
             raise ValueError(
-                "Nothing gives probabilities while this net trains: no head of single labels is "
-                "trained with the encoder. Score after the fit, set lambda_joint > 0, or take "
-                "another loss than 'pal'."
+                "This net has no probabilities during the training, because no head for single "
+                "labels is trained with the encoder. Score after the fit, set lambda_joint > 0, or "
+                "take another loss than 'pal'."
             )
         return step["probabilities"][1]
 

@@ -178,12 +178,12 @@ class NamedEstimators(_BaseComposition):
             for pair in pairs
         ):
             raise ValueError(
-                f"estimators must be a list of (name, estimator) with one at least, got {pairs!r}."
+                f"estimators must be a list of at least one (name, estimator), got {pairs!r}."
             )
         self._validate_names([name for name, _ in pairs])
         used = {name: estimator for name, estimator in pairs if not _is_dropped(estimator)}
         if not used:
-            raise ValueError("All estimators are dropped; expected one at least that is not.")
+            raise ValueError("All estimators are dropped; expected at least one that is not.")
         for name, estimator in used.items():
             if not hasattr(estimator, "fit") or isinstance(estimator, type):
                 raise ValueError(

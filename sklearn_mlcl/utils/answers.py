@@ -323,8 +323,8 @@ def in_chosen_container(method: Callable[[Any, Any], Any]) -> Callable[..., Any]
             return answer
         if sp.issparse(answer):
             raise ValueError(
-                f"{method.__name__} returns CSR, as y was CSR, and CSR fits no DataFrame: fit a "
-                'dense y, or call set_output(predict="default").'
+                f"{method.__name__} returns CSR, because y was CSR, and a DataFrame cannot hold "
+                'CSR: fit a dense y, or call set_output(predict="default").'
             )
         return wrap_output(answer, X, _columns(self._format, container), container)
 

@@ -115,7 +115,7 @@ class FitData:
         weight, unit = in_units(weight)
         unit *= self.weight_unit
         if not 0 < unit < np.inf:
-            raise ValueError("float64 does not hold the product of sample_weight and class_weight.")
+            raise ValueError("The product of sample_weight and class_weight is beyond float64.")
         return replace(self, Y=Y, sample_weight=weight, weight_unit=unit)
 
 
@@ -169,8 +169,8 @@ def warn_weightless(data: FitData, label_names: Any, C: Any = 1.0) -> None:
     labels = np.flatnonzero(nothing) if label_names is None else label_names[nothing]
     which = "all labels" if nothing.all() else f"the labels {labels[:5].tolist()}"
     warnings.warn(
-        f"The sample_weight of {which} amounts to nothing: it sums to {weight[nothing].max():g}, "
-        "and a weight of k counts as k copies of a sample. Give weights near 1.",
+        f"The sample_weight of {which} is too small: it sums to {weight[nothing].max():g}, and a "
+        "weight of k counts as k copies of a sample. Use weights near 1.",
         UserWarning,
         stacklevel=3,
     )

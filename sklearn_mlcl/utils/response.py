@@ -17,7 +17,7 @@ METHODS = ("predict_proba", "decision_function")
 def first_method(estimator: Any, methods: Sequence[str]) -> str:
     """Return the first of the methods that the estimator has."""
     if isinstance(estimator, type):
-        raise TypeError(f"{estimator.__name__} is a class, expected a fitted instance of it.")
+        raise TypeError(f"{estimator.__name__} is a class, expected a fitted instance.")
     for method in methods:
         if hasattr(estimator, method):
             return method

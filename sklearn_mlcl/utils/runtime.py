@@ -62,12 +62,10 @@ def resolve_device(
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device={device!r} is no device that torch knows: {error}") from error
+        raise ValueError(f"device={device!r} is unknown to torch: {error}") from error
     n_devices = torch.cuda.device_count()
     if resolved.type == "cuda" and (resolved.index or 0) >= n_devices:
-        raise ValueError(
-            f"device={device!r} was asked for, but torch sees {n_devices} CUDA devices here."
-        )
+        raise ValueError(f"device={device!r} is not there: torch sees {n_devices} CUDA devices.")
     return resolved
 
 

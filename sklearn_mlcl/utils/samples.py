@@ -65,8 +65,8 @@ def map_chunks(
                 raise
             size = (part.stop - part.start) // 2
             warnings.warn(
-                f"The device ran out of memory at {part.stop - start} rows at once; going on with "
-                f"{size}.",
+                f"The device ran out of memory with {part.stop - start} samples at once; "
+                f"continuing with {size}.",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -316,8 +316,8 @@ def check_samples(X: Any) -> np.ndarray:
     kinds = {part.dtype.kind for part in parts.values()}
     if not kinds <= set("biuf"):
         raise TypeError(
-            f"module needs numbers, and X has the dtype {X.dtype}: put a step in front of the "
-            "classifier that makes numbers of it, as a tokenizer makes ids of texts."
+            f"module needs numbers, but X has the dtype {X.dtype}. Convert X in a step before the "
+            "classifier, for example texts to token ids."
         )
     if not X.dtype.names and X.ndim < 2:
         raise ValueError(f"X must have shape (n_samples, ...), got {X.shape}.")
@@ -400,7 +400,15 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Features:
         if not _WITHOUT_NAME.match(str(error)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"X cannot be read as a matrix of numbers: {error}") from error
+        hint = (
+            ""
+            if "could not convert" not in str(error)
+            else (
+                ". Convert texts and categories in a step before the classifier, for example by "
+                "TfidfVectorizer or OneHotEncoder."
+            )
+        )
+        raise kind(f"X cannot be read as a matrix of numbers: {error}{hint}") from error
     return canonical(X) if sp.issparse(X) else X
 
 
@@ -443,6 +451,6 @@ def check_sizes(X: Any, smallest: float, largest: float) -> None:
     found = largest_value(X)
     if found and not smallest <= found <= largest:
         raise ValueError(
-            f"X holds values up to {found:g}, expected {smallest:g} to {largest:g}: the arithmetic "
-            "ends beyond. Bring the features to a common scale (StandardScaler)."
+            f"X holds values up to {found:g}, expected {smallest:g} to {largest:g}. Bring the "
+            "features to a common scale (StandardScaler)."
         )

@@ -218,8 +218,8 @@ def read_decisions(
     Parameters
     ----------
     y_true : {ndarray, DataFrame, sparse matrix} of shape (n, L)
-        Indicator matrix of 0 and 1, NaN where missing. Missing entries are ignored. Or classes
-        that are strings, of shape (n,): a column for each, one for the second of two.
+        Indicator matrix of 0 and 1, NaN where missing. Missing entries are ignored. Or strings of
+        shape (n,): each class is a column, but of two classes only the second.
     y_pred : {ndarray, DataFrame, sparse matrix} of shape (n, L)
         Decisions, 0 or 1; or classes that are strings. A DataFrame must have the labels of a
         DataFrame ``y_true`` in the same order.
@@ -273,8 +273,8 @@ def read_values(
         classes = np.unique(truth)
         if len(classes) < 2:
             raise ValueError(
-                f"y_true holds the class {classes[0]!r} only, so it is open which class the scores "
-                "are of. Expected two classes at least, or an indicator matrix."
+                f"y_true holds only the class {classes[0]!r}, which may be the positive or the "
+                "negative one. Expected at least two classes, or an indicator matrix."
             )
         y_true = one_hot(truth, classes)
     scores = canonical(sp.csr_array(values)) if sp.issparse(values) else as_array(values)

@@ -139,13 +139,13 @@ def test_frames_have_names(openml):
 
 
 def test_unknown_name_tells_both_ways(openml, tmp_path):
-    with pytest.raises(ValueError, match=r"(?s)No set named 'nowhere'.*nowhere\.npz.*OpenML has"):
+    with pytest.raises(ValueError, match=r"(?s)the name 'nowhere'.*nowhere\.npz.*OpenML has"):
         fetch_multilabel("nowhere", data_home=tmp_path)
     assert not openml.calls
 
 
 def test_no_download(openml):
-    with pytest.raises(OSError, match=r"(?s)downloads are off.*yeast\.npz.*OpenML has"):
+    with pytest.raises(OSError, match=r"(?s)download_if_missing is False.*yeast\.npz.*OpenML has"):
         fetch_multilabel("yeast", download_if_missing=False)
     assert not openml.calls
 

@@ -57,7 +57,7 @@ def test_a_file_is_safetensors_with_its_versions_in_the_header(file: Path) -> No
 def test_a_file_that_is_cut_short(share: float, file: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"heads.safetensors.*(cut short|damaged)"):
+    with pytest.raises(ValueError, match=r"heads.safetensors.*(incomplete|damaged)"):
         sklearn_mlcl.load(file)
 
 
@@ -110,10 +110,10 @@ def test_a_file_of_a_newer_version(file: Path) -> None:
 def test_files_of_others(tmp_path: Path) -> None:
     path = tmp_path / "other"
     save_file({"weight": np.zeros(3)}, path)
-    with pytest.raises(ValueError, match="none that save"):
+    with pytest.raises(ValueError, match="save\\(\\) did not write it"):
         sklearn_mlcl.load(path)
     path.write_text("not a model")
-    with pytest.raises(ValueError, match="no file of save"):
+    with pytest.raises(ValueError, match="not a file of save"):
         sklearn_mlcl.load(path)
     for missing in (tmp_path, tmp_path / "nothing here"):
         with pytest.raises(FileNotFoundError, match="There is no file"):

@@ -81,7 +81,7 @@ class Branches(test_own_inputs.Rows):
 @needs_exporter
 def test_a_module_that_has_no_graph(tmp_path: Path) -> None:
     clf = test_own_inputs.classifier(MultiLabelMLPClassifier, Branches, max_epochs=1).fit(X, Y)
-    with pytest.raises(ValueError, match="to_onnx: torch cannot export what predicts"):
+    with pytest.raises(ValueError, match="to_onnx: torch cannot export the prediction"):
         clf.to_onnx(tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
