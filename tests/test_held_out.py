@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,56 @@ def test_a_splitter_sees_classes_and_groups(label_data: Any) -> None:
     clf = net(MultiLabelMLPClassifier, validation=GroupKFold(3)).fit(X, Y, groups=groups)
     _, held_out = next(GroupKFold(3).split(X, groups=groups))
     assert_array_equal(np.isfinite(clf.oof_proba_).all(axis=1).nonzero()[0], held_out)
+
+
+@dataclass
+class OneSplit:
+    """A splitter that gives one pair, or what is none."""
+
+    pair: Any
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        return [self.pair]
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        return 1
+
+
+def test_a_splitter_may_give_masks_and_numbers_from_the_end(label_data: Any) -> None:
+    X, Y = label_data
+    last = np.arange(200) >= 150
+    pairs = [(~last, last), (np.arange(150), np.arange(-50, 0)), (range(150), [*range(150, 200)])]
+    fits = [net(MultiLabelMLPClassifier, validation=OneSplit(pair)).fit(X, Y) for pair in pairs]
+    for clf in fits:
+        assert_array_equal(np.isfinite(clf.oof_proba_).all(axis=1), last)
+        assert_array_equal(clf.predict_proba(X), fits[0].predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (np.arange(200), np.arange(20)),
+        (np.arange(180), np.array([], dtype=int)),
+        (np.array([], dtype=int), np.arange(200)),
+        (np.arange(180), np.arange(190, 210)),
+        (np.arange(180.0), np.arange(180.0, 200)),
+        (np.zeros(20, dtype=bool), np.ones(20, dtype=bool)),
+        (None, None),
+        (),
+    ],
+)
+def test_a_splitter_that_splits_other_samples(pair: Any, label_data: Any) -> None:
+    with pytest.raises(ValueError, match=r"validation, a OneSplit, .* of the 200 samples"):
+        net(MultiLabelMLPClassifier, validation=OneSplit(pair)).fit(*label_data)
+
+
+def test_a_splitter_without_a_split_or_of_dropped_samples(label_data: Any) -> None:
+    X, Y = label_data
+    with pytest.raises(ValueError, match=r"validation, a PredefinedSplit, .* got \(\)"):
+        net(MultiLabelMLPClassifier, validation=PredefinedSplit(np.full(200, -1))).fit(X, Y)
+    with pytest.raises(ValueError, match=r"of the 199 samples of positive weight"):
+        clf = net(MultiLabelMLPClassifier, validation=PredefinedSplit(np.arange(200) % 4))
+        clf.fit(X, Y, sample_weight=np.arange(200))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25])

@@ -121,9 +121,9 @@ class NetParameters(DeclaredParameters):
         Samples that are held out of the training, stratified over the labels. Epochs, weights of
         the parts, scale and threshold are chosen on them. With "folds", each of four or more
         members holds out a fold of its own. With fewer members, or more than 20,000 samples, all
-        members hold out a common tenth, at most 20,000 samples. A float is a common share, and a
-        splitter gives its first split. None holds out nothing and chooses nothing. Equal samples,
-        and samples of one group, are held out together.
+        members hold out a common tenth, at most 20,000 samples. A float is a common share. Equal
+        samples, and samples of one group, are held out together. A splitter gives its first split,
+        which may name numbers or masks. None holds out nothing and chooses nothing.
     early_stopping : bool or int
         True compares an eighth, a quarter, a half and all of ``max_epochs`` by the log loss of
         held-out samples. It takes the longest training within 5 % of the best. A number n stops

@@ -48,7 +48,7 @@ def row_numbers(cv: Any, X: Any, y: Any, **split_params: Any) -> list[tuple[Any,
         if is_splitter:
             raise
         raise ValueError(_WHAT_CV_IS.format(n_samples, cv)) from error
-    splits = [(_numbers(train, n_samples), _numbers(test, n_samples)) for train, test in pairs]
+    splits = [(sample_numbers(a, n_samples), sample_numbers(b, n_samples)) for a, b in pairs]
     if not splits or any(part is None for pair in splits for part in pair):
         raise ValueError(_WHAT_CV_IS.format(n_samples, cv))
     return splits
@@ -60,7 +60,7 @@ _WHAT_CV_IS = (
 )
 
 
-def _numbers(part: Any, n_samples: int) -> np.ndarray | None:
+def sample_numbers(part: Any, n_samples: int) -> np.ndarray | None:
     """Return the numbers of samples that an array names, or a mask; None if it is neither."""
     rows = np.asarray(part)
     if rows.dtype == bool and rows.shape == (n_samples,):
