@@ -31,6 +31,7 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
     load,
 )
+from sklearn_mlcl.heads.held_out import Blend
 from sklearn_mlcl.metrics import f1_samples
 from sklearn_mlcl.model_selection._splitters import Folds
 from sklearn_mlcl.thresholds import tune_thresholds
@@ -524,12 +525,12 @@ def test_a_threshold_that_is_set_later_counts_at_once(
     for threshold in ("f1_macro", 0.2, numbers, "jaccard", "auto"):
         clf.set_params(threshold=threshold)
         cut = expected[threshold] if isinstance(threshold, str) else threshold
-        for one in (clf, pickle.loads(pickle.dumps(clf))):
+        clf.save(tmp_path / "net.zip")
+        for one in (clf, pickle.loads(pickle.dumps(clf)), load(tmp_path / "net.zip")):
+            assert_array_equal(one.threshold_, cut)
             assert_array_equal(one.predict(X), p >= cut)
     # A file does not keep what was held out.
-    clf.save(tmp_path / "net.zip")
     loaded = load(tmp_path / "net.zip")
-    assert_array_equal(loaded.predict(X), clf.predict(X))
     assert_array_equal(loaded.set_params(threshold=0.2).predict(X), p >= 0.2)
     with pytest.raises(ValueError, match=r"was set after the fit.*a file was loaded"):
         loaded.set_params(threshold="f1_macro").predict(X)
@@ -556,6 +557,43 @@ def test_a_part_that_follows_changes_no_choice(label_data: Any) -> None:
     assert clf.blend_ == blend
     assert clf.validation_scores_ == {}
     assert_array_equal(clf.predict(X), clf.predict_proba(X) >= threshold)
+
+
+@pytest.mark.parametrize("as_class_weight", [True, False])
+def test_a_part_that_follows_counts_weights_as_the_fit_did(
+    as_class_weight: bool, label_data: Any
+) -> None:
+    X, Y = label_data
+    weight = np.where(Y == 1, 5.0, 1.0)
+    given = {"class_weight": [{1: 5}] * 5} if as_class_weight else {}
+    w = None if as_class_weight else weight
+    clf = net(MultiLabelMLPClassifier, **given).fit(X, Y, w)
+    part = Y[:50].astype(float)
+    part[:, 0] = np.nan
+    clf.partial_fit(X[:50], part, sample_weight=None if w is None else w[:50])
+    seen = np.vstack([Y, part])
+    positive, negative = 5 * (seen == 1).sum(axis=0) + 0.5, (seen == 0).sum(axis=0) + 0.5
+    scale, shift = clf.predictor_.calibration(Blend(0.0, 0.0, scale=3.0, shift=0.1))
+    c, counts = np.log(positive / negative) / 2, clf.label_counts_
+    rare = np.subtract(*np.log1p(clf.predictor_.pseudo_count / counts))
+    assert_array_equal(scale, 3)
+    assert_allclose(shift, 0.1 - 2 * c + rare)
+    # No neighbour knows the first label.
+    prior = clf.predictor_.neighbors.prior.numpy()
+    assert_allclose(prior, positive / (positive + negative))
+
+
+@every_net
+def test_labels_of_one_value_have_their_prior_out_of_fold(make: Any, label_data: Any) -> None:
+    X, Y = label_data
+    Y = Y.copy()
+    Y[:, 1:3] = 0, 1
+    linear = {} if make is CGMVAEClassifier else {"linear_weight": 0.0}
+    with pytest.warns(UserWarning, match="single value"):
+        clf = net(make, neighbor_weight=0.0, **linear).fit(X, Y)
+    assert clf.blend_["scale"] != 1
+    there = np.isfinite(clf.oof_proba_).all(axis=1)
+    assert_allclose(clf.oof_proba_[there, 1:3], clf.predict_proba(X)[there, 1:3], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["contrastive", "mlp", "cgmvae"])

@@ -21,18 +21,17 @@ from sklearn_mlcl.heads.held_out import (
     Decision,
     HeldOut,
     HeldOutParts,
-    center,
     choose_blend,
     chosen,
     for_ensemble,
 )
 from sklearn_mlcl.heads.logistic import default_weight, fit_linear, has_linear, held_out_linear
-from sklearn_mlcl.heads.predictor import AffineHead, NeighborHead, Predictor, rarity
+from sklearn_mlcl.heads.predictor import AffineHead, NeighborHead, Predictor
 from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_feature_tree
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.training._parallel import agreed, in_parts, processes_of_fit
 from sklearn_mlcl.utils.answers import logit
-from sklearn_mlcl.utils.fit_data import FitData, LabelStats, label_log_odds
+from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 from sklearn_mlcl.utils.parameters import setting
 from sklearn_mlcl.utils.samples import is_table
 
@@ -282,11 +281,10 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
         blend = agreed(choose_blend(parts, judge.judged.judgement, blend, *asked, task.seed))
         whole = agreed(judge.for_ensemble(blend, trained.known, trained.heads.module))
     random_state = np.random.RandomState(task.seed)
-    counts, stats = task.stats.counts, task.stats
+    stats = task.stats
     if before is not None:
         # Labels that the latest samples do not know get the prior of all samples so far.
-        counts = counts + before.counts
-        stats = replace(stats, log_odds=label_log_odds(*counts)[0])
+        stats = stats.with_earlier(before.counts, before.weighted_counts)
     neighbors = trained.neighbors(stats, random_state) if blend.neighbor_weight > 0 else None
     linear: nn.Module | None = None
     if blend.linear_weight > 0 and tree:
@@ -297,9 +295,9 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
     predictor = Predictor(
         trained.net.module_,
         trained.heads.module,
-        counts,
+        stats.counts,
         setting(clf, "pseudo_count"),
-        center(stats.log_odds),
+        stats.weighted_counts,
         neighbors=neighbors,
         linear=linear,
         blend=whole,
@@ -308,18 +306,18 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
         processes.hand_out(t for t in predictor.state_dict().values() if torch.is_tensor(t))
     held_out = None
     if judge is not None and parts is not None:
-        log_odds = blend.calibrated(parts.blended(blend), predictor.center)
-        log_odds += rarity(counts, predictor.pseudo_count)
+        scale, shift = predictor.calibration(blend)
+        log_odds = scale * parts.blended(blend) + shift
         held_out = judge.kept(log_odds.astype(np.float32))
     threshold, decision = agreed(_decided(clf, trained, held_out))
     kind = clf._format.kind
     return {
         "predictor_": predictor,
         "decision_": decision,
-        "threshold_": threshold,
         "validation_scores_": {} if held_out is None else held_out.scores(threshold, kind),
         "_held_out": held_out,
         "_threshold_asked": clf.threshold,
+        "_threshold_chosen": threshold,
     }
 
 

@@ -229,7 +229,7 @@ class NetParameters(DeclaredParameters):
     label_counts_ : ndarray of shape (2, n_labels)
         Numbers of training samples with and without each label, over all calls of
         :meth:`partial_fit`.
-    threshold_ : float or array-like
+    threshold_ : float or ndarray of shape (n_labels,)
         The threshold that :meth:`predict` uses.
     blend_ : dict of str to float
         Weights of the parts, chosen on held-out samples: ``net``, ``neighbors`` and ``linear`` sum
@@ -239,9 +239,9 @@ class NetParameters(DeclaredParameters):
         Held-out probabilities of the training samples; NaN for samples that were not held out. A
         file of :meth:`save` does not keep them.
     validation_scores_ : dict of str to float
-        Scores of the held-out samples at ``threshold_``: ``log_loss``, ``average_precision``,
-        ``f1_micro``, ``f1_macro``, ``f1_samples``; ``log_loss`` and ``accuracy`` for 1-D targets.
-        Empty if nothing was held out.
+        Scores of the held-out samples at the threshold of the fit: ``log_loss``,
+        ``average_precision``, ``f1_micro``, ``f1_macro``, ``f1_samples``; ``log_loss`` and
+        ``accuracy`` for 1-D targets. Empty if nothing was held out.
     net_ : skorch net
         The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
     history_ : dict of ndarray of shape (n_epochs,)
@@ -257,7 +257,8 @@ class NetParameters(DeclaredParameters):
     net_: IndexBatchNet
     predictor_: Predictor
     decision_: Decision
-    threshold_: Any
+    _threshold_asked: Any
+    _threshold_chosen: Any
     history_: dict[str, np.ndarray]
     n_iter_: int
     validation_scores_: dict[str, float]
