@@ -18,6 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import (
+    BatchScoring,
     Callback,
     Checkpoint,
     EarlyStopping,
@@ -299,6 +300,20 @@ def test_freezing_and_scoring_of_skorch(label_data: Any) -> None:
     assert_array_equal(frozen.detach(), one.fit(X, Y).net_.module_.encoder[0].weight.detach())
     assert clf.history_["spread"].shape == (4,)
     assert (clf.history_["spread"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    [
+        EpochScoring("f1_micro", on_train=True),
+        BatchScoring("f1_micro"),
+        BatchScoring("f1_micro", on_train=True),
+    ],
+)
+def test_batches_of_a_training_cannot_be_scored(scoring: Any, label_data: Any) -> None:
+    for callback in (scoring, ("own", scoring)):
+        with pytest.raises(ValueError, match=rf"callbacks must .* got a {type(scoring).__name__}"):
+            net_of(MultiLabelMLPClassifier, callbacks=[callback]).fit(*label_data)
 
 
 def test_verbose_prints_a_line_an_epoch(label_data: Any, capsys: Any) -> None:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, LRScheduler
+from skorch.callbacks import BatchScoring, EpochScoring, EpochTimer, LRScheduler
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
@@ -279,6 +279,14 @@ class IndexBatchNet(NeuralNet):
                 raise ValueError(
                     f"callbacks must hold callbacks of skorch, or pairs of a name and one, got "
                     f"{given!r}."
+                )
+            # skorch asks for probabilities in each batch, and batches of a training have none.
+            in_training = isinstance(callback, EpochScoring) and callback.on_train
+            if isinstance(callback, BatchScoring) or (in_training and callback.use_caching):
+                raise ValueError(
+                    "callbacks must score held-out samples by EpochScoring with on_train=False, "
+                    "or the samples of the training by a callable, with use_caching=False; got a "
+                    f"{type(callback).__name__} with on_train={callback.on_train}."
                 )
         super().initialize_callbacks()
         return self
