@@ -190,7 +190,7 @@ class Trained:
     own: np.ndarray | None
     heads: Heads
     previous: Predictor | None
-    _linear_parts: dict[tuple[Any, ...], nn.Module] = field(
+    _linear_parts: dict[tuple[Any, ...], nn.Sequential] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -237,12 +237,27 @@ class Trained:
         assert self.judge is not None and self.own is not None
         return self.judge, self.own
 
-    def linear_part(self, C: float | None, random_state: np.random.RandomState) -> nn.Module:
-        """Return the logistic regressions on the features; ``random_state`` draws as it stands."""
+    def linear_part(
+        self,
+        C: float | None,
+        random_state: np.random.RandomState,
+        before: nn.Sequential | None = None,
+    ) -> nn.Sequential:
+        """Return the logistic regressions on the features; ``random_state`` draws as it stands.
+
+        Of those that an earlier part of the data left, ``before``, the scaling stays, and so do the
+        labels that show a single value today.
+        """
         key = (C, joblib.hash(random_state.get_state()))
         if key not in self._linear_parts:
-            scaler = feature_scaler(self.task.train, self.task.scaled)
-            self._linear_parts[key] = fit_linear(self.task.train, scaler, C, random_state)
+            train, scaled = self.task.train, self.task.scaled
+            scaler: Any = feature_scaler(train, scaled) if before is None else before[0]
+            self._linear_parts[key] = made = fit_linear(train, scaler, C, random_state)
+            if before is not None:
+                labels = torch.from_numpy(np.flatnonzero(self.task.stats.constant))
+                with torch.no_grad():
+                    for new, old in zip(made.parameters(), before.parameters(), strict=True):
+                        new[labels] = old[labels]
         return self._linear_parts[key]
 
     @cached_property
@@ -291,7 +306,9 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
         kept = None if before is None else before.linear
         linear = kept or trained.label_tree
     elif blend.linear_weight > 0:
-        linear = trained.linear_part(C, random_state)
+        earlier = None if before is None else before.linear
+        kept = earlier if isinstance(earlier, nn.Sequential) else None
+        linear = trained.linear_part(C, random_state, kept)
     predictor = Predictor(
         trained.net.module_,
         trained.heads.module,

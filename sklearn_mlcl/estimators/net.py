@@ -226,8 +226,9 @@ class NetClassifier(
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on the samples given, at a constant learning rate.
 
-        The first call sets the architecture and the input scaling from its samples. The heads are
-        fitted on the latest samples. A label with a single value among them keeps its head.
+        The first call sets the architecture and the input scaling from its samples. The heads and
+        the linear part are fitted on the latest samples. A label with a single value among them
+        keeps those that it had.
 
         Parameters
         ----------
