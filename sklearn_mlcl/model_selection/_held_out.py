@@ -17,8 +17,11 @@ from sklearn_mlcl.model_selection._splitters import (
 )
 from sklearn_mlcl.utils._sklearn_compat import check_method_params, num_samples, safe_indexing
 from sklearn_mlcl.utils.answers import infer_format
-from sklearn_mlcl.utils.parameters import check_arguments
+from sklearn_mlcl.utils.parameters import Interval, check_arguments
 from sklearn_mlcl.utils.response import METHODS, label_scores
+
+#: Constraints of ``cv``, what :func:`splits_of` takes.
+FOLDS = ("cv_object", Interval(Real, 0, 1, closed="neither"))
 
 
 def splits_of(
@@ -210,7 +213,10 @@ def cross_val_predict(
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
     check_arguments(
-        "cross_val_predict", params=(params, dict, None), n_jobs=(n_jobs, Integral, None)
+        "cross_val_predict",
+        cv=(cv, *FOLDS),
+        params=(params, dict, None),
+        n_jobs=(n_jobs, Integral, None),
     )
     X, y = indexable(X, y)
     target_format = infer_format(y, missing_label=missing_label)
