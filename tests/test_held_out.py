@@ -548,6 +548,23 @@ def test_targets_of_one_dimension_are_cut_at_one_half(label_data: Any) -> None:
     assert_array_equal(clf.set_params(threshold="f1_micro").predict(X), p >= cut)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_samples_of_a_rare_class_are_not_judged(weighted: bool, label_data: Any) -> None:
+    X, Y = label_data
+    y = Y[:, 0] + 2 * (X[:, 0] > 0)
+    rare = [3, 50]
+    y[rare] = 9
+    w = np.random.default_rng(0).uniform(0.5, 2, 200) if weighted else None
+    clf = net(MultiLabelMLPClassifier).fit(X, y, sample_weight=w)
+    found = clf.classes_[clf.oof_proba_.argmax(axis=1)]
+    # Some of them look like the first class, which is no reason to call them right.
+    assert (found[rare] == clf.classes_[0]).any()
+    others = np.delete(np.arange(200), rare)
+    weight = None if w is None else w[others]
+    expected = np.average((found == y)[others], weights=weight)
+    assert clf.validation_scores_["accuracy"] == pytest.approx(expected)
+
+
 def test_a_part_that_follows_changes_no_choice(label_data: Any) -> None:
     X, Y = label_data
     clf = net(MultiLabelMLPClassifier).fit(X, Y)

@@ -366,13 +366,18 @@ class HeldOut:
         p, weight = self.probabilities, self.sample_weight
         if kind == "multilabel":
             return held_out_scores(self.Y, p, threshold, weight)
+        judged: Any = slice(None)
         if kind == "binary":
             right = (p[:, 0] >= threshold) == (self.Y[:, 0] == 1)
         else:
-            right = p.argmax(axis=1) == np.nan_to_num(self.Y).argmax(axis=1)
+            # Of a rare class no entry is judged.
+            has = self.Y == 1
+            judged = has.any(axis=1)
+            right = p[judged].argmax(axis=1) == has[judged].argmax(axis=1)
+        of_judged = None if weight is None else weight[judged]
         return {
             "log_loss": multilabel_log_loss(self.Y, p, sample_weight=weight),
-            "accuracy": float(np.average(right, weights=weight)),
+            "accuracy": float(np.average(right, weights=of_judged)),
         }
 
 
