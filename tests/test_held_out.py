@@ -538,6 +538,17 @@ def test_a_threshold_that_is_set_later_counts_at_once(
         _ = loaded.oof_proba_
 
 
+def test_weights_of_parts_that_the_fit_did_not_keep_are_not_saved(
+    label_data: Any, tmp_path: Path
+) -> None:
+    clf = net(MultiLabelMLPClassifier, neighbor_weight=0.0, linear_weight=0.0).fit(*label_data)
+    for name in ("neighbor_weight", "linear_weight"):
+        with pytest.raises(ValueError, match=f"{name}=0.2 needs the"):
+            clf.set_params(**{name: 0.2}).save(tmp_path / "net.zip")
+        clf.set_params(**{name: 0.0})
+    assert not list(tmp_path.iterdir())
+
+
 def test_targets_of_one_dimension_are_cut_at_one_half(label_data: Any) -> None:
     X, Y = label_data
     clf = net(MultiLabelMLPClassifier).fit(X, Y[:, 0])

@@ -422,8 +422,17 @@ class NetClassifier(
         return self._held_out.tuned(objective)
 
     def _computed_for_files(self) -> dict[str, Any]:
-        """Return the threshold that an objective set after the fit stands for."""
-        if not isinstance(self.threshold, str) or vars(self).get("_held_out") is None:
+        """Return the threshold that an objective set after the fit stands for.
+
+        Raises
+        ------
+        ValueError
+            If weights were set whose parts the fit did not keep: no file of them could be loaded.
+        """
+        if not hasattr(self, "predictor_"):
+            return {}
+        self._current_predictor()
+        if not isinstance(self.threshold, str) or self._held_out is None:
             return {}
         chosen = self._tuned_threshold()
         return {"_threshold_asked": self.threshold, "_threshold_chosen": chosen}

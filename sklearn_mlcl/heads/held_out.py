@@ -230,6 +230,8 @@ def choose_blend(
         usable = {
             Blend(v if parts.neighbors is not None else 0.0, w if parts.linear is not None else 0.0)
             for v, w in grid
+            # Beside a whole linear part, rounding alone would choose the share of the neighbours.
+            if w < 1 or v == 0 or neighbor_weight is not None
         }
         usable.add(default)
         # The grid has few shares of the neighbours, and each with many of the linear part.

@@ -249,8 +249,8 @@ class Predictor(nn.Module):
         """
         if neighbor_weight > 0 and self.neighbors is None:
             raise ValueError(
-                f"neighbor_weight={neighbor_weight} needs the training samples, but the fit with "
-                "neighbor_weight=0 kept none; fit again."
+                f"neighbor_weight={neighbor_weight} needs the training samples, but the fit kept "
+                "none, as the neighbours had no share; fit again."
             )
         if linear_weight > 0 and self.linear is None:
             raise ValueError(
