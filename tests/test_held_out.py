@@ -559,14 +559,15 @@ def test_targets_of_one_dimension_are_cut_at_one_half(label_data: Any) -> None:
     assert_array_equal(clf.set_params(threshold="f1_micro").predict(X), p >= cut)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_samples_of_a_rare_class_are_not_judged(weighted: bool, label_data: Any) -> None:
+@pytest.mark.parametrize("weights", [None, "of samples", "of entries"])
+def test_samples_of_a_rare_class_are_not_judged(weights: Any, label_data: Any) -> None:
     X, Y = label_data
     y = Y[:, 0] + 2 * (X[:, 0] > 0)
     rare = [3, 50]
     y[rare] = 9
-    w = np.random.default_rng(0).uniform(0.5, 2, 200) if weighted else None
-    clf = net(MultiLabelMLPClassifier).fit(X, y, sample_weight=w)
+    w = None if weights is None else np.random.default_rng(0).uniform(0.5, 2, 200)
+    given = w if weights != "of entries" else np.repeat(w[:, None], len(np.unique(y)), axis=1)
+    clf = net(MultiLabelMLPClassifier).fit(X, y, sample_weight=given)
     found = clf.classes_[clf.oof_proba_.argmax(axis=1)]
     # Some of them look like the first class, which is no reason to call them right.
     assert (found[rare] == clf.classes_[0]).any()

@@ -15,6 +15,7 @@ from sklearn_mlcl.metrics._probabilities import held_out_scores
 from sklearn_mlcl.thresholds import choose_decision, threshold_decision, tune_thresholds, tune_topk
 from sklearn_mlcl.thresholds._decisions import score_and_influence
 from sklearn_mlcl.utils.answers import Array, logit, sigmoid
+from sklearn_mlcl.utils.fit_data import row_weights
 from sklearn_mlcl.utils.topk import topk_decision
 
 #: Weights that are tried.
@@ -376,7 +377,8 @@ class HeldOut:
             has = self.Y == 1
             judged = has.any(axis=1)
             right = p[judged].argmax(axis=1) == has[judged].argmax(axis=1)
-        of_judged = None if weight is None else weight[judged]
+        of_samples = row_weights(self.Y, weight)
+        of_judged = None if of_samples is None else of_samples[judged]
         return {
             "log_loss": multilabel_log_loss(self.Y, p, sample_weight=weight),
             "accuracy": float(np.average(right, weights=of_judged)),
