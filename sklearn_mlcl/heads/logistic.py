@@ -333,9 +333,9 @@ def common_C(data: FitData) -> float:
     chosen = select_C(data.X, Y, CS, cv=n_folds, sample_weight=data.copies, tol=CV_TOL)
     # Of a label that no fold knows there is no loss.
     judged = ~np.isnan(chosen.log_loss).all(axis=0)
-    return (
-        CS[int(np.nanmean(chosen.log_loss[:, judged], axis=1).argmin())] if judged.any() else CS[0]
-    )
+    if not judged.any():
+        return CS[0]
+    return CS[int(np.nanmean(chosen.log_loss[:, judged], axis=1).argmin())]
 
 
 def _scaled(X: Any, scaler: InputScaler) -> Any:
