@@ -302,6 +302,24 @@ def test_freezing_and_scoring_of_skorch(label_data: Any) -> None:
     assert (clf.history_["spread"] > 0).all()
 
 
+@every_ensemble
+def test_each_held_out_sample_is_scored_once(make: Any, label_data: Any) -> None:
+    """Folds of groups differ in size."""
+    X, Y = label_data
+    groups = np.repeat([0, 1, 2, 3], [150, 40, 8, 2])
+    scored = []
+
+    def score(net: Any, rows: Any, y: np.ndarray) -> float:
+        scored.append(y)
+        return f1_score(y, net.predict(rows), average="micro")
+
+    own = EpochScoring(score, name="own", lower_is_better=False)
+    clf = net_of(make, n_estimators=4, batch_size=32, callbacks=[own])
+    clf.fit(X, Y, groups=groups)
+    assert_array_equal(np.sort(scored[0] @ [1, 2, 4, 8, 16]), np.sort(Y @ [1, 2, 4, 8, 16]))
+    assert_allclose(clf.history_["own"], clf.history_["valid_f1_micro"])
+
+
 @pytest.mark.parametrize(
     "scoring",
     [
