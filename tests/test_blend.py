@@ -161,6 +161,19 @@ def test_few_samples_prove_little() -> None:
         assert (found.neighbor_weight, found.linear_weight) == (0.5, linear_weight)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_linear_part_alone_needs_no_neighbors(seed: int) -> None:
+    """All shares of the neighbours say the same then, but for rounding."""
+    truth = judgement(400)
+    linear = log_odds(truth, 2.0, 1.0, seed).astype(np.float32)
+    head, near = np.random.default_rng(seed).normal(size=(2, *linear.shape)).astype(np.float32)
+    parts = HeldOutParts(20 * head, 1 / (1 + np.exp(-near)), linear)
+    found = choose_blend(parts, truth, HALF, None, None, seed=0)
+    assert (found.neighbor_weight, found.linear_weight) == (0.0, 1.0)
+    found = choose_blend(parts, truth, Blend(0.25, 0.0), 0.25, None, seed=0)
+    assert (found.neighbor_weight, found.linear_weight) == (0.25, 1.0)
+
+
 @pytest.mark.parametrize("fixed", [(0.4, None), (None, 0.6), (0.4, 0.6)])
 def test_numbers_that_are_given_stay(fixed: Any) -> None:
     truth = judgement(400)

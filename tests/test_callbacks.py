@@ -18,6 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import (
+    BatchScoring,
     Callback,
     Checkpoint,
     EarlyStopping,
@@ -299,6 +300,38 @@ def test_freezing_and_scoring_of_skorch(label_data: Any) -> None:
     assert_array_equal(frozen.detach(), one.fit(X, Y).net_.module_.encoder[0].weight.detach())
     assert clf.history_["spread"].shape == (4,)
     assert (clf.history_["spread"] > 0).all()
+
+
+@every_ensemble
+def test_each_held_out_sample_is_scored_once(make: Any, label_data: Any) -> None:
+    """Folds of groups differ in size."""
+    X, Y = label_data
+    groups = np.repeat([0, 1, 2, 3], [150, 40, 8, 2])
+    scored = []
+
+    def score(net: Any, rows: Any, y: np.ndarray) -> float:
+        scored.append(y)
+        return f1_score(y, net.predict(rows), average="micro")
+
+    own = EpochScoring(score, name="own", lower_is_better=False)
+    clf = net_of(make, n_estimators=4, batch_size=32, callbacks=[own])
+    clf.fit(X, Y, groups=groups)
+    assert_array_equal(np.sort(scored[0] @ [1, 2, 4, 8, 16]), np.sort(Y @ [1, 2, 4, 8, 16]))
+    assert_allclose(clf.history_["own"], clf.history_["valid_f1_micro"])
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    [
+        EpochScoring("f1_micro", on_train=True),
+        BatchScoring("f1_micro"),
+        BatchScoring("f1_micro", on_train=True),
+    ],
+)
+def test_batches_of_a_training_cannot_be_scored(scoring: Any, label_data: Any) -> None:
+    for callback in (scoring, ("own", scoring)):
+        with pytest.raises(ValueError, match=rf"callbacks must .* got a {type(scoring).__name__}"):
+            net_of(MultiLabelMLPClassifier, callbacks=[callback]).fit(*label_data)
 
 
 def test_verbose_prints_a_line_an_epoch(label_data: Any, capsys: Any) -> None:

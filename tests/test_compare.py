@@ -144,6 +144,11 @@ def test_scores_and_thresholds_that_are_asked_for(label_data: Any) -> None:
         compare(X, Y, [("vote", TREES)])
     with pytest.raises(ValueError, match="label matrix, got binary classes"):
         compare(X, Y[:, 0], PAIR)
+    # Before anything is fitted.
+    wrong = {"cv": 1, "inner_cv": 1.5, "threshold": "f2"}
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of compare must be"):
+            compare(X, Y, PAIR, **{name: value})
 
 
 @pytest.mark.parametrize("container", [np.asarray, sp.csr_array])

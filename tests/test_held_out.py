@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from sklearn_mlcl import (
     MultiLabelMLPClassifier,
     load,
 )
+from sklearn_mlcl.heads.held_out import Blend
 from sklearn_mlcl.metrics import f1_samples
 from sklearn_mlcl.model_selection._splitters import Folds
 from sklearn_mlcl.thresholds import tune_thresholds
@@ -357,6 +359,56 @@ def test_a_splitter_sees_classes_and_groups(label_data: Any) -> None:
     assert_array_equal(np.isfinite(clf.oof_proba_).all(axis=1).nonzero()[0], held_out)
 
 
+@dataclass
+class OneSplit:
+    """A splitter that gives one pair, or what is none."""
+
+    pair: Any
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        return [self.pair]
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        return 1
+
+
+def test_a_splitter_may_give_masks_and_numbers_from_the_end(label_data: Any) -> None:
+    X, Y = label_data
+    last = np.arange(200) >= 150
+    pairs = [(~last, last), (np.arange(150), np.arange(-50, 0)), (range(150), [*range(150, 200)])]
+    fits = [net(MultiLabelMLPClassifier, validation=OneSplit(pair)).fit(X, Y) for pair in pairs]
+    for clf in fits:
+        assert_array_equal(np.isfinite(clf.oof_proba_).all(axis=1), last)
+        assert_array_equal(clf.predict_proba(X), fits[0].predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (np.arange(200), np.arange(20)),
+        (np.arange(180), np.array([], dtype=int)),
+        (np.array([], dtype=int), np.arange(200)),
+        (np.arange(180), np.arange(190, 210)),
+        (np.arange(180.0), np.arange(180.0, 200)),
+        (np.zeros(20, dtype=bool), np.ones(20, dtype=bool)),
+        (None, None),
+        (),
+    ],
+)
+def test_a_splitter_that_splits_other_samples(pair: Any, label_data: Any) -> None:
+    with pytest.raises(ValueError, match=r"validation, a OneSplit, .* of the 200 samples"):
+        net(MultiLabelMLPClassifier, validation=OneSplit(pair)).fit(*label_data)
+
+
+def test_a_splitter_without_a_split_or_of_dropped_samples(label_data: Any) -> None:
+    X, Y = label_data
+    with pytest.raises(ValueError, match=r"validation, a PredefinedSplit, .* got \(\)"):
+        net(MultiLabelMLPClassifier, validation=PredefinedSplit(np.full(200, -1))).fit(X, Y)
+    with pytest.raises(ValueError, match=r"of the 199 samples of positive weight"):
+        clf = net(MultiLabelMLPClassifier, validation=PredefinedSplit(np.arange(200) % 4))
+        clf.fit(X, Y, sample_weight=np.arange(200))
+
+
 @pytest.mark.parametrize("share", [0.1, 0.25])
 def test_a_share_is_held_out_of_all_members(share: float, label_data: Any) -> None:
     X, Y = label_data
@@ -473,17 +525,28 @@ def test_a_threshold_that_is_set_later_counts_at_once(
     for threshold in ("f1_macro", 0.2, numbers, "jaccard", "auto"):
         clf.set_params(threshold=threshold)
         cut = expected[threshold] if isinstance(threshold, str) else threshold
-        for one in (clf, pickle.loads(pickle.dumps(clf))):
+        clf.save(tmp_path / "net.zip")
+        for one in (clf, pickle.loads(pickle.dumps(clf)), load(tmp_path / "net.zip")):
+            assert_array_equal(one.threshold_, cut)
             assert_array_equal(one.predict(X), p >= cut)
     # A file does not keep what was held out.
-    clf.save(tmp_path / "net.zip")
     loaded = load(tmp_path / "net.zip")
-    assert_array_equal(loaded.predict(X), clf.predict(X))
     assert_array_equal(loaded.set_params(threshold=0.2).predict(X), p >= 0.2)
     with pytest.raises(ValueError, match=r"was set after the fit.*loaded from a file"):
         loaded.set_params(threshold="f1_macro").predict(X)
     with pytest.raises(AttributeError, match="loaded from a file"):
         _ = loaded.oof_proba_
+
+
+def test_weights_of_parts_that_the_fit_did_not_keep_are_not_saved(
+    label_data: Any, tmp_path: Path
+) -> None:
+    clf = net(MultiLabelMLPClassifier, neighbor_weight=0.0, linear_weight=0.0).fit(*label_data)
+    for name in ("neighbor_weight", "linear_weight"):
+        with pytest.raises(ValueError, match=f"{name}=0.2 needs the"):
+            clf.set_params(**{name: 0.2}).save(tmp_path / "net.zip")
+        clf.set_params(**{name: 0.0})
+    assert not list(tmp_path.iterdir())
 
 
 def test_targets_of_one_dimension_are_cut_at_one_half(label_data: Any) -> None:
@@ -496,6 +559,24 @@ def test_targets_of_one_dimension_are_cut_at_one_half(label_data: Any) -> None:
     assert_array_equal(clf.set_params(threshold="f1_micro").predict(X), p >= cut)
 
 
+@pytest.mark.parametrize("weights", [None, "of samples", "of entries"])
+def test_samples_of_a_rare_class_are_not_judged(weights: Any, label_data: Any) -> None:
+    X, Y = label_data
+    y = Y[:, 0] + 2 * (X[:, 0] > 0)
+    rare = [3, 50]
+    y[rare] = 9
+    w = None if weights is None else np.random.default_rng(0).uniform(0.5, 2, 200)
+    given = w if weights != "of entries" else np.repeat(w[:, None], len(np.unique(y)), axis=1)
+    clf = net(MultiLabelMLPClassifier).fit(X, y, sample_weight=given)
+    found = clf.classes_[clf.oof_proba_.argmax(axis=1)]
+    # Some of them look like the first class, which is no reason to call them right.
+    assert (found[rare] == clf.classes_[0]).any()
+    others = np.delete(np.arange(200), rare)
+    weight = None if w is None else w[others]
+    expected = np.average((found == y)[others], weights=weight)
+    assert clf.validation_scores_["accuracy"] == pytest.approx(expected)
+
+
 def test_a_part_that_follows_changes_no_choice(label_data: Any) -> None:
     X, Y = label_data
     clf = net(MultiLabelMLPClassifier).fit(X, Y)
@@ -505,6 +586,43 @@ def test_a_part_that_follows_changes_no_choice(label_data: Any) -> None:
     assert clf.blend_ == blend
     assert clf.validation_scores_ == {}
     assert_array_equal(clf.predict(X), clf.predict_proba(X) >= threshold)
+
+
+@pytest.mark.parametrize("as_class_weight", [True, False])
+def test_a_part_that_follows_counts_weights_as_the_fit_did(
+    as_class_weight: bool, label_data: Any
+) -> None:
+    X, Y = label_data
+    weight = np.where(Y == 1, 5.0, 1.0)
+    given = {"class_weight": [{1: 5}] * 5} if as_class_weight else {}
+    w = None if as_class_weight else weight
+    clf = net(MultiLabelMLPClassifier, **given).fit(X, Y, w)
+    part = Y[:50].astype(float)
+    part[:, 0] = np.nan
+    clf.partial_fit(X[:50], part, sample_weight=None if w is None else w[:50])
+    seen = np.vstack([Y, part])
+    positive, negative = 5 * (seen == 1).sum(axis=0) + 0.5, (seen == 0).sum(axis=0) + 0.5
+    scale, shift = clf.predictor_.calibration(Blend(0.0, 0.0, scale=3.0, shift=0.1))
+    c, counts = np.log(positive / negative) / 2, clf.label_counts_
+    rare = np.subtract(*np.log1p(clf.predictor_.pseudo_count / counts))
+    assert_array_equal(scale, 3)
+    assert_allclose(shift, 0.1 - 2 * c + rare)
+    # No neighbour knows the first label.
+    prior = clf.predictor_.neighbors.prior.numpy()
+    assert_allclose(prior, positive / (positive + negative))
+
+
+@every_net
+def test_labels_of_one_value_have_their_prior_out_of_fold(make: Any, label_data: Any) -> None:
+    X, Y = label_data
+    Y = Y.copy()
+    Y[:, 1:3] = 0, 1
+    linear = {} if make is CGMVAEClassifier else {"linear_weight": 0.0}
+    with pytest.warns(UserWarning, match="single value"):
+        clf = net(make, neighbor_weight=0.0, **linear).fit(X, Y)
+    assert clf.blend_["scale"] != 1
+    there = np.isfinite(clf.oof_proba_).all(axis=1)
+    assert_allclose(clf.oof_proba_[there, 1:3], clf.predict_proba(X)[there, 1:3], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["contrastive", "mlp", "cgmvae"])

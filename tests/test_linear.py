@@ -143,6 +143,10 @@ def test_the_common_C_has_the_smallest_held_out_loss(
     assert losses[CS.index(chosen)] <= min(losses) * 1.001
     assert common_C(FitData(sp.csr_array(X), sp.csr_array(Y))) == chosen
     assert common_C(FitData(X[:1], Y[:1])) == CS[0]
+    unknown = np.full(Y.shape, np.nan, dtype=np.float32)
+    assert common_C(FitData(X, unknown)) == CS[0]
+    unknown[:, 0] = Y[:, 0]
+    assert common_C(FitData(X, unknown)) == common_C(FitData(X, Y[:, :1]))
 
 
 @pytest.mark.parametrize("noise", [0.0, 20.0])
@@ -200,3 +204,23 @@ def test_labels_unknown_or_of_one_value(label_data: Any) -> None:
     scaled = scaled_by(clf, X)
     alone = LogisticRegression(C=0.05, tol=1e-8, max_iter=1000).fit(scaled[known], Y[known, 1])
     assert_allclose(logits[:, 1], alone.decision_function(scaled), atol=2e-3)
+
+
+@every_ensemble
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_label_of_one_value_in_a_part_keeps_its_regression(
+    make: Any, sparse: bool, label_data: Any
+) -> None:
+    """Its scaling too, which comes from the first part."""
+    X, Y = label_data
+    X = sp.csr_array(np.where(X > 0.5, X, 0.0)) if sparse else X
+    clf = plain(make, linear_weight=0.5).fit(X, Y)
+    before, few = clf.predictor_.linear, np.flatnonzero(Y[:, 0] == 0)[:40]
+    part = Y[few].astype(float)
+    part[:, 1] = np.nan
+    clf.partial_fit(X[few], part)
+    rows = torch.from_numpy(X.toarray() if sparse else X).float()
+    with torch.inference_mode():
+        old, new = before(rows), clf.predictor_.linear(rows)
+    assert_array_equal(new[:, :2], old[:, :2])
+    assert (new[:, 2:] != old[:, 2:]).any(axis=0).all()

@@ -46,7 +46,8 @@ def test_pick_all_label_probabilities_are_marginals(label_data: Any) -> None:
     X, Y = label_data
     clf = heads_alone(loss="pal").fit(X, Y)
     marginals = clf.decoder_.marginals(clf.transform(X))
-    scaled = clf.predictor_.blend.calibrated(logit(marginals), clf.predictor_.center)
+    scale, shift = clf.predictor_.calibration(clf.predictor_.blend)
+    scaled = scale * logit(marginals) + shift
     assert_allclose(clf.decision_function(X), scaled, rtol=1e-6, atol=1e-6)
     # Marginals of label sets sum to the expected multiplicity, a softmax would sum to one.
     assert_allclose(marginals.sum(axis=1).mean(), Y.sum(axis=1).mean(), rtol=0.1)

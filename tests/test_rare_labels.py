@@ -46,7 +46,7 @@ def predictor(
         return AffineHead(np.zeros((len(log_odds), 1)), log_odds)
 
     return Predictor(
-        torch.nn.Identity(), constant(net), counts, pseudo_count, np.zeros(counts.shape[1]),
+        torch.nn.Identity(), constant(net), counts, pseudo_count, counts,
         linear=constant(linear), blend=Blend(0.0, share),
     )  # fmt: skip
 

@@ -239,18 +239,13 @@ class MultiLabelClassifier(
         return np.zeros((2, self.n_features_in_), dtype=np.float32)
 
     def _thresholds(self) -> float | np.ndarray:
-        """Return the threshold in force: the parameter, or what was tuned in its place."""
+        """Return the threshold in force."""
         check_some(self, ("threshold",))
-        tuned = isinstance(self.threshold, str)
-        return self._checked_threshold(self._tuned_threshold() if tuned else self.threshold)
+        return self._checked_threshold(self.threshold)
 
     def _checked_threshold(self, value: Any) -> float | np.ndarray:
         """Return a threshold, one for all labels or one a label."""
         return check_threshold(value, self._format.n_labels, self._format.label_names)
-
-    def _tuned_threshold(self) -> float:
-        """Return the threshold that an objective, the parameter ``threshold``, stands for."""
-        return self.threshold_
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -31,11 +31,12 @@ from sklearn_mlcl.estimators.contrastive import ContrastiveMultiLabelClassifier
 from sklearn_mlcl.estimators.logistic import MultiLabelLogisticRegression
 from sklearn_mlcl.estimators.mlp import MultiLabelMLPClassifier
 from sklearn_mlcl.metrics import get_scorer, get_scorer_names
-from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
-from sklearn_mlcl.utils._sklearn_compat import safe_indexing
+from sklearn_mlcl.model_selection._held_out import FOLDS, cross_fit, splits_of
+from sklearn_mlcl.thresholds import OBJECTIVES
+from sklearn_mlcl.utils._sklearn_compat import StrOptions, safe_indexing
 from sklearn_mlcl.utils.answers import infer_format
 from sklearn_mlcl.utils.extras import import_extra
-from sklearn_mlcl.utils.parameters import check_arguments
+from sklearn_mlcl.utils.parameters import SHARE, check_arguments
 from sklearn_mlcl.utils.response import label_scores
 from sklearn_mlcl.utils.targets import label_names_in
 from sklearn_mlcl.utils.validation import check_threshold
@@ -156,6 +157,9 @@ def compare(
     check_arguments(
         "compare",
         estimators=(estimators, list, tuple, None),
+        cv=(cv, *FOLDS),
+        inner_cv=(inner_cv, *FOLDS),
+        threshold=(threshold, StrOptions({"auto", *OBJECTIVES}), SHARE, "array-like"),
         n_jobs=(n_jobs, Integral, None),
         verbose=(verbose, "verbose"),
     )

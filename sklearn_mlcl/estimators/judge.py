@@ -21,18 +21,17 @@ from sklearn_mlcl.heads.held_out import (
     Decision,
     HeldOut,
     HeldOutParts,
-    center,
     choose_blend,
     chosen,
     for_ensemble,
 )
 from sklearn_mlcl.heads.logistic import default_weight, fit_linear, has_linear, held_out_linear
-from sklearn_mlcl.heads.predictor import AffineHead, NeighborHead, Predictor, rarity
+from sklearn_mlcl.heads.predictor import AffineHead, NeighborHead, Predictor
 from sklearn_mlcl.heads.scaled_tree import ScaledTree, fit_feature_tree
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
 from sklearn_mlcl.training._parallel import agreed, in_parts, processes_of_fit
 from sklearn_mlcl.utils.answers import logit
-from sklearn_mlcl.utils.fit_data import FitData, LabelStats, label_log_odds
+from sklearn_mlcl.utils.fit_data import FitData, LabelStats
 from sklearn_mlcl.utils.parameters import setting
 from sklearn_mlcl.utils.samples import is_table
 
@@ -191,7 +190,7 @@ class Trained:
     own: np.ndarray | None
     heads: Heads
     previous: Predictor | None
-    _linear_parts: dict[tuple[Any, ...], nn.Module] = field(
+    _linear_parts: dict[tuple[Any, ...], nn.Sequential] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -238,12 +237,27 @@ class Trained:
         assert self.judge is not None and self.own is not None
         return self.judge, self.own
 
-    def linear_part(self, C: float | None, random_state: np.random.RandomState) -> nn.Module:
-        """Return the logistic regressions on the features; ``random_state`` draws as it stands."""
+    def linear_part(
+        self,
+        C: float | None,
+        random_state: np.random.RandomState,
+        before: nn.Sequential | None = None,
+    ) -> nn.Sequential:
+        """Return the logistic regressions on the features; ``random_state`` draws as it stands.
+
+        Of those that an earlier part of the data left, ``before``, the scaling stays, and so do the
+        labels that show a single value today.
+        """
         key = (C, joblib.hash(random_state.get_state()))
         if key not in self._linear_parts:
-            scaler = feature_scaler(self.task.train, self.task.scaled)
-            self._linear_parts[key] = fit_linear(self.task.train, scaler, C, random_state)
+            train, scaled = self.task.train, self.task.scaled
+            scaler: Any = feature_scaler(train, scaled) if before is None else before[0]
+            self._linear_parts[key] = made = fit_linear(train, scaler, C, random_state)
+            if before is not None:
+                labels = torch.from_numpy(np.flatnonzero(self.task.stats.constant))
+                with torch.no_grad():
+                    for new, old in zip(made.parameters(), before.parameters(), strict=True):
+                        new[labels] = old[labels]
         return self._linear_parts[key]
 
     @cached_property
@@ -282,24 +296,25 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
         blend = agreed(choose_blend(parts, judge.judged.judgement, blend, *asked, task.seed))
         whole = agreed(judge.for_ensemble(blend, trained.known, trained.heads.module))
     random_state = np.random.RandomState(task.seed)
-    counts, stats = task.stats.counts, task.stats
+    stats = task.stats
     if before is not None:
         # Labels that the latest samples do not know get the prior of all samples so far.
-        counts = counts + before.counts
-        stats = replace(stats, log_odds=label_log_odds(*counts)[0])
+        stats = stats.with_earlier(before.counts, before.weighted_counts)
     neighbors = trained.neighbors(stats, random_state) if blend.neighbor_weight > 0 else None
     linear: nn.Module | None = None
     if blend.linear_weight > 0 and tree:
         kept = None if before is None else before.linear
         linear = kept or trained.label_tree
     elif blend.linear_weight > 0:
-        linear = trained.linear_part(C, random_state)
+        earlier = None if before is None else before.linear
+        kept = earlier if isinstance(earlier, nn.Sequential) else None
+        linear = trained.linear_part(C, random_state, kept)
     predictor = Predictor(
         trained.net.module_,
         trained.heads.module,
-        counts,
+        stats.counts,
         setting(clf, "pseudo_count"),
-        center(stats.log_odds),
+        stats.weighted_counts,
         neighbors=neighbors,
         linear=linear,
         blend=whole,
@@ -308,18 +323,18 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
         processes.hand_out(t for t in predictor.state_dict().values() if torch.is_tensor(t))
     held_out = None
     if judge is not None and parts is not None:
-        log_odds = blend.calibrated(parts.blended(blend), predictor.center)
-        log_odds += rarity(counts, predictor.pseudo_count)
+        scale, shift = predictor.calibration(blend)
+        log_odds = scale * parts.blended(blend) + shift
         held_out = judge.kept(log_odds.astype(np.float32))
     threshold, decision = agreed(_decided(clf, trained, held_out))
     kind = clf._format.kind
     return {
         "predictor_": predictor,
         "decision_": decision,
-        "threshold_": threshold,
         "validation_scores_": {} if held_out is None else held_out.scores(threshold, kind),
         "_held_out": held_out,
         "_threshold_asked": clf.threshold,
+        "_threshold_chosen": threshold,
     }
 
 

@@ -226,9 +226,9 @@ class NetClassifier(
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on the samples given, at a constant learning rate.
 
-        The first call sets the architecture and the input scaling from its samples. Logistic heads
-        are fitted on the latest samples only. A label with a single value among these keeps its
-        head.
+        The first call sets the architecture and the input scaling from its samples. The heads and
+        the linear part are fitted on the latest samples only. A label with a single value among
+        these keeps its head and its regression.
 
         Parameters
         ----------
@@ -391,15 +391,24 @@ class NetClassifier(
         )
         return self._format.label_matrix(stacked(labels, X.shape[0]))
 
+    @property
+    def threshold_(self) -> float | np.ndarray:
+        """The threshold in force."""
+        return self._thresholds()
+
     def _thresholds(self) -> float | np.ndarray:
         if self._specification().rule == "auto" and self.validation_scores_:
-            return self.threshold_
-        return super()._thresholds()
+            return self._threshold_chosen
+        if not isinstance(self.threshold, str):
+            return super()._thresholds()
+        check_some(self, ("threshold",))
+        return self._tuned_threshold()
 
-    def _tuned_threshold(self) -> float:
+    def _tuned_threshold(self) -> float | np.ndarray:
+        """Return the threshold that an objective, the parameter ``threshold``, stands for."""
         asked = self._threshold_asked
         if isinstance(asked, str) and asked == self.threshold:
-            return self.threshold_
+            return self._threshold_chosen
         objective = objective_of(self.threshold, self._format.kind)
         if objective is None:
             return DEFAULT_THRESHOLD
@@ -410,6 +419,22 @@ class NetClassifier(
                 "from a file. Set a number, or fit again."
             )
         return self._held_out.tuned(objective)
+
+    def _computed_for_files(self) -> dict[str, Any]:
+        """Return the threshold that an objective set after the fit stands for.
+
+        Raises
+        ------
+        ValueError
+            If weights were set whose parts the fit did not keep: no file of them could be loaded.
+        """
+        if not hasattr(self, "predictor_"):
+            return {}
+        self._current_predictor()
+        if not isinstance(self.threshold, str) or self._held_out is None:
+            return {}
+        chosen = self._tuned_threshold()
+        return {"_threshold_asked": self.threshold, "_threshold_chosen": chosen}
 
     def _module(self) -> nn.Module:
         return self._current_predictor()

@@ -122,8 +122,8 @@ class NetParameters(DeclaredParameters):
         number of epochs, the weights of the parts, scale and threshold on them. With "folds", each
         of four or more members holds out a fold of its own. With fewer members, or more than 20,000
         samples, all members hold out a common tenth, at most 20,000 samples. A float is a common
-        share. Of a splitter the first split is used. None holds out nothing and chooses nothing.
-        Equal samples, and samples of one group, are held out together.
+        share. Equal samples, and samples of one group, are held out together. Of a splitter the
+        first split is used, as numbers or masks. None holds out nothing and chooses nothing.
     early_stopping : bool or int
         True compares an eighth, a quarter, a half and all of ``max_epochs`` by the log loss of
         held-out samples. It takes the longest training within 5 % of the best. A number n stops
@@ -232,7 +232,7 @@ class NetParameters(DeclaredParameters):
     label_counts_ : ndarray of shape (2, n_labels)
         Numbers of training samples with and without each label, over all calls of
         :meth:`partial_fit`.
-    threshold_ : float or array-like
+    threshold_ : float or ndarray of shape (n_labels,)
         The threshold that :meth:`predict` uses.
     blend_ : dict of str to float
         Weights of the parts, chosen on held-out samples: ``net``, ``neighbors`` and ``linear`` sum
@@ -242,9 +242,9 @@ class NetParameters(DeclaredParameters):
         Out-of-fold probabilities: of each training sample, by a net that did not learn from it. NaN
         for samples that were not held out. A file of :meth:`save` does not have them.
     validation_scores_ : dict of str to float
-        Scores of the held-out samples at ``threshold_``: ``log_loss``, ``average_precision``,
-        ``f1_micro``, ``f1_macro``, ``f1_samples``; ``log_loss`` and ``accuracy`` for 1-D targets.
-        Empty if nothing was held out.
+        Scores of the held-out samples at the threshold of the fit: ``log_loss``,
+        ``average_precision``, ``f1_micro``, ``f1_macro``, ``f1_samples``; ``log_loss`` and
+        ``accuracy`` for 1-D targets. Empty if nothing was held out.
     net_ : skorch net
         The trained net: ``module_`` is the encoder, ``criterion_`` the objective.
     history_ : dict of ndarray of shape (n_epochs,)
@@ -261,7 +261,8 @@ class NetParameters(DeclaredParameters):
     net_: IndexBatchNet
     predictor_: Predictor
     decision_: Decision
-    threshold_: Any
+    _threshold_asked: Any
+    _threshold_chosen: Any
     history_: dict[str, np.ndarray]
     n_iter_: int
     validation_scores_: dict[str, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ from sklearn_mlcl.heads.held_out import Judgement, center
 from sklearn_mlcl.heads.logistic import wants_tree
 from sklearn_mlcl.heads.predictor import AffineHead
 from sklearn_mlcl.heads.scaled_tree import ScaledTree
+from sklearn_mlcl.model_selection._held_out import sample_numbers
 from sklearn_mlcl.model_selection._splitters import Folds, common_share, member_folds, no_folds
 from sklearn_mlcl.persistence._checkpoint import KeptFit
 from sklearn_mlcl.training import IndexBatchNet, RowTensors
@@ -380,8 +382,19 @@ def _first_split(clf: Any, data: FitData) -> tuple[np.ndarray, np.ndarray]:
     y: Any = data.Y.astype(np.float64)  # a splitter may compute with it
     if clf._format.kind != "multilabel":
         y = y[:, 0] if clf._format.kind == "binary" else y.argmax(axis=1)
-    train, held_out = next(iter(clf.validation.split(data.X, y, data.groups)))
-    return train, held_out
+    n = data.n_samples
+    parts = next(iter(clf.validation.split(data.X, y, data.groups)), ())
+    numbers = [sample_numbers(part, n) for part in parts]
+    if len(numbers) == 2 and all(own is not None for own in numbers):
+        # Numbers may count from the end.
+        train, held_out = (np.arange(n)[own] for own in numbers)
+        if not np.isin(held_out, train).any():
+            return train, held_out
+    raise ValueError(
+        f"The first split of validation, a {type(clf.validation).__name__}, must name samples to "
+        f"learn from and others to hold out, by numbers or masks of the {n} samples of positive "
+        f"weight; got {reprlib.repr(parts)}."
+    )
 
 
 def _folds(clf: Any, spec: Specification, data: FitData, seed: int) -> Folds:

@@ -15,6 +15,7 @@ from sklearn_mlcl.metrics._probabilities import held_out_scores
 from sklearn_mlcl.thresholds import choose_decision, threshold_decision, tune_thresholds, tune_topk
 from sklearn_mlcl.thresholds._decisions import score_and_influence
 from sklearn_mlcl.utils.answers import Array, logit, sigmoid
+from sklearn_mlcl.utils.fit_data import row_weights
 from sklearn_mlcl.utils.topk import topk_decision
 
 #: Weights that are tried.
@@ -230,6 +231,8 @@ def choose_blend(
         usable = {
             Blend(v if parts.neighbors is not None else 0.0, w if parts.linear is not None else 0.0)
             for v, w in grid
+            # Beside a whole linear part, rounding alone would choose the share of the neighbours.
+            if w < 1 or v == 0 or neighbor_weight is not None
         }
         usable.add(default)
         # The grid has few shares of the neighbours, and each with many of the linear part.
@@ -366,13 +369,19 @@ class HeldOut:
         p, weight = self.probabilities, self.sample_weight
         if kind == "multilabel":
             return held_out_scores(self.Y, p, threshold, weight)
+        judged: Any = slice(None)
         if kind == "binary":
             right = (p[:, 0] >= threshold) == (self.Y[:, 0] == 1)
         else:
-            right = p.argmax(axis=1) == np.nan_to_num(self.Y).argmax(axis=1)
+            # Of a rare class no entry is judged.
+            has = self.Y == 1
+            judged = has.any(axis=1)
+            right = p[judged].argmax(axis=1) == has[judged].argmax(axis=1)
+        of_samples = row_weights(self.Y, weight)
+        of_judged = None if of_samples is None else of_samples[judged]
         return {
             "log_loss": multilabel_log_loss(self.Y, p, sample_weight=weight),
-            "accuracy": float(np.average(right, weights=weight)),
+            "accuracy": float(np.average(right, weights=of_judged)),
         }
 
 

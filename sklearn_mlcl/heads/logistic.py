@@ -240,7 +240,7 @@ def _is_short(data: FitData) -> bool:
 
 def fit_linear(
     data: FitData, scaler: InputScaler, C: float | None, random_state: np.random.RandomState
-) -> nn.Module:
+) -> nn.Sequential:
     """Return a module that maps samples as they come to log-odds (n, L).
 
     Parameters
@@ -331,7 +331,11 @@ def common_C(data: FitData) -> float:
     Y: Any = data.Y
     Y = Y.astype(np.uint8).toarray() if sp.issparse(Y) else Y
     chosen = select_C(data.X, Y, CS, cv=n_folds, sample_weight=data.copies, tol=CV_TOL)
-    return CS[int(np.nanmean(chosen.log_loss, axis=1).argmin())]
+    # Of a label that no fold knows there is no loss.
+    judged = ~np.isnan(chosen.log_loss).all(axis=0)
+    if not judged.any():
+        return CS[0]
+    return CS[int(np.nanmean(chosen.log_loss[:, judged], axis=1).argmin())]
 
 
 def _scaled(X: Any, scaler: InputScaler) -> Any:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklearn_mlcl.collapse import ONNDecoder
-from sklearn_mlcl.heads.held_out import Blend, towards, with_votes
+from sklearn_mlcl.heads.held_out import Blend, center, towards, with_votes
 from sklearn_mlcl.heads.label_tree import BEAM
 from sklearn_mlcl.heads.scaled_tree import ScaledTree
 from sklearn_mlcl.modules import side_by_side
 from sklearn_mlcl.utils.answers import logit, sigmoid
-from sklearn_mlcl.utils.fit_data import LabelStats
+from sklearn_mlcl.utils.fit_data import LabelStats, label_log_odds
 from sklearn_mlcl.utils.samples import as_tensor
 from sklearn_mlcl.utils.state import Like, check_tensors
 
@@ -56,8 +56,8 @@ class Predictor(nn.Module):
         Samples that have each label, and samples that lack it.
     pseudo_count : float
         The p above; 0 adds nothing.
-    center : ndarray of shape (L,)
-        The log-odds c, which the scale leaves as they are.
+    weighted_counts : ndarray of shape (2, L)
+        The weights of these samples: they say what the center is.
     neighbors : NeighborHead or None, default=None
         Maps embeddings to probabilities.
     linear : torch.nn.Module or None, default=None
@@ -76,7 +76,7 @@ class Predictor(nn.Module):
         head: nn.Module,
         counts: np.ndarray,
         pseudo_count: float,
-        center: np.ndarray,
+        weighted_counts: np.ndarray,
         *,
         neighbors: NeighborHead | None = None,
         linear: nn.Module | None = None,
@@ -86,17 +86,26 @@ class Predictor(nn.Module):
         self.encoder, self.head = encoder, head
         self.neighbors, self.linear = neighbors, linear
         self.blend = Blend(0.0, 0.0) if blend is None else blend
-        self.counts, self.pseudo_count, self.center = counts, pseudo_count, center
-        # A label with a single value keeps its prior: neither scale nor shift is its own.
-        several = (counts > 0).all(axis=0)
-        scale = np.where(several, self.blend.scale, 1.0)
-        shift = np.where(several, self.blend.calibrated(0.0, center), 0.0)
-        shift += rarity(counts, pseudo_count)
+        self.counts, self.pseudo_count, self.weighted_counts = counts, pseudo_count, weighted_counts
+        scale, shift = self.calibration(self.blend)
         single = (counts[0] == 1) & (pseudo_count > 0)
         self.has_single = bool(single.any())
         self.register_buffer("scale", torch.from_numpy(scale))
         self.register_buffer("shift", torch.from_numpy(shift))
         self.register_buffer("single", torch.from_numpy(single))
+
+    def calibration(self, blend: Blend) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scale and the shift (L,) of each label: those of a blend, and for rare labels.
+
+        A label with a single value keeps its prior: neither is its own.
+        """
+        several = (self.counts > 0).all(axis=0)
+        log_odds, _ = label_log_odds(*self.weighted_counts)
+        scale = np.where(several, blend.scale, 1.0)
+        shift = np.where(several, blend.calibrated(0.0, center(log_odds)), 0.0)
+        positive, negative = np.log1p(self.pseudo_count / self.counts[:, several])
+        shift[several] += positive - negative
+        return scale, shift
 
     @property
     def columns(self) -> np.ndarray | None:
@@ -240,8 +249,8 @@ class Predictor(nn.Module):
         """
         if neighbor_weight > 0 and self.neighbors is None:
             raise ValueError(
-                f"neighbor_weight={neighbor_weight} needs the training samples, but the fit had "
-                "neighbor_weight=0 and stored none; fit again."
+                f"neighbor_weight={neighbor_weight} needs the training samples, but the fit stored "
+                "none, because the neighbours had no share; fit again."
             )
         if linear_weight > 0 and self.linear is None:
             raise ValueError(
@@ -269,15 +278,6 @@ def _at(head: nn.Module, embedding: Tensor, labels: Tensor) -> Tensor:
         return head.at(embedding, labels)
     log_odds: Tensor = head(embedding)
     return log_odds.gather(1, labels)
-
-
-def rarity(counts: np.ndarray, pseudo_count: float) -> np.ndarray:
-    """Return what labels of few samples gain in log-odds, (L,); 0 for those of a single value."""
-    several = (counts > 0).all(axis=0)
-    gain = np.zeros(counts.shape[1])
-    positive, negative = np.log1p(pseudo_count / counts[:, several])
-    gain[several] = positive - negative
-    return gain
 
 
 class BestLabels(nn.Module):

@@ -17,8 +17,11 @@ from sklearn_mlcl.model_selection._splitters import (
 )
 from sklearn_mlcl.utils._sklearn_compat import check_method_params, num_samples, safe_indexing
 from sklearn_mlcl.utils.answers import infer_format
-from sklearn_mlcl.utils.parameters import check_arguments
+from sklearn_mlcl.utils.parameters import Interval, check_arguments
 from sklearn_mlcl.utils.response import METHODS, label_scores
+
+#: Constraints of ``cv``, what :func:`splits_of` takes.
+FOLDS = ("cv_object", Interval(Real, 0, 1, closed="neither"))
 
 
 def splits_of(
@@ -48,7 +51,7 @@ def row_numbers(cv: Any, X: Any, y: Any, **split_params: Any) -> list[tuple[Any,
         if is_splitter:
             raise
         raise ValueError(_WHAT_CV_IS.format(n_samples, cv)) from error
-    splits = [(_numbers(train, n_samples), _numbers(test, n_samples)) for train, test in pairs]
+    splits = [(sample_numbers(a, n_samples), sample_numbers(b, n_samples)) for a, b in pairs]
     if not splits or any(part is None for pair in splits for part in pair):
         raise ValueError(_WHAT_CV_IS.format(n_samples, cv))
     return splits
@@ -60,7 +63,7 @@ _WHAT_CV_IS = (
 )
 
 
-def _numbers(part: Any, n_samples: int) -> np.ndarray | None:
+def sample_numbers(part: Any, n_samples: int) -> np.ndarray | None:
     """Return the numbers of samples that an array names, or a mask; None if it is neither."""
     rows = np.asarray(part)
     if rows.dtype == bool and rows.shape == (n_samples,):
@@ -210,7 +213,10 @@ def cross_val_predict(
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
     check_arguments(
-        "cross_val_predict", params=(params, dict, None), n_jobs=(n_jobs, Integral, None)
+        "cross_val_predict",
+        cv=(cv, *FOLDS),
+        params=(params, dict, None),
+        n_jobs=(n_jobs, Integral, None),
     )
     X, y = indexable(X, y)
     target_format = infer_format(y, missing_label=missing_label)

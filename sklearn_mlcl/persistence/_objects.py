@@ -48,7 +48,9 @@ def kept_in_files(value: Any) -> dict[str, Any]:
     if isinstance(value, BaseEstimator) and isinstance(known.get("net_params"), dict):
         kept = {k: v for k, v in known["net_params"].items() if k != "compile"}
         known = known | {"net_params": kept}
-    return known | dict.fromkeys(known.keys() & getattr(value, "not_in_files", set()))
+    # What an estimator can no longer compute without what stays behind.
+    computed = value._computed_for_files() if hasattr(value, "_computed_for_files") else {}
+    return known | computed | dict.fromkeys(known.keys() & getattr(value, "not_in_files", set()))
 
 
 def _pack_object(value: Any) -> Parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from dataclasses import fields
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_mlcl.metrics._classifier import LabelMatrixClassifier
 from sklearn_mlcl.model_selection._choices import KeepsChoices
-from sklearn_mlcl.model_selection._held_out import cross_fit, splits_of
+from sklearn_mlcl.model_selection._held_out import FOLDS, cross_fit, splits_of
 from sklearn_mlcl.persistence._saving import Persistent
 from sklearn_mlcl.utils._sklearn_compat import (
     DocumentationLinks,
@@ -32,7 +32,6 @@ from sklearn_mlcl.utils.answers import clip_open_interval, infer_format, logit, 
 from sklearn_mlcl.utils.parameters import (
     MISSING_LABEL,
     DeclaredParameters,
-    Interval,
     param,
     required,
 )
@@ -82,9 +81,7 @@ class CrossFittedClassifier(
         Those of the first estimator that has them.
     """
 
-    cv: Any = param(
-        None, "cv_object", StrOptions({"prefit"}), Interval(Real, 0.0, 1.0, closed="neither")
-    )
+    cv: Any = param(None, *FOLDS, StrOptions({"prefit"}))
     refit: bool = param(True, "boolean")
     n_jobs: int | None = param(None, Integral, None)
     random_state: Any = param(None, "random_state")

@@ -134,8 +134,7 @@ class RowTensors(Dataset[Batch]):
     def orders(self, generator: torch.Generator | None) -> Tensor:
         """Return the numbers of the samples of an epoch, (n,) or (M, n); None does not shuffle.
 
-        Members that have fewer samples than others begin again within the epoch; without shuffling
-        the others leave some out.
+        Members that have fewer samples than others begin again within the epoch.
         """
 
         def order(n: int) -> Tensor:
@@ -143,15 +142,20 @@ class RowTensors(Dataset[Batch]):
 
         if self.members is None:
             return order(len(self))
-        n = self.n_rows(generator is not None)
+        n = self.n_rows
         own = [index[order(len(index))] for index in self.members]
         return torch.stack([x.repeat(-(-n // len(x)))[:n] for x in own])
 
-    def n_rows(self, shuffled: bool) -> int:
-        """Return the number of samples that a member sees in an epoch."""
-        if self.members is None:
-            return len(self)
-        return (max if shuffled else min)(map(len, self.members))
+    @property
+    def n_rows(self) -> int:
+        """Number of samples that a member sees in an epoch."""
+        return len(self) if self.members is None else max(map(len, self.members))
+
+    def are_new(self, start: int, n: int) -> Tensor:
+        """Return which of n samples (M, n) of an epoch without shuffling are no repetitions."""
+        assert self.members is not None
+        sizes = torch.tensor([len(own) for own in self.members])
+        return torch.arange(start, start + n) < sizes[:, None]
 
     def rows(self, index: Tensor, samples: slice = ALL) -> Batch:
         """Return ``(X, (Y, sample_weight))`` of the rows ``index``, of shape (B,) or (M, B).
@@ -218,7 +222,7 @@ class IndexBatches:
         self.own_labels = own_labels
 
     def _starts(self) -> range:
-        n = self.rows.n_rows(self.generator is not None)
+        n = self.rows.n_rows
         lone_row = self.generator is not None and n > 1 and n % self.batch_size == 1
         return range(0, n - 1 if lone_row else n, self.batch_size)
 

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, LRScheduler
+from skorch.callbacks import BatchScoring, EpochScoring, EpochTimer, LRScheduler
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
@@ -279,6 +279,14 @@ class IndexBatchNet(NeuralNet):
                 raise ValueError(
                     f"callbacks must hold callbacks of skorch, or pairs of a name and one, got "
                     f"{given!r}."
+                )
+            # skorch asks for probabilities in each batch, and batches of a training have none.
+            in_training = isinstance(callback, EpochScoring) and callback.on_train
+            if isinstance(callback, BatchScoring) or (in_training and callback.use_caching):
+                raise ValueError(
+                    "callbacks must score held-out samples by EpochScoring with on_train=False, "
+                    "or the samples of the training by a callable, with use_caching=False; got a "
+                    f"{type(callback).__name__} with on_train={callback.on_train}."
                 )
         super().initialize_callbacks()
         return self
@@ -590,10 +598,14 @@ class IndexBatchNet(NeuralNet):
             if not training and "probabilities" in step:
                 # What skorch's callbacks score: labels and probabilities of samples, in two
                 # dimensions.
-                labels, step["y_pred"] = step.pop("probabilities")
-                counts = counts + _counts(labels, step["y_pred"])
-                by_member = batch[1][0].ndim == 3
-                batch = batch[0].flatten(0, 1) if by_member else batch[0], labels
+                X, (labels, probabilities) = batch[0], step.pop("probabilities")
+                if batch[1][0].ndim == 3:
+                    # Members that hold out fewer samples than others see some again.
+                    new = iterator.rows.are_new(n_rows - rows, rows).flatten().to(labels.device)
+                    labels, probabilities, X = labels[new], probabilities[new], X.flatten(0, 1)
+                    X = X[new] if processes_of_fit() is None else X
+                counts = counts + _counts(labels, probabilities)
+                batch, step["y_pred"] = (X, labels), probabilities
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self._record_loss(f"{prefix}_loss", float(total) / n_rows)
         if isinstance(counts, Tensor):

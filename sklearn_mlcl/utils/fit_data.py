@@ -132,11 +132,14 @@ class LabelStats:
     counts : ndarray of shape (2, L)
         Samples that have each label, and samples that lack it. A sample counts as one whatever
         its weight.
+    weighted_counts : ndarray of shape (2, L)
+        The weights of these samples.
     """
 
     log_odds: np.ndarray
     constant: np.ndarray
     counts: np.ndarray
+    weighted_counts: np.ndarray
 
     @classmethod
     def of(cls, data: FitData) -> LabelStats:
@@ -144,7 +147,16 @@ class LabelStats:
         w = data.sample_weight
         counts = weighted_counts(data.Y, None if w is None else (w > 0).astype(float))
         weighted = counts if w is None else weighted_counts(data.Y, data.copies)
-        return cls(*label_log_odds(*weighted), np.stack(counts))
+        return cls(*label_log_odds(*weighted), np.stack(counts), np.stack(weighted))
+
+    def with_earlier(self, counts: np.ndarray, weighted_counts: np.ndarray) -> LabelStats:
+        """Return what is known with samples that were counted before.
+
+        A label that shows a single value among the latest samples still counts as constant.
+        """
+        weighted = self.weighted_counts + weighted_counts
+        log_odds, _ = label_log_odds(*weighted)
+        return LabelStats(log_odds, self.constant, self.counts + counts, weighted)
 
 
 def warn_weightless(data: FitData, label_names: Any, C: Any = 1.0) -> None:
