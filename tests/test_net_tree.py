@@ -53,6 +53,15 @@ def with_tree(make: Any, **changes: Any) -> Any:
 
 
 @every_part
+def test_the_scale_keeps_the_order_that_a_tree_compares(make: Any, changes: dict[str, Any]) -> None:
+    predictor = with_tree(make, **changes, net_params__pseudo_count=0.0).fit(*rows()).predictor_
+    several = (predictor.counts > 0).all(axis=0)
+    scale, shift = (predictor.get_buffer(name).numpy()[several] for name in ("scale", "shift"))
+    assert predictor.blend.scale != 1
+    assert len({*scale}) == len({*shift}) == 1
+
+
+@every_part
 @every_form
 def test_the_search_finds_the_most_probable_labels(
     make: Any, changes: dict[str, Any], form: Any, tmp_path: Any

@@ -293,7 +293,11 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
     parts, C = trained.held_out_parts(blend.neighbor_weight > 0, with_linear, tree)
     whole = blend
     if judge is not None and parts is not None:
-        blend = agreed(choose_blend(parts, judge.judged.judgement, blend, *asked, task.seed))
+        judgement = judge.judged.judgement
+        if tree:
+            judgement = judgement.about_even_odds()
+        blend = agreed(choose_blend(parts, judgement, blend, *asked, task.seed))
+        blend = replace(blend, centered=not tree)
         whole = agreed(judge.for_ensemble(blend, trained.known, trained.heads.module))
     random_state = np.random.RandomState(task.seed)
     stats = task.stats

@@ -44,15 +44,21 @@ class Blend:
         Shares of the neighbours and of the linear part, in [0, 1].
     scale, shift : float
         See :meth:`calibrated`.
+    centered : bool
+        Whether the scale works about the center of each label. Beside a tree of labels it works
+        about even odds: the search of a tree compares labels before they are scaled, so a scale
+        must not change their order.
     """
 
     neighbor_weight: float
     linear_weight: float
     scale: float = 1.0
     shift: float = 0.0
+    centered: bool = True
 
     def calibrated(self, log_odds: Any, center: Any) -> Any:
         r"""Return :math:`c + \alpha (s - c) + \beta` with the :func:`center` c of each label."""
+        center = center if self.centered else 0.0 * center
         return self.scale * (log_odds - center) + (center + self.shift)
 
 
@@ -140,6 +146,10 @@ class Judgement(NamedTuple):
     def take(self, samples: Any) -> Judgement:
         """Return some samples."""
         return Judgement(self.Y[samples], self.weight[samples], self.center)
+
+    def about_even_odds(self) -> Judgement:
+        """Return the same with centers of 0."""
+        return self._replace(center=np.zeros_like(self.center))
 
     @property
     def informs(self) -> bool:

@@ -39,12 +39,12 @@ class Predictor(nn.Module):
             + \log\frac{n + p}{n} - \log\frac{m + p}{m}
 
     with the weights :math:`v, w` of the parts, a scale :math:`\alpha` and a shift :math:`\beta`,
-    the :func:`~sklearn_mlcl.heads.held_out.center` :math:`c` of the label, :math:`n` samples that
-    have it, :math:`m` that lack it, and the pseudo-count :math:`p`. The last two terms undo that
-    regularised models shrink a label of few samples towards its absence; they vanish among hundreds
-    of samples. A
-    label with one positive sample may have been learnt by the net or by the regressions: where
-    both have a share, its probability is that of either of the two (noisy-or).
+    the :func:`~sklearn_mlcl.heads.held_out.center` :math:`c` of the label (0 with a tree),
+    :math:`n` samples that have it, :math:`m` that lack it, and the pseudo-count :math:`p`. The last
+    two terms undo that regularised models shrink a label of few samples towards its absence; they
+    vanish among hundreds of samples. A label with one positive sample may have been learnt by the
+    net or by the regressions: where both have a share, its probability is that of either of the two
+    (noisy-or).
 
     Parameters
     ----------
@@ -257,8 +257,7 @@ class Predictor(nn.Module):
                 f"linear_weight={linear_weight} needs the logistic regressions on the features, "
                 "but the fit made none; fit again."
             )
-        weights = {"neighbor_weight": neighbor_weight, "linear_weight": linear_weight}
-        blend = replace(self.blend, **weights)
+        blend = replace(self.blend, neighbor_weight=neighbor_weight, linear_weight=linear_weight)
         if blend == self.blend and pseudo_count == self.pseudo_count:
             return self
         return self._with(blend=blend, pseudo_count=pseudo_count)
