@@ -139,7 +139,7 @@ def test_monitor_refuses_bad_arguments(options: dict, message: str, label_data: 
 def test_monitor_refuses_rows_without_a_label_set(label_data: Any) -> None:
     X, Y = label_data
     clf = clone(MLP).set_params(callbacks=[NeuralCollapseMonitor()])
-    with pytest.raises(ValueError, match="there is none among 200 rows with 1 labels"):
+    with pytest.raises(ValueError, match="there is none among 200 samples with 1 labels"):
         clf.fit(X, Y[:, 0])
 
 
