@@ -293,11 +293,7 @@ def choose(clf: Any, trained: Trained) -> dict[str, Any]:
     parts, C = trained.held_out_parts(blend.neighbor_weight > 0, with_linear, tree)
     whole = blend
     if judge is not None and parts is not None:
-        judgement = judge.judged.judgement
-        if tree:
-            judgement = judgement.about_even_odds()
-        blend = agreed(choose_blend(parts, judgement, blend, *asked, task.seed))
-        blend = replace(blend, centered=not tree)
+        blend = agreed(choose_blend(parts, judge.judged.judgement, blend, *asked, task.seed))
         whole = agreed(judge.for_ensemble(blend, trained.known, trained.heads.module))
     random_state = np.random.RandomState(task.seed)
     stats = task.stats
@@ -359,7 +355,8 @@ def _default_blend(
 ) -> Blend:
     """Return the weights where nothing is chosen: those asked for, those of before, or usual."""
     if usual is None:
-        usual = Blend(NEIGHBOR_WEIGHT, TREE_WEIGHT if tree else default_weight(data))
+        weight = TREE_WEIGHT if tree else default_weight(data)
+        usual = Blend(NEIGHBOR_WEIGHT, weight, centered=not tree)
     v, w = asked
     w = usual.linear_weight if w is None else w
     return replace(

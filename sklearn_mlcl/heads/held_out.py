@@ -147,10 +147,6 @@ class Judgement(NamedTuple):
         """Return some samples."""
         return Judgement(self.Y[samples], self.weight[samples], self.center)
 
-    def about_even_odds(self) -> Judgement:
-        """Return the same with centers of 0."""
-        return self._replace(center=np.zeros_like(self.center))
-
     @property
     def informs(self) -> bool:
         """Whether there are positives and negatives to judge by."""
@@ -231,6 +227,8 @@ def choose_blend(
     """
     if not judgement.informs:
         return default
+    if not default.centered:
+        judgement = judgement._replace(center=np.zeros_like(judgement.center))
     few = _subsample(judgement, BLEND_ENTRIES, seed)
     some, of_some = parts.take(few), judgement.take(few)
     if of_some.informs:
@@ -239,7 +237,11 @@ def choose_blend(
             LINEAR_WEIGHTS if linear_weight is None else (linear_weight,),
         )
         usable = {
-            Blend(v if parts.neighbors is not None else 0.0, w if parts.linear is not None else 0.0)
+            replace(
+                default,
+                neighbor_weight=v if parts.neighbors is not None else 0.0,
+                linear_weight=w if parts.linear is not None else 0.0,
+            )
             for v, w in grid
             # Beside a whole linear part, rounding alone would choose the share of the neighbours.
             if w < 1 or v == 0 or neighbor_weight is not None
