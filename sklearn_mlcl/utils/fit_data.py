@@ -125,8 +125,6 @@ class LabelStats:
 
     Attributes
     ----------
-    log_odds : ndarray of shape (L,)
-        Weighted log-odds; each count is raised by one half, so that they are finite.
     constant : ndarray of shape (L,), bool
         The labels that show a single value.
     counts : ndarray of shape (2, L)
@@ -136,10 +134,14 @@ class LabelStats:
         The weights of these samples.
     """
 
-    log_odds: np.ndarray
     constant: np.ndarray
     counts: np.ndarray
     weighted_counts: np.ndarray
+
+    @property
+    def log_odds(self) -> np.ndarray:
+        """Weighted log-odds (L,); each count is raised by one half, so that they are finite."""
+        return label_log_odds(*self.weighted_counts)[0]
 
     @classmethod
     def of(cls, data: FitData) -> LabelStats:
@@ -147,7 +149,8 @@ class LabelStats:
         w = data.sample_weight
         counts = weighted_counts(data.Y, None if w is None else (w > 0).astype(float))
         weighted = counts if w is None else weighted_counts(data.Y, data.copies)
-        return cls(*label_log_odds(*weighted), np.stack(counts), np.stack(weighted))
+        constant = label_log_odds(*weighted)[1]
+        return cls(constant, np.stack(counts), np.stack(weighted))
 
     def with_earlier(self, counts: np.ndarray, weighted_counts: np.ndarray) -> LabelStats:
         """Return what is known with samples that were counted before.
@@ -155,8 +158,7 @@ class LabelStats:
         A label that shows a single value among the latest samples still counts as constant.
         """
         weighted = self.weighted_counts + weighted_counts
-        log_odds, _ = label_log_odds(*weighted)
-        return LabelStats(log_odds, self.constant, self.counts + counts, weighted)
+        return LabelStats(self.constant, self.counts + counts, weighted)
 
 
 def warn_weightless(data: FitData, label_names: Any, C: Any = 1.0) -> None:
